@@ -1,0 +1,171 @@
+"""The validated, frozen configuration of one sweep; below this nobody sees a `DictConfig` or an environment variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from searchers import ProteinConfig, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the sweep is driven.
+
+    Attributes:
+        max_consecutive_failures: runs that may fail in a row, in completion order, before the sweep stops; 0 = unlimited.
+        rollout_retry_delay: seconds to wait after a failed run before its slot is used again.
+        max_observations_to_load: how many runs `import-wandb` reads at most, newest first.
+        sweep_server_uri: registry service (`http(s)://`); None = SQLite under `data_dir`.
+        code: directory shipped to a remote cluster with the runs; None = nothing is shipped.
+        lease_seconds: a run whose driver is silent this long may be taken over by another.
+        heartbeat_seconds: how often a live driver extends its leases.
+    """
+
+    max_consecutive_failures: int = 3
+    rollout_retry_delay: float = 5.0
+    max_observations_to_load: int = 250
+    sweep_server_uri: str | None = None
+    code: str | None = None
+    lease_seconds: float = 300.0
+    heartbeat_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one run needs.
+
+    Attributes:
+        world_size: ranks of `torch.distributed`, one placement-group bundle each.
+        gpus_per_worker: GPUs of a rank; fractions only at world size 1.
+        cpus_per_worker: CPU cores of a rank.
+        strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
+        max_concurrent_runs: runs at once; None = as many as fit the cluster.
+    """
+
+    world_size: int = 1
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: float = 1.0
+    strategy: str = "PACK"
+    max_concurrent_runs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When money or time ends the sweep; None = no limit.
+
+    Attributes:
+        gpu_hours: GPU-hours over all attempts.
+        dollars: money over all attempts; needs `hourly_cost`.
+        hourly_cost: dollars per GPU-hour; per slot-hour when runs have no GPU.
+        wall_clock: seconds since the sweep was first started.
+    """
+
+    gpu_hours: float | None = None
+    dollars: float | None = None
+    hourly_cost: float | None = None
+    wall_clock: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WandbSettings:
+    """Where the mirror writes. `mode`: auto (online with a key, else offline), online, offline or off."""
+
+    mode: str = "auto"
+    entity: str = ""
+    project: str = "metta"
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of the schedule, merged with the sweep's own settings and validated.
+
+    Attributes:
+        name: shown in tables, WandB and files; "" when the sweep has no schedule.
+        first_number: run number at which it begins.
+        num_runs: how many runs it lasts; None for the last, which goes on until a stop rule.
+        space: the search space of this phase.
+        protein: the optimiser's settings of this phase.
+        auto: raise the training-length cap only while the top ranks are unstable.
+    """
+
+    name: str
+    first_number: int
+    num_runs: int | None
+    space: Space
+    protein: ProteinConfig
+    auto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """What is searched, how, and for how long.
+
+    Attributes:
+        metric: name of the score in the suite's report.
+        goal: "maximize" or "minimize".
+        method: bayes, random, sobol or grid.
+        phases: at least one.
+        fixed: swept parameters that the command line fixed, with their values.
+        num_samples: runs of the whole sweep, failed ones included; None = endless.
+        target_score: the sweep ends when the incumbent is at least this good; None = never.
+        cost: "auto", "wall", "cpu" or "gpu": the clock of the optimiser's cost.
+        early_stopping: whether `advise` may stop runs.
+        searcher: "package.Class" of a user's own searcher; None = Protein.
+    """
+
+    metric: str
+    goal: str
+    method: str
+    phases: tuple[Phase, ...]
+    fixed: Mapping[str, Any]
+    num_samples: int | None
+    target_score: float | None
+    cost: str
+    early_stopping: bool
+    searcher: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTemplate:
+    """The unresolved configuration of a run, as YAML; `metta_sweep.config.runs.resolve_run` turns it into a run's plain mapping."""
+
+    tree_yaml: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJob:
+    """Everything that `run` needs.
+
+    Attributes:
+        sweep_name: names runs, directories and the WandB group.
+        data_dir: absolute directory that holds registry and runs.
+        seed: seed of the optimiser and base of the runs' seeds.
+        device: cpu or cuda, as resolved for this hardware.
+        spec_yaml: resolved text that defines the sweep; two drivers of one sweep must agree on it.
+        notes: lines to show before the start, such as a swept parameter that the command line fixed.
+    """
+
+    sweep_name: str
+    data_dir: Path
+    seed: int
+    device: str
+    sweep: SweepSpec
+    settings: Settings
+    resources: Resources
+    budget: Budget
+    wandb: WandbSettings
+    train: TrainTemplate
+    spec_yaml: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """`{data_dir}/sweep/{sweep_name}`."""
+        return self.data_dir / "sweep" / self.sweep_name
+
+    def run_directory(self, run_id: str) -> Path:
+        return self.directory / "runs" / run_id

@@ -1,0 +1,92 @@
+"""Errors that people see, each with the exit code of the command it ends.
+
+SweepError (Exception)
+├── ConfigError (ValueError)       exit 2: every problem at once, one per line
+├── RegistryError                  exit 5: the registry cannot be reached or used
+│   ├── UnknownSweep (KeyError)    exit 2
+│   ├── UnknownRun (KeyError)      exit 2
+│   ├── SpecChanged                exit 2
+│   ├── NumberTaken                another driver reserved this number first
+│   ├── Fenced                     another owner holds the run now
+│   └── IllegalTransition          the run is not in a state that allows this
+├── ClusterError                   exit 5: no Ray cluster, or one that cannot run this sweep
+└── SweepAborted                   exit 1: the sweep stopped itself (broken code, too many failures)
+"""
+
+from __future__ import annotations
+
+
+class SweepError(Exception):
+    """Root of all errors that a command reports without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(SweepError, ValueError):
+    """The configuration is wrong.
+
+    Attributes:
+        problems: one line each: file and line when known, dotted key, value, and the fix.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class RegistryError(SweepError):
+    """The registry cannot be reached or used."""
+
+    exit_code = 5
+
+
+class UnknownSweep(RegistryError, KeyError):
+    """No sweep of this name."""
+
+    exit_code = 2
+    __str__ = Exception.__str__  # KeyError would show the repr of the message
+
+
+class UnknownRun(RegistryError, KeyError):
+    """No run of this id."""
+
+    exit_code = 2
+    __str__ = Exception.__str__
+
+
+class SpecChanged(RegistryError):
+    """The sweep exists with another specification.
+
+    Attributes:
+        diff: unified diff, registered against new.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, diff: str) -> None:
+        super().__init__(message)
+        self.diff = diff
+
+
+class NumberTaken(RegistryError):
+    """Another driver reserved this number first; compute the suggestion again for the next one."""
+
+
+class Fenced(RegistryError):
+    """Another owner holds the run now; drop it."""
+
+
+class IllegalTransition(RegistryError):
+    """The run is not in a state that allows this change."""
+
+
+class ClusterError(SweepError):
+    """No Ray cluster, or one that cannot run this sweep."""
+
+    exit_code = 5
+
+
+class SweepAborted(SweepError):
+    """The sweep stopped itself: the training code is broken, or too many runs failed in a row."""

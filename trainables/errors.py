@@ -1,0 +1,38 @@
+"""Errors of a run.
+
+RunError (Exception)
+├── SpecError (ValueError)        the run's configuration is wrong; every problem at once, one per line
+├── HyperparameterFailure         out of memory, NaN, divergence: the point is to blame
+├── InfrastructureFailure         a lost worker, node or disk: the point is not to blame
+└── CodeFailure                   the training code raised: the sweep should stop and show it
+"""
+
+from __future__ import annotations
+
+
+class RunError(Exception):
+    """Root of all errors of this package."""
+
+
+class SpecError(RunError, ValueError):
+    """The run's configuration is wrong.
+
+    Attributes:
+        problems: one line each: dotted key, value, and the fix.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class HyperparameterFailure(RunError):
+    """The point itself cannot be trained (out of memory, NaN, divergence)."""
+
+
+class InfrastructureFailure(RunError):
+    """A worker, node or disk was lost; the same point may well work elsewhere."""
+
+
+class CodeFailure(RunError):
+    """The training code raised an exception that has nothing to do with the point."""

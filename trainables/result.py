@@ -1,0 +1,130 @@
+"""What a run tells its driver: progress while it trains, one result at its end. Plain data, JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Cost of one part of a run, summed over ranks where it says so.
+
+    Attributes:
+        wall_seconds: elapsed time of the slowest rank.
+        cpu_seconds: process CPU time, summed over ranks.
+        gpu_seconds: wall seconds times the GPUs that the run held.
+    """
+
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    def __add__(self, other: Span) -> Span:
+        return Span(
+            self.wall_seconds + other.wall_seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.gpu_seconds + other.gpu_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Costs by part: set-up (imports, environments), training, curve points on the way, final evaluation."""
+
+    setup: Span = Span()
+    train: Span = Span()
+    curve: Span = Span()
+    evaluate: Span = Span()
+
+    @property
+    def total(self) -> Span:
+        """Everything, as the budget pays it."""
+        return self.setup + self.train + self.curve + self.evaluate
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, float]]) -> Costs:
+        return cls(**{name: Span(**values) for name, values in data.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the learning curve: env steps over all ranks, training seconds by each clock, score on held-out episodes."""
+
+    env_steps: int
+    train: Span
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of a running run.
+
+    Attributes:
+        env_steps: steps done, over all ranks and attempts that survived.
+        total_env_steps: steps that the run will do.
+        steps_per_second: recent wall-clock speed over all ranks.
+        losses: training metrics of the last update, by name.
+        point: a fresh learning-curve point, when there is one.
+        costs: what the surviving work cost so far (see `RunResult.costs`).
+        attempt_costs: what this attempt cost so far.
+        nodes: node name of each rank.
+    """
+
+    env_steps: int
+    total_env_steps: int
+    steps_per_second: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    point: Point | None = None
+    costs: Costs = Costs()
+    attempt_costs: Costs = Costs()
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        outcome: "completed", "stopped_early", "failed" or "interrupted" (asked to stop; a checkpoint is on disk).
+        score: value of the metric; None unless completed or stopped early.
+        costs: what a clean run costs: work that survived in checkpoints plus the last attempt.
+        attempt_costs: what this attempt cost, whatever survived of it; the budget pays these.
+        metrics: everything that the suite reported, by name (`reward`, `arena/basic/reward`, ...).
+        standard_error: of the score over episodes; None when unknown.
+        curve: all points of the learning curve.
+        env_steps: steps trained.
+        failure: "hyperparameters", "infrastructure" or "code" when failed.
+        signature: short text, equal for equal causes (exception type, file, line) when failed.
+        message: one line for a person when failed.
+        log_tail: last lines of the run's log, at most 8 kB, when failed.
+        nodes: node name of each rank.
+    """
+
+    outcome: str
+    score: float | None
+    costs: Costs
+    attempt_costs: Costs
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    standard_error: float | None = None
+    curve: tuple[Point, ...] = ()
+    env_steps: int = 0
+    failure: str | None = None
+    signature: str = ""
+    message: str = ""
+    log_tail: str = ""
+    nodes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
+        fields = dict(data)
+        fields["costs"] = Costs.from_dict(fields["costs"])
+        fields["attempt_costs"] = Costs.from_dict(fields["attempt_costs"])
+        fields["curve"] = tuple(Point(p["env_steps"], Span(**p["train"]), p["score"]) for p in fields["curve"])
+        fields["nodes"] = tuple(fields["nodes"])
+        return cls(**fields)
