@@ -1,0 +1,90 @@
+"""Find the command, run it, turn errors into one clear message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from metta_sweep.errors import SweepError
+
+COMMANDS = {
+    "run": "start a sweep, or continue it",
+    "validate": "check a sweep file or overrides without starting anything",
+    "status": "what a sweep is doing and what it found",
+    "best": "the best configurations, and a patch file to train with",
+    "stop": "let a sweep's running runs finish, or end them now",
+    "retry": "run failed runs again, under their own ids",
+    "train": "train one policy, for example with the patch that `best` wrote",
+    "evaluate": "evaluate a trained policy on a simulation suite",
+    "sync": "bring WandB up to date from what is on disk",
+    "import-wandb": "bring a sweep that lives only in WandB into the registry",
+}
+OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done, 1 failed, 2 usage or configuration, 3 a cap of money or time ended it, 4 finished with failed runs,
+        5 registry or cluster unreachable, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = top_parser()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        parser.print_help()
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in COMMANDS:
+        parser.error(unknown_command(name))
+    module = importlib.import_module(f"metta_sweep.cli.{name.replace('-', '_')}")
+    command = argparse.ArgumentParser(prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False)
+    module.add_arguments(command)
+    try:
+        return int(module.run(command.parse_intermixed_args(arguments[1:])))
+    except SweepError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def top_parser() -> argparse.ArgumentParser:
+    """The parser that shows the list of commands; each command has its own."""
+    lines = [f"  {name:<14}{help_text}" for name, help_text in COMMANDS.items()]
+    return argparse.ArgumentParser(
+        prog="metta_sweep",
+        usage="python -m metta_sweep COMMAND [key=value ...] [--flags]",
+        description="Cost-aware hyperparameter sweeps for reinforcement learning: the best policy per dollar.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\n`python -m metta_sweep COMMAND --help` tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def unknown_command(name: str) -> str:
+    """The message for a command that does not exist, with the nearest that does."""
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; one of {', '.join(COMMANDS)}"
+    return f"unknown command {name!r}{hint}"
+
+
+def report(error: SweepError) -> int:
+    """Print what is wrong, one line a problem; the traceback only when HYDRA_FULL_ERROR asks for it."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
+    for line in str(error).splitlines():
+        print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
+    return error.exit_code
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command that composes a configuration takes."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a directory of your own configs, searched first")

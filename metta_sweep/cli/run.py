@@ -1,0 +1,36 @@
+"""`run`: start a sweep, or continue it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from metta_sweep.cli.main import add_config_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--update", action="store_true", help="continue the sweep with a changed specification")
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from metta_sweep.config import load_sweep_job
+    from metta_sweep.driver.summary import print_summary
+    from metta_sweep.driver.sweep import run_sweep
+    from metta_sweep.registry import open_registry
+
+    job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
+    console = Console(soft_wrap=False)
+    for note in job.notes:
+        console.print(f"note: {note}", highlight=False)
+    registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
+    try:
+        registry.create_sweep(job.sweep_name, job.spec_yaml, wandb_entity=job.wandb.entity, wandb_project=job.wandb.project, update=args.update)
+        ending = run_sweep(job, registry, os.environ, console)
+        print_summary(job, registry, ending, console)
+    finally:
+        registry.close()
+    return ending.exit_code

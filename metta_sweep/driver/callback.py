@@ -1,0 +1,59 @@
+"""What happens at each turn of Tune's loop: the table is drawn, and a request to stop makes running runs checkpoint first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.tune import Callback, Stopper
+
+from metta_sweep.driver.control import Control
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 30.0
+
+
+class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
+    """Keeps the control informed that the loop turns, draws, and ends the experiment in order."""
+
+    def __init__(self, control: Control, draw: Callable[[], None]) -> None:
+        self._control = control
+        self._draw = draw
+        self.may_end = False
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._control.loop_is_alive()
+        self._draw()
+        if self._control.stop_now and not self.may_end:
+            checkpoint_running(trials)
+            self.may_end = True
+
+
+class StopWhenCheckpointed(Stopper):  # type: ignore[misc]  # ray is not typed
+    """Ends the experiment once `LoopCallback` has seen to the checkpoints."""
+
+    def __init__(self, callback: LoopCallback) -> None:
+        self._callback = callback
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._callback.may_end
+
+
+def checkpoint_running(trials: list[Any]) -> None:
+    """Ask every running run to write a checkpoint, and wait for all of them, at most `CHECKPOINT_SECONDS`."""
+    actors = [trial.temporary_state.ray_actor for trial in trials if trial.status == "RUNNING"]
+    pending = [actor.checkpoint_now.remote(CHECKPOINT_SECONDS) for actor in actors if actor is not None]
+    done, late = ray.wait(pending, num_returns=len(pending), timeout=CHECKPOINT_SECONDS) if pending else ([], [])
+    for reference in done:
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError as error:
+            logger.warning("a run could not write a checkpoint: %s", error)
+    if late:
+        logger.warning("%d run(s) wrote no checkpoint within %.0f s; they go on from their last one", len(late), CHECKPOINT_SECONDS)

@@ -1,0 +1,134 @@
+"""The Ray cluster under a sweep: start or find it, and see what it can run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from metta_sweep.config.job import Resources
+from metta_sweep.errors import ClusterError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What there is.
+
+    Attributes:
+        nodes: total CPUs and GPUs of each living node.
+        dashboard_url: Ray's own dashboard, "" when it is not running.
+        is_local: whether this process started it.
+    """
+
+    nodes: tuple[Mapping[str, float], ...]
+    dashboard_url: str
+    is_local: bool
+
+
+@contextmanager
+def connected(environ: Mapping[str, str], num_gpus: float | None = None) -> Iterator[Cluster]:
+    """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
+
+    Raises:
+        ClusterError: it cannot be reached, or RAY_ADDRESS asks for client mode.
+    """
+    import ray  # half a second of imports that other commands do without
+
+    address = environ.get("RAY_ADDRESS") or None
+    if address and address.startswith("ray://"):
+        raise ClusterError(
+            f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
+            "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
+        )
+    options = local_options(environ, num_gpus) if address is None else {"address": address}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
+    try:
+        yield describe(address is None)
+    finally:
+        ray.shutdown()
+
+
+def local_options(environ: Mapping[str, str], num_gpus: float | None) -> dict[str, Any]:
+    """A private Ray: token authentication is off, for nobody else can reach it, and nothing of it outlives this process."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    options: dict[str, Any] = {"include_dashboard": environ.get("METTA_SWEEP_RAY_DASHBOARD", "1") != "0", "dashboard_host": "127.0.0.1"}
+    if environ.get("NUM_CPUS"):
+        options["num_cpus"] = int(environ["NUM_CPUS"])
+    if num_gpus is not None:
+        options["num_gpus"] = num_gpus
+    return options
+
+
+def describe(is_local: bool) -> Cluster:
+    """Nodes and dashboard of the cluster this process is connected to."""
+    import ray
+
+    nodes = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
+    url = ray.get_runtime_context().dashboard_url if hasattr(ray.get_runtime_context(), "dashboard_url") else ""
+    url = url or getattr(ray._private.worker.global_worker.node, "webui_url", "") or ""
+    return Cluster(nodes=nodes, dashboard_url=f"http://{url}" if url and "://" not in url else url, is_local=is_local)
+
+
+def bundles(resources: Resources) -> list[dict[str, float]]:
+    """Bundles of one run's placement group: an empty one for the trial driver, then one a rank."""
+    worker = {"CPU": float(resources.cpus_per_worker)}
+    if resources.gpus_per_worker:
+        worker["GPU"] = float(resources.gpus_per_worker)
+    return [{}] + [dict(worker) for _ in range(resources.world_size)]
+
+
+def count_slots(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many runs fit at once.
+
+    Raises:
+        ConfigError: not even one fits; names what is missing.
+    """
+    workers_per_node = [workers_on(node, resources) for node in nodes]
+    if resources.strategy == "STRICT_PACK":
+        slots = sum(count // resources.world_size for count in workers_per_node)
+    elif resources.strategy == "STRICT_SPREAD":
+        slots = strict_spread_slots(workers_per_node, resources.world_size)
+    else:
+        slots = sum(workers_per_node) // resources.world_size
+    if slots < 1:
+        raise ConfigError(explain_misfit(resources, nodes))
+    return min(slots, resources.max_concurrent_runs or slots)
+
+
+def workers_on(node: Mapping[str, float], resources: Resources) -> int:
+    """How many ranks fit on a node."""
+    by_cpu = node.get("CPU", 0.0) // resources.cpus_per_worker if resources.cpus_per_worker else float("inf")
+    by_gpu = node.get("GPU", 0.0) // resources.gpus_per_worker if resources.gpus_per_worker else float("inf")
+    return int(min(by_cpu, by_gpu, 10_000))
+
+
+def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int:
+    """Most runs r such that r runs of `world_size` ranks on different nodes fit: sum(min(workers, r)) >= r * world_size."""
+    best = 0
+    for runs in range(1, sum(workers_per_node) // world_size + 1):
+        if sum(min(count, runs) for count in workers_per_node) >= runs * world_size:
+            best = runs
+    return best
+
+
+def explain_misfit(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> str:
+    """One line: which key asks for more than the cluster has, and what to set."""
+    most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    if resources.gpus_per_worker > most_gpus:
+        return f"resources.gpus_per_worker: {resources.gpus_per_worker:g} GPUs per rank, but no node has more than {most_gpus:g}; lower it, or add nodes with more GPUs"
+    if resources.cpus_per_worker > most_cpus:
+        return f"resources.cpus_per_worker: {resources.cpus_per_worker:g} CPUs per rank, but no node has more than {most_cpus:g}; lower it"
+    total = sum(workers_on(node, resources) for node in nodes)
+    return (
+        f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of {len(nodes)} "
+        f"node(s) fits {total}; lower resources.world_size or choose strategy PACK"
+    )

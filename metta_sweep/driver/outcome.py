@@ -1,0 +1,105 @@
+"""A run's result on its way to the registry and from there to the optimiser: pure conversions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from metta_sweep.registry.records import NewObservation, ObservationRecord
+from searchers import CurvePoint, FailureKind, Observation, Outcome
+from trainables.result import Costs, Point, Progress, RunResult, Span
+
+# A run that died at once still took something; a cost of zero has no logarithm.
+MIN_COST_SECONDS = 1e-3
+
+
+def cost_clock(cost: str, num_gpus: float) -> str:
+    """Field of `Span` that the optimiser's cost is read from: `auto` means GPU seconds when runs have GPUs, else CPU seconds."""
+    if cost == "auto":
+        cost = "gpu" if num_gpus > 0 else "cpu"
+    return f"{cost}_seconds"
+
+
+def searched_cost(costs: Costs, clock: str) -> float:
+    """What the point itself costs: training plus evaluation.
+
+    Set-up depends on whether a worker was warm, and curve points on how often we look; neither says anything about the point.
+    """
+    part: Span = costs.train + costs.evaluate
+    return max(float(getattr(part, clock)), MIN_COST_SECONDS)
+
+
+def finished(result: RunResult, clock: str) -> NewObservation:
+    """What the registry stores about a run that ended."""
+    return NewObservation(
+        outcome=result.outcome,
+        score=result.score,
+        cost_seconds=searched_cost(result.costs, clock),
+        wall_seconds=max((result.costs.train + result.costs.evaluate).wall_seconds, MIN_COST_SECONDS),
+        costs=asdict(result.costs),
+        attempt_costs=asdict(result.attempt_costs),
+        metrics=dict(result.metrics),
+        standard_error=result.standard_error,
+        curve=tuple(curve_point(point, clock) for point in result.curve),
+        env_steps=result.env_steps,
+        failure=result.failure,
+        signature=result.signature,
+        message=result.message,
+        log_tail=result.log_tail,
+        nodes=result.nodes,
+    )
+
+
+def stopped_early(progress: Progress, curve: tuple[Point, ...], reason: str, clock: str) -> NewObservation:
+    """A run that the stopping rule ended: its last curve point is its score."""
+    return finished(
+        RunResult(
+            outcome=Outcome.STOPPED_EARLY,
+            score=curve[-1].score,
+            costs=progress.costs,
+            attempt_costs=progress.attempt_costs,
+            curve=curve,
+            env_steps=progress.env_steps,
+            message=reason,
+            nodes=progress.nodes,
+        ),
+        clock,
+    )
+
+
+def lost(progress: Progress | None, message: str, clock: str) -> NewObservation:
+    """A run given up after its workers were lost too often."""
+    progress = progress or Progress(env_steps=0, total_env_steps=0, steps_per_second=0.0)
+    return finished(
+        RunResult(
+            outcome=Outcome.FAILED,
+            score=None,
+            costs=progress.costs,
+            attempt_costs=progress.attempt_costs,
+            env_steps=progress.env_steps,
+            failure=FailureKind.INFRASTRUCTURE,
+            signature="infrastructure: lost",
+            message=message,
+            nodes=progress.nodes,
+        ),
+        clock,
+    )
+
+
+def curve_point(point: Point, clock: str) -> dict[str, Any]:
+    """A learning-curve point as the registry stores it, in the sweep's cost clock."""
+    return {"env_steps": point.env_steps, "seconds": float(getattr(point.train, clock)), "score": point.score}
+
+
+def to_searcher(record: ObservationRecord) -> Observation:
+    """What the optimiser learns from a stored result."""
+    stored = record.observation
+    return Observation(
+        params=record.params,
+        score=stored.score,
+        cost_seconds=stored.cost_seconds,
+        outcome=Outcome(stored.outcome),
+        failure=FailureKind(stored.failure) if stored.failure else None,
+        curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve),
+        wall_seconds=stored.wall_seconds,
+    )

@@ -1,0 +1,77 @@
+"""Which point comes next: one searcher per phase of the schedule, all fed with every observation."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from metta_sweep.config.job import Phase, SweepJob
+from metta_sweep.driver.outcome import to_searcher
+from metta_sweep.errors import ConfigError
+from metta_sweep.registry.records import ObservationRecord
+from searchers import CurvePoint, Observation, Suggestion, make_searcher, phase_of
+
+
+class Proposer:
+    """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending points only."""
+
+    def __init__(self, job: SweepJob) -> None:
+        self._job = job
+        self._observations: list[Observation] = []
+        self._searchers: dict[str, Any] = {}
+        self._cursor = 0
+
+    @property
+    def cursor(self) -> int:
+        """Sequence number of the last observation it was told."""
+        return self._cursor
+
+    def observe(self, records: Sequence[ObservationRecord]) -> None:
+        """Take in observations in the registry's order."""
+        for record in records:
+            observation = to_searcher(record)
+            self._observations.append(observation)
+            self._cursor = record.sequence
+            for searcher in self._searchers.values():
+                searcher.observe(observation)
+
+    def phase(self, number: int) -> Phase:
+        """Phase of run `number`; decided once, when it is reserved."""
+        return phase_of(number, self._job.sweep.phases)
+
+    def suggest(self, number: int, pending: Sequence[dict[str, Any]]) -> Suggestion:
+        """The point for run `number`, given the parameters of runs that are not back yet."""
+        suggestion: Suggestion = self._searcher(self.phase(number)).suggest(pending=pending, number=number)
+        return suggestion
+
+    def advise(self, number: int, params: dict[str, Any], curve: Sequence[CurvePoint], total_steps: int) -> Any:
+        """What the optimiser makes of a running run's curve."""
+        return self._searcher(self.phase(number)).advise(curve, params=params, total_steps=total_steps)
+
+    def _searcher(self, phase: Phase) -> Any:
+        if phase.name not in self._searchers:
+            searcher = self._make(phase)
+            for observation in self._observations:
+                searcher.observe(observation)
+            self._searchers[phase.name] = searcher
+        return self._searchers[phase.name]
+
+    def _make(self, phase: Phase) -> Any:
+        spec = self._job.sweep
+        if spec.searcher is None:
+            return make_searcher(spec.method, phase.space, phase.protein, goal=spec.goal, seed=self._job.seed)
+        return load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._job.seed)
+
+
+def load_class(path: str) -> Any:
+    """`package.module.Class` for `sweep.searcher`.
+
+    Raises:
+        ConfigError: when it cannot be imported.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"sweep.searcher: cannot import {path!r} ({error}); need package.module.Class") from error

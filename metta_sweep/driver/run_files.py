@@ -1,0 +1,44 @@
+"""Files of a run that the driver writes before it starts (design: files of a sweep)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metta_sweep.registry.records import RunRecord
+
+
+def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any], observations: int) -> None:
+    """Write suggestion, optimiser state and the resolved overrides of one run.
+
+    Args:
+        directory: the run's own directory; made when missing.
+        record: the run as reserved.
+        spec: what the trainable gets, resolved.
+        observations: how many results stood behind the suggestion.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    suggestion = {"protein": {"run": record.id, "phase": record.phase, "suggestion": dict(record.params)}}
+    state = {
+        "protein": {
+            "number": record.number,
+            "phase": record.phase,
+            "observations": observations,
+            "predicted_score": record.predicted_score,
+            "predicted_cost_seconds": record.predicted_cost,
+            "explanation": dict(record.explanation),
+        }
+    }
+    write_yaml(directory / "protein_suggestion.yaml", suggestion)
+    write_yaml(directory / "protein_state.yaml", state)
+    write_yaml(directory / "train_config_overrides.yaml", spec)
+
+
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    """Write a YAML file so that a reader sees the old one or the new one, never a half."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(partial, path)

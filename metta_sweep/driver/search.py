@@ -1,0 +1,129 @@
+"""`SweepSearch`: what Tune asks for points and tells results. It only moves things between queues; it never computes or waits for the registry."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from metta_sweep.driver.board import Board
+from metta_sweep.driver.clerk import Clerk
+from metta_sweep.driver.control import Control
+from metta_sweep.driver.stock import Stock
+from metta_sweep.registry.records import RunRecord
+from trainables.result import Costs, Point, Progress, RunResult, Span
+
+
+class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
+    """Hands out reserved runs and passes results on to the clerk.
+
+    Args:
+        stock: reserved points.
+        clerk: writes what happened.
+        board: what is known of this driver's runs.
+        control: who should stop.
+        retry_delay: seconds a slot waits after a failed run.
+    """
+
+    def __init__(
+        self,
+        stock: Stock,
+        clerk: Clerk,
+        board: Board,
+        control: Control,
+        *,
+        retry_delay: float = 0.0,
+    ) -> None:
+        super().__init__(metric="score", mode="max")  # Tune wants some; the optimiser has its own direction
+        self._stock = stock
+        self._clerk = clerk
+        self._board = board
+        self._control = control
+        self._retry_delay = retry_delay
+        self._not_before = 0.0
+        self._runs: dict[str, RunRecord] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._control.draining is not None:
+            return None if self._runs else Searcher.FINISHED
+        if time.monotonic() < self._not_before:
+            return None
+        entry = self._stock.pop()
+        if entry is None:
+            verdict = self._stock.exhausted
+            if verdict is None or self._runs:
+                return None
+            self._control.drain(verdict)
+            return Searcher.FINISHED
+        self._runs[trial_id] = entry.record
+        self._board.started(entry.record)
+        self._clerk.start(entry)
+        return {"run": entry.trial}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        record = self._runs.get(trial_id)
+        if record is not None and "progress_json" in result:
+            live = self._board.progressed(record.id, read_progress(result["progress_json"]))
+            self._clerk.progress(live)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        record = self._runs.pop(trial_id, None)
+        if record is None:
+            return
+        if error or result is None or "result_json" not in result:
+            self._clerk.ended_without_result(record)
+            return
+        finished = RunResult.from_dict(json.loads(result["result_json"]))
+        if finished.outcome == "failed":
+            self._not_before = time.monotonic() + self._retry_delay
+        self._clerk.ended(record, finished)
+
+    @property
+    def unfinished(self) -> list[RunRecord]:
+        """Runs that Tune never told the end of."""
+        return list(self._runs.values())
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the registry is the truth, Tune's snapshot is not."""
+        with open(checkpoint_path, "w", encoding="utf-8") as file:
+            file.write("the registry holds the state of this sweep\n")
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a sweep continues from its registry: run the same command again")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
+    """First come, first served, and ends runs that the control wants ended."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__()
+        self._control = control
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stop = self._control.should_stop(trial.config["run"]["id"])
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+def read_progress(text: str) -> Progress:
+    """Progress as the trainable wrote it."""
+    data = json.loads(text)
+    point = data.get("point")
+    return Progress(
+        env_steps=data["env_steps"],
+        total_env_steps=data["total_env_steps"],
+        steps_per_second=data["steps_per_second"],
+        losses=data["losses"],
+        point=Point(point["env_steps"], Span(**point["train"]), point["score"]) if point else None,
+        costs=Costs.from_dict(data["costs"]),
+        attempt_costs=Costs.from_dict(data["attempt_costs"]),
+        nodes=tuple(data["nodes"]),
+    )

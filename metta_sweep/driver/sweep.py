@@ -1,0 +1,222 @@
+"""`run_sweep`: everything of one sweep put together, from the registry to Tune's loop and back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from metta_sweep.config import resolve_run
+from metta_sweep.config.job import SweepJob
+from metta_sweep.driver.board import Board
+from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
+from metta_sweep.driver.clerk import Clerk, Desk
+from metta_sweep.driver.cluster import Cluster, bundles, connected, count_slots
+from metta_sweep.driver.control import Control
+from metta_sweep.driver.outcome import cost_clock
+from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.search import SweepScheduler, SweepSearch
+from metta_sweep.driver.spending import Spending
+from metta_sweep.driver.stock import Lease, Stock
+from metta_sweep.driver.stop_rules import Verdict
+from metta_sweep.driver.table import ProgressView, TableStyle
+from metta_sweep.errors import SweepAborted
+from metta_sweep.registry import current_owner
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import RunRecord, RunState, SweepState
+
+logger = logging.getLogger(__name__)
+
+# Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
+TUNE_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a `run` ended.
+
+    Attributes:
+        reason: why no more runs were started.
+        exit_code: see `metta_sweep.cli.main.main`.
+        wall_seconds: of this driver.
+        num_failed: runs of the sweep that failed.
+        random_score: mean and standard error of a random policy on the same suite, or None when it was not measured.
+    """
+
+    reason: str
+    exit_code: int
+    wall_seconds: float
+    num_failed: int
+    random_score: tuple[float, float] | None
+
+
+def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console) -> Ending:
+    """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
+
+    Raises:
+        ConfigError: no node can hold a run.
+        ClusterError: Ray cannot be reached.
+        SweepAborted: the training code is broken, or too many runs failed in a row.
+    """
+    os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
+    started = time.monotonic()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    with connected(environ) as cluster:
+        slots = count_slots(job.resources, cluster.nodes)
+        say_start(job, cluster, slots, console)
+        driver = Driver(job, registry, slots)
+        driver.run(console)
+    if driver.control.aborted:
+        raise SweepAborted(driver.control.aborted)
+    return driver.ending(time.monotonic() - started)
+
+
+class Driver:
+    """The parts of one driver, wired; each part says in its own file what it does."""
+
+    def __init__(self, job: SweepJob, registry: Registry, slots: int) -> None:
+        self.job = job
+        self.registry = registry
+        self.slots = slots
+        self.control = Control()
+        self.board = Board()
+        gpus = job.resources.gpus_per_worker * job.resources.world_size
+        owner = current_owner()
+        desk = Desk(job=job, owner=owner, num_gpus=gpus, clock=cost_clock(job.sweep.cost, gpus))
+        self.spending = Spending(job, registry, self.board, has_gpus=gpus > 0)
+        self.clerk = Clerk(registry, desk, self.board, self.control, self.spending)
+        self.stock = Stock(
+            registry,
+            Proposer(job),
+            Lease(job.sweep_name, owner, job.settings.lease_seconds),
+            prepare=self.trial_config,
+            size=slots,
+            may_reserve=self.spending.no_more_runs,
+        )
+        self.clerk.stock = self.stock
+        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, retry_delay=job.settings.rollout_retry_delay)
+
+    def trial_config(self, record: RunRecord) -> dict[str, Any]:
+        """What the trainable gets for a run: plain data, nothing of the sweep."""
+        seed = int(np.random.SeedSequence([self.job.seed, record.number]).generate_state(1)[0])
+        return {
+            "id": record.id,
+            "attempt": record.attempts + 1,
+            "directory": str(self.job.run_directory(record.id)),
+            "spec": resolve_run(self.job.train, record.id, dict(record.params), seed=seed),
+        }
+
+    def run(self, console: Console) -> None:
+        """Tune's loop, from the first suggestion to the last result delivered."""
+        self.registry.set_sweep_state(self.job.sweep_name, SweepState.ACTIVE, by="run", reason="")
+        with ProgressView(self.board, self.table_style(), console) as view, stop_signals(self.control, console):
+            self.stock.start(self.clerk.open())
+            try:
+                self.tune(view.draw)
+            finally:
+                leftover = self.stock.close()
+                self.clerk.close(self.search.unfinished, leftover)
+
+    def tune(self, draw: Callable[[], None]) -> None:
+        """One Tune experiment; nothing of it needs to outlive this call."""
+        from ray import tune
+
+        from trainables.run_trainable import RunTrainable
+
+        callback = LoopCallback(self.control, draw)
+        tune.run(
+            RunTrainable,
+            name="tune",
+            storage_path=str(self.job.directory / ".ray"),
+            config={},
+            num_samples=-1,
+            search_alg=self.search,
+            scheduler=SweepScheduler(self.control),
+            callbacks=[callback],
+            stop=StopWhenCheckpointed(callback),
+            resources_per_trial=tune.PlacementGroupFactory(bundles(self.job.resources), strategy=self.job.resources.strategy),
+            reuse_actors=True,
+            max_concurrent_trials=self.slots,
+            raise_on_failed_trial=False,
+            verbose=0,
+            trial_name_creator=run_id_of,
+            trial_dirname_creator=run_id_of,
+        )
+
+    def table_style(self) -> TableStyle:
+        spec = self.job.sweep
+        clock = cost_clock(spec.cost, self.job.resources.gpus_per_worker)
+        return TableStyle(
+            params=spec.phases[0].space.names,
+            show_phase=len(spec.phases) > 1,
+            cost_label=f"{clock.split('_', maxsplit=1)[0]} s",
+            num_samples=spec.num_samples,
+        )
+
+    def ending(self, wall_seconds: float) -> Ending:
+        """Reason and exit code, from what the control and the registry say."""
+        verdict = self.control.draining or Verdict("no more runs", is_cap=False)
+        num_failed = len(self.registry.runs(self.job.sweep_name, states=[RunState.FAILED]))
+        if self.control.interrupted_by_user:
+            code = 130
+        else:
+            code = 3 if verdict.is_cap else 4 if num_failed else 0
+        return Ending(verdict.reason, code, wall_seconds, num_failed, random_score=None)
+
+
+def run_id_of(trial: Any) -> str:
+    """Trial and directory carry the run's name."""
+    return str(trial.config["run"]["id"]) if "run" in trial.config else str(trial.trial_id)
+
+
+def say_start(job: SweepJob, cluster: Cluster, slots: int, console: Console) -> None:
+    """What is about to run, where."""
+    where = "this machine" if cluster.is_local else f"{len(cluster.nodes)} node(s)"
+    runs = "until stopped" if job.sweep.num_samples is None else f"{job.sweep.num_samples} runs"
+    console.print(f"sweep {job.sweep_name}: {runs}, {slots} at a time on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
+    if cluster.dashboard_url:
+        console.print(f"Ray dashboard: {cluster.dashboard_url}", highlight=False)
+
+
+@contextmanager
+def stop_signals(control: Control, console: Console) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted. The second stops at once."""
+
+    def handle(number: int, frame: Any) -> None:
+        if control.interrupted_by_user:
+            raise KeyboardInterrupt
+        control.interrupted_by_user = True
+        control.drain(Verdict("interrupted; the same command continues it", is_cap=False), now=True)
+        console.print("stopping: running runs write a checkpoint (Ctrl-C again stops at once)", highlight=False)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Send the log of this process to a file, where it does not break the table."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler

@@ -1,0 +1,167 @@
+"""What a user sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from metta_sweep.driver.board import Board, LiveRun
+
+REFRESH_SECONDS = 0.5
+MAX_ROWS = 16
+MAX_PARAM_COLUMNS = 6
+# Words a person knows a parameter by; the rest of the dotted path is in `status` and the run's files.
+STATE_STYLES = {"running": "cyan", "completed": "green", "stopped_early": "yellow", "failed": "red", "interrupted": "magenta"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableStyle:
+    """What the table shows.
+
+    Attributes:
+        params: dotted paths of the parameters that vary.
+        show_phase: whether the sweep has phases.
+        cost_label: unit of the cost column, such as "cpu s".
+        num_samples: runs of the whole sweep, or None.
+    """
+
+    params: Sequence[str]
+    show_phase: bool
+    cost_label: str
+    num_samples: int | None
+
+
+class ProgressView:
+    """Draws the board; call `draw` often, it limits itself."""
+
+    def __init__(self, board: Board, style: TableStyle, console: Console) -> None:
+        self._board = board
+        self._style = style
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._drawn_at = 0.0
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> ProgressView:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.draw(force=True)
+        if self._live is not None:
+            self._live.stop()
+            self._console.print(render(self._board.runs(), self._style))
+
+    def draw(self, *, force: bool = False) -> None:
+        """Show what changed since the last time."""
+        now = time.monotonic()
+        if not force and now - self._drawn_at < REFRESH_SECONDS:
+            return
+        self._drawn_at = now
+        runs = self._board.runs()
+        if self._live is not None:
+            self._live.update(render(runs, self._style), refresh=True)
+            return
+        for run in runs:
+            if self._said.get(run.record.id) != run.state:
+                self._said[run.record.id] = run.state
+                self._console.print(plain_line(run, self._style), highlight=False, soft_wrap=True)
+
+
+def render(runs: Sequence[LiveRun], style: TableStyle) -> Table:
+    """The newest runs, running ones last, as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    if style.show_phase:
+        table.add_column("phase", no_wrap=True)
+    shown = list(style.params)[:MAX_PARAM_COLUMNS]
+    for label in short_names(shown):
+        table.add_column(label, justify="right", no_wrap=True)
+    for label in ("progress", "steps/s", "score", style.cost_label):
+        table.add_column(label, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for run in newest(runs):
+        cells = [run.record.id, *([run.record.phase] if style.show_phase else [])]
+        cells += [format_value(run.record.params.get(name)) for name in shown]
+        cells += [bar(run), speed(run), score_text(run), cost_text(run)]
+        table.add_row(*cells, f"[{STATE_STYLES[run.state]}]{run.state}[/]")
+    return table
+
+
+def newest(runs: Sequence[LiveRun]) -> list[LiveRun]:
+    """Running runs always, and the newest finished ones up to `MAX_ROWS`."""
+    running = [run for run in runs if run.state == "running"]
+    ended = [run for run in runs if run.state != "running"]
+    return ended[-max(MAX_ROWS - len(running), 4) :] + running
+
+
+def plain_line(run: LiveRun, style: TableStyle) -> str:
+    """One line for one change of state."""
+    params = " ".join(f"{label}={format_value(run.record.params.get(name))}" for label, name in zip(short_names(style.params), style.params, strict=True))
+    phase = f" phase={run.record.phase}" if style.show_phase else ""
+    if run.state == "running":
+        return f"{run.record.id} running{phase} {params}"
+    message = f" ({run.result.message})" if run.result and run.result.message else ""
+    return f"{run.record.id} {run.state}{phase} score={score_text(run)} cost={cost_text(run)} {style.cost_label}{message}"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Last part of each dotted path, with as much more as tells equal ones apart."""
+    names = []
+    for path in paths:
+        parts = path.split(".")
+        for length in range(1, len(parts) + 1):
+            name = ".".join(parts[-length:])
+            if sum(other.endswith("." + name) or other == name for other in paths) == 1:
+                break
+        names.append(name)
+    return names
+
+
+def bar(run: LiveRun) -> str:
+    progress = run.progress
+    if run.state != "running":
+        return "100%" if run.state == "completed" else ""
+    if progress is None or not progress.total_env_steps:
+        return "starting"
+    share = min(progress.env_steps / progress.total_env_steps, 1.0)
+    filled = round(share * 8)
+    return f"{'━' * filled}{'╌' * (8 - filled)} {share:>4.0%}"
+
+
+def speed(run: LiveRun) -> str:
+    return f"{run.progress.steps_per_second:,.0f}" if run.progress and run.progress.steps_per_second else ""
+
+
+def score_text(run: LiveRun) -> str:
+    if run.result is not None:
+        return "-" if run.result.score is None else f"{run.result.score:.4g}"
+    return f"{run.curve[-1].score:.4g}…" if run.curve else ""
+
+
+def cost_text(run: LiveRun) -> str:
+    if run.result is not None:
+        return f"{run.result.cost_seconds:.1f}"
+    return f"{run.progress.attempt_costs.total.wall_seconds:.0f}…" if run.progress else ""
+
+
+def format_value(value: Any) -> str:
+    """Four significant digits for numbers, the text for the rest."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}"
+
+
+def params_text(params: Mapping[str, Any]) -> list[str]:
+    """`path = value`, one a line, aligned."""
+    width = max((len(name) for name in params), default=0)
+    return [f"{name:<{width}}  {format_value(value)}" for name, value in params.items()]

@@ -1,0 +1,40 @@
+"""Which failures end a sweep."""
+
+from __future__ import annotations
+
+from metta_sweep.driver.failures import FailureCount
+
+
+def test_the_limit_counts_failures_in_a_row() -> None:
+    count = FailureCount(limit=2).after_failure("hyperparameters", "oom")
+    assert count.verdict() is None
+    assert count.after_success().after_failure("hyperparameters", "oom").verdict() is None
+    assert "max_consecutive_failures=2" in str(count.after_failure("hyperparameters", "nan").verdict())
+
+
+def test_zero_means_unlimited() -> None:
+    count = FailureCount(limit=0)
+    for number in range(100):
+        count = count.after_failure("hyperparameters", f"oom {number}")
+    assert count.verdict() is None
+
+
+def test_infrastructure_is_never_held_against_the_sweep() -> None:
+    count = FailureCount(limit=1)
+    for _ in range(10):
+        count = count.after_failure("infrastructure", "node lost")
+    assert count.verdict() is None
+
+
+def test_the_first_runs_failing_in_the_same_place_show_broken_code_at_once() -> None:
+    count = FailureCount(limit=0).after_failure("code", "KeyError train.py:7").after_failure("code", "KeyError train.py:7")
+    assert "KeyError train.py:7" in str(count.verdict())
+
+
+def test_different_places_or_an_earlier_success_do_not() -> None:
+    different = FailureCount(limit=0).after_failure("code", "KeyError a.py:1").after_failure("code", "ValueError b.py:2")
+    assert different.verdict() is None
+    later = FailureCount(limit=0).after_success()
+    for _ in range(5):
+        later = later.after_failure("code", "KeyError a.py:1")
+    assert later.verdict() is None
