@@ -2,7 +2,10 @@
 
 SweepError (Exception)
 ├── ConfigError (ValueError)       exit 2: every problem at once, one per line
-├── RegistryError                  exit 5: the registry cannot be reached or used
+├── RegistryError                  exit 5: the registry cannot be used
+│   ├── RegistryUnavailable        exit 5: unreachable, locked or without disk space; the same call may succeed later
+│   ├── AccessDenied               exit 5: no token, a wrong one, or a reader's where a writer's is needed
+│   ├── InvalidRequest (ValueError) exit 2: a value that the registry does not take
 │   ├── UnknownSweep (KeyError)    exit 2
 │   ├── UnknownRun (KeyError)      exit 2
 │   ├── SpecChanged                exit 2
@@ -37,9 +40,23 @@ class ConfigError(SweepError, ValueError):
 
 
 class RegistryError(SweepError):
-    """The registry cannot be reached or used."""
+    """The registry cannot be used."""
 
     exit_code = 5
+
+
+class RegistryUnavailable(RegistryError):
+    """Unreachable, locked or without disk space: nothing is known about the change; the same call with the same key may succeed later."""
+
+
+class AccessDenied(RegistryError):
+    """No token, a wrong one, or a reader's where a writer's is needed."""
+
+
+class InvalidRequest(RegistryError, ValueError):
+    """A value that the registry does not take; repeating the call cannot help."""
+
+    exit_code = 2
 
 
 class UnknownSweep(RegistryError, KeyError):

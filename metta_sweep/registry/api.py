@@ -26,11 +26,14 @@ class Registry(Protocol):
     Writes take `key`, an idempotency key: the same key gives the first answer again and changes nothing.
     """
 
-    def create_sweep(self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", update: bool = False) -> SweepRecord:
+    def create_sweep(
+        self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
+    ) -> SweepRecord:
         """Register the sweep, or return it when it exists with the same specification.
 
         Raises:
-            SpecChanged: it exists with another specification and `update` is false; carries both texts.
+            InvalidRequest: the name has other characters than letters, digits, `.`, `_`, `-`, or is too long.
+            SpecChanged: it exists with another specification and `update` is false; carries the difference.
         """
 
     def get_sweep(self, name: str) -> SweepRecord:
@@ -44,7 +47,12 @@ class Registry(Protocol):
         """Number that the next reserved run will get."""
 
     def reserve(self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str) -> RunRecord:
-        """Make run `{sweep}.r.{number}` in state `reserved`. Raises `NumberTaken` when another driver was first."""
+        """Make run `{sweep}.r.{number}` in state `reserved`; `lease_seconds` may be `math.inf`.
+
+        Raises:
+            NumberTaken: another driver was first.
+            IllegalTransition: the sweep is not active.
+        """
 
     def replace_suggestion(self, run_id: str, fence: int, reservation: Reservation, *, key: str) -> RunRecord:
         """Replace the stale point of a run that has not started. Raises `Fenced`, `IllegalTransition`."""
@@ -62,7 +70,7 @@ class Registry(Protocol):
         """Extend the leases of these runs. Returns the ids that the owner no longer holds."""
 
     def interrupt(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
-        """`reserved | running -> interrupted` and gives up the lease; closes the attempt with its costs."""
+        """`reserved | running | interrupted -> interrupted` and gives up the lease; closes an open attempt with its costs."""
 
     def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         """`running -> completed | stopped_early | failed`: observation, final curve and attempt in one transaction.
@@ -89,7 +97,8 @@ class Registry(Protocol):
 
     def curve(self, run_id: str) -> list[JsonObject]: ...
 
-    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject) -> None: ...
+    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = "") -> None:
+        """Append to the log; without a `key` a repeated call is a second event."""
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]: ...
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from metta_sweep.errors import InvalidRequest
 
 JsonObject = Mapping[str, Any]
 
@@ -35,17 +38,27 @@ class SweepState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lease: enough to see on the same host that a process is dead, whatever its pid is used for now."""
+    """Who holds a lease: enough to see on the same host that a process is dead, whatever its pid is used for now.
+
+    Attributes:
+        host: host name.
+        boot_id: machine, boot and pid namespace; see `owner.current_owner`.
+        pid: process id inside that namespace.
+        started: when the process started, seconds since the boot (a clock that nobody can set).
+    """
 
     host: str
     boot_id: str
     pid: int
     started: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "started", float(self.started))  # owners are compared as JSON, where 1 is not 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """One sweep: its specification as resolved YAML and what the mirror needs."""
+    """One sweep: its specification as resolved YAML ("" until a driver brings one) and what the mirror needs."""
 
     name: str
     spec_yaml: str
@@ -54,6 +67,7 @@ class SweepRecord:
     created_at: float
     wandb_entity: str = ""
     wandb_project: str = ""
+    wandb_sweep_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,8 @@ class Reservation:
     """What a driver asks for when it reserves a point.
 
     Attributes:
-        number: the run number this point was computed for; refused with `NumberTaken` unless it is the next free one.
+        number: the run number this point was computed for; refused with `NumberTaken` unless it is the next free one. None takes whatever comes
+            next, for callers that only want an id.
         params: the suggestion, natural units by dotted path.
         explanation: why, as JSON.
         phase: name of the schedule's phase.
@@ -70,7 +85,7 @@ class Reservation:
         predicted_cost: in the sweep's cost unit, or None.
     """
 
-    number: int
+    number: int | None
     params: JsonObject
     explanation: JsonObject = field(default_factory=dict)
     phase: str = ""
@@ -81,7 +96,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as the registry knows it. `fence` rises with each change of owner; writes with an older one are refused."""
+    """One run as the registry knows it.
+
+    `fence` rises with each change of owner, to nobody as well; writes with an older one are refused. `lease_until` is None when nobody
+    holds the run or the lease has no end. `seen_at` is when the owner last gave a sign of life.
+    """
 
     id: str
     sweep: str
@@ -95,6 +114,7 @@ class RunRecord:
     attempts: int
     owner: Owner | None
     lease_until: float | None
+    seen_at: float
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -122,7 +142,11 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewObservation:
-    """A result on its way into the registry; `costs` by part and clock, `metrics` by name, `curve` points as JSON objects."""
+    """A result on its way into the registry; `costs` by part and clock, `metrics` by name, `curve` points as JSON objects with `env_steps`.
+
+    Raises:
+        InvalidRequest: an unknown outcome, a score that is missing or not finite, a cost that is negative or not finite.
+    """
 
     outcome: str
     score: float | None
@@ -140,10 +164,21 @@ class NewObservation:
     log_tail: str = ""
     nodes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.outcome not in (RunState.COMPLETED, RunState.STOPPED_EARLY, RunState.FAILED):
+            raise InvalidRequest(f"outcome: need completed, stopped_early or failed, got {self.outcome!r}")
+        if (self.score is None) != (self.outcome == RunState.FAILED):
+            raise InvalidRequest(f"score: {self.outcome} runs {'have none' if self.outcome == RunState.FAILED else 'need one'}, got {self.score!r}")
+        if self.score is not None and not math.isfinite(self.score):
+            raise InvalidRequest(f"score: need a finite number, got {self.score!r}; report the run as failed instead")
+        for name, seconds in (("cost_seconds", self.cost_seconds), ("wall_seconds", self.wall_seconds)):
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise InvalidRequest(f"{name}: need a finite number >= 0, got {seconds!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class ObservationRecord:
-    """A stored result. `sequence` orders observations over all drivers of the sweep, from 1, without gaps."""
+    """A stored result. `sequence` orders observations over all drivers of the sweep, from 1; a retried run's number is never used again."""
 
     sequence: int
     run_id: str

@@ -1,0 +1,54 @@
+"""Records to JSON and back: what the store keeps in its columns, what the outbox writes and what the service speaks."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from metta_sweep.errors import InvalidRequest
+
+
+def encode(value: object) -> Any:
+    """JSON-ready form of records, collections and numpy scalars. JSON has no NaN and no infinity: they become null.
+
+    Raises:
+        InvalidRequest: the value holds something else.
+    """
+    try:
+        return to_jsonable_python(value, inf_nan_mode="null", fallback=_plain)
+    except (PydanticSerializationError, ValueError) as error:
+        raise InvalidRequest(f"not JSON: {error}") from error
+
+
+def dumps(value: object) -> str:
+    """One line of pure ASCII: a NUL or a lone surrogate in a text stays an escape, which every database stores."""
+    return json.dumps(encode(value), separators=(",", ":"), allow_nan=False)
+
+
+def decode(kind: Any, data: object) -> Any:
+    """A record of type `kind` (also `list[RunRecord]`, `X | None`) from what `encode` returned.
+
+    Raises:
+        InvalidRequest: the data is not such a record; names each field.
+    """
+    try:
+        return _adapter(kind).validate_python(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}" for problem in error.errors())
+        raise InvalidRequest(problems) from error
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar or array as plain numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ValueError(f"{type(value).__name__} has no JSON form")

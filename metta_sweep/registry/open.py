@@ -1,0 +1,31 @@
+"""Which registry a sweep uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metta_sweep.errors import RegistryError
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.store import SqlRegistry
+
+
+def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | None = None) -> Registry:
+    """The service at `sweep_server_uri`, or `{data_dir}/registry.db` when that is None.
+
+    Args:
+        data_dir: on a local disk; made when missing.
+        sweep_server_uri: `http://` or `https://`.
+        token: of the service; METTA_SWEEP_TOKEN when None.
+
+    Raises:
+        RegistryError: another kind of address, or a network file system.
+        RegistryUnavailable: cannot be reached now.
+    """
+    if sweep_server_uri is None:
+        return SqlRegistry(sqlite_url(data_dir))
+    raise RegistryError(f"settings.sweep_server_uri={sweep_server_uri}: need http://... or https://..., or null for {data_dir}/registry.db")
+
+
+def sqlite_url(data_dir: Path) -> str:
+    """URL of the embedded registry of this directory."""
+    return f"sqlite:///{data_dir.resolve() / 'registry.db'}"

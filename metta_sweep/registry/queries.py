@@ -1,0 +1,110 @@
+"""What the registry reads, and rows as records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from metta_sweep.errors import UnknownRun, UnknownSweep
+from metta_sweep.registry.codec import decode
+from metta_sweep.registry.names import did_you_mean
+from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, Owner, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.schema import attempts, curve_points, events, observations, runs, sweeps
+
+OPEN_STATES = tuple(state for state in RunState if not state.is_final)
+
+
+def to_run(row: Mapping[Any, Any]) -> RunRecord:
+    record: RunRecord = decode(RunRecord, dict(row))
+    return record
+
+
+def get_sweep(connection: Connection, name: str) -> SweepRecord:
+    row = connection.execute(select(sweeps).where(sweeps.c.name == name)).mappings().one_or_none()
+    if row is None:
+        raise unknown_sweep(connection, name)
+    record: SweepRecord = decode(SweepRecord, dict(row))
+    return record
+
+
+def unknown_sweep(connection: Connection, name: str) -> UnknownSweep:
+    known = connection.execute(select(sweeps.c.name)).scalars()
+    return UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep{did_you_mean(name, known)}")
+
+
+def list_sweeps(connection: Connection) -> list[SweepRecord]:
+    rows = connection.execute(select(sweeps).order_by(sweeps.c.created_at, sweeps.c.name)).mappings()
+    return [decode(SweepRecord, dict(row)) for row in rows]
+
+
+def next_number(connection: Connection, sweep: str) -> int:
+    number = connection.execute(select(sweeps.c.next_run).where(sweeps.c.name == sweep)).scalar_one_or_none()
+    if number is None:
+        raise unknown_sweep(connection, sweep)
+    return int(number)
+
+
+def get_run(connection: Connection, run_id: str) -> RunRecord:
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    if row is None:
+        raise UnknownRun(f"run {run_id[:120]!r}: no such run; `status` lists them")
+    return to_run(row)
+
+
+def list_runs(connection: Connection, sweep: str, states: Sequence[RunState] = (), after: int = -1, limit: int | None = None) -> list[RunRecord]:
+    """Runs with a number above `after`, in order."""
+    chosen = select(runs).where(runs.c.sweep == sweep, runs.c.number > after).order_by(runs.c.number).limit(limit)
+    if states:
+        chosen = chosen.where(runs.c.state.in_(states))
+    return [to_run(row) for row in connection.execute(chosen).mappings()]
+
+
+def owners(connection: Connection, sweep: str) -> set[Owner]:
+    """Everybody who holds a run of the sweep."""
+    rows = connection.execute(
+        select(runs.c.owner).where(runs.c.sweep == sweep, runs.c.state.in_(OPEN_STATES), runs.c.lease_until.is_not(None))
+    ).scalars()
+    return {decode(Owner, row) for row in rows}
+
+
+def list_attempts(connection: Connection, sweep: str) -> list[AttemptRecord]:
+    rows = connection.execute(select(attempts).join(runs).where(runs.c.sweep == sweep).order_by(runs.c.number, attempts.c.number)).mappings()
+    return [decode(AttemptRecord, dict(row)) for row in rows]
+
+
+def list_observations(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:
+    page = (
+        select(observations, runs.c.number.label("run_number"), runs.c.phase, runs.c.params)
+        .join(runs)
+        .where(observations.c.sweep == sweep, observations.c.sequence > after, observations.c.is_withdrawn.is_(False))
+        .order_by(observations.c.sequence)
+        .limit(limit)
+    )
+    rows = connection.execute(page).mappings().all()
+    curves = _curves(connection, [row["run_id"] for row in rows])
+    return [decode(ObservationRecord, {**row, "observation": {**row, "curve": curves[row["run_id"]]}}) for row in rows]
+
+
+def curve(connection: Connection, run_id: str) -> list[JsonObject]:
+    return list(_curves(connection, [run_id])[run_id])
+
+
+def _curves(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[JsonObject]]:
+    points: dict[str, list[JsonObject]] = defaultdict(list)
+    for chunk in _chunks(run_ids, 500):  # a statement takes a limited number of values
+        chosen = select(curve_points.c.run_id, curve_points.c.point).where(curve_points.c.run_id.in_(chunk)).order_by(curve_points.c.env_steps)
+        for run_id, point in connection.execute(chosen):
+            points[run_id].append(point)
+    return points
+
+
+def _chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def list_events(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[EventRecord]:
+    page = select(events).where(events.c.sweep == sweep, events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+    return [decode(EventRecord, dict(row)) for row in connection.execute(page).mappings()]

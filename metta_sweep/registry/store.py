@@ -1,0 +1,205 @@
+"""The registry in a database: SQLite in process, PostgreSQL or SQLite behind the service."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from metta_sweep.registry import queries, writes
+from metta_sweep.registry.codec import decode
+from metta_sweep.registry.database import open_engine, schema_lock, translated_errors
+from metta_sweep.registry.names import check_sweep_name, sweep_of
+from metta_sweep.registry.owner import is_dead
+from metta_sweep.registry.records import (
+    AttemptRecord,
+    EventRecord,
+    JsonObject,
+    NewObservation,
+    ObservationRecord,
+    Owner,
+    Reservation,
+    RunRecord,
+    RunState,
+    SweepRecord,
+    SweepState,
+)
+from metta_sweep.registry.schema import metadata, sweeps
+from metta_sweep.registry.transaction import Transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqlRegistry:
+    """The `Registry` protocol over SQLAlchemy; safe to share between threads, and a database between processes.
+
+    Args:
+        url: `sqlite:////absolute/file.db` or `postgresql+psycopg://user@host/database`. The schema is made or upgraded.
+        clock: epoch seconds; leases go by it.
+
+    Raises:
+        RegistryError: the database cannot be used.
+        RegistryUnavailable: it cannot be reached now; every method raises this, too.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+        self._engine = open_engine(url)
+        self._clock = clock
+        # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
+        self._writing: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if self._engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        )
+        with translated_errors(), schema_lock(self._engine):
+            metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated_errors(), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[Connection]:
+        with translated_errors(), self._writing, self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def _changing(self, sweep: str) -> Iterator[Transaction]:
+        with self._writable() as connection:
+            locked = connection.execute(select(sweeps.c.name).where(sweeps.c.name == sweep).with_for_update()).scalar_one_or_none()
+            if locked is None:
+                raise queries.unknown_sweep(connection, sweep)
+            yield Transaction(connection, sweep, self._clock())
+
+    def _once(self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the write, or give the answer that its key was given before."""
+        with self._changing(sweep) as tx:
+            for answer in tx.answer(key, write.__name__):
+                return cast("T", decode(get_type_hints(write)["return"], answer))
+            result = write(tx, *args, **kwargs)
+            tx.remember(key, write.__name__, result)
+            return result
+
+    def create_sweep(
+        self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
+    ) -> SweepRecord:
+        check_sweep_name(name)
+        wandb = {"wandb_entity": wandb_entity, "wandb_project": wandb_project, "wandb_sweep_id": wandb_sweep_id}
+        row = {
+            "name": name,
+            "spec_yaml": spec_yaml,
+            "spec_hash": writes.spec_hash(spec_yaml),
+            "state": SweepState.ACTIVE,
+            "created_at": self._clock(),
+        }
+        with contextlib.suppress(IntegrityError), self._writable() as connection:  # it exists: adopted below
+            connection.execute(insert(sweeps).values(row | wandb))
+            Transaction(connection, name, self._clock()).event("created", detail={"spec_hash": row["spec_hash"]})
+        with self._changing(name) as tx:
+            return writes.adopt_spec(tx, spec_yaml, update)
+
+    def get_sweep(self, name: str) -> SweepRecord:
+        with self._reading() as connection:
+            return queries.get_sweep(connection, name)
+
+    def list_sweeps(self) -> list[SweepRecord]:
+        with self._reading() as connection:
+            return queries.list_sweeps(connection)
+
+    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str) -> SweepRecord:
+        with self._changing(name) as tx:
+            return writes.set_sweep_state(tx, state, by, reason)
+
+    def next_number(self, sweep: str) -> int:
+        with self._reading() as connection:
+            return queries.next_number(connection, sweep)
+
+    def reserve(self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str) -> RunRecord:
+        return self._once(sweep, key, writes.reserve, reservation, owner, lease_seconds)
+
+    def replace_suggestion(self, run_id: str, fence: int, reservation: Reservation, *, key: str) -> RunRecord:
+        return self._once(sweep_of(run_id), key, writes.replace_suggestion, run_id, fence, reservation)
+
+    def start(self, run_id: str, fence: int, *, num_gpus: float, key: str) -> AttemptRecord:
+        return self._once(sweep_of(run_id), key, writes.start, run_id, fence, num_gpus)
+
+    def record_nodes(self, run_id: str, fence: int, nodes: Sequence[str]) -> None:
+        with self._changing(sweep_of(run_id)) as tx:
+            writes.record_nodes(tx, run_id, fence, nodes)
+
+    def record_progress(self, run_id: str, fence: int, curve: Sequence[JsonObject]) -> None:
+        with self._changing(sweep_of(run_id)) as tx:
+            writes.record_progress(tx, run_id, fence, curve)
+
+    def heartbeat(self, owner: Owner, run_ids: Sequence[str], *, lease_seconds: float) -> list[str]:
+        held: set[str] = set()
+        for sweep in sorted({sweep_of(run_id) for run_id in run_ids}):
+            with self._changing(sweep) as tx:
+                held |= writes.heartbeat(tx, owner, run_ids, lease_seconds)
+        return [run_id for run_id in run_ids if run_id not in held]
+
+    def interrupt(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
+        return self._once(sweep_of(run_id), key, writes.interrupt, run_id, fence, reason, costs)
+
+    def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
+        return self._once(sweep_of(run_id), key, writes.finish, run_id, fence, observation)
+
+    def retry(self, run_id: str, *, by: str, key: str) -> RunRecord:
+        return self._once(sweep_of(run_id), key, writes.retry, run_id, by)
+
+    def claim(self, sweep: str, owner: Owner, *, lease_seconds: float, key: str) -> list[RunRecord]:
+        return self.claim_from(sweep, owner, {holder for holder in self.owners(sweep) if is_dead(holder)}, lease_seconds=lease_seconds, key=key)
+
+    def claim_from(self, sweep: str, owner: Owner, dead: Collection[Owner], *, lease_seconds: float, key: str) -> list[RunRecord]:
+        """`claim`, where somebody else found out which owners are dead: only their own host can tell."""
+        return self._once(sweep, key, writes.claim, owner, lease_seconds, dead)
+
+    def owners(self, sweep: str) -> set[Owner]:
+        """Everybody who holds a lease that ends."""
+        with self._reading() as connection:
+            return queries.owners(connection, sweep)
+
+    def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_runs(connection, sweep, states)
+
+    def get_run(self, run_id: str) -> RunRecord:
+        with self._reading() as connection:
+            return queries.get_run(connection, run_id)
+
+    def attempts(self, sweep: str) -> list[AttemptRecord]:
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_attempts(connection, sweep)
+
+    def observations(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_observations(connection, sweep, after, limit)
+
+    def curve(self, run_id: str) -> list[JsonObject]:
+        with self._reading() as connection:
+            queries.get_run(connection, run_id)
+            return queries.curve(connection, run_id)
+
+    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = "") -> None:
+        with self._changing(sweep) as tx:
+            if key and tx.answer(key, "add_event"):
+                return
+            tx.event(kind, run_id, by=by, detail=detail)
+            if key:
+                tx.remember(key, "add_event", None)
+
+    def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]:
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_events(connection, sweep, after, limit)

@@ -1,0 +1,209 @@
+"""What each write of the registry does, inside its transaction."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+
+from sqlalchemy import RowMapping, delete, insert, select, update
+
+from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged
+from metta_sweep.registry.codec import decode, encode
+from metta_sweep.registry.names import run_id as make_run_id
+from metta_sweep.registry.queries import OPEN_STATES, get_sweep, list_observations, to_run
+from metta_sweep.registry.records import (
+    AttemptRecord,
+    JsonObject,
+    NewObservation,
+    ObservationRecord,
+    Owner,
+    Reservation,
+    RunRecord,
+    RunState,
+    SweepRecord,
+    SweepState,
+)
+from metta_sweep.registry.schema import attempts, curve_points, observations, runs, sweeps
+from metta_sweep.registry.transaction import Transaction
+
+MAX_LOG_CHARACTERS = 8192
+NOBODY = {"owner": None, "lease_until": None}
+NO_FAILURE = {"failure": None, "signature": "", "message": "", "log_tail": ""}
+
+
+def spec_hash(spec_yaml: str) -> str:
+    return hashlib.sha256(spec_yaml.encode("utf-8", "replace")).hexdigest()
+
+
+def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRecord:
+    """The existing sweep with this specification. Raises `SpecChanged` for another one, unless `update_allowed`."""
+    known = get_sweep(tx.connection, tx.sweep)
+    if not spec_yaml or spec_yaml == known.spec_yaml:
+        return known
+    diff = "\n".join(difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm=""))
+    if known.spec_yaml and not update_allowed:
+        raise SpecChanged(f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it\n{diff}", diff)
+    tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml)))
+    tx.event("spec_updated", detail={"diff": diff})
+    return get_sweep(tx.connection, tx.sweep)
+
+
+def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str) -> SweepRecord:
+    before = get_sweep(tx.connection, tx.sweep)
+    if before.state == state:
+        return before
+    tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(state=state))
+    tx.event(f"sweep_{state}", by=by, detail={"reason": reason})
+    return get_sweep(tx.connection, tx.sweep)
+
+
+def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_seconds: float) -> RunRecord:
+    sweep = tx.sweep_row()
+    if sweep["state"] != SweepState.ACTIVE:
+        raise IllegalTransition(f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active")
+    if reservation.number not in (None, sweep["next_run"]):
+        raise NumberTaken(f"run number {reservation.number} of sweep {tx.sweep}: the next is {sweep['next_run']}; compute the suggestion again")
+    number = tx.take(sweeps.c.next_run)
+    run_id = make_run_id(tx.sweep, number)
+    row = {"id": run_id, "sweep": tx.sweep, "number": number, "state": RunState.RESERVED, "fence": 1, "attempts": 0, "created_at": tx.now}
+    values = row | _point(reservation) | NO_FAILURE | _held(tx, owner, lease_seconds)
+    run = tx.connection.execute(insert(runs).values(values).returning(runs)).mappings().one()
+    tx.event("reserved", run_id, by=owner, detail={"phase": reservation.phase, "cursor": reservation.cursor})
+    return to_run(run)
+
+
+def replace_suggestion(tx: Transaction, run_id: str, fence: int, reservation: Reservation) -> RunRecord:
+    run = tx.held_run(run_id, fence, RunState.RESERVED)
+    if reservation.number not in (None, run["number"]):
+        raise InvalidRequest(f"number={reservation.number}: run {run_id} has number {run['number']}")
+    changed = tx.change_run(run_id, **_point(reservation))
+    tx.event("replaced", run_id, by=decode(Owner, run["owner"]), detail={"cursor": reservation.cursor})
+    return to_run(changed)
+
+
+def _point(reservation: Reservation) -> dict[str, object]:
+    return {item.name: getattr(reservation, item.name) for item in fields(reservation) if item.name != "number"}
+
+
+def _held(tx: Transaction, owner: Owner, lease_seconds: float) -> dict[str, object]:
+    return {"owner": owner, "lease_until": lease_end(tx.now, lease_seconds), "seen_at": tx.now}
+
+
+def lease_end(now: float, lease_seconds: float) -> float | None:
+    """When the lease is over, None for an endless one."""
+    if not lease_seconds > 0:
+        raise InvalidRequest(f"lease_seconds: need a number > 0, got {lease_seconds!r}")
+    return now + lease_seconds if math.isfinite(lease_seconds) else None
+
+
+def start(tx: Transaction, run_id: str, fence: int, num_gpus: float) -> AttemptRecord:
+    run = tx.held_run(run_id, fence, RunState.RESERVED, RunState.INTERRUPTED)
+    if run["owner"] is None:
+        raise Fenced(f"run {run_id}: nobody holds it; claim it before you start it")
+    number = run["attempts"] + 1
+    tx.change_run(run_id, state=RunState.RUNNING, attempts=number, started_at=run["started_at"] or tx.now, seen_at=tx.now)
+    row = {"run_id": run_id, "number": number, "nodes": [], "num_gpus": num_gpus, "started_at": tx.now, "costs": {}, "exit_reason": ""}
+    attempt = tx.connection.execute(insert(attempts).values(row).returning(attempts)).mappings().one()
+    tx.event("started", run_id, by=decode(Owner, run["owner"]), detail={"attempt": number})
+    record: AttemptRecord = decode(AttemptRecord, dict(attempt))
+    return record
+
+
+def record_nodes(tx: Transaction, run_id: str, fence: int, nodes: Sequence[str]) -> None:
+    run = tx.held_run(run_id, fence, RunState.RUNNING)
+    this_attempt = (attempts.c.run_id == run_id, attempts.c.number == run["attempts"])
+    tx.connection.execute(update(attempts).where(*this_attempt).values(nodes=list(nodes)))
+
+
+def record_progress(tx: Transaction, run_id: str, fence: int, curve: Sequence[JsonObject]) -> None:
+    tx.held_run(run_id, fence, RunState.RUNNING)
+    known = set(tx.connection.execute(select(curve_points.c.env_steps).where(curve_points.c.run_id == run_id)).scalars())
+    _insert_curve(tx, run_id, [point for point in curve if _env_steps(point) not in known])
+    tx.change_run(run_id, seen_at=tx.now)
+
+
+def _insert_curve(tx: Transaction, run_id: str, curve: Sequence[JsonObject]) -> None:
+    rows = {steps: {"run_id": run_id, "env_steps": steps, "point": point} for point in curve for steps in [_env_steps(point)]}
+    if rows:
+        tx.connection.execute(insert(curve_points), list(rows.values()))
+
+
+def _env_steps(point: JsonObject) -> int:
+    steps = point.get("env_steps")
+    if not isinstance(steps, int) or steps < 0:
+        raise InvalidRequest(f"curve point: need env_steps, an integer >= 0, got {steps!r}")
+    return steps
+
+
+def heartbeat(tx: Transaction, owner: Owner, run_ids: Sequence[str], lease_seconds: float) -> set[str]:
+    """Ids that the owner still holds, their leases extended."""
+    mine = (runs.c.sweep == tx.sweep, runs.c.id.in_(run_ids), runs.c.owner == owner, runs.c.state.in_(OPEN_STATES))
+    extended = update(runs).where(*mine).values(lease_until=lease_end(tx.now, lease_seconds), seen_at=tx.now)
+    return set(tx.connection.execute(extended.returning(runs.c.id)).scalars())
+
+
+def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: JsonObject) -> RunRecord:
+    run = tx.held_run(run_id, fence, *OPEN_STATES)
+    if run["owner"] is None:
+        return to_run(run)
+    if run["state"] == RunState.RUNNING:
+        tx.close_attempt(run, ended_at=tx.now, costs=costs, exit_reason=reason)
+    tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
+    # To nobody is a change of owner: what this owner still sends about the run comes too late.
+    return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1, **NOBODY))
+
+
+def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation) -> ObservationRecord | None:
+    if tx.run(run_id)["fence"] != fence:
+        tx.event("late_result", run_id, by=f"fence {fence}", detail=encode(observation))
+        return None
+    run = tx.held_run(run_id, fence, RunState.RUNNING)
+    sequence = tx.take(sweeps.c.next_observation)
+    tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
+    failure = {"failure": observation.failure, "signature": observation.signature, "message": observation.message, "log_tail": tail}
+    values = {item.name: getattr(observation, item.name) for item in fields(observation) if item.name != "curve"}
+    row = {"sweep": tx.sweep, "sequence": sequence, "run_id": run_id, "created_at": tx.now, "is_withdrawn": False}
+    tx.connection.execute(insert(observations).values(values | row | failure))
+    if observation.curve:  # the final curve replaces what attempts reported on the way; without one that stays
+        tx.connection.execute(delete(curve_points).where(curve_points.c.run_id == run_id))
+        _insert_curve(tx, run_id, observation.curve)
+    tx.close_attempt(run, ended_at=tx.now, costs=observation.attempt_costs, exit_reason=observation.outcome)
+    tx.change_run(run_id, state=observation.outcome, ended_at=tx.now, seen_at=tx.now, **NOBODY, **failure)
+    detail = {"score": observation.score, "cost_seconds": observation.cost_seconds, "failure": observation.failure, "sequence": sequence}
+    tx.event(observation.outcome, run_id, by=decode(Owner, run["owner"]), detail=detail)
+    return list_observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
+
+
+def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
+    run = tx.run(run_id)
+    if run["state"] != RunState.FAILED:
+        raise IllegalTransition(f"run {run_id}: is {run['state']}; only failed runs can be retried")
+    tx.connection.execute(update(observations).where(observations.c.run_id == run_id).values(is_withdrawn=True))
+    tx.event("retry", run_id, by=by, detail={"failure": run["failure"], "message": run["message"]})
+    return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=run["fence"] + 1, ended_at=None, **NO_FAILURE))
+
+
+def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[Owner]) -> list[RunRecord]:
+    """Take over what nobody alive holds; `dead` are owners known to be dead."""
+    rows = tx.connection.execute(select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number)).mappings().all()
+    return [_take_over(tx, row, owner, lease_seconds) for row in rows if _is_free(row, owner, tx.now, dead)]
+
+
+def _is_free(run: RowMapping, owner: Owner, now: float, dead: Collection[Owner]) -> bool:
+    if run["owner"] is None:
+        return True
+    holder = decode(Owner, run["owner"])
+    return holder != owner and (holder in dead or (run["lease_until"] is not None and run["lease_until"] < now))
+
+
+def _take_over(tx: Transaction, run: RowMapping, owner: Owner, lease_seconds: float) -> RunRecord:
+    state = run["state"]
+    if state == RunState.RUNNING:
+        state = RunState.INTERRUPTED
+        tx.close_attempt(run, ended_at=run["seen_at"], costs={}, exit_reason="lost")
+    before = f"{run['owner']['host']}:{run['owner']['pid']}" if run["owner"] else ""
+    tx.event("claimed", run["id"], by=owner, detail={"from": before, "state": run["state"]})
+    return to_run(tx.change_run(run["id"], state=state, fence=run["fence"] + 1, **_held(tx, owner, lease_seconds)))
