@@ -9,7 +9,7 @@ from typing import Any
 from metta_sweep.config.job import Phase, SweepJob
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
-from metta_sweep.registry.records import ObservationRecord
+from metta_sweep.registry.records import ObservationRecord, RunRecord
 from searchers import CurvePoint, Observation, Suggestion, make_searcher, phase_of
 
 
@@ -26,6 +26,11 @@ class Proposer:
     def cursor(self) -> int:
         """Sequence number of the last observation it was told."""
         return self._cursor
+
+    @property
+    def learns(self) -> bool:
+        """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
+        return self._job.sweep.searcher is not None or self._job.sweep.method == "bayes"
 
     def observe(self, records: Sequence[ObservationRecord]) -> None:
         """Take in observations in the registry's order."""
@@ -45,9 +50,9 @@ class Proposer:
         suggestion: Suggestion = self._searcher(self.phase(number)).suggest(pending=pending, number=number)
         return suggestion
 
-    def advise(self, number: int, params: dict[str, Any], curve: Sequence[CurvePoint], total_steps: int) -> Any:
+    def advise(self, record: RunRecord, curve: Sequence[CurvePoint], total_steps: int) -> Any:
         """What the optimiser makes of a running run's curve."""
-        return self._searcher(self.phase(number)).advise(curve, params=params, total_steps=total_steps)
+        return self._searcher(self.phase(record.number)).advise(curve, params=dict(record.params), total_steps=total_steps)
 
     def _searcher(self, phase: Phase) -> Any:
         if phase.name not in self._searchers:

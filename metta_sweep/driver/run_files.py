@@ -11,14 +11,13 @@ import yaml
 from metta_sweep.registry.records import RunRecord
 
 
-def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any], observations: int) -> None:
+def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any]) -> None:
     """Write suggestion, optimiser state and the resolved overrides of one run.
 
     Args:
         directory: the run's own directory; made when missing.
         record: the run as reserved.
         spec: what the trainable gets, resolved.
-        observations: how many results stood behind the suggestion.
     """
     directory.mkdir(parents=True, exist_ok=True)
     suggestion = {"protein": {"run": record.id, "phase": record.phase, "suggestion": dict(record.params)}}
@@ -26,7 +25,7 @@ def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any], ob
         "protein": {
             "number": record.number,
             "phase": record.phase,
-            "observations": observations,
+            "observations": record.cursor,
             "predicted_score": record.predicted_score,
             "predicted_cost_seconds": record.predicted_cost,
             "explanation": dict(record.explanation),

@@ -9,7 +9,7 @@ from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.stop_rules import Limits, Tally, Verdict, cap_seconds, must_stop_running, no_more_runs
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.records import AttemptRecord, JsonObject, RunState
+from metta_sweep.registry.records import AttemptRecord, RunState
 
 UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)
 
@@ -66,10 +66,11 @@ class Spending:
 
 
 def attempt_seconds(attempt: AttemptRecord, *, gpus: bool) -> float:
-    """GPU seconds of an attempt, or its wall seconds in a slot without GPU."""
-    clock = "gpu_seconds" if gpus else "wall_seconds"
-    return sum(part_seconds(part, clock) for part in attempt.costs.values())
+    """GPU seconds of an ended attempt, or its wall seconds in a slot without GPU.
 
-
-def part_seconds(part: JsonObject, clock: str) -> float:
-    return float(part.get(clock, 0.0))
+    An attempt whose driver died told no costs; it is charged from its start to the last sign of life.
+    """
+    if attempt.costs:
+        clock = "gpu_seconds" if gpus else "wall_seconds"
+        return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
+    return ((attempt.ended_at or attempt.started_at) - attempt.started_at) * (attempt.num_gpus if gpus else 1.0)

@@ -14,7 +14,7 @@ from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, Reservation, RunRecord, RunState
-from searchers import Suggestion
+from searchers import CurvePoint, Suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Stock:
         prepare: what the trainable gets for a run.
         size: points to hold ready.
         may_reserve: why no further run may be reserved given its number and predicted cost, or None.
+        on_advice: hears the id and the reason when the optimiser would end a running run.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Stock:
         prepare: Callable[[RunRecord], dict[str, Any]],
         size: int,
         may_reserve: Callable[[int, float], Verdict | None],
+        on_advice: Callable[[str, str], None],
     ) -> None:
         self._registry = registry
         self._proposer = proposer
@@ -79,11 +81,14 @@ class Stock:
         self._prepare = prepare
         self._size = size
         self._may_reserve = may_reserve
+        self._on_advice = on_advice
         self._condition = threading.Condition()
         self._entries: list[Entry] = []
         self._replacing: str | None = None
-        self._news = 0
-        self._seen_news = -1
+        self._expected = 0
+        self._told = 0
+        self._seen = 0
+        self._curves: dict[str, tuple[RunRecord, list[dict[str, Any]], int]] = {}
         self._verdict: Verdict | None = None
         self._closed = False
         self._suggest_seconds = 0.0
@@ -109,7 +114,7 @@ class Stock:
             while True:
                 if self._failure is not None:
                     raise self._failure
-                fresh = self._seen_news == self._news
+                fresh = self._seen == self._expected
                 entry = next((e for e in self._entries if e.record.id != self._replacing), None)
                 if entry is not None and (entry.cursor is None or (fresh and entry.cursor >= self._proposer.cursor)):
                     break
@@ -129,17 +134,33 @@ class Stock:
             self._entries[:0] = entries
             self._condition.notify_all()
 
-    def tell(self) -> None:
-        """The registry has news: an observation was stored."""
+    def expect(self) -> None:
+        """A run ended and its observation is on its way to the registry; `tell` follows when it is there."""
         with self._condition:
-            self._news += 1
+            self._expected += 1
+
+    def tell(self) -> None:
+        """An observation of this driver is in the registry (or was refused for good)."""
+        with self._condition:
+            self._told += 1
             self._condition.notify_all()
+
+    def look_at(self, record: RunRecord, curve: Sequence[dict[str, Any]], total_steps: int) -> None:
+        """Ask the optimiser whether this running run is worth going on with; `on_advice` hears when it is not."""
+        with self._condition:
+            self._curves[record.id] = (record, list(curve), total_steps)
+            self._condition.notify_all()
+
+    def reserved_ids(self) -> list[str]:
+        """Runs that wait here; their leases must be kept."""
+        with self._condition:
+            return [entry.record.id for entry in self._entries]
 
     @property
     def exhausted(self) -> Verdict | None:
         """Why no further point will come, once the stock is empty; None while more may come."""
         with self._condition:
-            return self._verdict if not self._entries and self._seen_news == self._news else None
+            return self._verdict if not self._entries and self._seen == self._expected else None
 
     @property
     def suggest_seconds(self) -> float:
@@ -147,14 +168,13 @@ class Stock:
         with self._condition:
             return self._suggest_seconds
 
-    def close(self) -> list[RunRecord]:
-        """Stop the thread; returns what was reserved but never started."""
+    def close(self) -> None:
+        """Stop the thread. What is reserved but never started stays so: whoever continues the sweep takes it up at once."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
-        return [entry.record for entry in self._entries]
 
     def _work(self) -> None:
         try:
@@ -170,7 +190,7 @@ class Stock:
         """One piece of work: news first, then the point that starts next, then the rest."""
         try:
             self._read_news()
-            idle = not (self._refresh_one() or self._reserve_one())
+            idle = not (self._advise_one() or self._refresh_one() or self._reserve_one())
         except NumberTaken:
             idle = False
         except RegistryError as error:
@@ -179,16 +199,28 @@ class Stock:
             return
         if idle:
             with self._condition:
-                if self._seen_news == self._news and not self._closed:
+                if self._seen == self._told and not self._curves and not self._closed:
                     self._condition.wait(POLL_SECONDS)
 
     def _read_news(self) -> None:
         with self._condition:
-            news = self._news
+            told = self._told
         self._proposer.observe(self._registry.observations(self._lease.sweep, after=self._proposer.cursor))
         with self._condition:
-            self._seen_news = news
+            self._seen = told
             self._condition.notify_all()
+
+    def _advise_one(self) -> bool:
+        """Look at one curve, if one waits."""
+        with self._condition:
+            if not self._curves:
+                return False
+            record, curve, total_steps = self._curves.pop(next(iter(self._curves)))
+        advice = self._proposer.advise(record, [CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in curve], total_steps)
+        if advice.should_stop:
+            logger.info("%s: stopped early: %s", record.id, advice.reason)
+            self._on_advice(record.id, advice.reason)
+        return True
 
     def _refresh_one(self) -> bool:
         """Replace the first stale point. Returns whether there was one."""
@@ -242,7 +274,8 @@ class Stock:
 
     def _entry(self, record: RunRecord) -> Entry:
         """A run that never started may still get a better point; one that ran keeps its own."""
-        return Entry(record, None if record.attempts else record.cursor, self._prepare(record))
+        may_change = record.state is RunState.RESERVED and self._proposer.learns
+        return Entry(record, record.cursor if may_change else None, self._prepare(record))
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
         pending = [dict(run.params) for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]

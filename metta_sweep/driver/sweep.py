@@ -109,6 +109,7 @@ class Driver:
             prepare=self.trial_config,
             size=slots,
             may_reserve=self.spending.no_more_runs,
+            on_advice=self.control.stop_run,
         )
         self.clerk.stock = self.stock
         self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, retry_delay=job.settings.rollout_retry_delay)
@@ -131,8 +132,8 @@ class Driver:
             try:
                 self.tune(view.draw)
             finally:
-                leftover = self.stock.close()
-                self.clerk.close(self.search.unfinished, leftover)
+                self.stock.close()
+                self.clerk.close(self.search.unfinished)
 
     def tune(self, draw: Callable[[], None]) -> None:
         """One Tune experiment; nothing of it needs to outlive this call."""
