@@ -1,0 +1,228 @@
+"""The registry thread: owns outbox and heartbeats, so that Tune's loop never waits for the registry."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from metta_sweep.config.job import SweepJob
+from metta_sweep.driver import outcome
+from metta_sweep.driver.board import Board, LiveRun
+from metta_sweep.driver.control import Control
+from metta_sweep.driver.failures import FailureCount
+from metta_sweep.driver.run_files import write_run_files
+from metta_sweep.driver.spending import Spending
+from metta_sweep.driver.stock import Entry, Stock
+from metta_sweep.driver.stop_rules import Verdict
+from metta_sweep.errors import RegistryError
+from metta_sweep.registry import Delivery, Outbox
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import NewObservation, Owner, RunRecord, SweepState
+from searchers import Outcome
+from trainables.result import RunResult
+
+logger = logging.getLogger(__name__)
+
+# How often the thread looks for requests of `stop` and for runs that lost their driver.
+LOOK_SECONDS = 2.0
+CLOSE_SECONDS = 30.0
+# A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
+MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the clerk knows of the sweep.
+
+    Attributes:
+        num_gpus: GPUs that one run holds.
+        clock: field of `Span` that the optimiser's cost is read from.
+    """
+
+    job: SweepJob
+    owner: Owner
+    num_gpus: float
+    clock: str
+
+
+class Clerk:
+    """Writes down what happens to runs: on disk before the caller goes on, in the registry soon after.
+
+    The methods `start`, `progress`, `ended` and `ended_without_result` are called from Tune's loop.
+    """
+
+    def __init__(self, registry: Registry, desk: Desk, board: Board, control: Control, spending: Spending) -> None:
+        self._registry = registry
+        self._desk = desk
+        self._board = board
+        self._control = control
+        self._spending = spending
+        self._outbox = Outbox(desk.job.directory / "outbox")
+        self._failures = FailureCount(limit=desk.job.settings.max_consecutive_failures)
+        self._wake = threading.Event()
+        self._closed = False
+        self._files: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._beat_at = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
+        self.stock: Stock | None = None
+
+    def open(self) -> list[RunRecord]:
+        """Deliver what a dead driver left on disk, then take up every run that nobody alive holds.
+
+        Raises:
+            RegistryUnavailable: cannot be reached now.
+        """
+        self._outbox.deliver(self._registry)
+        taken_up = self._claim()
+        for record in self._registry.observations(self._desk.job.sweep_name):
+            self._spending.scored(record.observation.score)
+        self._thread.start()
+        return taken_up
+
+    def start(self, entry: Entry) -> None:
+        """The run is on its way to a worker."""
+        self._files.put(entry)
+        self._put("start", entry.record, num_gpus=self._desk.num_gpus)
+
+    def progress(self, run: LiveRun) -> None:
+        """The run reported; a new curve point is stored, and the stopping rule may look at it."""
+        if run.progress is None or run.progress.point is None:
+            return
+        self._put("record_progress", run.record, curve=[outcome.curve_point(run.progress.point, self._desk.clock)])
+        if self._desk.job.sweep.early_stopping and self.stock is not None:
+            self.stock.look_at(run.record, [outcome.curve_point(point, self._desk.clock) for point in run.curve], run.progress.total_env_steps)
+
+    def ended(self, record: RunRecord, result: RunResult) -> None:
+        """The run ended with a result of its own."""
+        if result.outcome == "interrupted":
+            self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
+        elif result.failure == "infrastructure" and record.attempts + 1 < MAX_ATTEMPTS:
+            self._interrupt(record, result.message, asdict(result.attempt_costs))
+        else:
+            self._finish(record, outcome.finished(result, self._desk.clock))
+
+    def ended_without_result(self, record: RunRecord) -> None:
+        """Tune ended the run: on our request, or because its trial driver died."""
+        live = self._board.get(record.id)
+        reason = self._control.stop_reason(record.id)
+        costs = asdict(live.progress.attempt_costs) if live.progress else {}
+        if reason is not None and live.progress is not None and live.curve:
+            self._finish(record, outcome.stopped_early(live.progress, live.curve, reason, self._desk.clock))
+        elif self._control.is_lost(record.id) or self._control.stop_now:
+            self._interrupt(record, "another driver holds it" if self._control.is_lost(record.id) else "asked to stop", costs)
+        elif record.attempts + 1 < MAX_ATTEMPTS:
+            self._interrupt(record, "its trial driver or node was lost", costs)
+        else:
+            message = f"lost its trial driver or node {MAX_ATTEMPTS} times"
+            self._finish(record, outcome.lost(live.progress, message, self._desk.clock))
+
+    def close(self, unfinished: Sequence[RunRecord]) -> None:
+        """Give back runs that were cut off and deliver everything, within `CLOSE_SECONDS`; the rest waits on disk."""
+        for record in unfinished:
+            self.ended_without_result(record)
+        self._closed = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=CLOSE_SECONDS)
+        if waiting := len(self._outbox.pending()):
+            logger.warning("%d messages could not be delivered; they wait on disk and go out with the next run", waiting)
+        self._outbox.close()
+
+    def _finish(self, record: RunRecord, observation: NewObservation) -> None:
+        self._put("finish", record, observation=asdict(observation))
+        if self.stock is not None:
+            self.stock.expect()
+        self._board.ended(record.id, observation.outcome, observation)
+        self._spending.scored(observation.score)
+        if observation.outcome == Outcome.FAILED:
+            self._failures = self._failures.after_failure(observation.failure or "code", observation.signature)
+        else:
+            self._failures = self._failures.after_success()
+        if verdict := self._failures.verdict():
+            self._control.abort(verdict)
+
+    def _interrupt(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
+        self._put("interrupt", record, reason=reason, costs=costs)
+        self._board.ended(record.id, "interrupted")
+
+    def _put(self, kind: str, record: RunRecord, **payload: Any) -> None:
+        self._outbox.put(kind, {"run_id": record.id, "fence": record.fence, **payload})
+        self._wake.set()
+
+    def _work(self) -> None:
+        while not self._closed:
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+            self._guarded(self._turn)
+        deadline = time.monotonic() + CLOSE_SECONDS / 2
+        while self._outbox.pending() and time.monotonic() < deadline:
+            self._guarded(self._deliver)
+            time.sleep(0.2 if self._outbox.pending() else 0.0)
+        self._write_files()
+
+    def _guarded(self, turn: Any) -> None:
+        """A registry that is away is waited for; what is on disk is not lost."""
+        try:
+            turn()
+        except RegistryError as error:
+            logger.warning("registry: %s", error)
+            time.sleep(1.0)
+
+    def _turn(self) -> None:
+        self._write_files()
+        self._deliver()
+        if time.monotonic() - self._beat_at >= LOOK_SECONDS:
+            self._beat_at = time.monotonic()
+            self._look()
+
+    def _write_files(self) -> None:
+        while not self._files.empty():
+            entry = self._files.get()
+            write_run_files(self._desk.job.run_directory(entry.record.id), entry.record, entry.trial["spec"])
+
+    def _deliver(self) -> None:
+        deliveries = self._outbox.deliver(self._registry)
+        for delivery in deliveries:
+            self._note(delivery)
+        if any(delivery.message.kind == "interrupt" for delivery in deliveries) and self._control.draining is None and self.stock is not None:
+            self.stock.take_up(self._claim())
+
+    def _note(self, delivery: Delivery) -> None:
+        """What an answer means for this driver."""
+        run_id = str(delivery.message.payload.get("run_id"))
+        if delivery.refusal is not None:
+            logger.warning("%s: another driver holds it (%s)", run_id, delivery.refusal)
+            self._control.lose_run(run_id)
+        if delivery.message.kind == "finish" and self.stock is not None:
+            self.stock.tell()
+
+    def _look(self) -> None:
+        """Heartbeat, what other people want of the sweep, what other drivers left behind."""
+        job = self._desk.job
+        if self._control.loop_silent_seconds < job.settings.lease_seconds / 2:
+            held = [run.record.id for run in self._board.running()] + (self.stock.reserved_ids() if self.stock else [])
+            for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
+                if self._board_says_running(run_id):
+                    self._control.lose_run(run_id)
+        self._obey(self._registry.get_sweep(job.sweep_name).state)
+        if verdict := self._spending.must_stop_running():
+            self._control.drain(verdict, now=True)
+        if self._control.draining is None and self.stock is not None:
+            self.stock.take_up(self._claim())
+
+    def _board_says_running(self, run_id: str) -> bool:
+        return any(run.record.id == run_id for run in self._board.running())
+
+    def _obey(self, state: SweepState) -> None:
+        if state is not SweepState.ACTIVE:
+            self._control.drain(Verdict("stopped by the `stop` command", is_cap=False), now=state is SweepState.STOPPED)
+
+    def _claim(self) -> list[RunRecord]:
+        settings = self._desk.job.settings
+        key = f"claim:{self._desk.owner.pid}:{time.time_ns()}"
+        return self._registry.claim(self._desk.job.sweep_name, self._desk.owner, lease_seconds=settings.lease_seconds, key=key)
