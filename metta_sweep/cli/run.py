@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml, wandb_entity=job.wandb.entity, wandb_project=job.wandb.project, update=args.update)
         ending = run_sweep(job, registry, os.environ, console)
-        print_summary(job, registry, ending, console)
+        print_summary(job.sweep_name, registry, ending, console)
     finally:
         registry.close()
     return ending.exit_code

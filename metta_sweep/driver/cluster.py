@@ -123,10 +123,10 @@ def explain_misfit(resources: Resources, nodes: Sequence[Mapping[str, float]]) -
     """One line: which key asks for more than the cluster has, and what to set."""
     most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
     most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    if resources.gpus_per_worker > most_gpus:
-        return f"resources.gpus_per_worker: {resources.gpus_per_worker:g} GPUs per rank, but no node has more than {most_gpus:g}; lower it, or add nodes with more GPUs"
-    if resources.cpus_per_worker > most_cpus:
-        return f"resources.cpus_per_worker: {resources.cpus_per_worker:g} CPUs per rank, but no node has more than {most_cpus:g}; lower it"
+    for key, asked, most in (("gpus", resources.gpus_per_worker, most_gpus), ("cpus", resources.cpus_per_worker, most_cpus)):
+        if asked > most:
+            kind = key[:-1].upper()
+            return f"resources.{key}_per_worker: {asked:g} {kind}s per rank, but no node has more than {most:g}; lower it, or add larger nodes"
     total = sum(workers_on(node, resources) for node in nodes)
     return (
         f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of {len(nodes)} "

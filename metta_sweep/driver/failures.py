@@ -40,7 +40,8 @@ class FailureCount:
         """Why the sweep must stop, or None."""
         same = len(self.first_signatures) >= SAME_SIGNATURE_RUNS and len(set(self.first_signatures)) == 1
         if same and self.consecutive == len(self.first_signatures):
-            return f"the first {self.consecutive} runs all failed in the same place: {self.first_signatures[0]}; fix the training code, then run the same command again"
+            place = self.first_signatures[0]
+            return f"the first {self.consecutive} runs all failed in the same place: {place}; fix the training code, then run the same command again"
         if self.limit and self.consecutive >= self.limit:
             return (
                 f"{self.consecutive} runs failed in a row (settings.max_consecutive_failures={self.limit}); "

@@ -6,18 +6,19 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from metta_sweep.config.job import Phase, SweepJob
+from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord, RunRecord
-from searchers import CurvePoint, Observation, Suggestion, make_searcher, phase_of
+from searchers import CurvePoint, Interval, Observation, Suggestion, make_searcher, phase_of
 
 
 class Proposer:
     """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending points only."""
 
-    def __init__(self, job: SweepJob) -> None:
-        self._job = job
+    def __init__(self, spec: SweepSpec, seed: int) -> None:
+        self._spec = spec
+        self._seed = seed
         self._observations: list[Observation] = []
         self._searchers: dict[str, Any] = {}
         self._cursor = 0
@@ -30,7 +31,7 @@ class Proposer:
     @property
     def learns(self) -> bool:
         """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
-        return self._job.sweep.searcher is not None or self._job.sweep.method == "bayes"
+        return self._spec.searcher is not None or self._spec.method == "bayes"
 
     def observe(self, records: Sequence[ObservationRecord]) -> None:
         """Take in observations in the registry's order."""
@@ -43,12 +44,18 @@ class Proposer:
 
     def phase(self, number: int) -> Phase:
         """Phase of run `number`; decided once, when it is reserved."""
-        return phase_of(number, self._job.sweep.phases)
+        return phase_of(number, self._spec.phases)
 
     def suggest(self, number: int, pending: Sequence[dict[str, Any]]) -> Suggestion:
         """The point for run `number`, given the parameters of runs that are not back yet."""
         suggestion: Suggestion = self._searcher(self.phase(number)).suggest(pending=pending, number=number)
         return suggestion
+
+    def believe(self, params: dict[str, Any]) -> Interval | None:
+        """What the last phase's model believes of the noiseless score at a point; None without a model or outside its space."""
+        searcher = self._searcher(self._spec.phases[-1])
+        prediction = searcher.predict(params) if hasattr(searcher, "predict") else None
+        return prediction.score if prediction is not None else None
 
     def advise(self, record: RunRecord, curve: Sequence[CurvePoint], total_steps: int) -> Any:
         """What the optimiser makes of a running run's curve."""
@@ -63,10 +70,10 @@ class Proposer:
         return self._searchers[phase.name]
 
     def _make(self, phase: Phase) -> Any:
-        spec = self._job.sweep
+        spec = self._spec
         if spec.searcher is None:
-            return make_searcher(spec.method, phase.space, phase.protein, goal=spec.goal, seed=self._job.seed)
-        return load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._job.seed)
+            return make_searcher(spec.method, phase.space, phase.protein, goal=spec.goal, seed=self._seed)
+        return load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
 
 
 def load_class(path: str) -> Any:

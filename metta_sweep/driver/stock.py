@@ -49,6 +49,21 @@ class Lease:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the stock asks of the rest of the driver.
+
+    Attributes:
+        prepare: what the trainable gets for a run.
+        may_reserve: why no further run may be reserved given its number and predicted cost, or None.
+        on_advice: hears the id and the reason when the optimiser would end a running run.
+    """
+
+    prepare: Callable[[RunRecord], dict[str, Any]]
+    may_reserve: Callable[[int, float], Verdict | None]
+    on_advice: Callable[[str, str], None]
+
+
 class Stock:
     """Reserved points, at least one per slot, each replaced before it starts when an observation arrives.
 
@@ -58,30 +73,16 @@ class Stock:
         registry: where points are reserved before anything starts.
         proposer: the optimiser behind it.
         lease: sweep, owner and lease.
-        prepare: what the trainable gets for a run.
         size: points to hold ready.
-        may_reserve: why no further run may be reserved given its number and predicted cost, or None.
-        on_advice: hears the id and the reason when the optimiser would end a running run.
+        hooks: the rest of the driver.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        proposer: Proposer,
-        lease: Lease,
-        *,
-        prepare: Callable[[RunRecord], dict[str, Any]],
-        size: int,
-        may_reserve: Callable[[int, float], Verdict | None],
-        on_advice: Callable[[str, str], None],
-    ) -> None:
+    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: int, hooks: Hooks) -> None:
         self._registry = registry
         self._proposer = proposer
         self._lease = lease
-        self._prepare = prepare
         self._size = size
-        self._may_reserve = may_reserve
-        self._on_advice = on_advice
+        self._hooks = hooks
         self._condition = threading.Condition()
         self._entries: list[Entry] = []
         self._replacing: str | None = None
@@ -180,7 +181,7 @@ class Stock:
         try:
             while not self._closed:
                 self._turn()
-        except BaseException as error:  # noqa: BLE001 - handed to Tune's loop, which ends the sweep with it
+        except BaseException as error:  # handed to Tune's loop, which ends the sweep with it
             logger.exception("the optimiser's thread ended")
             with self._condition:
                 self._failure = error
@@ -219,7 +220,7 @@ class Stock:
         advice = self._proposer.advise(record, [CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in curve], total_steps)
         if advice.should_stop:
             logger.info("%s: stopped early: %s", record.id, advice.reason)
-            self._on_advice(record.id, advice.reason)
+            self._hooks.on_advice(record.id, advice.reason)
         return True
 
     def _refresh_one(self) -> bool:
@@ -255,10 +256,10 @@ class Stock:
             if len(self._entries) >= self._size or self._closed:
                 return False
         number = self._registry.next_number(self._lease.sweep)
-        verdict = self._may_reserve(number, 0.0)
+        verdict = self._hooks.may_reserve(number, 0.0)
         reservation = self._propose(number) if verdict is None else None
         if reservation is not None:
-            verdict = self._may_reserve(number, reservation.predicted_cost or 0.0)
+            verdict = self._hooks.may_reserve(number, reservation.predicted_cost or 0.0)
         with self._condition:
             self._verdict = verdict
             self._condition.notify_all()
@@ -275,7 +276,7 @@ class Stock:
     def _entry(self, record: RunRecord) -> Entry:
         """A run that never started may still get a better point; one that ran keeps its own."""
         may_change = record.state is RunState.RESERVED and self._proposer.learns
-        return Entry(record, record.cursor if may_change else None, self._prepare(record))
+        return Entry(record, record.cursor if may_change else None, self._hooks.prepare(record))
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
         pending = [dict(run.params) for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]

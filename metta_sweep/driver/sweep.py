@@ -26,7 +26,7 @@ from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
 from metta_sweep.driver.spending import Spending
-from metta_sweep.driver.stock import Lease, Stock
+from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.driver.table import ProgressView, TableStyle
 from metta_sweep.errors import SweepAborted
@@ -46,6 +46,11 @@ TUNE_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+EXIT_CAP = 3
+EXIT_WITH_FAILURES = 4
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,10 @@ class Driver:
         self.clerk = Clerk(registry, desk, self.board, self.control, self.spending)
         self.stock = Stock(
             registry,
-            Proposer(job),
+            Proposer(job.sweep, job.seed),
             Lease(job.sweep_name, owner, job.settings.lease_seconds),
-            prepare=self.trial_config,
             size=slots,
-            may_reserve=self.spending.no_more_runs,
-            on_advice=self.control.stop_run,
+            hooks=Hooks(prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run),
         )
         self.clerk.stock = self.stock
         self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, retry_delay=job.settings.rollout_retry_delay)
@@ -175,10 +178,7 @@ class Driver:
         """Reason and exit code, from what the control and the registry say."""
         verdict = self.control.draining or Verdict("no more runs", is_cap=False)
         num_failed = len(self.registry.runs(self.job.sweep_name, states=[RunState.FAILED]))
-        if self.control.interrupted_by_user:
-            code = 130
-        else:
-            code = 3 if verdict.is_cap else 4 if num_failed else 0
+        code = EXIT_INTERRUPTED if self.control.interrupted_by_user else EXIT_CAP if verdict.is_cap else EXIT_WITH_FAILURES if num_failed else 0
         return Ending(verdict.reason, code, wall_seconds, num_failed, random_score=None)
 
 

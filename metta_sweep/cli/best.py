@@ -1,0 +1,93 @@
+"""`best`: the best configurations of a sweep, and a patch file to train with."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metta_sweep.cli.readers import add_reader_arguments, opened, print_json
+from metta_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from metta_sweep.analysis import BestRun
+    from metta_sweep.driver.ranking import Ranking
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_reader_arguments(parser)
+    parser.add_argument("--top-n", type=int, default=1, metavar="N", help="configurations to show (default 1)")
+    parser.add_argument("--by", choices=("posterior", "score"), default="posterior", help="rank by what the model believes, or by the measured score")
+    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`")
+    parser.add_argument("--force", action="store_true", help="overwrite a patch that exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    from metta_sweep.driver.ranking import rank
+
+    if args.top_n < 1:
+        raise ConfigError(f"--top-n: need at least 1, got {args.top_n}")
+    with opened(args) as source:
+        ranking = rank(source.registry, source.sweep_name, top_n=args.top_n, by=args.by)
+    if not ranking.best:
+        raise ConfigError(
+            f"sweep_name={source.sweep_name}: no run has a score yet; see `python -m metta_sweep status sweep_name={source.sweep_name}`"
+        )
+    patch = write_patch(args, source.sweep_name, ranking) if args.output_dir else None
+    if args.json:
+        print_json({"sweep": source.sweep_name, "best": [asdict(one) for one in ranking.best], "patch": str(patch) if patch else None})
+    else:
+        show(source.sweep_name, ranking, patch)
+    return 0
+
+
+def write_patch(args: argparse.Namespace, sweep_name: str, ranking: Ranking) -> Path:
+    """Write the winner's configuration as a patch file.
+
+    Raises:
+        ConfigError: it exists and `--force` is not given.
+    """
+    from metta_sweep.config.patches import patch_text
+
+    path: Path = args.output_dir / f"{sweep_name}_best.yaml"
+    if path.exists() and not args.force:
+        raise ConfigError(f"{path}: exists; use --force to overwrite it, or another --output-dir")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    winner = ranking.best[0]
+    path.write_text(patch_text(winner.params, describe(sweep_name, winner)), encoding="utf-8")
+    return path
+
+
+def describe(sweep_name: str, winner: BestRun) -> list[str]:
+    """What stands at the head of the patch file."""
+    lines = [f"Best configuration of sweep {sweep_name}: run {winner.id}, score {winner.score:.6g}, cost {winner.cost_seconds:.1f} s."]
+    if winner.posterior is not None:
+        lines.append(f"The model believes {winner.posterior.mean:.6g} (90 % interval {winner.posterior.low:.6g} to {winner.posterior.high:.6g}).")
+    return lines
+
+
+def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
+    """The table, the winner's parameters, and what to type next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from metta_sweep.driver.table import format_value, short_names
+
+    console = Console()
+    names = list(ranking.best[0].params)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for label in ("#", "run", "score", "± s.e.", "model", "cost s", *short_names(names)):
+        table.add_column(label, justify="left" if label == "run" else "right", no_wrap=True)
+    for one in ranking.best:
+        error = "" if one.standard_error is None else f"{one.standard_error:.2g}"
+        model = "" if one.posterior is None else f"{one.posterior.mean:.4g}"
+        values = [format_value(one.params.get(name, "")) for name in names]
+        table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, f"{one.cost_seconds:.1f}", *values)
+    console.print(table)
+    if patch is not None:
+        console.print(
+            f"\nwrote {patch}; train with it:\n  python -m metta_sweep train run=production +trainer/patch={patch.stem}",
+            highlight=False,
+            soft_wrap=True,
+        )

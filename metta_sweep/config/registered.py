@@ -1,0 +1,86 @@
+"""What a reader needs to know of a sweep that exists: where its registry is, and what its registered specification says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metta_sweep.config.compose import compose
+from metta_sweep.config.environment import from_environment
+from metta_sweep.config.job import Phase, SweepSpec
+from metta_sweep.config.load import ALIASES
+from metta_sweep.config.runs import name_problems, resolve
+from metta_sweep.errors import ConfigError
+from searchers.config import ProteinConfig
+from searchers.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Which sweep ("" when none is named) in which registry."""
+
+    sweep_name: str
+    data_dir: Path
+    sweep_server_uri: str | None
+    hourly_cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredSweep:
+    """A specification as `SweepJob.spec_yaml` wrote it. Stop rules are no part of it: `num_samples` and `target_score` are None."""
+
+    sweep: SweepSpec
+    seed: int
+
+
+def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = (), *, need_sweep: bool = True) -> Location:
+    """Registry and sweep of a command that only reads; the rest of the configuration is not looked at.
+
+    Raises:
+        ConfigError: no sweep is named although one is needed, or a word that cannot be read.
+    """
+    composed = compose("sweep_job", overrides, config_dirs, from_environment(environ), ALIASES)
+    resolved, _ = resolve({key: composed.tree.get(key) for key in ("sweep_name", "data_dir", "settings", "budget")})
+    name = resolved.get("sweep_name")
+    is_named = name not in (None, "", "???")
+    if (problems := name_problems("sweep_name", name)) and (need_sweep or is_named):
+        raise ConfigError(*(f"{key}: {text}" for key, text in problems))
+    return Location(
+        sweep_name=str(name) if is_named else "",
+        data_dir=Path(str(resolved["data_dir"])).expanduser().absolute(),
+        sweep_server_uri=(resolved.get("settings") or {}).get("sweep_server_uri"),
+        hourly_cost=(resolved.get("budget") or {}).get("hourly_cost"),
+    )
+
+
+def read_spec(spec_yaml: str) -> RegisteredSweep:
+    """The search as it was registered: space, optimiser and direction of every phase."""
+    spec: dict[str, Any] = yaml.safe_load(spec_yaml)
+    sweep = SweepSpec(
+        metric=spec["metric"],
+        goal=spec["goal"],
+        method=spec["method"],
+        phases=read_phases(spec["phases"]),
+        fixed=spec["fixed"],
+        num_samples=None,
+        target_score=None,
+        cost=spec["cost"],
+        early_stopping=spec["early_stopping"],
+        searcher=spec["searcher"],
+    )
+    return RegisteredSweep(sweep, spec["seed"])
+
+
+def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
+    """Phases in order; each begins where the one before ends."""
+    phases: list[Phase] = []
+    first = 0
+    for text in texts:
+        space = Space.from_config(text["parameters"], text["constraints"])
+        phases.append(Phase(text["name"], first, text["num_runs"], space, ProteinConfig.from_mapping(text["protein"]), text["auto"]))
+        first += text["num_runs"] or 0
+    return tuple(phases)
