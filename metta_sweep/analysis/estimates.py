@@ -1,0 +1,96 @@
+"""Totals, progress and forecasts of a sweep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.pareto import direction
+
+Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central 90 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The figures on a sweep's summary cards; scores and times of runs that have none are left out, NaN when nobody has one.
+
+    Attributes:
+        num_runs: runs of any state.
+        num_completed: ended with a score (completed or stopped early).
+        num_failed: failed.
+        num_unfinished: reserved, running or interrupted.
+        best_score: best single score.
+        mean_wall_seconds: of runs with a score.
+        paid_wall_seconds: over all attempts.
+        paid_gpu_seconds: over all attempts.
+        dollars: over all attempts; NaN when the price is not known.
+    """
+
+    num_runs: int
+    num_completed: int
+    num_failed: int
+    num_unfinished: int
+    best_score: float
+    mean_wall_seconds: float
+    paid_wall_seconds: float
+    paid_gpu_seconds: float
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What further runs will take, if they are like the past ones: mean and central 90 % interval, same unit as the column."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def totals(runs: pd.DataFrame, goal: str) -> Totals:
+    """Summary of a frame."""
+    done = scored(runs)
+    failed = int((runs["state"] == "failed").sum())
+    utility = direction(goal) * done["score"]
+    return Totals(
+        num_runs=len(runs),
+        num_completed=len(done),
+        num_failed=failed,
+        num_unfinished=int(runs["state"].isin(("reserved", "running", "interrupted")).sum()),
+        best_score=float(direction(goal) * utility.max()),
+        mean_wall_seconds=float(done["wall_seconds"].mean()),
+        paid_wall_seconds=float(runs["paid_wall_seconds"].sum()),
+        paid_gpu_seconds=float(runs["paid_gpu_seconds"].sum()),
+        dollars=float(runs["dollars"].sum(min_count=1)),
+    )
+
+
+def progression(runs: pd.DataFrame, goal: str, *, window: int = 10) -> pd.DataFrame:
+    """Score over time: `number`, `id`, `score`, `best_so_far` and the `moving_average` over the last `window` runs, in the order the results came."""
+    done = scored(runs).sort_values("sequence")
+    utility = direction(goal) * done["score"]
+    return pd.DataFrame(
+        {
+            "number": done["number"],
+            "id": done["id"],
+            "score": done["score"],
+            "best_so_far": direction(goal) * utility.cummax(),
+            "moving_average": done["score"].rolling(window, min_periods=1).mean(),
+        }
+    ).reset_index(drop=True)
+
+
+def forecast(runs: pd.DataFrame, num_more: int, *, column: str = "paid_wall_seconds") -> Forecast | None:
+    """What `num_more` further runs add to a column, from the finished runs; None without a finished run.
+
+    The sum of m new draws from n seen ones: m * mean ± z * s * sqrt(m + m²/n), the second term being the doubt about the mean itself.
+    """
+    seen = runs.loc[runs["state"].isin(("completed", "stopped_early", "failed")), column].dropna()
+    if seen.empty:
+        return None
+    mean = num_more * float(seen.mean())
+    deviation = float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
+    half_width = Z_90 * deviation * math.sqrt(num_more + num_more**2 / len(seen))
+    return Forecast(mean, max(mean - half_width, 0.0), mean + half_width)

@@ -1,0 +1,155 @@
+"""The data frame that every table and figure starts from: one row per run, whatever state it is in.
+
+Columns: `COLUMNS` (always there, in this order), then `param.<path>` for each parameter and `metric.<name>` for each reported metric.
+Numbers that are not known are NaN, texts that are not known are "". `params` holds the exact point as a dict: in the `param.` columns an
+integer becomes a float where another run lacks that parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord
+from trainables.result import Costs
+
+PARAM = "param."
+METRIC = "metric."
+PARTS = ("setup", "train", "curve", "evaluate")
+
+TEXTS = ("id", "phase", "state", "failure", "signature", "message", "nodes")
+INTEGERS = ("number", "attempts", "sequence", "env_steps")
+NUMBERS = (
+    "score",
+    "standard_error",
+    "cost_seconds",
+    "wall_seconds",
+    "cpu_seconds",
+    "gpu_seconds",
+    *(f"{part}_seconds" for part in PARTS),
+    "paid_wall_seconds",
+    "paid_cpu_seconds",
+    "paid_gpu_seconds",
+    "dollars",
+    "predicted_score",
+    "predicted_cost",
+    "created_at",
+    "started_at",
+    "ended_at",
+)
+COLUMNS = (*TEXTS, *INTEGERS, *NUMBERS, "params")
+
+
+def frame(registry: Registry, sweep: str, *, hourly_cost: float | None = None) -> pd.DataFrame:
+    """Read one sweep; see `build`.
+
+    Raises:
+        UnknownSweep: no sweep of this name.
+    """
+    registry.get_sweep(sweep)
+    return build(registry.runs(sweep), registry.observations(sweep), registry.attempts(sweep), hourly_cost=hourly_cost)
+
+
+def build(
+    runs: Sequence[RunRecord],
+    observations: Sequence[ObservationRecord],
+    attempts: Sequence[AttemptRecord],
+    *,
+    hourly_cost: float | None = None,
+) -> pd.DataFrame:
+    """One row per run, by run number.
+
+    `cost_seconds` and `wall_seconds` are what the optimiser sees: training and evaluation of one clean run. `cpu_seconds`, `gpu_seconds` and the four
+    parts (wall seconds) are the whole of that clean run. `paid_*` and `dollars` sum over all attempts, as the budget does.
+
+    Args:
+        hourly_cost: dollars per GPU-hour; per slot-hour for runs without GPU; None leaves `dollars` NaN.
+    """
+    results = {observation.run_id: observation for observation in observations}
+    paid = _paid(attempts, hourly_cost)
+    rows = [{**_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})} for run in sorted(runs, key=lambda r: r.number)]
+    names = [*COLUMNS, *_sorted_names(rows, PARAM), *_sorted_names(rows, METRIC)]
+    return _typed(pd.DataFrame.from_records(rows, columns=names) if rows else pd.DataFrame(columns=names))
+
+
+def param_columns(runs: pd.DataFrame) -> list[str]:
+    """Names of the `param.<path>` columns."""
+    return [name for name in runs.columns if name.startswith(PARAM)]
+
+
+def varying_params(runs: pd.DataFrame) -> list[str]:
+    """The `param.<path>` columns that hold more than one value."""
+    return [name for name in param_columns(runs) if runs[name].nunique() > 1]
+
+
+def scored(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows that ended with a score: completed or stopped early."""
+    return runs[runs["score"].notna()]
+
+
+def _run_columns(run: RunRecord) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "number": run.number,
+        "phase": run.phase,
+        "state": run.state.value,
+        "attempts": run.attempts,
+        "failure": run.failure or "",
+        "signature": run.signature,
+        "message": run.message,
+        "predicted_score": run.predicted_score,
+        "predicted_cost": run.predicted_cost,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "params": dict(run.params),
+        **{PARAM + path: value for path, value in run.params.items()},
+    }
+
+
+def _result_columns(record: ObservationRecord | None) -> dict[str, Any]:
+    if record is None:
+        return {}
+    result = record.observation
+    costs = Costs.from_dict(result.costs)
+    return {
+        "sequence": record.sequence,
+        "score": result.score,
+        "standard_error": result.standard_error,
+        "cost_seconds": result.cost_seconds,
+        "wall_seconds": result.wall_seconds,
+        "cpu_seconds": costs.total.cpu_seconds,
+        "gpu_seconds": costs.total.gpu_seconds,
+        **{f"{part}_seconds": getattr(costs, part).wall_seconds for part in PARTS},
+        "env_steps": result.env_steps,
+        "nodes": " ".join(dict.fromkeys(result.nodes)),
+        **{METRIC + name: value for name, value in result.metrics.items()},
+    }
+
+
+def _paid(attempts: Iterable[AttemptRecord], hourly_cost: float | None) -> dict[str, dict[str, float]]:
+    """Seconds and dollars by run id, summed over attempts."""
+    paid: dict[str, dict[str, float]] = {}
+    for attempt in attempts:
+        total = Costs.from_dict(attempt.costs).total
+        billed = total.gpu_seconds if attempt.num_gpus > 0 else total.wall_seconds
+        sums = paid.setdefault(attempt.run_id, dict.fromkeys(("paid_wall_seconds", "paid_cpu_seconds", "paid_gpu_seconds", "dollars"), 0.0))
+        sums["paid_wall_seconds"] += total.wall_seconds
+        sums["paid_cpu_seconds"] += total.cpu_seconds
+        sums["paid_gpu_seconds"] += total.gpu_seconds
+        sums["dollars"] += float("nan") if hourly_cost is None else billed * hourly_cost / 3600.0
+    return paid
+
+
+def _sorted_names(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
+    return sorted({name for row in rows for name in row if name.startswith(prefix)})
+
+
+def _typed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same types for an empty sweep as for a full one."""
+    types: dict[str, str] = {**dict.fromkeys(TEXTS, "str"), **dict.fromkeys(INTEGERS, "int64"), **dict.fromkeys(NUMBERS, "float64")}
+    blank: dict[str, Any] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(INTEGERS, 0)}
+    return runs.fillna(blank).astype(types)

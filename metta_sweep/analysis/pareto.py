@@ -1,0 +1,33 @@
+"""The observed Pareto front of score against cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from metta_sweep.analysis.frame import scored
+
+
+def direction(goal: str) -> float:
+    """Factor that turns a score into "larger is better".
+
+    Raises:
+        ValueError: `goal` is neither maximize nor minimize.
+    """
+    if goal not in ("maximize", "minimize"):
+        raise ValueError(f"goal: need maximize or minimize, got {goal!r}")
+    return 1.0 if goal == "maximize" else -1.0
+
+
+def pareto_front(runs: pd.DataFrame, goal: str, *, cost: str = "cost_seconds") -> pd.DataFrame:
+    """Rows with a score that no other row beats at the same or a lower cost, from cheap to expensive.
+
+    Of rows with equal score and equal cost the one with the lowest run number stays.
+
+    Args:
+        cost: column to pay in: `cost_seconds`, `wall_seconds`, `dollars`, ...
+    """
+    utility = direction(goal) * runs["score"]
+    candidates = scored(runs.assign(_utility=utility)).sort_values([cost, "_utility", "number"], ascending=[True, False, True])
+    best_before = np.concatenate(([-np.inf], np.maximum.accumulate(candidates["_utility"].to_numpy())[:-1])) if len(candidates) else np.empty(0)
+    return candidates[candidates["_utility"].to_numpy() > best_before].drop(columns="_utility")

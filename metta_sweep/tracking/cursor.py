@@ -1,0 +1,59 @@
+"""What of a run is safely in WandB: one small file in the run's `wandb` folder, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metta_sweep.tracking.history import Position
+
+FILE_NAME = "mirror.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """State of one run at one destination, as of the last time WandB confirmed it.
+
+    Attributes:
+        position: history that is confirmed.
+        sequence: sequence number of the observation that is confirmed; 0 before the run ended.
+        directories: confirmed offline folders, by name; any other one is the torn copy of a mirror that was killed.
+    """
+
+    position: Position = field(default_factory=Position)
+    sequence: int = 0
+    directories: tuple[str, ...] = ()
+
+
+class CursorFile:
+    """Cursors of one run, one per destination ("offline", or server, entity and project)."""
+
+    def __init__(self, wandb_directory: Path) -> None:
+        self.path = wandb_directory / FILE_NAME
+
+    def load(self, destination: str) -> Cursor:
+        """The cursor, or one that says that nothing is confirmed."""
+        data = self._read().get(destination)
+        if data is None:
+            return Cursor()
+        return Cursor(Position(**data["position"]), data["sequence"], tuple(data["directories"]))
+
+    def save(self, destination: str, cursor: Cursor) -> None:
+        """Durable when it returns."""
+        temporary = self.path.with_suffix(".tmp")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w") as file:
+            json.dump({**self._read(), destination: asdict(cursor)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return {}
+        return data

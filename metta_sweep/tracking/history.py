@@ -1,0 +1,96 @@
+"""Training history of a run, read from its directory and from the registry, as rows for WandB."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a run's history is mirrored.
+
+    Attributes:
+        env_steps: of the last row of `metrics.jsonl`; rows at or below it are work that was redone after a checkpoint.
+        curve_env_steps: of the last learning-curve point.
+        step: last step number used in WandB, which takes steps in rising order only.
+    """
+
+    env_steps: int = -1
+    curve_env_steps: int = -1
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a run's history: its step in WandB, its values, and the position once it is sent."""
+
+    step: int
+    values: Mapping[str, float | int | str | bool]
+    position: Position
+
+
+class MetricsFile:
+    """Whole lines of a growing `metrics.jsonl`, each read once; starts again when the file became shorter."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read_new(self) -> list[dict[str, Any]]:
+        """Rows since the last call, in file order. A line that is not a JSON object is logged and left out."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return []
+        if size < self._offset:
+            self._offset = 0
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read(size - self._offset)
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [row for line in whole.splitlines() if (row := self._parse(line)) is not None]
+
+    def _parse(self, line: bytes) -> dict[str, Any] | None:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            logger.warning("%s: not a JSON object, left out: %.80r", self._path, line)
+            return None
+        return row
+
+
+def new_rows(metrics: Sequence[Mapping[str, Any]], curve: Sequence[Mapping[str, Any]], position: Position) -> Iterator[Row]:
+    """Rows above `position`, in the order of their env steps.
+
+    A training row keeps its names (nested ones joined with "/"); a curve point becomes `curve/env_steps`, `curve/seconds`, `curve/score`. The step is
+    the row's env steps, or one more than the last step when that is taken: a curve point that arrives late is shown at its own `curve/env_steps`.
+    """
+    rows = [(int(row["env_steps"]), 0, flatten(row)) for row in metrics if "env_steps" in row]
+    rows += [(int(point["env_steps"]), 1, flatten({"curve": point})) for point in curve]
+    for env_steps, is_curve, values in sorted(rows, key=lambda row: row[:2]):
+        if env_steps <= (position.curve_env_steps if is_curve else position.env_steps):
+            continue
+        step = max(env_steps, position.step + 1)
+        position = replace(position, step=step, **{"curve_env_steps" if is_curve else "env_steps": env_steps})
+        yield Row(step, values, position)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float | int | str | bool]:
+    """Scalars of a nested mapping by path, joined with "/"; lists and nulls are left out."""
+    flat: dict[str, float | int | str | bool] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}/")
+        elif isinstance(value, float | int | str | bool):
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,111 @@
+"""What a mirror has to know, and where it writes: plain values that travel to its own process as JSON."""
+
+from __future__ import annotations
+
+import json
+import netrc
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from metta_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from metta_sweep.config.job import SweepJob
+
+DEFAULT_SERVER = "https://api.wandb.ai"
+MODES = ("auto", "online", "offline", "off")
+ENVIRONMENT_MODES = {"online": "online", "offline": "offline", "disabled": "off", "dryrun": "offline", "run": "online"}
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorJob:
+    """One sweep and its place in WandB.
+
+    Attributes:
+        sweep_name: also the WandB group.
+        data_dir: absolute directory that holds registry and runs.
+        sweep_server_uri: registry service; None = the SQLite file under `data_dir`.
+        mode: online, offline or off, as resolved by `resolve_mode`.
+        entity: WandB entity; "" = the key's default.
+        project: WandB project.
+        tags: the user's own tags.
+        poll_seconds: how often a live mirror looks for news.
+        shutdown_seconds: how long it may go on after it was told to stop.
+    """
+
+    sweep_name: str
+    data_dir: Path
+    sweep_server_uri: str | None
+    mode: str
+    entity: str = ""
+    project: str = "metta"
+    tags: tuple[str, ...] = ()
+    poll_seconds: float = 2.0
+    shutdown_seconds: float = 30.0
+
+    @classmethod
+    def of(cls, job: SweepJob, environ: Mapping[str, str]) -> MirrorJob:
+        """The mirror of a sweep, in the mode that this environment allows."""
+        wandb = job.wandb
+        uri = job.settings.sweep_server_uri
+        return cls(job.sweep_name, job.data_dir, uri, resolve_mode(wandb.mode, environ), wandb.entity, wandb.project, wandb.tags)
+
+    @property
+    def directory(self) -> Path:
+        """`{data_dir}/sweep/{sweep_name}`."""
+        return self.data_dir / "sweep" / self.sweep_name
+
+    def run_directory(self, run_id: str) -> Path:
+        return self.directory / "runs" / run_id
+
+    @property
+    def log_path(self) -> Path:
+        """Where the mirror and WandB itself write what they have to say."""
+        return self.directory / "wandb_mirror.log"
+
+    def destination(self, environ: Mapping[str, str]) -> str:
+        """Name of the place that cursors count for."""
+        if self.mode == "offline":
+            return "offline"
+        return f"{environ.get('WANDB_BASE_URL', DEFAULT_SERVER).rstrip('/')}/{self.entity}/{self.project}"
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "data_dir": str(self.data_dir)})
+
+    @classmethod
+    def from_json(cls, text: str) -> MirrorJob:
+        fields = json.loads(text)
+        return cls(**{**fields, "data_dir": Path(fields["data_dir"]), "tags": tuple(fields["tags"])})
+
+
+def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
+    """`auto` follows WANDB_MODE when it is set, else is online with a key (WANDB_API_KEY or netrc) and offline without.
+
+    Raises:
+        ConfigError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"wandb.mode: need one of {', '.join(MODES)}, got {mode!r}")
+    if mode != "auto":
+        return mode
+    asked = environ.get("WANDB_MODE")
+    if asked:
+        if asked not in ENVIRONMENT_MODES:
+            raise ConfigError(f"WANDB_MODE: need online, offline or disabled, got {asked!r}")
+        return ENVIRONMENT_MODES[asked]
+    return "online" if has_key(environ) else "offline"
+
+
+def has_key(environ: Mapping[str, str]) -> bool:
+    """Whether WandB would find a key for its server, without importing WandB."""
+    if environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(environ.get("WANDB_BASE_URL", DEFAULT_SERVER)).hostname or ""
+    path = Path(environ.get("NETRC") or Path(environ.get("HOME", "~")).expanduser() / ".netrc")
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,60 @@
+"""How a run looks in WandB: its config, tags and summary, as pure functions of the registry's records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metta_sweep.registry.records import NewObservation, ObservationRecord, RunRecord, SweepRecord
+from metta_sweep.tracking.history import flatten
+
+ENDED_WELL = ("completed", "stopped_early")
+
+
+def tags(sweep: SweepRecord, own: Sequence[str] = ()) -> tuple[str, ...]:
+    """Tags of every run of the sweep."""
+    return (f"sweep_name:{sweep.name}", f"sweep_id:{sweep.spec_hash[:16]}", *own)
+
+
+def config(run: RunRecord) -> dict[str, Any]:
+    """The suggestion under its own dotted paths, so that WandB's plots and filters see each parameter, and what the run is."""
+    return {**run.params, "sweep_name": run.sweep, "run_number": run.number, "phase": run.phase}
+
+
+def summary(run: RunRecord, record: ObservationRecord) -> dict[str, Any]:
+    """What came of the run. `protein_observation` is what older tools read."""
+    result = record.observation
+    values: dict[str, Any] = {
+        "outcome": result.outcome,
+        "score": result.score,
+        "standard_error": result.standard_error,
+        "cost_seconds": result.cost_seconds,
+        "wall_seconds": result.wall_seconds,
+        **flatten({"cost": result.costs, "metric": result.metrics}),
+        "env_steps": result.env_steps,
+        "curve": [dict(point) for point in result.curve],
+        "suggestion": dict(run.params),
+        "explanation": dict(run.explanation),
+        "predicted_score": run.predicted_score,
+        "predicted_cost": run.predicted_cost,
+        "protein_suggestion": dict(run.params),
+        "protein_observation": protein_observation(run.params, result),
+    }
+    if result.failure is not None:
+        values |= {"failure": result.failure, "failure_signature": result.signature, "failure_message": result.message}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def protein_observation(params: Mapping[str, Any], result: NewObservation) -> dict[str, Any]:
+    """The record by which sweeps that live in WandB alone were read back."""
+    return {
+        "suggestion": dict(params),
+        "objective": result.score,
+        "cost": result.cost_seconds,
+        "is_failure": result.outcome not in ENDED_WELL,
+    }
+
+
+def exit_code(result: NewObservation) -> int:
+    """0 makes WandB show the run as finished, 1 as failed."""
+    return 0 if result.outcome in ENDED_WELL else 1

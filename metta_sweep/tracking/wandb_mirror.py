@@ -1,0 +1,213 @@
+"""The mirror: replays what is in the registry and on disk into WandB. Live mirroring and `sync` are this one class.
+
+A run's cursor moves only when WandB has confirmed the run (`finish` returned). A mirror that is killed leaves the cursor where it was, and the next
+one replays from there: the same rows have the same steps, so a server that already has them drops them, and a torn offline folder is deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import ObservationRecord, RunRecord, RunState
+from metta_sweep.tracking import presentation
+from metta_sweep.tracking.cursor import Cursor, CursorFile
+from metta_sweep.tracking.history import MetricsFile, Position, new_rows
+from metta_sweep.tracking.job import MirrorJob
+
+logger = logging.getLogger(__name__)
+
+# WandB refused a run or could not be reached. Whatever else it raises ends the process, which starts afresh after a pause.
+WANDB_FAILURES = (wandb.Error, TimeoutError)
+RETRY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run that WandB shows as running."""
+
+    wandb_run: Any
+    metrics: MetricsFile
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass did: runs that WandB confirmed, runs that were there already, and runs that have to be tried again with the reason."""
+
+    mirrored: tuple[str, ...] = ()
+    up_to_date: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+class Mirror:
+    """Replays one sweep into WandB.
+
+    Args:
+        registry: only read.
+        environ: decides the server.
+        replay: take nothing for confirmed and send everything again.
+        finish_seconds: how long WandB may take to confirm one run.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        job: MirrorJob,
+        registry: Registry,
+        environ: Mapping[str, str],
+        *,
+        replay: bool = False,
+        finish_seconds: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._job = job
+        self._registry = registry
+        self._sweep = registry.get_sweep(job.sweep_name)
+        self._destination = job.destination(environ)
+        self._finish_seconds = finish_seconds
+        self._replay = replay
+        self._clock = clock
+        self._open: dict[str, OpenRun] = {}
+        self._owed: dict[str, ObservationRecord] = {}
+        self._sequence = 0
+        self._retry_at: dict[str, float] = {}
+
+    def live_pass(self) -> PassReport:
+        """Send what is new of the runs whose directory is here; a run that failed rests for `RETRY_SECONDS`."""
+        self._owe(lambda record: self._job.run_directory(record.run_id).is_dir())
+        failed: dict[str, str] = {}
+        for run in self._registry.runs(self._job.sweep_name, states=(RunState.RUNNING,)):
+            if self._job.run_directory(run.id).is_dir():
+                failed |= self._guarded(run.id, partial(self._stream, run))
+        report = self._settle()
+        return replace(report, failed={**failed, **report.failed})
+
+    def sync(self) -> PassReport:
+        """Bring every finished run of the sweep to WandB, wherever it ran."""
+        self._owe(lambda record: True)
+        return self._settle()
+
+    def close(self) -> None:
+        """End the runs that are still open; WandB shows them as preempted until their next attempt."""
+        for run_id, open_run in list(self._open.items()):
+            self._guarded(run_id, partial(self._leave, run_id, open_run))
+
+    def _owe(self, wanted: Callable[[ObservationRecord], bool]) -> None:
+        """Note new observations; of a run that was retried only the last one counts."""
+        for record in self._registry.observations(self._job.sweep_name, after=self._sequence):
+            self._sequence = record.sequence
+            if wanted(record):
+                self._owed[record.run_id] = record
+
+    def _settle(self) -> PassReport:
+        mirrored: list[str] = []
+        failed: dict[str, str] = {}
+        up_to_date = 0
+        for run_id, record in list(self._owed.items()):
+            if self._cursor(run_id).sequence >= record.sequence:
+                up_to_date += 1
+                del self._owed[run_id]
+                continue
+            problem = self._guarded(run_id, partial(self._finish, record))
+            failed |= problem
+            if not problem:
+                mirrored.append(run_id)
+                del self._owed[run_id]
+        return PassReport(tuple(mirrored), up_to_date, failed)
+
+    def _stream(self, run: RunRecord) -> OpenRun:
+        """Send the run's new rows, opening it in WandB first if need be."""
+        open_run = self._open.get(run.id) or self._start(run)
+        self._open[run.id] = open_run
+        for row in new_rows(open_run.metrics.read_new(), self._registry.curve(run.id), open_run.position):
+            open_run.wandb_run.log(dict(row.values), step=row.step)
+            open_run.position = row.position
+        return open_run
+
+    def _finish(self, record: ObservationRecord) -> None:
+        """Send all that is known of a run that ended, and wait for WandB's word."""
+        run = self._registry.get_run(record.run_id)
+        open_run = self._stream(run)
+        for key, value in presentation.summary(run, record).items():
+            open_run.wandb_run.summary[key] = value
+        self._confirm(run.id, open_run, presentation.exit_code(record.observation), record.sequence)
+
+    def _leave(self, run_id: str, open_run: OpenRun) -> None:
+        open_run.wandb_run.mark_preempting()
+        self._confirm(run_id, open_run, 1, self._cursor(run_id).sequence)
+
+    def _confirm(self, run_id: str, open_run: OpenRun, exit_code: int, sequence: int) -> None:
+        folder = open_run.wandb_run.settings.sync_dir
+        del self._open[run_id]  # whatever happens now, this handle is used up
+        open_run.wandb_run.finish(exit_code=exit_code)
+        names = (*self._cursor(run_id).directories, Path(folder).name) if self._job.mode == "offline" else ()
+        self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, names))
+
+    def _start(self, run: RunRecord) -> OpenRun:
+        directory = self._job.run_directory(run.id)
+        cursor = self._cursor(run.id)
+        if self._job.mode == "offline":
+            self._delete_torn(run.id, cursor)
+        directory.mkdir(parents=True, exist_ok=True)
+        wandb_run = wandb.init(
+            id=run.id,
+            name=run.id,
+            group=run.sweep,
+            job_type=run.phase or None,
+            entity=self._job.entity or None,
+            project=self._job.project,
+            tags=presentation.tags(self._sweep, self._job.tags),
+            dir=str(directory),
+            mode="offline" if self._job.mode == "offline" else "online",
+            resume="allow",
+            reinit="create_new",
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,  # it would describe this process, not the run
+                finish_timeout=self._finish_seconds,
+                finish_timeout_raises=True,
+            ),
+        )
+        wandb_run.config.update(presentation.config(run), allow_val_change=True)
+        wandb_run.define_metric("curve/*", step_metric="curve/env_steps")
+        return OpenRun(wandb_run, MetricsFile(directory / "metrics.jsonl"), cursor.position)
+
+    def _delete_torn(self, run_id: str, cursor: Cursor) -> None:
+        """Offline folders that no mirror confirmed: all that is in them will be written again."""
+        for folder in (self._job.run_directory(run_id) / "wandb").glob("offline-run-*"):
+            if folder.name not in cursor.directories:
+                logger.info("%s: replaces the unfinished copy %s", run_id, folder.name)
+                shutil.rmtree(folder)
+
+    def _cursor(self, run_id: str) -> Cursor:
+        return Cursor() if self._replay else self._cursors(run_id).load(self._destination)
+
+    def _cursors(self, run_id: str) -> CursorFile:
+        return CursorFile(self._job.run_directory(run_id) / "wandb")
+
+    def _guarded(self, run_id: str, action: Callable[[], object]) -> dict[str, str]:
+        """Do it, or say by run id why WandB failed and let the run rest; its next try starts from the cursor."""
+        if self._clock() < self._retry_at.get(run_id, 0.0):
+            return {run_id: "failed a moment ago"}
+        try:
+            action()
+        except WANDB_FAILURES as error:
+            logger.warning("%s: WandB failed, next try in %.0f s: %s", run_id, RETRY_SECONDS, error)
+            self._open.pop(run_id, None)
+            self._retry_at[run_id] = self._clock() + RETRY_SECONDS
+            return {run_id: str(error) or f"not confirmed within {self._finish_seconds:.0f} s"}
+        return {}
