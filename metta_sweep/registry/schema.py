@@ -160,5 +160,5 @@ answers = Table(
     Column("sweep", ForeignKey("sweeps.name"), primary_key=True),
     Column("key", String(128), primary_key=True),
     Column("method", String(32), nullable=False),
-    Column("answer", Json, nullable=False),
+    Column("answer", Json),  # NULL for None
 )

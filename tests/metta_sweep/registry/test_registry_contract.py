@@ -1,0 +1,415 @@
+"""What every registry promises; runs over each implementation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from registry_backends import HERE, THERE, Backend, reserve
+
+from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged, UnknownRun, UnknownSweep
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import NewObservation, Reservation, RunState, SweepState
+
+DONE = NewObservation(
+    outcome="completed",
+    score=1.25,
+    cost_seconds=10.0,
+    wall_seconds=12.0,
+    costs={"train": {"wall_seconds": 9.0}},
+    attempt_costs={"train": {"wall_seconds": 9.5}},
+    metrics={"reward": 1.25},
+    standard_error=0.1,
+    curve=({"env_steps": 100, "score": 0.5}, {"env_steps": 200, "score": 1.0}),
+    env_steps=200,
+    nodes=("n0",),
+)
+BROKEN = NewObservation(
+    outcome="failed",
+    score=None,
+    cost_seconds=3.0,
+    wall_seconds=3.0,
+    failure="hyperparameters",
+    signature="NaN@ppo.py",
+    message="loss is NaN",
+    log_tail="...",
+)
+
+
+def running(registry: Registry) -> tuple[str, int]:
+    """A started run: its id and fence."""
+    run = reserve(registry)
+    registry.start(run.id, run.fence, num_gpus=2, key=f"start-{run.id}")
+    return run.id, run.fence
+
+
+# Sweeps
+
+
+def test_the_same_specification_returns_the_same_sweep(registry: Registry) -> None:
+    first = registry.get_sweep("s")
+    assert registry.create_sweep("s", "metric: reward") == first
+    assert [sweep.name for sweep in registry.list_sweeps()] == ["s"]
+
+
+def test_another_specification_is_refused_with_the_difference(registry: Registry) -> None:
+    with pytest.raises(SpecChanged, match="--update") as caught:
+        registry.create_sweep("s", "metric: hearts")
+    assert "-metric: reward\n+metric: hearts" in caught.value.diff
+
+
+def test_update_replaces_the_specification_and_logs_the_difference(registry: Registry) -> None:
+    before = registry.get_sweep("s")
+    after = registry.create_sweep("s", "metric: hearts", update=True)
+    assert after.spec_yaml == "metric: hearts"
+    assert after.spec_hash != before.spec_hash
+    assert "+metric: hearts" in registry.events("s")[-1].detail["diff"]
+
+
+def test_a_sweep_registered_without_specification_takes_the_first_one(registry: Registry) -> None:
+    registry.create_sweep("old", "", wandb_project="p", wandb_sweep_id="x1")
+    assert registry.create_sweep("old", "metric: reward").spec_yaml == "metric: reward"
+    assert registry.get_sweep("old").wandb_sweep_id == "x1"
+
+
+def test_an_unknown_sweep_is_named_with_its_nearest(registry: Registry) -> None:
+    registry.create_sweep("arena_quick", "")
+    with pytest.raises(UnknownSweep, match="did you mean arena_quick"):
+        registry.get_sweep("arena_quik")
+    with pytest.raises(UnknownSweep):
+        registry.runs("arena_quik")
+    with pytest.raises(UnknownSweep):
+        registry.next_number("arena_quik")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a..b", "../a", "a b", "-a", "a\0", "ä", "a" * 101, "<b>", "a'; DROP TABLE sweeps; --"])
+def test_names_that_no_directory_should_have_are_refused(registry: Registry, name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        registry.create_sweep(name, "")
+
+
+def test_a_draining_sweep_takes_no_new_runs_but_running_ones_finish(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    assert registry.set_sweep_state("s", SweepState.DRAINING, by="me", reason="enough").state == SweepState.DRAINING
+    with pytest.raises(IllegalTransition, match="draining"):
+        reserve(registry)
+    assert registry.finish(run_id, fence, DONE, key="f") is not None
+    event = next(event for event in registry.events("s") if event.kind == "sweep_draining")
+    assert (event.by, event.detail) == ("me", {"reason": "enough"})
+
+
+# Reservations
+
+
+def test_run_ids_count_from_zero_without_gap(registry: Registry) -> None:
+    assert [reserve(registry).id for _ in range(3)] == ["s.r.0", "s.r.1", "s.r.2"]
+    assert registry.next_number("s") == 3
+
+
+def test_a_reservation_comes_back_as_it_was_made(registry: Registry) -> None:
+    wanted = Reservation(0, {"a.b": 0.1 + 0.2, "n": 3, "c": "relu", "f": True}, {"why": [1, None]}, "cheap", 7, -1e-300, 12.5)
+    run = registry.reserve("s", wanted, HERE, lease_seconds=300, key="k")
+    assert run == registry.get_run("s.r.0")
+    assert (run.params, run.explanation, run.phase, run.cursor) == (wanted.params, wanted.explanation, "cheap", 7)
+    assert (run.predicted_score, run.predicted_cost) == (-1e-300, 12.5)
+    assert (run.state, run.fence, run.attempts, run.owner) == (RunState.RESERVED, 1, 0, HERE)
+    assert (run.created_at, run.lease_until) == (1_000_000.0, 1_000_300.0)
+
+
+def test_a_number_that_another_driver_took_is_refused(registry: Registry) -> None:
+    reserve(registry, 0)
+    with pytest.raises(NumberTaken, match="the next is 1"):
+        reserve(registry, 0, THERE)
+    with pytest.raises(NumberTaken):
+        reserve(registry, 2, THERE)
+    assert registry.next_number("s") == 1
+
+
+def test_the_same_key_gives_the_first_answer_and_changes_nothing(registry: Registry) -> None:
+    first = registry.reserve("s", Reservation(None, {"x": 1}), HERE, lease_seconds=300, key="k")
+    registry.start(first.id, first.fence, num_gpus=0, key="start")
+    assert registry.reserve("s", Reservation(None, {"x": 2}), HERE, lease_seconds=300, key="k") == first
+    assert registry.next_number("s") == 1
+
+
+def test_a_key_belongs_to_one_kind_of_write(registry: Registry) -> None:
+    run = registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=300, key="k")
+    with pytest.raises(InvalidRequest, match="was used for reserve"):
+        registry.start(run.id, run.fence, num_gpus=0, key="k")
+
+
+@pytest.mark.parametrize("key", ["", "k" * 129, "a\nb", "a\0b"])
+def test_keys_are_short_and_printable(registry: Registry, key: str) -> None:
+    with pytest.raises(InvalidRequest, match="key="):
+        registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=300, key=key)
+
+
+def test_a_stale_point_is_replaced_until_the_run_starts(registry: Registry) -> None:
+    run = reserve(registry)
+    replaced = registry.replace_suggestion(run.id, run.fence, Reservation(0, {"x": 0.9}, phase="late", cursor=4), key="r")
+    assert (replaced.id, replaced.params, replaced.phase, replaced.cursor) == (run.id, {"x": 0.9}, "late", 4)
+    registry.start(run.id, run.fence, num_gpus=0, key="s")
+    with pytest.raises(IllegalTransition, match="is running, this needs reserved"):
+        registry.replace_suggestion(run.id, run.fence, Reservation(0, {"x": 0.1}), key="r2")
+
+
+# Runs
+
+
+def test_start_opens_an_attempt(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.record_nodes(run_id, fence, ["n0", "n1"])
+    (attempt,) = registry.attempts("s")
+    assert (attempt.run_id, attempt.number, attempt.nodes, attempt.num_gpus) == ("s.r.0", 1, ("n0", "n1"), 2.0)
+    assert (attempt.ended_at, attempt.exit_reason) == (None, "")
+    assert registry.get_run(run_id).state == RunState.RUNNING
+
+
+def test_finish_stores_observation_curve_and_attempt(registry: Registry, backend: Backend) -> None:
+    run_id, fence = running(registry)
+    backend.clock.now += 12
+    stored = registry.finish(run_id, fence, DONE, key="f")
+    assert stored is not None
+    assert registry.observations("s") == [stored]
+    assert (stored.sequence, stored.run_id, stored.run_number, stored.params, stored.observation) == (1, run_id, 0, {"x": 0.5}, DONE)
+    assert registry.curve(run_id) == list(DONE.curve)
+    (attempt,) = registry.attempts("s")
+    assert (attempt.ended_at, attempt.costs, attempt.exit_reason) == (1_000_012.0, DONE.attempt_costs, "completed")
+    run = registry.get_run(run_id)
+    assert (run.state, run.owner, run.lease_until, run.ended_at) == (RunState.COMPLETED, None, None, 1_000_012.0)
+
+
+def test_a_finished_run_cannot_finish_again_but_its_key_repeats_the_answer(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    first = registry.finish(run_id, fence, DONE, key="f")
+    assert registry.finish(run_id, fence, DONE, key="f") == first
+    with pytest.raises(IllegalTransition, match="is completed"):
+        registry.finish(run_id, fence, DONE, key="f2")
+    assert len(registry.observations("s")) == 1
+
+
+def test_a_reserved_run_cannot_finish(registry: Registry) -> None:
+    run = reserve(registry)
+    with pytest.raises(IllegalTransition, match="is reserved, this needs running"):
+        registry.finish(run.id, run.fence, DONE, key="f")
+
+
+def test_observations_are_numbered_in_the_order_of_their_arrival_and_paged(registry: Registry) -> None:
+    held = [running(registry) for _ in range(4)]
+    for run_id, fence in reversed(held):
+        registry.finish(run_id, fence, DONE, key=f"f{run_id}")
+    assert [(o.sequence, o.run_number) for o in registry.observations("s")] == [(1, 3), (2, 2), (3, 1), (4, 0)]
+    assert [o.sequence for o in registry.observations("s", after=1, limit=2)] == [2, 3]
+
+
+def test_curve_points_are_kept_once_and_the_final_curve_replaces_them(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.record_progress(run_id, fence, [{"env_steps": 100, "score": 0.4}])
+    registry.record_progress(run_id, fence, [{"env_steps": 100, "score": 0.9}, {"env_steps": 150, "score": 0.6}])
+    assert registry.curve(run_id) == [{"env_steps": 100, "score": 0.4}, {"env_steps": 150, "score": 0.6}]
+    registry.finish(run_id, fence, DONE, key="f")
+    assert registry.curve(run_id) == list(DONE.curve)
+
+
+def test_a_failed_run_without_a_final_curve_keeps_what_it_reported(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.record_progress(run_id, fence, [{"env_steps": 100, "score": 0.4}])
+    stored = registry.finish(run_id, fence, BROKEN, key="f")
+    assert stored is not None
+    assert stored.observation.curve == ({"env_steps": 100, "score": 0.4},)
+
+
+def test_a_failure_is_told_with_the_end_of_its_log(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    log = "start" + "x" * 9000 + "end\0\ud800"
+    registry.finish(run_id, fence, NewObservation(**{**_fields(BROKEN), "log_tail": log}), key="f")
+    run = registry.get_run(run_id)
+    assert (run.state, run.failure, run.signature, run.message) == (RunState.FAILED, "hyperparameters", "NaN@ppo.py", "loss is NaN")
+    assert len(run.log_tail) == 8192
+    assert run.log_tail.startswith("x")
+    assert "end" in run.log_tail
+
+
+def _fields(observation: NewObservation) -> dict[str, object]:
+    return {name: getattr(observation, name) for name in observation.__slots__}
+
+
+def test_a_metric_that_is_not_a_number_is_stored_as_null(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    stored = registry.finish(run_id, fence, NewObservation(**{**_fields(DONE), "metrics": {"a": math.nan, "b": math.inf, "c": 1.0}}), key="f")
+    assert stored is not None
+    assert stored.observation.metrics == {"a": None, "b": None, "c": 1.0}
+
+
+def test_interrupt_closes_the_attempt_and_gives_the_run_up(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    run = registry.interrupt(run_id, fence, reason="preempted", costs={"train": {"wall_seconds": 1.0}}, key="i")
+    assert (run.state, run.owner, run.lease_until, run.fence) == (RunState.INTERRUPTED, None, None, fence + 1)
+    (attempt,) = registry.attempts("s")
+    assert (attempt.exit_reason, attempt.costs) == ("preempted", {"train": {"wall_seconds": 1.0}})
+    with pytest.raises(Fenced):
+        registry.start(run_id, fence, num_gpus=0, key="again")
+    with pytest.raises(Fenced, match="claim it"):
+        registry.start(run_id, fence + 1, num_gpus=0, key="again")
+
+
+def test_an_interrupted_run_goes_on_under_its_id_as_the_next_attempt(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.interrupt(run_id, fence, reason="preempted", costs={}, key="i")
+    (run,) = registry.claim("s", THERE, lease_seconds=300, key="c")
+    attempt = registry.start(run.id, run.fence, num_gpus=1, key="again")
+    assert (run.id, run.state, run.owner, attempt.number) == (run_id, RunState.INTERRUPTED, THERE, 2)
+    assert registry.finish(run_id, run.fence, DONE, key="f") is not None
+    assert [attempt.exit_reason for attempt in registry.attempts("s")] == ["preempted", "completed"]
+
+
+def test_retry_takes_a_failed_run_up_again_and_withdraws_its_observation(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.finish(run_id, fence, BROKEN, key="f")
+    run = registry.retry(run_id, by="me", key="r")
+    assert (run.state, run.failure, run.message, run.ended_at) == (RunState.INTERRUPTED, None, "", None)
+    assert registry.observations("s") == []
+    (claimed,) = registry.claim("s", HERE, lease_seconds=300, key="c")
+    registry.start(run_id, claimed.fence, num_gpus=0, key="again")
+    stored = registry.finish(run_id, claimed.fence, DONE, key="f2")
+    assert stored is not None
+    assert stored.sequence == 2
+
+
+def test_only_failed_runs_are_retried(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.finish(run_id, fence, DONE, key="f")
+    with pytest.raises(IllegalTransition, match="is completed; only failed runs"):
+        registry.retry(run_id, by="me", key="r")
+
+
+@pytest.mark.parametrize("run_id", ["s.r.7", "s", "s.r.x", "other.r.0", "s.r.99999999999999999999"])
+def test_unknown_runs_are_named(registry: Registry, run_id: str) -> None:
+    with pytest.raises((UnknownRun, UnknownSweep), match=r"run|sweep"):
+        registry.start(run_id, 1, num_gpus=0, key="k")
+    with pytest.raises(UnknownRun):
+        registry.get_run(run_id)
+
+
+def test_runs_are_listed_by_number_and_filtered_by_state(registry: Registry) -> None:
+    running(registry)
+    reserve(registry)
+    assert [run.number for run in registry.runs("s")] == [0, 1]
+    assert [run.number for run in registry.runs("s", states=[RunState.RUNNING])] == [0]
+    assert registry.runs("s", states=[RunState.FAILED]) == []
+
+
+# Leases
+
+
+def test_a_heartbeat_extends_leases_and_names_what_is_lost(registry: Registry, backend: Backend) -> None:
+    mine, theirs = reserve(registry), reserve(registry, owner=THERE)
+    backend.clock.now += 200
+    assert registry.heartbeat(HERE, [mine.id, theirs.id], lease_seconds=300) == [theirs.id]
+    assert registry.get_run(mine.id).lease_until == 1_000_500.0
+    assert registry.get_run(theirs.id).lease_until == 1_000_300.0
+
+
+def test_a_live_owners_runs_are_not_claimed(registry: Registry, backend: Backend) -> None:
+    running(registry)
+    backend.clock.now += 300
+    assert registry.claim("s", THERE, lease_seconds=300, key="c") == []
+
+
+def test_runs_are_claimed_when_their_lease_is_over(registry: Registry, backend: Backend) -> None:
+    run_id, fence = running(registry)
+    waiting = reserve(registry)
+    registry.heartbeat(HERE, [run_id, waiting.id], lease_seconds=300)
+    backend.clock.now += 301
+    claimed = registry.claim("s", THERE, lease_seconds=300, key="c")
+    assert [(run.id, run.state, run.owner, run.fence) for run in claimed] == [
+        (run_id, RunState.INTERRUPTED, THERE, fence + 1),
+        (waiting.id, RunState.RESERVED, THERE, 2),
+    ]
+    (attempt,) = registry.attempts("s")
+    assert (attempt.exit_reason, attempt.ended_at) == ("lost", 1_000_000.0), "an attempt ends with its owner's last sign of life"
+    assert registry.claim("s", THERE, lease_seconds=300, key="c") == claimed
+    assert registry.claim("s", THERE, lease_seconds=300, key="c2") == []
+
+
+def test_a_lease_without_end_is_never_over(registry: Registry, backend: Backend) -> None:
+    registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=math.inf, key="k")
+    backend.clock.now += 1e9
+    assert registry.claim("s", THERE, lease_seconds=300, key="c") == []
+
+
+@pytest.mark.parametrize("lease_seconds", [0.0, -1.0, math.nan])
+def test_a_lease_lasts_longer_than_nothing(registry: Registry, lease_seconds: float) -> None:
+    with pytest.raises(InvalidRequest, match="lease_seconds"):
+        registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=lease_seconds, key="k")
+
+
+def test_a_stalled_owner_is_fenced_and_its_late_result_kept_as_a_note(registry: Registry, backend: Backend) -> None:
+    run_id, fence = running(registry)
+    backend.clock.now += 301
+    (run,) = registry.claim("s", THERE, lease_seconds=300, key="c")
+    for write in (
+        lambda: registry.record_nodes(run_id, fence, ["n"]),
+        lambda: registry.record_progress(run_id, fence, [{"env_steps": 1}]),
+        lambda: registry.interrupt(run_id, fence, reason="", costs={}, key="i"),
+    ):
+        with pytest.raises(Fenced, match="drop it"):
+            write()
+    assert registry.finish(run_id, fence, DONE, key="late") is None
+    assert registry.finish(run_id, fence, DONE, key="late") is None
+    assert registry.get_run(run_id) == run
+    assert [event.detail["score"] for event in registry.events("s") if event.kind == "late_result"] == [1.25]
+
+
+def test_a_late_result_counts_while_nobody_took_the_run_over(registry: Registry, backend: Backend) -> None:
+    run_id, fence = running(registry)
+    backend.clock.now += 100_000
+    assert registry.finish(run_id, fence, DONE, key="late") is not None
+
+
+# Events
+
+
+def test_events_tell_a_runs_story_in_order(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    registry.finish(run_id, fence, DONE, key="f")
+    registry.add_event("s", "note", run_id=run_id, by="me", detail={"text": "<b>'; DROP TABLE runs; --\0</b>"})
+    events = registry.events("s")
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
+    assert [(event.kind, event.by) for event in events] == [
+        ("created", ""),
+        ("reserved", "a:1"),
+        ("started", "a:1"),
+        ("completed", "a:1"),
+        ("note", "me"),
+    ]
+    assert events[-1].detail == {"text": "<b>'; DROP TABLE runs; --\0</b>"}
+    assert [event.kind for event in registry.events("s", after=2, limit=1)] == ["started"]
+
+
+def test_an_event_with_a_key_is_added_once(registry: Registry) -> None:
+    for _ in range(2):
+        registry.add_event("s", "note", run_id=None, by="me", detail={}, key="k")
+    assert [event.kind for event in registry.events("s")] == ["created", "note"]
+
+
+def test_a_refused_write_leaves_no_trace(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    before = (registry.runs("s"), registry.events("s"), registry.next_number("s"))
+    with pytest.raises(Fenced):
+        registry.interrupt(run_id, fence + 1, reason="", costs={}, key="i")
+    with pytest.raises(InvalidRequest, match="env_steps"):
+        registry.finish(run_id, fence, NewObservation(**{**_fields(DONE), "curve": ({"score": 1.0},)}), key="f")
+    with pytest.raises(NumberTaken):
+        reserve(registry, 0)
+    assert (registry.runs("s"), registry.events("s"), registry.next_number("s")) == before
+
+
+def test_everything_is_there_after_a_restart(registry: Registry, backend: Backend) -> None:
+    run_id, fence = running(registry)
+    registry.finish(run_id, fence, DONE, key="f")
+    reserve(registry)
+    before = (registry.list_sweeps(), registry.runs("s"), registry.observations("s"), registry.attempts("s"), registry.events("s"))
+    registry.close()
+    again = backend.open()
+    assert (again.list_sweeps(), again.runs("s"), again.observations("s"), again.attempts("s"), again.events("s")) == before

@@ -1,0 +1,193 @@
+"""What is put into the outbox reaches the registry exactly once, whatever dies when."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from registry_backends import THERE, Backend, reserve
+
+from metta_sweep.errors import Fenced, InvalidRequest, RegistryError, RegistryUnavailable, UnknownSweep
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.outbox import Outbox
+from metta_sweep.registry.records import NewObservation, RunState
+
+DONE = NewObservation("completed", 1.5, 10.0, 11.0, metrics={"reward": 1.5})
+
+
+def put_run(outbox: Outbox, registry: Registry) -> str:
+    """Reserve a run and put its start and its result; returns its id."""
+    run = reserve(registry)
+    outbox.put("start", {"run_id": run.id, "fence": run.fence, "num_gpus": 0})
+    outbox.put("finish", {"run_id": run.id, "fence": run.fence, "observation": DONE})
+    return run.id
+
+
+def test_messages_arrive_in_order_and_are_pending_no_more(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    run_id = put_run(outbox, registry)
+    assert [message.kind for message in outbox.pending()] == ["start", "finish"]
+    started, finished = outbox.deliver(registry)
+    assert (started.refusal, finished.refusal) == (None, None)
+    assert finished.answer == registry.observations("s")[0]
+    assert registry.get_run(run_id).state == RunState.COMPLETED
+    assert outbox.pending() == []
+    assert outbox.deliver(registry) == []
+
+
+def test_a_closed_outbox_with_nothing_pending_leaves_no_file(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+    outbox.deliver(registry)
+    outbox.close()
+    assert list(tmp_path.glob("*.outbox")) == []
+
+
+def test_the_next_outbox_takes_over_what_was_left(registry: Registry, tmp_path: Path) -> None:
+    left = Outbox(tmp_path)
+    put_run(left, registry)
+    left.close()
+    taken = Outbox(tmp_path)
+    assert [message.kind for message in taken.pending()] == ["start", "finish"]
+    taken.deliver(registry)
+    assert len(registry.observations("s")) == 1
+
+
+def test_the_outbox_of_a_living_driver_is_left_alone(registry: Registry, tmp_path: Path) -> None:
+    living = Outbox(tmp_path)
+    put_run(living, registry)
+    other = Outbox(tmp_path)
+    assert other.pending() == []
+    assert len(living.pending()) == 2
+
+
+def test_a_delivery_that_was_not_noted_is_repeated_without_effect(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+    (path,) = tmp_path.glob("*.outbox")
+    before_delivery = path.read_bytes()
+    outbox.deliver(registry)
+    outbox.close()
+    (tmp_path / "copy.outbox").write_bytes(before_delivery)
+    again = Outbox(tmp_path).deliver(registry)
+    assert again[1].answer == registry.observations("s")[0]
+    assert len(registry.observations("s")) == 1
+
+
+def test_a_file_torn_at_any_byte_of_its_last_record_keeps_all_before_it(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "whole")
+    put_run(outbox, registry)
+    (path,) = (tmp_path / "whole").glob("*.outbox")
+    content = path.read_bytes()
+    first_end = content.index(b"\n") + 1
+    for size in range(first_end, len(content) + 1):
+        torn = tmp_path / str(size)
+        torn.mkdir()
+        (torn / "0.outbox").write_bytes(content[:size])
+        recovered = Outbox(torn)
+        expected = ["start", "finish"] if size == len(content) else ["start"]
+        assert [message.kind for message in recovered.pending()] == expected, size
+        recovered.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})
+        recovered.close()
+        reopened = Outbox(torn)
+        assert [message.kind for message in reopened.pending()] == [*expected, "record_nodes"], size
+        reopened.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 100, b"\0" * 50 + b"\n", b"deadbeef {}\n", b"\n"])
+def test_garbage_at_the_end_is_left_out(registry: Registry, tmp_path: Path, garbage: bytes) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+    outbox.close()
+    (path,) = tmp_path.glob("*.outbox")
+    path.write_bytes(path.read_bytes() + garbage)
+    assert len(Outbox(tmp_path).pending()) == 2
+
+
+def test_damage_before_a_whole_message_is_not_passed_over(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+    outbox.close()
+    (path,) = tmp_path.glob("*.outbox")
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(RegistryError, match="line 1 is damaged"):
+        Outbox(tmp_path)
+
+
+class Unavailable:
+    """A registry that answers `working` calls and is gone then."""
+
+    def __init__(self, registry: Registry, working: int) -> None:
+        self._registry, self._working = registry, working
+
+    def __getattr__(self, name: str) -> object:
+        if self._working == 0:
+            raise RegistryUnavailable("connection refused")
+        self._working -= 1
+        return getattr(self._registry, name)
+
+
+def test_what_an_unavailable_registry_did_not_take_stays_pending(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+    assert len(outbox.deliver(Unavailable(registry, 1))) == 1  # type: ignore[arg-type]
+    assert [message.kind for message in outbox.pending()] == ["finish"]
+    assert len(outbox.deliver(registry)) == 1
+
+
+def test_a_refused_message_is_kept_aside_and_stops_nobody(registry: Registry, backend: Backend, tmp_path: Path) -> None:
+    run = reserve(registry)
+    backend.clock.now += 301
+    registry.claim("s", THERE, lease_seconds=300, key="c")
+    outbox = Outbox(tmp_path)
+    outbox.put("start", {"run_id": run.id, "fence": run.fence, "num_gpus": 0})
+    put_run(outbox, registry)
+    deliveries = outbox.deliver(registry)
+    assert [type(delivery.refusal) for delivery in deliveries] == [Fenced, type(None), type(None)]
+    assert "fence 1 is old" in (tmp_path / "refused.jsonl").read_text()
+    assert outbox.pending() == []
+
+
+def test_another_registry_than_the_right_one_loses_nothing(registry: Registry, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put("start", {"run_id": "elsewhere.r.0", "fence": 1, "num_gpus": 0})
+    with pytest.raises(UnknownSweep):
+        outbox.deliver(registry)
+    assert len(outbox.pending()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("begin", {}),
+        ("start", {"run_id": "s.r.0"}),
+        ("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0, "colour": "red"}),
+        ("start", {"run_id": object(), "fence": 1, "num_gpus": 0}),
+        ("finish", {"run_id": "s.r.0", "fence": 1, "observation": {"outcome": "completed"}}),
+    ],
+)
+def test_a_message_that_could_never_be_delivered_is_refused_at_once(tmp_path: Path, kind: str, payload: dict[str, object]) -> None:
+    outbox = Outbox(tmp_path)
+    with pytest.raises(InvalidRequest):
+        outbox.put(kind, payload)
+    assert outbox.pending() == []
+
+
+def test_a_full_disk_refuses_the_message_and_damages_none(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
+    outbox.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})
+    outbox.close()
+    assert [message.kind for message in Outbox(tmp_path).pending()] == ["start", "finish", "record_nodes"]
