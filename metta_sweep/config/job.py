@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from searchers import ProteinConfig, Space
+from searchers.config import ProteinConfig
+from searchers.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Resources:
         cpus_per_worker: CPU cores of a rank.
         strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
         max_concurrent_runs: runs at once; None = as many as fit the cluster.
+        max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
+        collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
     """
 
     world_size: int = 1
@@ -50,6 +53,16 @@ class Resources:
     cpus_per_worker: float = 1.0
     strategy: str = "PACK"
     max_concurrent_runs: int | None = None
+    max_restarts: int = 2
+    collective_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine lends to the sweep (`NUM_CPUS`, `NUM_GPUS`, or as detected); a local Ray is started with it."""
+
+    num_cpus: int = 1
+    num_gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,32 @@ class TrainTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainJob:
+    """Everything that `train` and `evaluate` need.
+
+    Attributes:
+        run: name of the run; its files go to `{data_dir}/{run}`.
+        data_dir: absolute directory.
+        config: resolved plain mapping, as `trainables.spec.RunSpec.from_mapping` takes it.
+        resources: what the run needs.
+        wandb: where it may be mirrored.
+        machine: CPU cores and GPUs of this machine.
+    """
+
+    run: str
+    data_dir: Path
+    config: Mapping[str, Any]
+    resources: Resources
+    wandb: WandbSettings
+    machine: Machine = Machine()
+
+    @property
+    def directory(self) -> Path:
+        """`{data_dir}/{run}`."""
+        return self.data_dir / self.run
+
+
+@dataclass(frozen=True, slots=True)
 class SweepJob:
     """Everything that `run` needs.
 
@@ -145,6 +184,7 @@ class SweepJob:
         data_dir: absolute directory that holds registry and runs.
         seed: seed of the optimiser and base of the runs' seeds.
         device: cpu or cuda, as resolved for this hardware.
+        machine: CPU cores and GPUs of this machine that the sweep may use.
         spec_yaml: resolved text that defines the sweep; two drivers of one sweep must agree on it.
         notes: lines to show before the start, such as a swept parameter that the command line fixed.
     """
@@ -161,6 +201,7 @@ class SweepJob:
     train: TrainTemplate
     spec_yaml: str
     notes: tuple[str, ...] = ()
+    machine: Machine = Machine()
 
     @property
     def directory(self) -> Path:

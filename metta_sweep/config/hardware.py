@@ -1,0 +1,88 @@
+"""What this machine has, found without importing torch or Ray, and what `auto` in the configuration becomes on it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metta_sweep.config import tree as trees
+from metta_sweep.config.job import Machine
+from metta_sweep.config.tree import Tree
+from metta_sweep.errors import ConfigError
+
+
+def detect(environ: Mapping[str, str]) -> Machine:
+    """CPU cores and GPUs of this machine that the sweep may use; NUM_CPUS and NUM_GPUS say otherwise.
+
+    Raises:
+        ConfigError: NUM_CPUS or NUM_GPUS is not a number.
+    """
+    num_cpus, num_gpus = _number(environ, "NUM_CPUS", at_least=1), _number(environ, "NUM_GPUS", at_least=0)
+    return Machine(
+        num_cpus=usable_cpus() if num_cpus is None else num_cpus,
+        num_gpus=usable_gpus(environ) if num_gpus is None else num_gpus,
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, at_least: int) -> int | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < at_least:
+        raise ConfigError(f"environment: {name}: need a whole number >= {at_least}, got {text!r}; unset it to detect")
+    return int(text)
+
+
+def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may run on: its affinity, cut to the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = cgroup.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def usable_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs that are visible, 0 when the installed torch could not use them."""
+    if _torch_is_cpu_only():
+        return 0
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() and name.strip() != "-1"])
+    return len([path for path in devices.glob("nvidia[0-9]*") if path.name.removeprefix("nvidia").isdecimal()])
+
+
+def _torch_is_cpu_only() -> bool:
+    try:
+        return importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+
+
+def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
+    """The tree with every `auto` of device, resources and workers replaced by what fits the machine.
+
+    `device`: cuda with a GPU, else cpu. `world_size`: a rank for each GPU, 1 without. `gpus_per_worker`: 1 on cuda, else 0.
+    `cpus_per_worker`: this GPU's share of the cores on cuda, else 1. `trainer.num_workers`: `cpus_per_worker` on cuda, else 1
+    (a second thread on a busy machine makes small networks several times slower).
+    """
+    out = dict(tree)
+
+    def settle(key: str, value: Any) -> Any:
+        nonlocal out
+        path = trees.split(key)
+        if trees.get(out, path) == "auto":
+            out = trees.put(out, path, value)
+        return trees.get(out, path)
+
+    on_gpu = settle("device", "cuda" if machine.num_gpus else "cpu") == "cuda"
+    share = max(1, machine.num_cpus // machine.num_gpus) if machine.num_gpus else 1
+    settle("resources.world_size", max(1, machine.num_gpus) if on_gpu else 1)
+    settle("resources.gpus_per_worker", 1.0 if on_gpu else 0.0)
+    cpus = settle("resources.cpus_per_worker", share if on_gpu else 1)
+    settle("trainer.num_workers", cpus if on_gpu else 1)
+    return out

@@ -1,0 +1,293 @@
+"""From override strings to a validated `SweepJob`; everything that is wrong is said at once."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metta_sweep.config import checks, hardware, names, sections
+from metta_sweep.config import tree as trees
+from metta_sweep.config.compose import Composition, compose
+from metta_sweep.config.environment import MODES, from_environment
+from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
+from metta_sweep.config.overrides import Assignment
+from metta_sweep.config.phases import Search, read_phases
+from metta_sweep.config.runs import name_problems, raise_located, read_resources, resolve, run_mapping, template_of
+from metta_sweep.config.tree import ABSENT, Tree
+from metta_sweep.errors import ConfigError
+
+Problems = list[tuple[str, str]]
+ALIASES = {"run": "sweep_name", "sim_name": "sim"}
+JOB_KEYS = frozenset(
+    {"sweep_name", "data_dir", "seed", "device", "user", "settings", "budget", "wandb", "resources", "sweep"}
+    | {"trainable", "trainer", "model", "env", "sim"}
+)
+CHOICES = {
+    "goal": ("maximize", "minimize"),
+    "method": ("bayes", "random", "sobol", "grid"),
+    "cost": ("auto", "wall", "cpu", "gpu"),
+}
+REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+# What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
+NOT_IN_SPEC = ("device", "resources", "run", "seed", "metric", "code_version")
+RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepKeys:
+    """Scalar keys of the `sweep` block; `SweepSpec` says what they mean."""
+
+    metric: str = "reward"
+    goal: str = "maximize"
+    method: str = "bayes"
+    num_samples: int | None = None
+    target_score: float | None = None
+    cost: str = "auto"
+    early_stopping: bool = False
+    searcher: str | None = None
+
+
+BLOCKS = frozenset({"parameters", "protein", "constraints", "schedule"})
+
+
+def load_sweep_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> SweepJob:
+    """Compose, merge and check everything that `run` needs; nothing is started and nothing is written.
+
+    Args:
+        overrides: Hydra override grammar; `sweep_name=` (or `run=`) names the sweep, `sweep=` chooses the sweep file.
+        environ: environment variables; WANDB_*, NUM_GPUS and NUM_CPUS are read.
+        config_dirs: the user's own config directories, searched before `./configs` and the packaged ones.
+
+    Raises:
+        ConfigError: every problem at once, one line each: file and line, key, value, fix.
+    """
+    composed = compose("sweep_job", overrides, config_dirs, from_environment(environ), ALIASES)
+    return _Loader(composed, hardware.detect(environ)).job()
+
+
+def validate_file(path: Path, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> SweepJob:
+    """Check a sweep file, wherever it lies, as `run` would; `overrides` may change anything but the sweep file.
+
+    Raises:
+        ConfigError: the file does not exist, or everything that is wrong.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; give a sweep file, such as configs/sweep/quick.yaml")
+    with tempfile.TemporaryDirectory() as directory:
+        option = re.sub(r"\W", "_", path.stem)
+        link = Path(directory) / "sweep" / f"{option}.yaml"
+        link.parent.mkdir()
+        link.symlink_to(path.resolve())
+        named = [] if any(word.split("=")[0] in ("sweep_name", "run") for word in overrides) else [f"sweep_name={option}"]
+        dirs = [Path(directory), *config_dirs, *_own_configs(path)]
+        return load_sweep_job([f"sweep={option}", *named, *overrides], environ, dirs)
+
+
+def _own_configs(path: Path) -> list[Path]:
+    """The config directory that a sweep file belongs to, so that files it refers to are found."""
+    return [path.resolve().parent.parent] if path.resolve().parent.name == "sweep" else []
+
+
+class _Loader:
+    """One load: collects problems while it reads section after section."""
+
+    def __init__(self, composed: Composition, machine: Machine) -> None:
+        self._composed = composed
+        self._machine = machine
+        self._tree = hardware.fill(composed.tree, machine)
+        self._resolved, self._problems = resolve(self._tree)
+        self._fixed = self._fixed_parameters()
+
+    def job(self) -> SweepJob:
+        """The validated job.
+
+        Raises:
+            ConfigError: every problem at once.
+        """
+        resolved, problems = self._resolved, self._problems
+        problems += name_problems("sweep_name", resolved.get("sweep_name"))
+        problems += self._unknown_keys()
+        settings = sections.read(Settings, resolved.get("settings"), "settings", problems)
+        budget = self._budget()
+        wandb = self._wandb()
+        seed, data_dir = self._seed(), self._data_dir()
+        resources = read_resources(resolved, problems)
+        sweep = self._sweep()
+        self._check_runs(sweep)
+        raise_located(self._composed, problems)
+        assert settings is not None  # what could not be read is a problem
+        assert budget is not None
+        assert wandb is not None
+        assert resources is not None
+        assert sweep is not None
+        tree = trees.put(self._tree, ("metric",), sweep.metric)
+        return SweepJob(
+            sweep_name=str(resolved["sweep_name"]),
+            data_dir=data_dir,
+            seed=seed,
+            device=str(resolved["device"]),
+            sweep=sweep,
+            settings=settings,
+            resources=resources,
+            budget=budget,
+            wandb=wandb,
+            train=template_of(tree),
+            spec_yaml=self._spec_yaml(sweep, seed),
+            notes=tuple(f"{key}={value!r} on the command line fixes this parameter; it is not searched" for key, value in self._fixed.items()),
+            machine=self._machine,
+        )
+
+    def _fixed_parameters(self) -> Tree:
+        """Swept parameters that the command line gave a value."""
+        searched = [path for path, _ in trees.leaves(trees.get(self._resolved, ("sweep", "parameters"), {}) or {})]
+        given = [word for word in self._composed.assignments if word.value is not ABSENT]
+        return {
+            ".".join(path): trees.get(self._resolved, path)
+            for word in given
+            for path, _ in trees.leaves(trees.put({}, word.path, word.value))
+            if any(parameter[: len(path)] == path for parameter in searched)
+        }
+
+    def _unknown_keys(self) -> Problems:
+        """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
+        text = str(self._tree)
+        unknown = [key for key in self._tree if key not in JOB_KEYS and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
+        return [(key, f"unknown key{trees.hint(key, JOB_KEYS)}") for key in unknown]
+
+    def _budget(self) -> Budget | None:
+        budget = sections.read(Budget, self._resolved.get("budget"), "budget", self._problems)
+        if budget is None:
+            return None
+        for key, value in asdict(budget).items():
+            if value is not None and value <= 0:
+                self._problems.append((f"budget.{key}", f"need a number > 0, got {value:g}; leave it out for no limit"))
+        if budget.dollars is not None and budget.hourly_cost is None:
+            self._problems.append(
+                ("budget.dollars", f"{budget.dollars:g} needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without GPUs)")
+            )
+        return budget
+
+    def _wandb(self) -> WandbSettings | None:
+        wandb = sections.read(WandbSettings, self._resolved.get("wandb"), "wandb", self._problems)
+        modes = ("auto", *MODES.values())
+        if wandb is not None and wandb.mode not in modes:
+            self._problems.append(("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, modes)}"))
+        return wandb
+
+    def _seed(self) -> int:
+        wrong, seed = sections.convert(self._resolved.get("seed", 0), int)
+        if wrong or seed < 0:
+            self._problems.append(("seed", wrong or f"need a whole number >= 0, got {seed}"))
+        return 0 if wrong else int(seed)
+
+    def _data_dir(self) -> Path:
+        wrong, directory = sections.convert(self._resolved.get("data_dir"), str)
+        if wrong:
+            self._problems.append(("data_dir", wrong))
+        return Path(str(directory)).expanduser().absolute()
+
+    def _sweep(self) -> SweepSpec | None:
+        block = self._resolved.get("sweep")
+        if not isinstance(block, Mapping):
+            self._problems.append(("sweep", f"need a sweep file: sweep=quick, got {block!r}"))
+            return None
+        known = {*SweepKeys.__dataclass_fields__, *BLOCKS, *names.PROTEIN_KEYS}
+        unknown = {key: value for key, value in block.items() if key not in known}
+        self._problems += [(f"sweep.{key}", f"unknown key{trees.hint(str(key), known)}") for key in unknown]
+        scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
+        keys = sections.read(SweepKeys, scalars, "sweep", self._problems)
+        if keys is not None:
+            self._check_keys(keys)
+        phases = read_phases(Search(block, self._fixed, self._borrowed(block), self._below_sweep()), self._problems)
+        return None if keys is None else _spec(keys, phases, self._fixed)
+
+    def _check_keys(self, keys: SweepKeys) -> None:
+        for key, allowed in CHOICES.items():
+            value = getattr(keys, key)
+            if value not in allowed:
+                self._problems.append((f"sweep.{key}", f"unknown {key} {value!r}{trees.hint(value, allowed)}"))
+        if keys.num_samples is not None and keys.num_samples < 1:
+            self._problems.append(("sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep"))
+        if keys.searcher is not None and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", keys.searcher):
+            self._problems.append(("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
+
+    def _borrowed(self, block: Mapping[str, Any]) -> Tree:
+        """Training values that constraints mention without being searched."""
+        constraints = block.get("constraints") or []
+        searched = {path for path, _ in trees.leaves(block.get("parameters") or {})}
+        mentioned = {name for text in (constraints if isinstance(constraints, list) else []) for name in REFERENCE.findall(str(text))}
+        is_searched = {name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)}
+        values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
+        return {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
+
+    def _below_sweep(self) -> list[Assignment]:
+        return [
+            Assignment(word.path[1:], trees.get(self._resolved, word.path, ABSENT), word.text)
+            for word in self._composed.assignments
+            if word.path[0] == "sweep" and len(word.path) > 1
+        ]
+
+    def _check_runs(self, sweep: SweepSpec | None) -> None:
+        """Ask the trainable about the configuration, then about each searched parameter."""
+        if self._problems or sweep is None:
+            return
+        run = run_mapping({**self._resolved, "run": f"{self._resolved['sweep_name']}.r.0", "metric": sweep.metric})
+        self._problems += [("sweep.metric" if key == "metric" else key, text) for key, text in checks.spec_problems(run, is_written=True)]
+        if self._problems:
+            return
+        for index, phase in enumerate(sweep.phases):
+            inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
+            self._problems += checks.parameter_problems(run, phase.space, inside)
+
+    def _spec_yaml(self, sweep: SweepSpec, seed: int) -> str:
+        """What two drivers of this sweep must agree on, sorted; stop rules and the machine are no part of it."""
+        train = run_mapping({**self._resolved, "run": "", "metric": sweep.metric})
+        kept = {key: value for key, value in train.items() if key not in NOT_IN_SPEC}
+        kept = trees.remove(kept, ("trainer", "num_workers"))
+        spec = {
+            "sweep_name": str(self._resolved["sweep_name"]),
+            "seed": seed,
+            "metric": sweep.metric,
+            "goal": sweep.goal,
+            "method": sweep.method,
+            "cost": sweep.cost,
+            "early_stopping": sweep.early_stopping,
+            "searcher": sweep.searcher,
+            "fixed": dict(sweep.fixed),
+            "phases": [_phase_spec(phase) for phase in sweep.phases],
+            "choices": {group: option for group, option in self._composed.choices.items() if group in RUN_GROUPS},
+            "train": kept,
+        }
+        return yaml.safe_dump(spec, sort_keys=True, allow_unicode=True)
+
+
+def _spec(keys: SweepKeys, phases: tuple[Phase, ...], fixed: Mapping[str, Any]) -> SweepSpec:
+    return SweepSpec(
+        metric=keys.metric,
+        goal=keys.goal,
+        method=keys.method,
+        phases=phases,
+        fixed=fixed,
+        num_samples=keys.num_samples,
+        target_score=keys.target_score,
+        cost=keys.cost,
+        early_stopping=keys.early_stopping,
+        searcher=keys.searcher,
+    )
+
+
+def _phase_spec(phase: Phase) -> Tree:
+    return {
+        "name": phase.name,
+        "num_runs": phase.num_runs,
+        "auto": phase.auto,
+        "parameters": phase.space.to_config(),
+        "constraints": [constraint.text for constraint in phase.space.constraints],
+        "protein": asdict(phase.protein),
+    }

@@ -1,0 +1,81 @@
+"""One canonical spelling for every key: both spellings of a sweep file and the second page's parameter names lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from metta_sweep.config import tree as trees
+from metta_sweep.config.tree import Path, Tree
+from searchers.config import ProteinConfig
+
+PARAMETER_ALIASES: Mapping[Path, Path] = {
+    ("trainer", "learning_rate"): ("trainer", "optimizer", "learning_rate"),
+    ("trainer", "gamma"): ("trainer", "ppo", "gamma"),
+    ("trainer", "clip_param"): ("trainer", "ppo", "clip_coef"),
+    ("trainer", "entropy_coeff"): ("trainer", "ppo", "ent_coef"),
+}
+# A sweep file may carry these; they mean the keys of the job.
+HOISTED = frozenset({"budget", "settings", "sweep_job_overrides"})
+PROTEIN_KEYS = frozenset(field.name for field in fields(ProteinConfig)) - HOISTED - {"target_score"}  # one target, for optimiser and stop rule
+
+
+def parameter(path: Path) -> Path:
+    """Canonical path of a training parameter; longer paths below it keep their tail."""
+    for alias, canonical in PARAMETER_ALIASES.items():
+        if path[: len(alias)] == alias:
+            return canonical + path[len(alias) :]
+    return path
+
+
+def canonical(path: Path) -> Path:
+    """Canonical path of a key of the job (`sweep.sweep.random_suggestions` is `sweep.protein.random_suggestions`)."""
+    head, rest = path[0], path[1:]
+    if head == "schedule":
+        return canonical(("sweep", *path))
+    if head == "sweep":
+        below = in_sweep(rest)
+        return canonical(below) if below[:1] and below[0] in HOISTED else ("sweep", *below)
+    if head == "sweep_job_overrides":
+        return (head, *parameter(dotless(rest)))
+    return parameter(path)
+
+
+def in_sweep(path: Path) -> Path:
+    """Canonical path below `sweep`; also for what a phase overrides."""
+    path = dotless(path)
+    while path[:1] == ("sweep",):  # the second page's block inside the file
+        path = path[1:]
+    if path[:1] == ("parameters",):
+        return ("parameters", *parameter(path[1:]))
+    if path[:1] == ("metric",) and len(path) > 1:
+        return ("metric",) if path[1] == "name" else path[1:]
+    return ("protein", *path) if path[:1] and path[0] in PROTEIN_KEYS else path
+
+
+def dotless(path: Path) -> Path:
+    """`("parameters", "trainer.gamma")` with its dots taken as levels."""
+    return tuple(part for key in path for part in key.split("."))
+
+
+def canonical_tree(tree: Mapping[str, Any]) -> Tree:
+    """The job's tree with every key in its canonical place; later keys win over earlier ones."""
+    out: Tree = {}
+    for path, value in trees.leaves(tree):
+        place = canonical(path)
+        if place == ("sweep", "schedule", "phases") and isinstance(value, list):
+            value = [canonical_phase(phase) for phase in value]
+        if place and not (value == {} and isinstance(trees.get(out, place), dict)):
+            out = trees.put(out, place, value)
+    return out
+
+
+def canonical_phase(phase: Any) -> Any:
+    """A phase of the schedule with its `sweep` block in canonical spelling; anything but a mapping comes back as it is."""
+    if not isinstance(phase, Mapping) or not isinstance(phase.get("sweep"), Mapping):
+        return phase
+    block: Tree = {}
+    for path, value in trees.leaves(phase["sweep"]):
+        block = trees.put(block, in_sweep(path), value)
+    return {**phase, "sweep": block}

@@ -1,0 +1,145 @@
+"""The words of the command line: which choose config groups, which set values, in Hydra's override grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from metta_sweep.config import names
+from metta_sweep.config import tree as trees
+from metta_sweep.config.tree import ABSENT, Path, Tree
+from metta_sweep.errors import ConfigError
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`group=option` or, with `option` None, `~group`."""
+
+    group: str
+    option: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`key=value`, `+key=value`, `++key=value` or `~key`.
+
+    Attributes:
+        path: canonical path of the key.
+        value: what is assigned; `ABSENT` deletes.
+        text: as the user typed it.
+        is_addition: whether it was `+key=value`, which must not find a value already there.
+    """
+
+    path: Path
+    value: Any
+    text: str
+    is_addition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A parsed command line."""
+
+    choices: tuple[Choice, ...]
+    assignments: tuple[Assignment, ...]
+
+
+def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[str, str]) -> Words:
+    """Read override strings.
+
+    Args:
+        overrides: as typed.
+        groups: names of all config groups, such as `trainer/patch`.
+        aliases: keys that mean other keys, such as `run` for `sweep_name`.
+
+    Raises:
+        ConfigError: with every word that cannot be read.
+    """
+    choices: list[Choice] = []
+    assignments: list[Assignment] = []
+    problems: list[str] = []
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            word = _word(parser.parse_override(text), groups, aliases)
+        except HydraException as error:
+            problems.append(
+                f"{COMMAND_LINE}: {text}: cannot be read as key=value ({_first_line(error)}); quote values with special characters: 'key=\"...\"'"
+            )
+        except ValueError as error:
+            problems.append(f"{COMMAND_LINE}: {text}: {error}")
+        else:
+            choices.append(word) if isinstance(word, Choice) else assignments.append(word)
+    if problems:
+        raise ConfigError(*problems)
+    return Words(tuple(choices), tuple(assignments))
+
+
+def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str]) -> Choice | Assignment:
+    key = aliases.get(override.key_or_group, override.key_or_group)
+    text = str(override.input_line)
+    if override.is_sweep_override():
+        raise ValueError("several values at once are Hydra's multirun; put the parameter under sweep.parameters instead")
+    value = override.value()
+    if key == "sweep_params":  # the second page: ++sweep_params=sweep/demo_sweep
+        return Choice("sweep", str(value).removeprefix("sweep/").removesuffix(".yaml"))
+    if key in groups and (isinstance(value, str) or override.is_delete()):
+        return Choice(key, None if override.is_delete() else str(value).removesuffix(".yaml"))
+    if "/" in key or override.package is not None:
+        raise ValueError(f"no config group {key}{trees.hint(key, groups)}")
+    path = names.canonical(trees.split(key))
+    if path[0] == "sweep_job_overrides":  # on the command line it is a value for every run, like one without the prefix
+        path = path[1:]
+    return Assignment(path, ABSENT if override.is_delete() else value, text, override.is_add())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].strip()
+
+
+def assign(tree: Mapping[str, Any], assignments: Sequence[Assignment]) -> Tree:
+    """The tree with the command line's values in it.
+
+    Raises:
+        ConfigError: `~key` without such a key, `+key` where a value is already.
+    """
+    out = dict(tree)
+    problems: list[str] = []
+    for assignment in assignments:
+        problem = _misfit(out, assignment)
+        problems += [f"{COMMAND_LINE}: {assignment.text}: {problem}"] if problem else []
+        out = lay(out, [assignment])
+    if problems:
+        raise ConfigError(*problems)
+    return out
+
+
+def _misfit(tree: Mapping[str, Any], assignment: Assignment) -> str | None:
+    key = ".".join(assignment.path)
+    old = trees.get(tree, assignment.path, ABSENT)
+    if assignment.value is ABSENT and old is ABSENT:
+        return f"{key}: nothing to delete{trees.hint(key, {'.'.join(path) for path, _ in trees.leaves(tree)})}"
+    if assignment.is_addition and old not in (ABSENT, None, {}) and not isinstance(assignment.value, dict | list):
+        return f"{key} is {old!r} already; use {key}= or ++{key}= to replace it"
+    return None
+
+
+def lay(tree: Mapping[str, Any], assignments: Sequence[Assignment]) -> Tree:
+    """The tree with values put, and keys removed, whatever is there; mappings are merged."""
+    out = dict(tree)
+    for assignment in assignments:
+        old = trees.get(out, assignment.path)
+        if assignment.value is ABSENT:
+            out = trees.remove(out, assignment.path)
+        elif isinstance(assignment.value, dict) and isinstance(old, dict):
+            out = trees.put(out, assignment.path, trees.merge(old, assignment.value))
+        else:
+            out = trees.put(out, assignment.path, assignment.value)
+    return out

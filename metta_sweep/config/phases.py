@@ -1,0 +1,177 @@
+"""The schedule of a sweep: each phase's overrides merged with the sweep's own settings, and checked, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metta_sweep.config import overrides, sections
+from metta_sweep.config import tree as trees
+from metta_sweep.config.job import Phase
+from metta_sweep.config.overrides import Assignment
+from metta_sweep.config.tree import Path, Tree
+from searchers.config import ProteinConfig
+from searchers.errors import SpaceError
+from searchers.space import Space
+
+Problems = list[tuple[str, str]]  # dotted key, what is wrong
+PHASE_KEYS = frozenset({"protein", "parameters", "constraints"})
+NUMERIC_KEYS = frozenset({"min", "max", "mean", "scale"})
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntry:
+    """An entry of `schedule.phases`, as written.
+
+    Attributes:
+        name: shown wherever runs are.
+        num_runs: runs until the next phase.
+        auto: raise the training-length cap only while the top ranks are unstable.
+    """
+
+    name: str
+    num_runs: int | None = None
+    auto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What all phases have in common.
+
+    Attributes:
+        block: canonical `sweep` block of the configuration.
+        fixed: parameters that the command line fixed, by dotted path.
+        borrowed: training values that constraints mention but nothing searches, by dotted path.
+        assignments: the command line's values below `sweep`, paths relative to it; they lie above every phase.
+    """
+
+    block: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    borrowed: Mapping[str, Any]
+    assignments: Sequence[Assignment]
+
+
+def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
+    """All phases, merged and checked; one nameless phase when there is no schedule."""
+    schedule = search.block.get("schedule") or {}
+    entries = schedule.get("phases") if isinstance(schedule, Mapping) else None
+    if not schedule or entries == []:
+        phase = _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
+        return (phase,) if phase else ()
+    if not isinstance(entries, list) or set(schedule) != {"phases"}:
+        problems.append(("sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}"))
+        return ()
+    return _read_entries(search, entries, problems)
+
+
+def _read_entries(search: Search, entries: Sequence[Any], problems: Problems) -> tuple[Phase, ...]:
+    before = len(problems)
+    if search.block.get("parameters"):  # what is wrong without any phase is said once
+        _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
+    if len(problems) > before:
+        return ()
+    phases: list[Phase] = []
+    first = 0
+    names: set[str] = set()
+    for index, raw in enumerate(entries):
+        key = f"sweep.schedule.phases.{index}"
+        is_last = index == len(entries) - 1
+        entry = _read_entry(raw, key, is_last, problems)
+        if entry is None:
+            continue
+        if entry.name in names:
+            problems.append((f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
+        names.add(entry.name)
+        block = merge_block(search.block, raw.get("sweep") or {})
+        phase = _phase(search, block, PhaseEntry(entry.name, None if is_last else entry.num_runs, entry.auto), first, key, problems)
+        phases += [phase] if phase else []
+        first += entry.num_runs or 0
+    return tuple(phases)
+
+
+def _read_entry(raw: Any, key: str, is_last: bool, problems: Problems) -> PhaseEntry | None:
+    if not isinstance(raw, Mapping):
+        problems.append((key, f"need name, num_runs and sweep, got {raw!r}"))
+        return None
+    before = len(problems)
+    unknown = set(raw) - {"name", "num_runs", "auto", "sweep"}
+    problems += [(f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}") for name in sorted(unknown)]
+    block = raw.get("sweep") or {}
+    if not isinstance(block, Mapping):
+        problems.append((f"{key}.sweep", f"need protein: or parameters: below it, got {block!r}"))
+    else:
+        problems += [(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}") for name in block if name not in PHASE_KEYS]
+    if not raw.get("name"):
+        problems.append((f"{key}.name", "missing; give the phase a name"))
+    num_runs = raw.get("num_runs")
+    if (num_runs is None and not is_last) or (isinstance(num_runs, int | float) and num_runs < 1):
+        problems.append((f"{key}.num_runs", f"need a whole number >= 1, got {num_runs!r}"))
+    if len(problems) > before:
+        return None
+    return sections.read(PhaseEntry, {name: value for name, value in raw.items() if name != "sweep"}, key, problems)
+
+
+def merge_block(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
+    """A phase's overrides laid on the sweep's block; a new kind of distribution drops the keys that it cannot have."""
+    pruned = dict(base)
+    for path, _ in trees.leaves(over.get("parameters") or {}):
+        pruned = _prune(pruned, ("parameters", *path[:-1]), path[-1], trees.get(over, ("parameters", *path[:-1])))
+    return trees.merge(pruned, over)
+
+
+def _prune(base: Tree, place: Path, key: str, new: Mapping[str, Any]) -> Tree:
+    is_categorical = key == "choices" or (key == "distribution" and new[key] == "categorical")
+    stale = NUMERIC_KEYS | {"distribution"} if is_categorical else {"choices"} if key in ("min", "distribution") else set()
+    if key == "value":
+        stale = {*NUMERIC_KEYS, "distribution", "choices"}
+    for name in stale - set(new):
+        base = trees.remove(base, (*place, name))
+    return base
+
+
+def _phase(search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: int, key: str, problems: Problems) -> Phase | None:
+    block = overrides.lay(block, search.assignments)
+    inside = f"{key}.sweep" if key != "sweep" else key
+    before = len(problems)
+    space = _read_space(search, block, inside, problems)
+    protein = _read_protein(block, inside, problems)
+    if len(problems) > before or space is None or protein is None:
+        return None
+    return Phase(entry.name, first, entry.num_runs, space, protein, entry.auto)
+
+
+def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems: Problems) -> Space | None:
+    parameters = block.get("parameters") or {}
+    if not isinstance(parameters, Mapping):
+        problems.append((f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
+        return None
+    for name, value in {**search.borrowed, **search.fixed}.items():
+        parameters = trees.put(parameters, trees.split(name), {"value": value})
+    constraints = block.get("constraints") or []
+    try:
+        return Space.from_config(parameters, constraints)
+    except SpaceError as error:
+        problems += [_keyed(problem, inside) for problem in error.problems]
+    return None
+
+
+def _keyed(problem: str, inside: str) -> tuple[str, str]:
+    key, _, text = problem.partition(": ")
+    return (f"{inside}.{key}" if key == "constraints" else f"{inside}.parameters.{key}"), text
+
+
+def _read_protein(block: Mapping[str, Any], inside: str, problems: Problems) -> ProteinConfig | None:
+    settings = block.get("protein") or {}
+    if not isinstance(settings, Mapping):
+        problems.append((f"{inside}.protein", f"need settings below it, got {settings!r}"))
+        return None
+    if block.get("target_score") is not None:
+        settings = {"target_score": block["target_score"], **settings}
+    try:
+        return ProteinConfig.from_mapping(settings)
+    except SpaceError as error:
+        for problem in error.problems:
+            key, _, text = problem.partition(": ")
+            problems.append((f"{inside}.protein.{key}", text))
+    return None

@@ -1,0 +1,163 @@
+"""One run's configuration: from the unresolved template and a suggestion, or from a command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metta_sweep.config import checks, hardware, sections
+from metta_sweep.config import tree as trees
+from metta_sweep.config.compose import Composition, compose
+from metta_sweep.config.environment import from_environment
+from metta_sweep.config.job import Resources, TrainJob, TrainTemplate, WandbSettings
+from metta_sweep.config.tree import Tree
+from metta_sweep.errors import ConfigError
+
+RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any], seed: int) -> Tree:
+    """The plain, resolved mapping of one run, as `trainables.spec.RunSpec.from_mapping` takes it.
+
+    Args:
+        template: the sweep's training configuration.
+        run_id: becomes `run`.
+        params: suggestion by dotted path; lies above everything else.
+        seed: seed of this run.
+
+    Raises:
+        ConfigError: an interpolation that cannot be resolved.
+    """
+    tree: Tree = yaml.safe_load(template.tree_yaml)
+    for name, value in params.items():
+        tree = trees.put(tree, trees.split(name), value)
+    resolved, problems = resolve({**tree, "run": run_id, "seed": seed})
+    if problems:
+        raise ConfigError(*(f"{key}: {text}" for key, text in problems))
+    return run_mapping(resolved)
+
+
+def run_mapping(resolved: Mapping[str, Any]) -> Tree:
+    """What a trainable gets of a resolved configuration."""
+    return {key: resolved[key] for key in RUN_KEYS if key in resolved}
+
+
+def template_of(tree: Mapping[str, Any]) -> TrainTemplate:
+    """The template of a composed sweep: what the runs get, and whatever else their interpolations may refer to."""
+    sweep_only = ("sweep", "settings", "budget", "wandb", "run", "schedule")
+    text = yaml.safe_dump({**{key: value for key, value in tree.items() if key not in sweep_only}}, sort_keys=True, allow_unicode=True)
+    return TrainTemplate(text)
+
+
+def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
+    """The tree with its interpolations resolved, and (dotted key, what is wrong) for those that cannot be."""
+    config = OmegaConf.create(dict(tree))
+    problems: list[tuple[str, str]] = []
+    out = dict(tree)
+    for path, value in trees.leaves(tree):
+        key = ".".join(path)
+        if not _needs_resolving(value):
+            continue
+        try:
+            node = OmegaConf.select(config, key, throw_on_missing=True, throw_on_resolution_failure=True)
+            out = trees.put(out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
+        except (OmegaConfBaseException, RecursionError) as error:
+            problems.append((key, f"{value}: {_reason(error)}"))
+    return out, problems
+
+
+def _needs_resolving(value: Any) -> bool:
+    return "${" in value or value == "???" if isinstance(value, str) else isinstance(value, list) and "${" in str(value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "the interpolation refers to itself, in a circle; break it"
+    return str(error).splitlines()[0].strip().rstrip(".")
+
+
+def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> TrainJob:
+    """Compose and check the configuration of `train` and `evaluate`.
+
+    Args:
+        overrides: Hydra override grammar; `run=` names the run.
+        environ: environment variables.
+        config_dirs: the user's own config directories.
+
+    Raises:
+        ConfigError: every problem at once.
+    """
+    composed = compose("train_job", overrides, config_dirs, from_environment(environ))
+    machine = hardware.detect(environ)
+    resolved, problems = resolve(hardware.fill(composed.tree, machine))
+    problems += name_problems("run", resolved.get("run"))
+    resources = read_resources(resolved, problems)
+    wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    if not problems:
+        problems += checks.spec_problems(run_mapping(resolved), is_written=True)
+    raise_located(composed, problems)
+    assert resources is not None
+    assert wandb is not None
+    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, machine)
+
+
+def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
+    """Why a name cannot name a directory and a WandB group."""
+    if name in (None, "", "???"):
+        return [(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
+    if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
+        return [(key, f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'")]
+    return []
+
+
+def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> Resources | None:
+    """The resources section, checked for sense."""
+    resources = sections.read(Resources, resolved.get("resources"), "resources", problems)
+    if resources is None:
+        return None
+    strategies = ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")
+    device = resolved.get("device")
+    gpus = resources.gpus_per_worker
+    rules = {
+        "resources.world_size": (resources.world_size >= 1, f"need at least 1 rank, got {resources.world_size}"),
+        "resources.cpus_per_worker": (resources.cpus_per_worker > 0, f"need more than 0 cores, got {resources.cpus_per_worker:g}"),
+        "resources.strategy": (
+            resources.strategy in strategies,
+            f"{resources.strategy!r} is no strategy{trees.hint(resources.strategy, strategies)}",
+        ),
+        "resources.max_concurrent_runs": (
+            resources.max_concurrent_runs is None or resources.max_concurrent_runs >= 1,
+            f"need at least 1, or null for as many as fit, got {resources.max_concurrent_runs}",
+        ),
+        "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
+        "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
+    }
+    problems += [(key, text) for key, (holds, text) in rules.items() if not holds]
+    return resources
+
+
+def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
+    if gpus < 0:
+        return False, f"need 0 or more, got {gpus:g}"
+    if gpus % 1 and (world_size > 1 or gpus > 1):
+        return False, f"{gpus:g}: a fraction of a GPU works for one rank only; use whole GPUs or resources.world_size=1 and less than 1"
+    if device == "cuda" and gpus == 0:
+        return False, "0 with device cuda; use 1, or device=cpu"
+    return not (device == "cpu" and gpus > 0), f"{gpus:g} would be held by runs with device cpu; use 0, or device=cuda"
+
+
+def raise_located(composed: Composition, problems: Sequence[tuple[str, str]]) -> None:
+    """Raise what is wrong, each problem once, with its file and line.
+
+    Raises:
+        ConfigError: there is a problem.
+    """
+    if problems:
+        raise ConfigError(*dict.fromkeys(composed.at(key, text) for key, text in problems))
