@@ -1,1 +1,63 @@
-""""""
+"""Cost-aware optimisation of hyperparameters: numpy and scipy only. `searchers.ray_search` adapts it to Ray Tune."""
+
+from __future__ import annotations
+
+from searchers.config import ProteinConfig
+from searchers.distributions import CategoricalParameter, Distribution, NumericParameter, register_distribution
+from searchers.early_stop import Advice, RunningCurve
+from searchers.errors import NoAffordableCandidate, ObservationError, SearchError, SpaceError
+from searchers.expression import Expression
+from searchers.observation import (
+    CurvePoint,
+    Explanation,
+    FailureKind,
+    Interval,
+    Observation,
+    Origin,
+    Outcome,
+    Params,
+    ParamValue,
+    Suggestion,
+)
+from searchers.protein import FrontPoint, Goal, Prediction, Protein
+from searchers.schedule import PhaseLength, merge, phase_of, pick_phase
+from searchers.searcher import METHODS, Baseline, Searcher, make_searcher
+from searchers.space import Space
+
+__all__ = [
+    "METHODS",
+    "Advice",
+    "Baseline",
+    "CategoricalParameter",
+    "CurvePoint",
+    "Distribution",
+    "Explanation",
+    "Expression",
+    "FailureKind",
+    "FrontPoint",
+    "Goal",
+    "Interval",
+    "NoAffordableCandidate",
+    "NumericParameter",
+    "Observation",
+    "ObservationError",
+    "Origin",
+    "Outcome",
+    "ParamValue",
+    "Params",
+    "PhaseLength",
+    "Prediction",
+    "Protein",
+    "ProteinConfig",
+    "RunningCurve",
+    "SearchError",
+    "Searcher",
+    "Space",
+    "SpaceError",
+    "Suggestion",
+    "make_searcher",
+    "merge",
+    "phase_of",
+    "pick_phase",
+    "register_distribution",
+]

@@ -1,10 +1,12 @@
 """Errors of the optimiser.
 
 SearchError (Exception)
-├── SpaceError (ValueError)              a parameter, constraint or point does not fit the space
+├── SpaceError (ValueError)              parameters, constraints, settings or points that do not fit; every problem at once
 ├── ObservationError (ValueError)        a result that cannot be true
 └── NoAffordableCandidate (RuntimeError) every candidate exceeds `max_suggestion_cost`
 """
+
+from __future__ import annotations
 
 
 class SearchError(Exception):
@@ -12,7 +14,15 @@ class SearchError(Exception):
 
 
 class SpaceError(SearchError, ValueError):
-    """A parameter, a constraint or a point does not fit the search space."""
+    """A parameter, a constraint, a setting or a point does not fit.
+
+    Attributes:
+        problems: one line each, the key first, then the value and the fix.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class ObservationError(SearchError, ValueError):

@@ -1,0 +1,231 @@
+"""All that the observations taught: score, cost, wall time and success models, and the front of what was run.
+
+Direction is applied here, once, on entry: inside, larger is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchers.cost_model import CostModel
+from searchers.distributions import Array
+from searchers.features import Features
+from searchers.observation import FailureKind, Interval, Observation, Params
+from searchers.pareto import front_indices
+from searchers.space import Space
+from searchers.surrogate import ScoreModel, SuccessModel
+
+QUANTILE_90 = 1.6448536269514722
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The distinct completed points that the model holds; k of them.
+
+    Attributes:
+        points_unit: (k, d).
+        mean: (k,) posterior mean, z.
+        log_cost: (k,) mean log cost of the point's runs.
+        runs: (k,) how often each was run.
+        observation: (k,) index of one of its observations.
+        front: indices into these arrays, by increasing cost.
+    """
+
+    points_unit: Array
+    mean: Array
+    log_cost: Array
+    runs: NDArray[np.int64]
+    observation: NDArray[np.int64]
+    front: NDArray[np.int64]
+
+    @property
+    def best(self) -> int:
+        """Index of the incumbent: largest posterior mean, the cheaper of equals."""
+        return int(np.lexsort((self.log_cost, -self.mean))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What is believed of m candidates; scores as z, larger is better.
+
+    Attributes:
+        mean: (m,) score.
+        std: (m,) standard deviation of the noiseless score.
+        log_cost: (m,) mean log cost, in the sweep's cost unit; 0 without a cost model.
+        log_wall: (m,) mean log wall seconds; -inf without a cost model.
+        success: (m,) probability that the run does not fail.
+    """
+
+    mean: Array
+    std: Array
+    log_cost: Array
+    log_wall: Array
+    success: Array
+
+
+@dataclass
+class Belief:
+    """The models over one space.
+
+    Attributes:
+        space: candidates' space; observations of other spaces are embedded.
+        features: rows of the models.
+        sign: +1 to maximise, -1 to minimise.
+    """
+
+    space: Space
+    features: Features
+    sign: float
+    observations: list[Observation] = field(default_factory=list)
+    points_unit: list[Array] = field(default_factory=list)
+    spent: float = 0.0
+    score: ScoreModel = field(init=False)
+    cost: CostModel = field(init=False)
+    success: SuccessModel = field(init=False)
+    _wall: CostModel | None = None
+    _keys: Counter[bytes] = field(default_factory=Counter)
+    _evaluated: Evaluated | None = None
+
+    def __post_init__(self) -> None:
+        self.score = ScoreModel(self.features)
+        self.cost = CostModel(self.features)
+        self.success = SuccessModel(self.features)
+
+    def observe(self, observation: Observation) -> None:
+        """Learn from one more run, in the order of the history."""
+        point = self.space.embed(observation.params)
+        self.observations.append(observation)
+        self.points_unit.append(point)
+        self.spent += observation.cost_seconds
+        self._evaluated = None
+        if observation.failure in (FailureKind.INFRASTRUCTURE, FailureKind.CODE):
+            return
+        self._keys[point.tobytes()] += 1
+        self.success.observe(observation, point)
+        if observation.score is None:
+            return
+        self._observe_cost(observation, point)
+        self.score.observe(len(self.observations) - 1, self._directed(observation), point)
+
+    def _directed(self, observation: Observation) -> Observation:
+        """The observation with larger scores better."""
+        if self.sign > 0 or observation.score is None:
+            return observation
+        curve = tuple(replace(point, score=-point.score) for point in observation.curve)
+        return replace(observation, score=-observation.score, curve=curve)
+
+    def _observe_cost(self, observation: Observation, point: Array) -> None:
+        row = self.features.full(point[None])[0]
+        share = self.features.completed_share(observation, self.features.total_steps(observation.params))
+        if share < 1.0:
+            if self.features.length_index is None:
+                return  # without the training length a partial cost says nothing about a whole run
+            row = self.features.partial(row, share)
+            row[-1] = 0.0
+        wall = observation.wall_seconds or observation.cost_seconds
+        if self._wall is None and wall != observation.cost_seconds:
+            self._wall = self.cost.copy()
+        self.cost.observe(row, observation.cost_seconds)
+        if self._wall is not None:
+            self._wall.observe(row, wall)
+
+    @property
+    def num_scored(self) -> int:
+        """Runs with a score."""
+        return self.score.num_finals
+
+    @property
+    def has_completed(self) -> bool:
+        """Whether a run was completed with a score."""
+        return len(self.score.fitted()[0]) > 0
+
+    def times_run(self, point_unit: Array) -> int:
+        """How often exactly this point has been observed (infrastructure failures do not count)."""
+        return self._keys[point_unit.tobytes()]
+
+    @property
+    def evaluated(self) -> Evaluated:
+        """What was run, by posterior mean. Costs O(n) once per observation: K alpha = y - noise * alpha.
+
+        Raises:
+            RuntimeError: nothing has a score yet.
+        """
+        if self._evaluated is None:
+            self._evaluated = self._evaluate()
+        return self._evaluated
+
+    def _evaluate(self) -> Evaluated:
+        index, means = self.score.fitted()
+        if not len(index):
+            raise RuntimeError("belief: no run has a score yet")
+        groups: dict[bytes, list[int]] = {}
+        for position, observation in enumerate(index):
+            groups.setdefault(self.points_unit[observation].tobytes(), []).append(position)
+        members = list(groups.values())
+        first = np.array([index[group[0]] for group in members])
+        log_costs = np.array([np.mean([math.log(self.observations[index[i]].cost_seconds) for i in group]) for group in members])
+        mean = np.array([means[group].mean() for group in members])
+        runs = np.array([self.times_run(self.points_unit[i]) for i in first])
+        points = np.array([self.points_unit[i] for i in first])
+        return Evaluated(points, mean, log_costs, runs, first, front_indices(mean, log_costs))
+
+    def predict(self, points_unit: Array) -> Predictions:
+        """Predictions for whole runs at points (m, d)."""
+        rows = self.features.full(points_unit)
+        gp = self.score.gp
+        mean, std = gp.mean_std(rows) if gp is not None else (np.zeros(len(rows)), np.ones(len(rows)))
+        return Predictions(mean, std, self.log_cost(rows), self.log_wall(rows), self.success.probability(rows))
+
+    def log_cost(self, rows: Array) -> Array:
+        """(m,) mean log cost; 0 without a model."""
+        return self.cost.predict(rows)[0] if self.cost.is_ready else np.zeros(len(rows))
+
+    def log_wall(self, rows: Array) -> Array:
+        """(m,) mean log wall seconds; -inf without a model."""
+        model = self._wall or self.cost
+        return model.predict(rows)[0] if model.is_ready else np.full(len(rows), -np.inf)
+
+    def longest(self, points_unit: Array, max_cost: float | None) -> Array:
+        """(m, d) the same points at the longest training length that `max_cost` wall seconds allow."""
+        index, parameter = self.features.length_index, self.features.length_parameter
+        if index is None or parameter is None:
+            return points_unit
+        longest = points_unit.copy()
+        longest[:, index] = 1.0
+        longest = self.space.snap(longest)
+        if max_cost is None or not self.cost.is_ready:
+            return longest
+        excess = np.maximum(self.log_wall(self.features.full(longest)) - math.log(max_cost), 0.0)
+        steps = parameter.high * np.exp(-excess)
+        longest[:, index] = parameter.to_unit(np.maximum(steps, parameter.low))
+        return np.where((excess > 0)[:, None], self.space.snap(longest), longest)
+
+    def scores_of(self, z: Array) -> Array:
+        """z -> scores in the sweep's own direction."""
+        return self.sign * self.score.warp.inverse(z)
+
+    def score_intervals(self, mean: Array, std: Array) -> list[Interval]:
+        """Central 90 % intervals of scores in the sweep's own direction, from z."""
+        ends = np.sort([self.scores_of(mean - QUANTILE_90 * std), self.scores_of(mean + QUANTILE_90 * std)], axis=0)
+        return [Interval(float(m), float(a), float(b)) for m, a, b in zip(self.scores_of(mean), ends[0], ends[1], strict=True)]
+
+    def cost_interval(self, point_unit: Array) -> Interval | None:
+        """Predicted cost of one point (1, d), with its central 90 % interval."""
+        if not self.cost.is_ready:
+            return None
+        mean, std = self.cost.predict(self.features.full(point_unit))
+        low, middle, high = (math.exp(float(mean[0]) + k * QUANTILE_90 * float(std[0])) for k in (-1, 0, 1))
+        return Interval(middle, low, high)
+
+    def nearest(self, point_unit: Array, count: int) -> tuple[tuple[float, Params, float | None], ...]:
+        """The nearest observed points: (distance in unit space, params, score)."""
+        if not self.points_unit:
+            return ()
+        distance = np.linalg.norm(np.array(self.points_unit) - point_unit, axis=1)
+        order = np.argsort(distance, kind="stable")[:count]
+        return tuple((float(distance[i]), self.observations[i].params, self.observations[i].score) for i in order)

@@ -1,0 +1,80 @@
+"""Where to look: the initial design, global and local candidates. All points are feasible and snapped."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+from scipy.stats import qmc
+
+from searchers.distributions import Array, CategoricalParameter
+from searchers.space import Space
+
+DESIGN_SPREAD = 2.0
+RADII = (0.02, 1.0)
+
+
+def truncated_normal(uniform: Array, center: Array, spread: Array) -> Array:
+    """Uniform numbers -> normal around `center`, cut at [-1, 1]; all (n, d). Wide spreads are nearly uniform: all of the range is reached."""
+    low, high = ndtr((-1.0 - center) / spread), ndtr((1.0 - center) / spread)
+    return np.clip(center + spread * ndtri(np.clip(low + uniform * (high - low), 1e-12, 1 - 1e-12)), -1.0, 1.0)
+
+
+def spread_out(space: Space, uniform: Array, scale: float) -> Array:
+    """Uniform numbers (n, d) -> proposals around the search centre; choices stay uniform."""
+    is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
+    spread = np.maximum(DESIGN_SPREAD * scale * space.scales_unit, 1e-3)
+    shaped = truncated_normal(uniform, np.broadcast_to(space.center_unit, uniform.shape), np.broadcast_to(spread, uniform.shape))
+    return np.where(is_choice, 2 * uniform - 1, shaped)
+
+
+def initial_design(space: Space, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(count, d) scrambled Sobol points around the search centre."""
+    if not space.dimension:
+        return np.zeros((count, 0))
+    sobol = qmc.Sobol(space.dimension, scramble=True, rng=rng)
+
+    def draw(number: int) -> Array:
+        # Whole powers of two keep Sobol's balance.
+        return spread_out(space, sobol.random(2 ** int(np.ceil(np.log2(max(number, 1)))))[:number], scale)
+
+    return space.sample(count, draw)
+
+
+def global_candidates(space: Space, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(count, d) points around the search centre, over all of the range."""
+    return space.sample(count, lambda number: spread_out(space, rng.random((number, space.dimension)), scale))
+
+
+def local_candidates(space: Space, centers: Array, each: int, scale: float, rng: np.random.Generator) -> Array:
+    """Points around each centre at radii from small to large, most coordinates of each unchanged in high dimensions.
+
+    Args:
+        centers: (k, d) points of the front and leaders.
+        each: candidates per centre.
+        scale: factor on every radius.
+
+    Returns:
+        (<= k * each, d) feasible points.
+
+    Source: sparse perturbation as in Regis and Shoemaker 2013 and TuRBO (arXiv 1910.01739): about min(1, 20/d) of the coordinates.
+    """
+    repeated = np.repeat(centers, each, axis=0)
+    count, dimension = repeated.shape
+    if not dimension or not count:
+        return repeated
+    share = rng.choice([min(1.0, 2.0 / dimension), min(1.0, 20.0 / dimension)], size=(count, 1))
+    moved = rng.random((count, dimension)) < share
+    moved[np.arange(count), rng.integers(dimension, size=count)] = True
+    radius = scale * np.exp(rng.uniform(np.log(RADII[0]), np.log(RADII[1]), size=(count, 1)))
+    step = np.maximum(radius * space.scales_unit, space.cell_widths) * rng.standard_normal((count, dimension))
+    proposals = np.where(moved, reflect(repeated + step), repeated)
+    is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
+    proposals = np.where(moved & is_choice, rng.uniform(-1, 1, size=(count, dimension)), proposals)
+    snapped = space.snap(proposals)
+    return snapped[space.feasible(snapped)]
+
+
+def reflect(points_unit: Array) -> Array:
+    """Fold back what stepped over the bounds: clipping would pile candidates up on them."""
+    folded = np.mod(points_unit + 1.0, 4.0)
+    return np.where(folded > 2.0, 4.0 - folded, folded) - 1.0

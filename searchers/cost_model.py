@@ -1,0 +1,135 @@
+"""Cost of a run: what physics says (overhead plus steps times a rate), with a GP on what is left.
+
+log cost = log(overhead + exp(beta . features)) + residual. The coefficient of log steps has prior mean 1 (twice the steps,
+twice the time); the others start at 0. Everything is clipped in log space, so nothing overflows.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchers.distributions import Array
+from searchers.features import LOG_RANGE, Features
+from searchers.gp import Data, GaussianProcess, Hyperparameters, fit
+from searchers.surrogate import is_refit_due, representative
+
+MAX_ROWS = 400
+FIT_ROWS = 150
+RESIDUALS_FROM = 8
+OVERHEADS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
+COEFFICIENT_SD = 1.0
+LENGTH_COEFFICIENT_SD = 0.2
+NOISE_SD = 0.2
+LOG_CLIP = 60.0
+
+
+@dataclass
+class CostModel:
+    """Predicts log cost at candidate rows.
+
+    Attributes:
+        features: rows; the last column (share of the run) is ignored.
+    """
+
+    features: Features
+    _rows: list[Array] = field(default_factory=list)
+    _log_costs: list[float] = field(default_factory=list)
+    _beta: Array | None = None
+    _log_overhead: float = -math.inf
+    _gp: GaussianProcess | None = None
+    _hyper: Hyperparameters | None = None
+    _residual_sd: float = 0.5
+    _covariance: Array | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is an observation to predict from."""
+        return self._beta is not None
+
+    def observe(self, row: Array, cost: float) -> None:
+        """Learn the cost (> 0) of one run with features `row` (p,)."""
+        self._rows.append(row)
+        # Rounded so that another unit of cost, which moves the last bits, changes no suggestion.
+        self._log_costs.append(float(np.log(cost)))
+        used = representative(np.zeros(len(self._rows)), MAX_ROWS)
+        rows, target = np.array(self._rows)[used], np.array(self._log_costs)[used]
+        self._fit_parametric(rows, target)
+        residual = target - self._parametric(rows)
+        # Shrunk towards 0.3 while there are few runs.
+        self._residual_sd = float(np.sqrt((np.sum(residual**2) + 2 * 0.3**2) / (len(residual) + 2)))
+        if len(used) >= RESIDUALS_FROM:
+            self._fit_residual(rows, residual)
+
+    def copy(self) -> CostModel:
+        """An independent model with the same history."""
+        return copy.deepcopy(self)
+
+    def predict(self, rows: Array) -> tuple[Array, Array]:
+        """(m,) mean and standard deviation of log cost.
+
+        Raises:
+            RuntimeError: nothing was observed yet; ask `is_ready` first.
+        """
+        if self._beta is None:
+            raise RuntimeError("cost model: nothing observed yet")
+        mean = self._parametric(rows)
+        if self._gp is None:
+            spread = np.full(len(rows), self._residual_sd)
+        else:
+            residual, std = self._gp.mean_std(rows)
+            mean = mean + self._residual_sd * residual
+            spread = self._residual_sd * np.sqrt(std**2 + self._gp.hyper.noise)
+        return np.clip(mean, -LOG_CLIP, LOG_CLIP), spread
+
+    def _fit_parametric(self, rows: Array, target: Array) -> None:
+        """Overhead by grid, the rest by ridge regression; the best in log space wins."""
+        best = math.inf
+        cheapest = float(target.min())
+        for fraction in OVERHEADS if len(target) >= RESIDUALS_FROM and self.features.length_index is not None else (0.0,):
+            log_overhead = cheapest + math.log(fraction) if fraction else -math.inf
+            rate = target + np.log1p(-np.exp(np.minimum(log_overhead - target, -1e-3)))
+            beta, penalty = self._ridge(rows, rate)
+            error = target - np.logaddexp(log_overhead, self._design(rows) @ beta)
+            loss = float(np.sum(error**2)) / NOISE_SD**2 + penalty
+            if loss < best:
+                best, self._beta, self._log_overhead = loss, beta, log_overhead
+
+    def _design(self, rows: Array) -> Array:
+        return np.column_stack([np.ones(len(rows)), rows])
+
+    def _ridge(self, rows: Array, target: Array) -> tuple[Array, float]:
+        """Posterior mean of the coefficients and how far they are from the prior."""
+        design = self._design(rows)
+        prior = np.zeros(design.shape[1])
+        spread = np.full(design.shape[1], COEFFICIENT_SD)
+        spread[0] = 1e3
+        if self.features.length_index is not None and self.features.length_column is not None:
+            prior[1 + self.features.length_column] = LOG_RANGE / 2.0
+            spread[1 + self.features.length_column] = LENGTH_COEFFICIENT_SD
+        center = float(target.mean())
+        precision = design.T @ design / NOISE_SD**2 + np.diag(spread**-2)
+        beta = prior + np.linalg.solve(precision, design.T @ (target - center - design @ prior) / NOISE_SD**2)
+        penalty = float(np.sum(((beta - prior) / spread)[1:] ** 2))
+        beta[0] += center
+        return beta, penalty
+
+    def _parametric(self, rows: Array) -> Array:
+        assert self._beta is not None
+        rate = np.clip(self._design(rows) @ self._beta, -LOG_CLIP, LOG_CLIP)
+        return cast(Array, np.round(np.logaddexp(self._log_overhead, rate), 9))
+
+    def _fit_residual(self, rows: Array, residual: Array) -> None:
+        data = Data(rows, np.ones(len(rows)), self.features.groups)
+        target = residual / self._residual_sd
+        start = self._hyper or Hyperparameters.prior(self.features.groups, noise=0.1)
+        if self._hyper is None or is_refit_due(len(self._rows)):
+            subset: NDArray[np.int64] = representative(np.zeros(len(target)), FIT_ROWS)
+            self._hyper = fit(data.rows(subset), target[subset], start, max_iterations=15)
+        self._gp = GaussianProcess.condition(data, self._hyper or start)
+        self._gp.set_targets(target)

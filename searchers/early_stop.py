@@ -1,0 +1,131 @@
+"""Advice to stop a run early. Conservative: a rule on the scores of comparable runs and the model must both agree.
+
+Never before 20 % of the run; until half of it only the worst 30 % are in danger, then the worse half. What a stopped run
+showed stays evidence: it enters the model as a partial observation, not as a failure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from searchers.acquisition import front_values
+from searchers.belief import Belief
+from searchers.config import ProteinConfig
+from searchers.distributions import Array
+from searchers.features import noise_scale
+from searchers.observation import CurvePoint, Params
+
+FIRST_SHARE = 0.2
+HALF = 0.5
+QUANTILE_BEFORE_HALF = 0.3
+QUANTILE_AFTER_HALF = 0.5
+MIN_COMPARABLE = 5
+COMPARABLE_FACTOR = 2.0
+MIN_PROBABILITY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCurve:
+    """What a running run showed so far.
+
+    Attributes:
+        params: its point.
+        points: its learning curve so far, increasing in `env_steps`.
+        total_env_steps: steps that it will train.
+    """
+
+    params: Params
+    points: tuple[CurvePoint, ...]
+    total_env_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Whether to stop, and what that rests on.
+
+    Attributes:
+        stop: stop the run.
+        rule: "too_early", "nan", "quantile_0.3", "quantile_0.5" or "too_few_runs".
+        share: part of the run that is done.
+        threshold: score that the rule asks for; nan when it asks for none.
+        value: latest score of the run; nan when there is none.
+        probability: that the run ends on the front, by the model; 1 when it was not asked.
+        reason: one sentence for the log.
+    """
+
+    stop: bool
+    rule: str
+    share: float
+    threshold: float
+    value: float
+    probability: float
+    reason: str
+
+
+def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice:
+    """See the module's text.
+
+    Args:
+        belief: from the runs that ended.
+        config: not used by the rule; the model's settings are in the belief.
+        curve: the run in question.
+    """
+    share = curve.points[-1].env_steps / curve.total_env_steps if curve.points else 0.0
+    value = curve.points[-1].score if curve.points else math.nan
+    if curve.points and not math.isfinite(value):
+        return Advice(True, "nan", share, math.nan, value, 0.0, f"score is {value} at {share:.0%} of the run")
+    if share < FIRST_SHARE:
+        return Advice(False, "too_early", share, math.nan, value, 1.0, f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}")
+    comparable = comparable_scores(belief, curve)
+    if len(comparable) < MIN_COMPARABLE:
+        text = f"{len(comparable)} comparable runs; the rule needs {MIN_COMPARABLE}"
+        return Advice(False, "too_few_runs", share, math.nan, value, 1.0, text)
+    quantile = QUANTILE_BEFORE_HALF if share < HALF else QUANTILE_AFTER_HALF
+    threshold = float(np.quantile(comparable, quantile))
+    probability = probability_on_front(belief, curve)
+    stop = belief.sign * value < threshold and probability < MIN_PROBABILITY
+    shown = belief.sign * threshold
+    reason = (
+        f"score {value:.4g} at {share:.0%}, threshold {shown:.4g} ({quantile:g} quantile of {len(comparable)} runs), "
+        f"chance to end on the front {probability:.1%} (stops below {MIN_PROBABILITY:.0%} if both agree)"
+    )
+    return Advice(stop, f"quantile_{quantile:g}", share, shown, value, probability, reason)
+
+
+def comparable_scores(belief: Belief, curve: RunningCurve) -> Array:
+    """Scores (larger is better) of runs of similar length when they had trained as many steps."""
+    steps = curve.points[-1].env_steps
+    found = []
+    for observation in belief.observations:
+        total = belief.features.total_steps(observation.params) or (observation.curve[-1].env_steps if observation.curve else None)
+        if not observation.curve or not total or observation.curve[-1].env_steps < steps:
+            continue
+        if 1 / COMPARABLE_FACTOR <= total / curve.total_env_steps <= COMPARABLE_FACTOR:
+            points = observation.curve
+            found.append(belief.sign * float(np.interp(steps, [p.env_steps for p in points], [p.score for p in points])))
+    return np.array(found)
+
+
+def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
+    """Chance that the finished run beats the front at its own predicted cost, given its curve so far; 1 without a model."""
+    gp = belief.score.gp
+    if gp is None or not belief.has_completed:
+        return 1.0
+    point = belief.space.embed(curve.params)[None]
+    full = belief.features.full(point)
+    shares = [p.env_steps / curve.total_env_steps for p in curve.points]
+    useful = [i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2][-4:]
+    if useful and belief.features.curve_points:
+        rows = np.array([belief.features.partial(full[0], shares[i]) for i in useful])
+        scores = belief.score.warp.forward(belief.sign * np.array([curve.points[i].score for i in useful]))
+        gp = gp.informed(rows, np.array([noise_scale(shares[i]) for i in useful]), scores)
+    mean, std = gp.mean_std(full)
+    evaluated = belief.evaluated
+    front = evaluated.front
+    # A run cheaper than every other is on the front whatever its score: then only the cheapest point's score is asked of it.
+    best = front_values(evaluated.log_cost[front], evaluated.mean[front], belief.log_cost(full), float(evaluated.mean[front][0]))
+    return float(ndtr((mean[0] - best[0]) / std[0]))

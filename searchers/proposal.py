@@ -1,0 +1,221 @@
+"""From belief to one suggestion: which rule is due, candidates, rating, pick."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchers.acquisition import pick
+from searchers.belief import Belief
+from searchers.candidates import global_candidates, initial_design, local_candidates
+from searchers.config import ProteinConfig
+from searchers.distributions import Array
+from searchers.errors import NoAffordableCandidate
+from searchers.observation import Explanation, Origin, Suggestion
+from searchers.rating import Rater
+
+logger = logging.getLogger(__name__)
+
+LEADERS = 8
+PRESELECTED = 192
+REFINEMENTS = (0.3, 0.1)
+REFINED = 8
+REFINED_EACH = 16
+MIN_SCORED = 2
+SEED_DESIGN = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A picked point and why."""
+
+    point_unit: Array
+    origin: Origin
+    reason: str
+    acquisition: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposer:
+    """One suggestion at a time from a belief that is not changed.
+
+    Attributes:
+        belief: from all observations.
+        config: settings.
+        seed: of the sweep.
+    """
+
+    belief: Belief
+    config: ProteinConfig
+    seed: int
+
+    def suggest(self, number: int, pending_unit: Array) -> Suggestion:
+        """The suggestion with this number.
+
+        Args:
+            number: its generator is `default_rng([seed, number])`.
+            pending_unit: (k, d) points that are not back yet.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        choice = self._choose(number, pending_unit, rng)
+        return Suggestion(self.belief.space.from_unit(choice.point_unit), number, self._explain(choice))
+
+    def _choose(self, number: int, pending: Array, rng: np.random.Generator) -> Choice:
+        config = self.config
+        is_initial = number < config.num_random_samples or self.belief.num_scored < MIN_SCORED
+        if is_initial:
+            return self._initial(number, pending, rng)
+        if config.resample_frequency and number % config.resample_frequency == 0:
+            return self._replicate(number)
+        try:
+            rater = Rater.of(self.belief, config, number, pending, rng)
+            if config.exploration_share and rng.random() < config.exploration_share:
+                return self._explore(rater, pending, rng)
+            return self._exploit(rater, pending, rng)
+        except np.linalg.LinAlgError:
+            logger.warning("suggestion %d: the model could not be factorised; a random affordable point instead", number)
+            return self._random(pending, rng, "the model could not be factorised; a random affordable point")
+
+    def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Choice:
+        """Centre first, then a fixed Sobol design; affordable points as soon as a cost is known."""
+        space = self.belief.space
+        if number == 0 and self.config.seed_with_search_center:
+            return Choice(space.center_unit, Origin.CENTER, "the search centre comes first")
+        count = max(self.config.num_random_samples, number + 1)
+        scale = self.config.global_search_scale
+        design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[number : number + 1]
+        fresh = self._fresh(np.concatenate([design, global_candidates(space, 64, scale, rng)]), pending)
+        if not len(fresh):
+            return self._random(pending, rng, "every point was tried already")
+        affordable = self._affordable(fresh)
+        if not affordable.any():
+            return self._cheapest(fresh)
+        return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
+
+    def _replicate(self, number: int) -> Choice:
+        evaluated = self.belief.evaluated
+        front = evaluated.front
+        affordable = front[self._affordable(evaluated.points_unit[front])]
+        options = affordable if len(affordable) else front[:1]
+        chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options]))[0])]
+        reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
+        return Choice(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
+
+    def _explore(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
+        points = self._fresh(global_candidates(self.belief.space, 256, self.config.global_search_scale, rng), pending)
+        if not len(points):
+            return self._random(pending, rng, "every point was tried already")
+        rating = rater.ignorance(points)
+        best = self._pick(rating, points)
+        return best or self._cheapest(points)
+
+    def _exploit(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
+        points = self._candidates(rng)
+        points = self._without_pending(points, pending)
+        affordable = self._affordable(points)
+        if not affordable.any():
+            return self._cheapest(points if len(points) else self.belief.evaluated.points_unit)
+        points = points[affordable]
+        points = points[rater.preselect(points, PRESELECTED, rng)]
+        rating = rater.rate(points)
+        for radius in REFINEMENTS if rater.refines else ():
+            points, rating = self._refine(rater, points, rating, pending, radius, rng)
+        if not np.isfinite(rating).any():
+            return self._random(pending, rng, "no candidate has a finite rating")
+        best = pick(rating, np.ones(len(points), dtype=bool))
+        is_repeat = self.belief.times_run(points[best]) > 0
+        origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
+        return Choice(points[best], origin, rater.reason(is_repeat), float(rating[best]))
+
+    def _refine(self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator) -> tuple[Array, Array]:
+        """The candidates and new ones around the best of them."""
+        top = points[np.argsort(-rating, kind="stable")[:REFINED]]
+        near = local_candidates(self.belief.space, top, REFINED_EACH, radius * self.config.global_search_scale, rng)
+        near = np.concatenate([near, rater.other_lengths(top)])
+        near = self._fresh(near, pending)
+        near = near[self._affordable(near)]
+        if not len(near):
+            return points, rating
+        return np.concatenate([points, near]), np.concatenate([rating, rater.rate(near)])
+
+    def _candidates(self, rng: np.random.Generator) -> Array:
+        """Global ones, local ones around front and leaders, and the leaders themselves, which may be worth a repeat."""
+        space, config, evaluated = self.belief.space, self.config, self.belief.evaluated
+        leaders = np.argsort(-evaluated.mean, kind="stable")[:LEADERS]
+        front = evaluated.front[-LEADERS:]
+        centers = evaluated.points_unit[np.unique(np.concatenate([leaders, front]))]
+        local = local_candidates(space, centers, config.suggestions_per_pareto, config.global_search_scale, rng)
+        spread = global_candidates(space, config.random_suggestions, config.global_search_scale, rng)
+        new = np.concatenate([spread, local])
+        new = self._unseen(new)
+        inside = centers[space.feasible(centers) & (np.abs(centers) <= 1).all(axis=1) & np.isclose(space.snap(centers), centers).all(axis=1)]
+        return np.concatenate([new, inside])
+
+    def _pick(self, rating: Array, points: Array) -> Choice | None:
+        try:
+            best = pick(rating, self._affordable(points))
+        except NoAffordableCandidate:
+            return None
+        return Choice(points[best], Origin.EXPLORE, "where the model knows least per cost", float(rating[best]))
+
+    def _cheapest(self, points: Array) -> Choice:
+        """Nothing is affordable: the least expensive candidate, and a plain word about it."""
+        log_wall = self.belief.log_wall(self.belief.features.full(points))
+        best = int(np.argmin(log_wall))
+        cap, cost = self.config.max_suggestion_cost, math.exp(float(log_wall[best]))
+        reason = f"no candidate is predicted to take at most max_suggestion_cost = {cap:g} s; the cheapest one, {cost:.4g} s, instead"
+        logger.warning("%s", reason)
+        return Choice(points[best], Origin.FALLBACK, reason)
+
+    def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Choice:
+        points = global_candidates(self.belief.space, 256, self.config.global_search_scale, rng)
+        fresh = self._fresh(points, pending)
+        if not len(fresh):
+            options = self._without_pending(points, pending)
+            return Choice((options if len(options) else points)[0], Origin.REPLICATE, "every point of the space was tried; a repeat")
+        affordable = self._affordable(fresh)
+        return Choice(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason) if affordable.any() else self._cheapest(fresh)
+
+    def _fresh(self, points: Array, pending: Array) -> Array:
+        points = self._without_pending(points, pending)
+        return self._unseen(points)
+
+    def _unseen(self, points: Array) -> Array:
+        return select(points, [self.belief.times_run(point) == 0 for point in points])
+
+    @staticmethod
+    def _without_pending(points: Array, pending: Array) -> Array:
+        taken = {point.tobytes() for point in pending}
+        return select(points, [point.tobytes() not in taken for point in points])
+
+    def _affordable(self, points: Array) -> NDArray[np.bool_]:
+        cap = self.config.max_suggestion_cost
+        if cap is None or not len(points):
+            return np.ones(len(points), dtype=bool)
+        return self.belief.log_wall(self.belief.features.full(points)) <= math.log(cap)
+
+    def _explain(self, choice: Choice) -> Explanation:
+        belief, point = self.belief, choice.point_unit[None]
+        predictions = belief.predict(point)
+        has_score = belief.num_scored > 0
+        return Explanation(
+            origin=choice.origin,
+            reason=choice.reason,
+            predicted_score=belief.score_intervals(predictions.mean, predictions.std)[0] if has_score else None,
+            predicted_cost=belief.cost_interval(point),
+            success_probability=float(predictions.success[0]),
+            acquisition=choice.acquisition,
+            nearest=belief.nearest(choice.point_unit, 3),
+            observations=len(belief.observations),
+        )
+
+
+def select(points: Array, keep: Sequence[bool]) -> Array:
+    """The points (n, d) whose flag is true."""
+    return cast(Array, points[np.array(keep, dtype=bool)])

@@ -1,0 +1,221 @@
+"""What a candidate is worth under each objective, per suggestion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchers.acquisition import (
+    front_values,
+    gittins_index,
+    log_expected_improvement,
+    log_probability_above,
+    naive_rating,
+)
+from searchers.belief import Belief, Predictions
+from searchers.config import ProteinConfig
+from searchers.distributions import Array
+from searchers.gp import GaussianProcess
+
+LEADERS = 50
+LENGTHS = 6
+FRONT_WIDTH = 0.2
+MIN_FRONT_RANGE = 0.3
+COOLING_WITHOUT_BUDGET = 0.5
+GITTINS_SHARES = tuple(0.1 * 0.5**k for k in range(12))
+
+
+@dataclass(frozen=True, slots=True)
+class Rater:
+    """Rates candidates for one suggestion.
+
+    Attributes:
+        belief: from all observations.
+        gp: score posterior, with pending points believed.
+        config: settings.
+        rule: logei, gittins, front, target or naive.
+        best: z of the incumbent.
+        best_longest: best z that any run point is predicted to reach at full length.
+        cost_exponent: how strongly cost counts, 0 to 1.
+        log_cost_target: for the front, the cost that this suggestion aims at.
+    """
+
+    belief: Belief
+    gp: GaussianProcess
+    config: ProteinConfig
+    rule: str
+    best: float
+    best_longest: float
+    cost_exponent: float
+    log_cost_target: float
+
+    @classmethod
+    def of(cls, belief: Belief, config: ProteinConfig, number: int, pending: Array, rng: np.random.Generator) -> Rater:
+        """Prepare one suggestion."""
+        gp = belief.score.gp
+        assert gp is not None
+        rule = rule_of(config)
+        if len(pending) and rule != "naive":
+            gp = gp.believe(belief.features.full(pending), np.ones(len(pending)))
+        evaluated = belief.evaluated
+        leaders = evaluated.points_unit[np.argsort(-evaluated.mean, kind="stable")[:LEADERS]]
+        longest = belief.longest(leaders, config.max_suggestion_cost)
+        best = float(evaluated.mean[evaluated.best])
+        best_longest = max(best, float(gp.mean(belief.features.full(longest)).max()))
+        target = cost_target(belief, config, number, rng)
+        return cls(belief, gp, config, rule, best, best_longest, cost_exponent(belief, config), target)
+
+    @property
+    def refines(self) -> bool:
+        """Whether candidates near the best are tried as well; the original rule does not."""
+        return self.rule != "naive"
+
+    def preselect(self, points: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Indices of at most `count` candidates that deserve a variance: most by mean (less cost), a quarter at random."""
+        if len(points) <= count:
+            return np.arange(len(points))
+        rows = self.belief.features.full(points)
+        value = self.gp.mean(rows) - 0.5 * self.cost_exponent * self.belief.log_cost(rows)
+        order = np.argsort(-value, kind="stable")
+        kept = count * 3 // 4
+        return np.concatenate([order[:kept], rng.permutation(order[kept:])[: count - kept]])
+
+    def rate(self, points: Array) -> Array:
+        """(m,) value of candidates; larger is better, never nan."""
+        features = self.belief.features
+        rows = features.full(points)
+        log_cost, success = self.belief.log_cost(rows), self.belief.success.probability(rows)
+        if self.rule == "naive":
+            return self._naive(self.gp.mean(rows), log_cost)
+        mean, std, longest_mean, informed_std = self._look_ahead(points, rows)
+        predictions = Predictions(mean, std, log_cost, np.zeros(0), success)
+        value = {"logei": self._logei, "gittins": self._gittins, "front": self._front, "target": self._target}[self.rule](
+            predictions, longest_mean, informed_std
+        )
+        return np.where(np.isfinite(value), value + 2.0 * np.log(success), -np.inf)
+
+    def _look_ahead(self, points: Array, rows: Array) -> tuple[Array, Array, Array, Array]:
+        """Mean and deviation of what a run would change: of its own posterior mean, and of the posterior mean at full length.
+
+        One observation with noise s2 moves the posterior mean at z by a normal with deviation |cov(z, x)| / sqrt(var(x) + s2). At z = x
+        that is nearly std when the point is new and nearly 0 when it was often repeated: repeats compete like any other candidate.
+        """
+        noise = self.gp.hyper.noise
+        if self.belief.features.length_index is None:
+            mean, std = self.gp.mean_std(rows)
+            own = np.maximum(std**2 / np.sqrt(std**2 + noise), 1e-9)
+            return mean, own, mean, own
+        longest = self.belief.features.full(self.belief.longest(points, self.config.max_suggestion_cost))
+        covariance, variance, _ = self.gp.paired(rows, longest)
+        mean, longest_mean = self.gp.mean(rows), self.gp.mean(longest)
+        scale = np.sqrt(variance + noise)
+        return mean, np.maximum(variance / scale, 1e-9), longest_mean, np.maximum(np.abs(covariance) / scale, 1e-9)
+
+    def _logei(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
+        """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length prediction by what it teaches."""
+        improves = log_expected_improvement(own.mean, own.std, self.best)
+        teaches = log_expected_improvement(longest_mean, informed_std, self.best_longest)
+        return np.maximum(improves, teaches) - self.cost_exponent * own.log_cost
+
+    def _gittins(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
+        """Gittins index with the largest price of time at which some candidate still pays."""
+        middle = float(np.median(self.belief.evaluated.log_cost))
+        relative = np.exp(np.clip(own.log_cost - middle, -20.0, 20.0))
+        index = np.full(len(own.mean), -np.inf)
+        for share in GITTINS_SHARES:
+            index = gittins_index(own.mean, own.std, share * relative)
+            if index.max() > self.best:
+                break
+        return index
+
+    def _front(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
+        """Improvement on the front at the candidate's own cost, near this suggestion's cost target."""
+        evaluated = self.belief.evaluated
+        front = evaluated.front
+        floor = float(evaluated.mean[front[0]])
+        known = front_values(evaluated.log_cost[front], evaluated.mean[front], own.log_cost, floor)
+        distance = (own.log_cost - self.log_cost_target) / FRONT_WIDTH / max(np.ptp(evaluated.log_cost[front]), MIN_FRONT_RANGE)
+        return log_expected_improvement(own.mean, own.std, known) - 0.5 * np.minimum(distance**2, 1e6)
+
+    def _target(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
+        """Chance of reaching the target per cost; once it is reached, only cheaper points count."""
+        evaluated = self.belief.evaluated
+        wanted = self._target_z()
+        value = log_probability_above(own.mean, own.std, wanted) - own.log_cost
+        reached = evaluated.mean >= wanted
+        if not reached.any():
+            return np.maximum(value, log_probability_above(longest_mean, informed_std, wanted) - 1.5 * own.log_cost)
+        saved = float(evaluated.log_cost[reached].min()) - own.log_cost
+        return np.where(saved > 0, log_probability_above(own.mean, own.std, wanted) + np.log(np.maximum(saved, 1e-9)), -1e6 + saved)
+
+    def _target_z(self) -> float:
+        assert self.config.target_score is not None
+        return float(self.belief.score.warp.forward(np.array([self.belief.sign * self.config.target_score]))[0])
+
+    def _naive(self, mean: Array, log_cost: Array) -> Array:
+        evaluated = self.belief.evaluated
+        bounds = float(evaluated.log_cost.min()), float(evaluated.log_cost.max())
+        seen = float(evaluated.mean.min()), float(evaluated.mean.max())
+        return naive_rating(mean, log_cost, self.log_cost_target, bounds, seen)
+
+    def ignorance(self, points: Array) -> Array:
+        """(m,) log deviation of the score less half the log cost: where a run teaches most for its price."""
+        rows = self.belief.features.full(points)
+        _, std = self.gp.mean_std(rows)
+        return np.log(std) - 0.5 * self.belief.log_cost(rows) + 2.0 * np.log(self.belief.success.probability(rows))
+
+    def other_lengths(self, points: Array) -> Array:
+        """(LENGTHS * m, d) the same hyperparameters at other training lengths."""
+        index = self.belief.features.length_index
+        if index is None:
+            return points[:0]
+        repeated = np.repeat(points, LENGTHS, axis=0)
+        repeated[:, index] = np.tile(np.linspace(-1.0, 1.0, LENGTHS), len(points))
+        snapped = self.belief.space.snap(repeated)
+        return snapped[self.belief.space.feasible(snapped)]
+
+    def reason(self, is_repeat: bool) -> str:
+        """One sentence on what was maximised."""
+        text = {
+            "logei": f"largest expected improvement per cost^{self.cost_exponent:.2f}",
+            "gittins": "largest Gittins index at the highest price of time that still pays",
+            "front": f"largest expected improvement on the front near a cost of {math.exp(self.log_cost_target):.4g}",
+            "target": f"best chance per cost to reach {self.config.target_score}",
+            "naive": "largest predicted score, weighted by closeness to a random cost target",
+        }[self.rule]
+        return f"{text}; a repeat pays more than a new point" if is_repeat else text
+
+
+def rule_of(config: ProteinConfig) -> str:
+    """The acquisition in force."""
+    if config.acquisition != "auto":
+        return config.acquisition
+    return {"pareto": "front", "best": "logei", "target": "target"}[config.objective]
+
+
+def cost_exponent(belief: Belief, config: ProteinConfig) -> float:
+    """Cost cooling: 1 at the start of the budget, 0 at its end (CArBO, arXiv 2003.10870); a constant when no budget is known."""
+    if config.budget is None:
+        return COOLING_WITHOUT_BUDGET
+    return float(np.clip(1.0 - belief.spent / config.budget, 0.0, 1.0))
+
+
+def cost_target(belief: Belief, config: ProteinConfig, number: int, rng: np.random.Generator) -> float:
+    """Log cost that this suggestion aims at: evenly over the front's range and `expansion_rate` beyond; for `naive` its share of the seen range."""
+    evaluated = belief.evaluated
+    if rule_of(config) == "naive":
+        return float((1.0 + config.expansion_rate) * rng.random())
+    front = evaluated.log_cost[evaluated.front]
+    low, high = float(front[0]), float(front[-1]) + math.log1p(config.expansion_rate)
+    if config.max_suggestion_cost is not None:
+        high = max(low, min(high, math.log(config.max_suggestion_cost)))
+    return float(low + (high - low) * van_der_corput(number))
+
+
+def van_der_corput(number: int) -> float:
+    """Evenly filling sequence on [0, 1): the bits of `number` mirrored at the point."""
+    bits = f"{number:b}"
+    return float(int(bits[::-1], 2)) / float(1 << len(bits))

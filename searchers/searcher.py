@@ -1,0 +1,119 @@
+"""The contract that every optimiser keeps, the plain ones for comparison, and the way to make one by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from scipy.stats import qmc
+
+from searchers.config import ProteinConfig
+from searchers.distributions import Array, CategoricalParameter
+from searchers.observation import Explanation, Observation, Origin, Params, Suggestion
+from searchers.protein import Goal, Protein
+from searchers.space import Space
+
+METHODS = ("bayes", "random", "sobol", "grid")
+GRID_LEVELS = 5
+
+
+class Searcher(Protocol):
+    """Suggests points and learns from observations."""
+
+    def observe(self, observation: Observation) -> None:
+        """Learn from one run."""
+
+    def suggest(self, pending: Sequence[Params] = (), number: int | None = None) -> Suggestion:
+        """The next point; same seed, number, history and pending points: same suggestion."""
+
+
+def make_searcher(method: str, space: Space, config: ProteinConfig, *, goal: Goal, seed: int) -> Protein | Baseline:
+    """An optimiser by its name in the sweep file: bayes, random, sobol or grid.
+
+    Raises:
+        ValueError: unknown method.
+    """
+    if method == "bayes":
+        return Protein(space, config, goal, rng=np.random.default_rng(seed))
+    if method not in METHODS:
+        raise ValueError(f"method: need one of {', '.join(METHODS)}, got {method!r}")
+    return Baseline(method, space, goal, seed)
+
+
+class Baseline:
+    """Search that learns nothing: random, sobol or grid, over feasible points."""
+
+    def __init__(self, method: str, space: Space, goal: Goal, seed: int) -> None:
+        self.space = space
+        self.method = method
+        self.goal = goal
+        self._seed = seed
+        self._next_number = 0
+        self._observations: list[Observation] = []
+        self._seen: Counter[bytes] = Counter()
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """The history, in order."""
+        return tuple(self._observations)
+
+    def observe(self, observation: Observation) -> None:
+        """Remember the run, for `incumbent`."""
+        self._observations.append(observation)
+        self._seen[self.space.embed(observation.params).tobytes()] += 1
+
+    def suggest(self, pending: Sequence[Params] = (), number: int | None = None) -> Suggestion:
+        """The point with this number; the next free one when it is pending or was run already."""
+        number = self._next_number if number is None else number
+        self._next_number = number + 1
+        taken = set(self._seen) | {self.space.embed(params).tobytes() for params in pending}
+        options = self._options(number)
+        point = next((option for option in options if option.tobytes() not in taken), options[0])
+        explanation = Explanation(Origin.BASELINE, f"{self.method} search, point {number}", observations=len(self._observations))
+        return Suggestion(self.space.from_unit(point), number, explanation)
+
+    def incumbent(self) -> Observation | None:
+        """The best single observation; a search without a model knows no better."""
+        sign = 1.0 if self.goal == "maximize" else -1.0
+        scored = [observation for observation in self._observations if observation.score is not None]
+        return max(scored, key=lambda observation: sign * (observation.score or 0.0), default=None)
+
+    def with_phase(self, space: Space, config: ProteinConfig) -> Baseline:
+        """The same search over another space."""
+        other = Baseline(self.method, space, self.goal, self._seed)
+        other._next_number = self._next_number
+        for observation in self._observations:
+            other.observe(observation)
+        return other
+
+    def _options(self, number: int) -> Array:
+        rng = np.random.default_rng([self._seed, number])
+        dimension = self.space.dimension
+        if self.method == "grid":
+            grid = grid_points(self.space)
+            return np.roll(grid, -(number % len(grid)), axis=0)
+        spare = self.space.sample(16, lambda count: rng.uniform(-1, 1, (count, dimension)))
+        if self.method == "random" or not dimension:
+            return spare
+        sobol = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(self._seed))
+        size = 2 ** max(4, int(np.ceil(np.log2(2 * number + 2))))
+        points = self.space.sample(number + 1, lambda count: 2 * sobol.random(max(size, 2 ** int(np.ceil(np.log2(count))))) - 1)
+        return np.concatenate([points[number : number + 1], spare])
+
+
+def grid_points(space: Space) -> Array:
+    """(n, d) the feasible grid: every choice, five levels of every number (all of them when there are fewer)."""
+    levels = []
+    for parameter, width in zip(space.parameters, space.cell_widths, strict=True):
+        count = round(2.0 / width) if width else GRID_LEVELS
+        if not isinstance(parameter, CategoricalParameter):
+            count = min(count, GRID_LEVELS)
+        cells = np.linspace(-1.0 + width / 2, 1.0 - width / 2, count) if width else np.linspace(-1.0, 1.0, count)
+        levels.append(cells)
+    points = np.array(list(itertools.product(*levels))).reshape(-1, space.dimension)
+    snapped = np.unique(space.snap(points), axis=0)
+    feasible = snapped[space.feasible(snapped)]
+    return feasible if len(feasible) else space.center_unit[None]

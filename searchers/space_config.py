@@ -1,0 +1,244 @@
+"""Reading a search space from configuration: every problem found, each one line, key first."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from searchers.distributions import DISTRIBUTIONS, CategoricalParameter, Distribution, NumericParameter, Parameter
+from searchers.errors import SpaceError
+from searchers.expression import Expression, parse
+from searchers.observation import ParamValue
+
+LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
+FOREIGN_KEYS = {"values": "choices", "low": "min", "high": "max", "lower": "min", "upper": "max", "type": "distribution", "default": "mean"}
+AUTO_SCALE = 0.5
+
+Parsed = tuple[tuple[Parameter, ...], dict[str, ParamValue], tuple[Expression, ...], dict[str, Expression]]
+
+
+def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Parsed:
+    """Parameters, fixed values, constraints and conditions of a sweep file.
+
+    Raises:
+        SpaceError: everything that is wrong.
+    """
+    problems: list[str] = []
+    free: list[Parameter] = []
+    fixed: dict[str, ParamValue] = {}
+    for name, leaf in sorted(_leaves(parameters, "", problems)):
+        if name in fixed or any(parameter.name == name for parameter in free):
+            problems.append(f"{name}: given twice (nested and dotted); keep one")
+        elif "value" in leaf:
+            _read_fixed(name, leaf, fixed, problems)
+        else:
+            parameter = _read_parameter(name, leaf, problems)
+            free += [parameter] if parameter else []
+    # Conditions and constraints can only be judged against parameters that are right.
+    if problems:
+        raise SpaceError(*problems)
+    conditions = _read_conditions(free, fixed, problems)
+    parsed_constraints = _read_constraints(constraints, free, fixed, problems)
+    if problems:
+        raise SpaceError(*problems)
+    return tuple(free), fixed, parsed_constraints, conditions
+
+
+def parameter_config(parameter: Parameter) -> dict[str, Any]:
+    """The leaf that reads back as `parameter`."""
+    when = {"when": parameter.when} if parameter.when else {}
+    if isinstance(parameter, CategoricalParameter):
+        return {"distribution": "categorical", "choices": list(parameter.choices), "mean": parameter.mean, **when}
+    native = parameter.native
+    bounds = {"min": native(parameter.low), "max": native(parameter.high), "mean": native(parameter.mean), "scale": parameter.scale}
+    return {"distribution": parameter.distribution.name, **bounds, **when}
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """'; did you mean ...?', or the list of what is known."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if not isinstance(value, Mapping):
+            problems.append(f"{name}: need a mapping with min and max, choices, or value, got {value!r}; use {{value: {value!r}}} to fix it")
+        elif not value:
+            problems.append(f"{name}: empty; need min and max, choices, or value")
+        elif any(leaf_key in value and not isinstance(value[leaf_key], Mapping) for leaf_key in (*LEAF_KEYS, "values")):
+            yield name, value
+        else:
+            yield from _leaves(value, f"{name}.", problems)
+
+
+def _read_fixed(name: str, leaf: Mapping[str, Any], fixed: dict[str, ParamValue], problems: list[str]) -> None:
+    value, extra = leaf["value"], sorted(set(leaf) - {"value"})
+    if extra:
+        problems.append(f"{name}.{extra[0]}: a fixed parameter has value only; remove {', '.join(extra)} or value")
+    elif not _is_value(value):
+        problems.append(f"{name}.value: need a number, text or truth value, got {value!r}")
+    else:
+        fixed[name] = value
+
+
+def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[str]) -> Parameter | None:
+    before = len(problems)
+    for key in leaf:
+        if key not in LEAF_KEYS:
+            hint = f"; did you mean {FOREIGN_KEYS[key]}?" if key in FOREIGN_KEYS else nearest(str(key), LEAF_KEYS)
+            problems.append(f"{name}.{key}: unknown key{hint}")
+    kind = leaf.get("distribution", "categorical" if "choices" in leaf else "uniform")
+    if kind != "categorical" and kind not in DISTRIBUTIONS:
+        problems.append(f"{name}.distribution: unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}")
+    if len(problems) > before:
+        return None
+    if kind == "categorical":
+        return _read_categorical(name, leaf, problems)
+    return _read_numeric(name, leaf, DISTRIBUTIONS[kind], problems)
+
+
+def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[str]) -> CategoricalParameter | None:
+    wrong = sorted(set(leaf) & {"min", "max", "scale"})
+    choices = leaf.get("choices")
+    if wrong:
+        problems.append(f"{name}.{wrong[0]}: categorical has choices only; remove {', '.join(wrong)}")
+    elif isinstance(choices, str) or not isinstance(choices, Sequence) or len(choices) < 2:
+        problems.append(f"{name}.choices: need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one")
+    elif not all(_is_value(choice) for choice in choices):
+        problems.append(f"{name}.choices: need numbers, texts or truth values, got {choices!r}")
+    elif len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
+        problems.append(f"{name}.choices: a value stands twice in {list(choices)!r}; remove one")
+    else:
+        parameter = CategoricalParameter(name, tuple(choices), choices[0], str(leaf.get("when", "")))
+        mean = leaf.get("mean", choices[0])
+        if parameter.index(mean) < 0:
+            problems.append(f"{name}.mean: need one of {list(choices)!r}, got {mean!r}")
+            return None
+        return CategoricalParameter(name, tuple(choices), mean, str(leaf.get("when", "")))
+    return None
+
+
+def _read_numeric(name: str, leaf: Mapping[str, Any], distribution: Distribution, problems: list[str]) -> NumericParameter | None:
+    before = len(problems)
+    if "choices" in leaf:
+        problems.append(f"{name}.choices: {distribution.name} has min and max; remove choices or use distribution: categorical")
+        return None
+    low, high = (_read_number(name, key, leaf.get(key), problems) for key in ("min", "max"))
+    if low is None or high is None:
+        return None
+    for key, bound in (("min", low), ("max", high)):
+        wrong = distribution.problem(key, bound)
+        problems += [f"{name}.{key}: {wrong}"] if wrong else []
+    if low >= high:
+        problems.append(f"{name}.min: need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}")
+    if len(problems) > before:
+        return None
+    mean = _read_mean(name, leaf, distribution, (low, high), problems)
+    scale = _read_scale(name, leaf.get("scale", "auto"), low, high, problems)
+    if mean is None or scale is None:
+        return None
+    return NumericParameter(name, distribution, low, high, mean, scale, str(leaf.get("when", "")))
+
+
+def _read_mean(name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[str]) -> float | None:
+    low, high = bounds
+    if leaf.get("mean") is None:
+        middle = distribution.forward(np.array(bounds)).mean()
+        natural = float(np.clip(distribution.inverse(np.array([middle]))[0], low, high))
+        return NumericParameter(name, distribution, low, high, natural).from_unit(np.zeros(1))[0].item() if distribution.integer else natural
+    mean = _read_number(name, "mean", leaf["mean"], problems)
+    if mean is not None and not low <= mean <= high:
+        problems.append(f"{name}.mean: need a value from min {low:g} to max {high:g}, got {mean:g}; move mean or widen the range")
+        return None
+    if mean is None or not distribution.integer:
+        return mean
+    # A centre between two valid values means the nearer one.
+    parameter = NumericParameter(name, distribution, low, high, mean)
+    return float(parameter.from_unit(parameter.to_unit(np.array([mean])))[0])
+
+
+def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[str]) -> float | None:
+    if scale is None or scale == "auto":
+        return AUTO_SCALE
+    if scale == "time":
+        if low <= 0:
+            problems.append(f"{name}.scale: time needs min > 0, got {low:g}; use auto or a number")
+            return None
+        return min(1.0, 1.0 / (math.log2(high) - math.log2(low)))
+    if isinstance(scale, str) and _number(scale) is None:
+        problems.append(f"{name}.scale: need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}")
+        return None
+    value = _read_number(name, "scale", scale, problems)
+    if value is not None and value <= 0:
+        problems.append(f"{name}.scale: need auto, time or a number > 0, got {value:g}")
+        return None
+    return value
+
+
+def _read_number(name: str, key: str, value: Any, problems: list[str]) -> float | None:
+    number = _number(value)
+    if number is None:
+        got = "nothing" if value is None else repr(value)
+        problems.append(f"{name}.{key}: need a finite number, got {got}")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """The finite number that `value` is or spells (plain YAML reads 1e-5 as text), else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str | bool) or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _words(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[str]:
+    choices = [choice for parameter in free if isinstance(parameter, CategoricalParameter) for choice in parameter.choices]
+    return sorted({value for value in [*choices, *fixed.values()] if isinstance(value, str)})
+
+
+def _read_conditions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]) -> dict[str, Expression]:
+    names = [*(parameter.name for parameter in free), *fixed]
+    conditions: dict[str, Expression] = {}
+    for parameter in free:
+        if parameter.when:
+            expression = _read_expression(f"{parameter.name}.when", parameter.when, names, _words(free, fixed), problems)
+            conditions |= {parameter.name: expression} if expression else {}
+    waiting = set(conditions)
+    while ready := {name for name in waiting if not set(conditions[name].names) & waiting}:
+        waiting -= ready
+    for name in sorted(waiting):
+        problems.append(f"{name}.when: {conditions[name].text!r} depends on the parameter itself (a circle through {sorted(waiting)}); break it")
+    return conditions
+
+
+def _read_constraints(
+    texts: Sequence[str], free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+) -> tuple[Expression, ...]:
+    names = [*(parameter.name for parameter in free), *fixed]
+    if isinstance(texts, str):
+        problems.append(f"constraints: need a list of expressions, got {texts!r}; put it in a list")
+        return ()
+    read = [_read_expression("constraints", text, names, _words(free, fixed), problems) for text in texts]
+    return tuple(expression for expression in read if expression)
+
+
+def _read_expression(key: str, text: Any, names: Sequence[str], words: Sequence[str], problems: list[str]) -> Expression | None:
+    try:
+        expression = parse(text, names, words)
+    except SpaceError as error:
+        problems += [f"{key}: {problem}" for problem in error.problems]
+        return None
+    return expression

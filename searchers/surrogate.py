@@ -1,0 +1,191 @@
+"""The models that learn from observations in order: score, cost, success. What they know depends on the history alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from searchers.distributions import Array
+from searchers.features import Features, noise_scale
+from searchers.gp import Data, GaussianProcess, Hyperparameters, fit
+from searchers.observation import FailureKind, Observation, Outcome
+from searchers.warp import Warp
+
+MAX_FINAL_ROWS = 1500
+MAX_ROWS_WITH_CURVES = 1000
+FIT_ROWS = 250
+SUCCESS_ROWS = 400
+
+
+def is_refit_due(count: int) -> bool:
+    """Whether the hyperparameters are fitted again at the `count`-th row: every one at first, then every 5 %."""
+    step = max(1, count // 20)
+    return count % step == 0
+
+
+def representative(scores: Array, limit: int) -> NDArray[np.int64]:
+    """(<= limit,) indices, sorted: a third the best, a third the latest, the rest evenly over time. Never the best only."""
+    count = len(scores)
+    if count <= limit:
+        return np.arange(count)
+    third = limit // 3
+    best = np.argsort(-scores, kind="stable")[:third]
+    latest = np.arange(count - third, count)
+    rest = np.setdiff1d(np.arange(count), np.union1d(best, latest))
+    evenly = rest[np.linspace(0, len(rest) - 1, limit - 2 * third).astype(int)]
+    return np.unique(np.concatenate([best, latest, evenly]))
+
+
+@dataclass
+class ScoreModel:
+    """Posterior of the noiseless score over (x, T), from final scores and learning curves.
+
+    Attributes:
+        features: rows.
+        hyper: last fitted hyperparameters.
+        gp: posterior over `z`; None before there is a score.
+        warp: scores to z and back.
+    """
+
+    features: Features
+    hyper: Hyperparameters = field(init=False)
+    gp: GaussianProcess | None = None
+    warp: Warp = field(default_factory=lambda: Warp(0.0, 1.0, 0.0, 1.0))
+    _rows: list[Array] = field(default_factory=list)
+    _scores: list[float] = field(default_factory=list)
+    _noise: list[float] = field(default_factory=list)
+    _run: list[int] = field(default_factory=list)
+    _used: list[int] = field(default_factory=list)
+    _totals: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.hyper = Hyperparameters.prior(self.features.groups)
+
+    @property
+    def num_finals(self) -> int:
+        """Scores of ended runs so far."""
+        return sum(run >= 0 for run in self._run)
+
+    def observe(self, index: int, observation: Observation, point_unit: Array) -> None:
+        """Learn from a run that has a score (larger is better).
+
+        Args:
+            index: of the observation in the history.
+            observation: with its direction applied.
+            point_unit: (d,) its point.
+        """
+        before = len(self._rows)
+        self._add_rows(index, observation, point_unit)
+        new = list(range(before, len(self._rows)))
+        self.warp = Warp.of(np.array(self._scores)[np.array(self._run) >= 0])
+        if self.gp is None or is_refit_due(self.num_finals):
+            self._used = self._active_rows()
+            self._refit()
+        else:
+            self.gp = self.gp.extended(np.array([self._rows[i] for i in new]), np.array([self._noise[i] for i in new]))
+            self._used = self._used + new
+        assert self.gp is not None
+        self.gp.set_targets(self._targets(self._used))
+
+    def fitted(self) -> tuple[NDArray[np.int64], Array]:
+        """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise alpha."""
+        if self.gp is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        means = self._targets(self._used) - self.gp.hyper.noise * self.gp.data.noise_scale * self.gp.alpha
+        runs = np.array(self._run)[self._used]
+        completed = (runs >= 0) & (self.gp.data.noise_scale == 1.0)
+        return runs[completed], means[completed]
+
+    def _add_rows(self, index: int, observation: Observation, point_unit: Array) -> None:
+        assert observation.score is not None
+        row = self.features.full(point_unit[None])[0]
+        total = self._total_steps(observation)
+        share = self.features.completed_share(observation, total)
+        if total and self.features.curve_points:
+            for part, point in self.features.curve_rows(observation, total):
+                if part < share - 1e-9:
+                    self._append(self.features.partial(row, part), point.score, noise_scale(part), run=-1)
+        self._append(self.features.partial(row, share), observation.score, noise_scale(share), run=index)
+
+    def _append(self, row: Array, score: float, noise: float, *, run: int) -> None:
+        self._rows.append(row)
+        self._scores.append(score)
+        self._noise.append(noise)
+        self._run.append(run)
+
+    def _total_steps(self, observation: Observation) -> float | None:
+        total = self.features.total_steps(observation.params)
+        if total is None and observation.outcome is Outcome.COMPLETED and observation.curve:
+            total = float(observation.curve[-1].env_steps)
+            self._totals.append(total)
+        if total is None and self._totals:
+            total = float(np.median(self._totals))
+        return total
+
+    def _active_rows(self) -> list[int]:
+        """Final rows up to `MAX_FINAL_ROWS`, then the latest curve rows while there is room."""
+        final = np.flatnonzero(np.array(self._run) >= 0)
+        scores = np.array(self._scores)
+        chosen = final[representative(scores[final], MAX_FINAL_ROWS)]
+        curves = np.flatnonzero(np.array(self._run) < 0)
+        room = max(0, MAX_ROWS_WITH_CURVES - len(chosen))
+        return sorted([*chosen.tolist(), *(curves[-room:].tolist() if room else [])])
+
+    def _refit(self) -> None:
+        data = self._data(self._used)
+        targets = self._targets(self._used)
+        subset = representative(targets, FIT_ROWS)
+        if self.num_finals >= 4:
+            self.hyper = fit(data.rows(subset), targets[subset], self.hyper)
+        self.gp = GaussianProcess.condition(data, self.hyper)
+
+    def _data(self, rows: list[int]) -> Data:
+        return Data(np.array([self._rows[i] for i in rows]), np.array([self._noise[i] for i in rows]), self.features.groups)
+
+    def _targets(self, rows: list[int]) -> Array:
+        return self.warp.forward(np.array(self._scores)[rows])
+
+
+@dataclass
+class SuccessModel:
+    """Probability that a run does not fail by its hyperparameters: a GP on labels +1 and -1, squashed (least-squares classification)."""
+
+    features: Features
+    num_failures: int = 0
+    _rows: list[Array] = field(default_factory=list)
+    _labels: list[float] = field(default_factory=list)
+    _gp: GaussianProcess | None = None
+    _hyper: Hyperparameters | None = None
+    _base: float = 0.0
+
+    def observe(self, observation: Observation, point_unit: Array) -> None:
+        """Learn from a run; infrastructure and code failures must not come here."""
+        self._rows.append(self.features.full(point_unit[None])[0])
+        self._labels.append(-1.0 if observation.failure is FailureKind.HYPERPARAMETERS else 1.0)
+        self.num_failures += observation.failure is FailureKind.HYPERPARAMETERS
+        if self.num_failures:
+            self._update()
+
+    def _update(self) -> None:
+        labels = np.array(self._labels)
+        used = representative(-labels, SUCCESS_ROWS)
+        data = Data(np.array(self._rows)[used], np.ones(len(used)), self.features.groups)
+        # Two virtual successes: one early failure must not condemn the whole space.
+        self._base = float((labels.sum() + 2.0) / (len(labels) + 2.0))
+        start = self._hyper or Hyperparameters.prior(self.features.groups, noise=0.1)
+        if self._hyper is None or is_refit_due(len(labels)):
+            subset = representative(-labels[used], FIT_ROWS)
+            self._hyper = fit(data.rows(subset), labels[used][subset] - self._base, start, max_iterations=15)
+        self._gp = GaussianProcess.condition(data, self._hyper or start)
+        self._gp.set_targets(labels[used] - self._base)
+
+    def probability(self, rows: Array) -> Array:
+        """(m,) probability of success; 1 while nothing has failed."""
+        if self._gp is None:
+            return np.ones(len(rows))
+        mean, std = self._gp.mean_std(rows)
+        spread = np.sqrt(std**2 + self._gp.hyper.noise + 0.01)
+        return np.clip(ndtr((mean + self._base) / spread), 1e-6, 1.0)
