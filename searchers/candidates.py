@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from searchers.distributions import Array, CategoricalParameter
+from searchers.sobol import sobol_draws
 from searchers.space import Space
 
 DESIGN_SPREAD = 2.0
@@ -31,13 +31,8 @@ def initial_design(space: Space, count: int, scale: float, rng: np.random.Genera
     """(count, d) scrambled Sobol points around the search centre."""
     if not space.dimension:
         return np.zeros((count, 0))
-    sobol = qmc.Sobol(space.dimension, scramble=True, rng=rng)
-
-    def draw(number: int) -> Array:
-        # Whole powers of two keep Sobol's balance.
-        return spread_out(space, sobol.random(2 ** int(np.ceil(np.log2(max(number, 1)))))[:number], scale)
-
-    return space.sample(count, draw)
+    draw = sobol_draws(space.dimension, rng)
+    return space.sample(count, lambda number: spread_out(space, draw(number), scale))
 
 
 def global_candidates(space: Space, count: int, scale: float, rng: np.random.Generator) -> Array:

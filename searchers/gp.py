@@ -17,7 +17,6 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
-from scipy.optimize import minimize
 
 from searchers.distributions import Array
 
@@ -168,6 +167,8 @@ def fit(data: Data, y: Array, start: Hyperparameters, max_iterations: int = 30) 
         start: where the search begins.
         max_iterations: of L-BFGS.
     """
+    from scipy.optimize import minimize  # half a second to import: on the first fit only
+
     bounds = [BOUNDS_LENGTH] * len(start.lengths) + [BOUNDS_VARIANCE, BOUNDS_NOISE]
     low, high = np.array(bounds).T
     try:

@@ -66,7 +66,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         nested: give trials nested dicts ({"trainer": {"gamma": ...}}) instead of dotted keys.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords of a constructor that people write by hand
         self,
         space: Space | Mapping[str, Any],
         config: ProteinConfig | Mapping[str, Any] | None = None,
@@ -79,6 +79,8 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         nested: bool = True,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
+        self._metric: str | None = metric
+        self._mode: str | None = mode
         self._space = space if isinstance(space, Space) else Space.from_config(space)
         self._config = config if isinstance(config, ProteinConfig) else ProteinConfig.from_mapping(config or {})
         self._seed, self._method, self._nested = seed, method, nested
@@ -113,7 +115,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         if trial is None:
             return
         trial.cost = max(trial.cost, _number(result.get(self._keys.cost)) or 0.0)
-        score, steps = _number(result.get(self._metric)), _number(result.get(self._keys.steps))
+        score, steps = _number(result.get(self._metric or "")), _number(result.get(self._keys.steps))
         if score is not None and steps and (not trial.curve or steps > trial.curve[-1].env_steps):
             trial.curve.append(CurvePoint(int(steps), trial.cost, score))
 
@@ -129,7 +131,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
 
     def _observation(self, trial: LiveTrial, result: Mapping[str, Any], error: bool) -> Observation:
         cost = trial.cost if trial.cost > 0 else 1e-3
-        score = _number(result.get(self._metric))
+        score = _number(result.get(self._metric or ""))
         if error or score is None:
             named = result.get(self._keys.failure)
             kind = FailureKind(named) if named in list(FailureKind) else FailureKind.HYPERPARAMETERS

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import qmc
 
 from searchers.config import ProteinConfig
 from searchers.distributions import Array, CategoricalParameter
 from searchers.observation import Explanation, Observation, Origin, Params, Suggestion
 from searchers.protein import Goal, Protein
+from searchers.sobol import sobol_draws
 from searchers.space import Space
 
 METHODS = ("bayes", "random", "sobol", "grid")
@@ -98,9 +98,8 @@ class Baseline:
         spare = self.space.sample(16, lambda count: rng.uniform(-1, 1, (count, dimension)))
         if self.method == "random" or not dimension:
             return spare
-        sobol = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(self._seed))
-        size = 2 ** max(4, int(np.ceil(np.log2(2 * number + 2))))
-        points = self.space.sample(number + 1, lambda count: 2 * sobol.random(max(size, 2 ** int(np.ceil(np.log2(count))))) - 1)
+        draw = sobol_draws(dimension, np.random.default_rng(self._seed))
+        points = self.space.sample(number + 1, lambda count: 2 * draw(count) - 1)
         return np.concatenate([points[number : number + 1], spare])
 
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from searchers.distributions import Array, CategoricalParameter, NumericParameter, Parameter, on_grid
 from searchers.errors import SpaceError
@@ -242,17 +241,16 @@ class Space:
 
     @cached_property
     def _stock(self) -> Array:
-        """(<= 256, d) feasible points, spread evenly; empty when the constraints leave none."""
+        """(<= 256, d) feasible points; empty when the constraints leave none."""
         if not self.dimension:
             nothing = np.zeros((1, 0))
             return nothing[self.feasible(nothing)]
-        sobol = qmc.Sobol(self.dimension, scramble=True, rng=np.random.default_rng(0))
-        found = np.zeros((0, self.dimension))
-        for exponent in range(10, 18):
-            draws = 2 * sobol.random(2**10 if exponent == 10 else 2 ** (exponent - 1)) - 1
-            found = np.concatenate([found, self._keep(draws)])
-            if len(found) >= STOCK_SIZE:
-                break
+        rng = np.random.default_rng(0)
+        found, drawn = np.zeros((0, self.dimension)), 0
+        while len(found) < STOCK_SIZE and drawn < STOCK_DRAWS:
+            count = max(STOCK_SIZE, drawn)
+            found = np.concatenate([found, self._keep(rng.uniform(-1.0, 1.0, (count, self.dimension)))])
+            drawn += count
         return found[:STOCK_SIZE]
 
     @cached_property
