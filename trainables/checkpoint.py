@@ -1,0 +1,99 @@
+"""Checkpoints of a run: written whole or not at all, the newest few kept, readable without running code from the file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.result import Costs, Point, Span
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State of training between two updates. Generators are not in it: their streams are named by step (`trainables.seeding`).
+
+    Attributes:
+        env_steps: agent steps trained, over all ranks and attempts.
+        updates: updates done.
+        policy: parameters by name.
+        optimizer: state of the optimiser.
+        curriculum: state of the curriculum.
+        costs: what the work up to here cost, over all ranks.
+        curve: learning-curve points so far.
+    """
+
+    env_steps: int
+    updates: int
+    policy: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, Any]
+    curriculum: Mapping[str, Any]
+    costs: Costs
+    curve: tuple[Point, ...]
+
+
+def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Durably: a temporary file is written, synced and renamed. Older checkpoints beyond `keep` are removed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"step_{checkpoint.env_steps:015d}.pt"
+    temporary = directory / f".{path.name}.{os.getpid()}"
+    content = {
+        "env_steps": checkpoint.env_steps,
+        "updates": checkpoint.updates,
+        "policy": dict(checkpoint.policy),
+        "optimizer": checkpoint.optimizer,
+        "curriculum": dict(checkpoint.curriculum),
+        "costs": asdict(checkpoint.costs),
+        "curve": [asdict(point) for point in checkpoint.curve],
+    }
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_directory(directory)
+    for old in list_checkpoints(directory)[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads tensors and plain data only; code in a file is never run."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    costs = Costs.from_dict(content.pop("costs"))
+    curve = tuple(Point(point["env_steps"], Span(**point["train"]), point["score"]) for point in content.pop("curve"))
+    return Checkpoint(**content, costs=costs, curve=curve)
+
+
+def load_newest(directory: Path) -> Checkpoint | None:
+    """The newest checkpoint that can be read, or None; a broken file is passed over with a warning."""
+    for path in list_checkpoints(directory):
+        try:
+            return load(path)
+        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            logger.warning("checkpoint %s cannot be read (%s); trying the one before", path, error)
+    return None
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(directory.glob("step_*.pt"), reverse=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

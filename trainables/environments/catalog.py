@@ -1,0 +1,202 @@
+"""From what a configuration names to environments: paths, options, families. Imports simulators only when one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, get_type_hints
+
+from trainables.environments.interface import VectorEnvironment
+from trainables.environments.mettagrid_tasks import (
+    COMBAT_OBJECTS,
+    COMBAT_RESOURCES,
+    OBJECTS,
+    RESOURCES,
+    TASKS,
+    Task,
+    has_combat,
+    task_problems,
+    with_observation_of,
+)
+from trainables.fields import convert, join, nearest
+from trainables.seeding import EpisodeSeeds
+
+
+@dataclass(frozen=True, slots=True)
+class VectorOptions:
+    """How a vector of environments is run; see `MettaGridSetup` for the fields that only some families know."""
+
+    num_envs: int
+    seeds: EpisodeSeeds
+    num_threads: int = 1
+    stagger: bool = False
+    collect_stats: bool = False
+    pick_task: Callable[[int, int], int] = lambda env, episode: 0
+
+
+class Family(Protocol):
+    """Environments of one kind, fully specified.
+
+    Attributes:
+        agents_per_env: rows per environment.
+        task_names: tasks that an episode may be of, in the order of `VectorOptions.pick_task`.
+    """
+
+    @property
+    def agents_per_env(self) -> int: ...
+
+    @property
+    def task_names(self) -> tuple[str, ...]: ...
+
+    def stat_names(self) -> tuple[str, ...]:
+        """Every counter that an evaluation reports besides the score."""
+
+    def make(self, options: VectorOptions) -> VectorEnvironment:
+        """The environments, not yet reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class MettaGridFamily:
+    """Tasks with the same number of agents and the same window.
+
+    Attributes:
+        tasks: by name.
+        combat_vocabulary: observations have room for the objects and resources of combat, whether or not a task has them.
+    """
+
+    tasks: tuple[tuple[str, Task], ...]
+    combat_vocabulary: bool = False
+
+    @property
+    def agents_per_env(self) -> int:
+        return self.tasks[0][1].num_agents
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.tasks)
+
+    def stat_names(self) -> tuple[str, ...]:
+        moves = ("action.noop.success", "action.move.success", "action.move.failed", "action.failed")
+        uses = [f"action.use.{name}" for name in OBJECTS + COMBAT_OBJECTS]
+        amounts = [f"{name}.{what}" for name in RESOURCES + COMBAT_RESOURCES for what in ("gained", "lost", "amount")]
+        return (*moves, *uses, *amounts, "attack.hit", "attack.blocked", "cell.unique_visited", "cell.max_distance_from_spawn")
+
+    def make(self, options: VectorOptions) -> VectorEnvironment:
+        from trainables.environments.mettagrid_vector import MettaGridSetup, MettaGridVector
+
+        return MettaGridVector(
+            MettaGridSetup(
+                tasks=self.tasks,
+                combat_vocabulary=self.combat_vocabulary,
+                num_envs=options.num_envs,
+                seeds=options.seeds,
+                pick_task=options.pick_task,
+                num_threads=options.num_threads,
+                stagger=options.stagger,
+                collect_stats=options.collect_stats,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GymnasiumFamily:
+    """One gymnasium environment; `options` go to its constructor."""
+
+    env_id: str
+    options: Mapping[str, Any]
+
+    @property
+    def agents_per_env(self) -> int:
+        return 1
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return (self.env_id,)
+
+    def stat_names(self) -> tuple[str, ...]:
+        return ()
+
+    def make(self, options: VectorOptions) -> VectorEnvironment:
+        from trainables.environments.gymnasium_vector import GymnasiumVector
+
+        return GymnasiumVector(self.env_id, self.options, options.num_envs, options.seeds)
+
+
+def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> Family | None:
+    """The environment that a path names, with options applied.
+
+    Args:
+        path: `/env/mettagrid/TASK`, `/env/gymnasium/ID` or `/env/atari/GAME`; `/env/` may be left out.
+        options: overrides of the task's numbers, or arguments of a gymnasium environment.
+        key: dotted key of the path, for messages.
+        options_key: dotted key of the options, for messages.
+        problems: gets one line per problem.
+
+    Returns:
+        The family, or None when there are problems.
+    """
+    kind, _, name = path.removeprefix("/").removeprefix("env/").partition("/")
+    if kind == "mettagrid":
+        return _resolve_mettagrid(name, options, key, options_key, problems)
+    if kind == "gymnasium":
+        return _resolve_gymnasium(name, options, key, problems)
+    problems.append(f"{key}: unknown environment {path!r}; use /env/mettagrid/TASK with TASK one of {', '.join(TASKS)}, or /env/gymnasium/ID")
+    return None
+
+
+def _resolve_mettagrid(name: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> MettaGridFamily | None:
+    if name not in TASKS:
+        problems.append(f"{key}: unknown MettaGrid task {name!r}{nearest(name, TASKS)}")
+        return None
+    task, found = override(TASKS[name], options, options_key)
+    found += [] if found else task_problems(options_key, task)
+    problems += found
+    return None if found else MettaGridFamily(((name, task),))
+
+
+def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, list[str]]:
+    """The task with some of its numbers replaced, and what is wrong with the replacements."""
+    hints = get_type_hints(Task)
+    values, problems = {}, []
+    for name, given in options.items():
+        if name not in hints:
+            problems.append(f"{join(key, name)}: unknown key{nearest(name, hints)}")
+            continue
+        value, problem = convert(given, hints[name])
+        if problem:
+            problems.append(f"{join(key, name)}: {problem}, got {given!r}")
+        else:
+            values[name] = value
+    return replace(task, **values), problems
+
+
+def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, problems: list[str]) -> GymnasiumFamily | None:
+    import gymnasium
+
+    known = gymnasium.envs.registration.registry
+    if env_id not in known and ":" not in env_id:  # "package:Id-v0" registers itself when it is made
+        problems.append(f"{key}: unknown gymnasium environment {env_id!r}{nearest(env_id, known)}")
+        return None
+    return GymnasiumFamily(env_id, dict(options))
+
+
+def env_option_types() -> dict[str, Any]:
+    """Names and types of the options of MettaGrid tasks, as swept under `env.`."""
+    hints = get_type_hints(Task)
+    return {field.name: hints[field.name] for field in fields(Task)}
+
+
+def share_observations(training: Family, evaluation: Sequence[Family]) -> tuple[Family, tuple[Family, ...]]:
+    """The same environments, all observed in one way, so that one policy reads them: the window of training, the words of all."""
+    if not isinstance(training, MettaGridFamily):
+        return training, tuple(evaluation)
+    grids = [family for family in (training, *evaluation) if isinstance(family, MettaGridFamily)]
+    combat = any(has_combat(task) for family in grids for _, task in family.tasks)
+    window = training.tasks[0][1]
+
+    def adapt(family: Family) -> Family:
+        if not isinstance(family, MettaGridFamily):
+            return family
+        return MettaGridFamily(tuple((name, with_observation_of(task, window)) for name, task in family.tasks), combat)
+
+    return adapt(training), tuple(adapt(family) for family in evaluation)

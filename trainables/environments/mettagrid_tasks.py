@@ -1,0 +1,128 @@
+"""MettaGrid tasks of our own, as plain numbers, all of which can be swept as `env.*`. Imports no simulator, so that checking a configuration is fast.
+
+The library's ready-made arenas hand out no reward, so each task is a small recipe world: mines give ore, generators turn ore into
+battery, altars turn battery into hearts, and hearts are the score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+MAX_WALL_SHARE = 0.25  # of the inner cells at difficulty 1; more can cut the map into pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One MettaGrid task; counts are per map.
+
+    Attributes:
+        num_agents: agents per environment.
+        width: cells, border included.
+        height: cells, border included.
+        max_steps: length of an episode, in steps; a limit of time, so values are bootstrapped beyond it.
+        window: side of the square that an agent sees, odd, at most 15; the area decides the speed.
+        num_tokens: room for observation tokens; too little makes the simulator raise in the middle of an episode.
+        mines: objects that give ore.
+        generators: objects that turn ore into battery.
+        altars: objects that give hearts.
+        armories: objects that turn ore into armor.
+        laseries: objects that turn ore into laser.
+        walls: extra walls inside.
+        difficulty: in [0, 1]: share of `MAX_WALL_SHARE` of the inner cells that become further walls.
+        ore_per_battery: price of a battery.
+        batteries_per_heart: price of a heart.
+        free_hearts: True: an altar holds one heart, free for the first who comes, and vanishes with it.
+        combat: True: bumping into an agent with a laser steals a heart, unless armor blocks it.
+        ore_reward: shaping, paid per ore gained and kept.
+        battery_reward: shaping, paid per battery gained and kept.
+        heart_reward: paid per heart held.
+        inventory_limit: most an agent carries of each resource but hearts.
+    """
+
+    num_agents: int = 4
+    width: int = 11
+    height: int = 11
+    max_steps: int = 128
+    window: int = 9
+    num_tokens: int = 96
+    mines: int = 3
+    generators: int = 3
+    altars: int = 3
+    armories: int = 0
+    laseries: int = 0
+    walls: int = 0
+    difficulty: float = 0.0
+    ore_per_battery: int = 1
+    batteries_per_heart: int = 1
+    free_hearts: bool = False
+    combat: bool = False
+    ore_reward: float = 0.1
+    battery_reward: float = 0.3
+    heart_reward: float = 1.0
+    inventory_limit: int = 10
+
+
+TASKS = {
+    "arena/basic": Task(),
+    "arena/advanced": Task(ore_per_battery=2, batteries_per_heart=2, ore_reward=0.05, battery_reward=0.2),
+    "arena/combat": Task(num_agents=8, width=13, height=13, mines=4, generators=4, altars=4, armories=2, laseries=2, combat=True),
+    "navigation": Task(width=15, height=15, mines=0, generators=0, altars=60, walls=12, free_hearts=True),
+}
+
+RESOURCES = ("ore", "battery", "heart")
+COMBAT_RESOURCES = ("laser", "armor")
+OBJECTS = ("mine", "generator", "altar")
+COMBAT_OBJECTS = ("armory", "lasery")
+
+
+def task_problems(key: str, task: Task) -> list[str]:
+    """What is wrong with the numbers of a task, one line each; `key` is the path of the options in the configuration."""
+    problems = []
+    if not (task.window % 2 == 1 and 3 <= task.window <= 15):
+        problems.append(f"{key}.window: need an odd number from 3 to 15, got {task.window}")
+    if not 0.0 <= task.difficulty <= 1.0:
+        problems.append(f"{key}.difficulty: need a number from 0 to 1, got {task.difficulty}")
+    for field in fields(task):
+        value = getattr(task, field.name)
+        if field.type == "int" and value < (1 if field.name in ("num_agents", "max_steps", "ore_per_battery", "batteries_per_heart") else 0):
+            problems.append(f"{key}.{field.name}: too small, got {value}; use a larger number")
+    if task.width < 4 or task.height < 4:
+        problems.append(f"{key}.width, {key}.height: need at least 4, got {task.width} x {task.height}")
+    elif (wanted := num_placed(task)) > (room := (task.width - 2) * (task.height - 2)):
+        problems.append(f"{key}: {wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or fewer objects")
+    return problems
+
+
+def num_placed(task: Task) -> int:
+    """Objects, extra walls and agents on one map."""
+    return sum(object_counts(task).values()) + task.num_agents
+
+
+def object_counts(task: Task) -> dict[str, int]:
+    inner = (task.width - 2) * (task.height - 2)
+    walls = task.walls + round(task.difficulty * MAX_WALL_SHARE * inner)
+    counts = {"mine": task.mines, "generator": task.generators, "altar": task.altars, "armory": task.armories, "lasery": task.laseries, "wall": walls}
+    return {name: count for name, count in counts.items() if count}
+
+
+def has_combat(task: Task) -> bool:
+    """Whether the task needs the resources and objects of combat."""
+    return task.combat or task.armories > 0 or task.laseries > 0
+
+
+def random_map(task: Task, rng: np.random.Generator) -> list[list[str]]:
+    """Names of the cells, row by row: a border of walls, everything else scattered evenly over the inside."""
+    names = [name for name, count in object_counts(task).items() for _ in range(count)] + ["agent.agent"] * task.num_agents
+    cells = rng.permutation((task.width - 2) * (task.height - 2))[: len(names)]
+    grid = [["wall"] * task.width] + [["wall", *["empty"] * (task.width - 2), "wall"] for _ in range(task.height - 2)] + [["wall"] * task.width]
+    for name, cell in zip(names, cells, strict=True):
+        row, column = divmod(int(cell), task.width - 2)
+        grid[row + 1][column + 1] = name
+    return grid
+
+
+def with_observation_of(task: Task, other: Task) -> Task:
+    """The task, seen through the window of another: a policy can only read what it was trained on."""
+    return replace(task, window=other.window, num_tokens=other.num_tokens)

@@ -1,0 +1,245 @@
+"""The ranks of a run as actors on the bundles of one placement group: started together, watched together, killed together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from trainables.distributed import DistributedContext
+from trainables.errors import HyperparameterFailure, InfrastructureFailure
+from trainables.failures import Failure
+from trainables.spec import ResourcesConfig
+from trainables.worker import Place, RankWorker, device_for
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 180.0  # a loaded node needs a minute to start many Python processes that import torch
+MAX_RUNS = 50
+MAX_GROWTH = 1.2
+_RENDEZVOUS_ATTEMPTS = 3
+_GRACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class GangKey:
+    """Runs with equal keys may use the same processes."""
+
+    code_version: str
+    kind: str
+    environment: str
+    device: str
+    world_size: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+    collective_timeout_seconds: float
+
+
+class RankFailed(Exception):
+    """A rank reported a failure instead of a result."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class _RankActor(RankWorker):
+    """`RankWorker` as Ray sees it: training in one thread, control in another."""
+
+    def node_address(self) -> Place:
+        return self.place(ray.util.get_node_ip_address())
+
+    def join_as(self, rank: int, local_rank: int, wanted_device: str, key: GangKey, address: str, port: int) -> None:
+        device = device_for(wanted_device, key.gpus_per_worker, local_rank)
+        context = DistributedContext(rank, local_rank, key.world_size, device)
+        self.join(context, address, port, key.collective_timeout_seconds)
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def stop_soon(self) -> None:
+        self.request_stop()
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def news(self) -> list[Any]:
+        return self.poll()
+
+
+class Gang:
+    """A group of ranks, ready to run. `key` says which runs may use it, `places` where the ranks are."""
+
+    def __init__(self, key: GangKey, workers: Sequence[Any], places: Sequence[Place]) -> None:
+        self.key, self.places = key, tuple(places)
+        self._workers = list(workers)
+        self._num_runs = 0
+        self._first_memory: int | None = None
+
+    @classmethod
+    def start(cls, group: PlacementGroup, key: GangKey, name: str, is_cancelled: Callable[[], bool] = lambda: False) -> Gang:
+        """Starts one actor per bundle and joins them; rank r lives on bundle r.
+
+        Raises:
+            InfrastructureFailure: the actors did not start or did not find each other.
+        """
+        actor = ray.remote(concurrency_groups={"control": 1})(_RankActor)
+        workers = [
+            actor.options(
+                name=f"{name}/rank{rank}/{time.time_ns()}",
+                num_cpus=key.cpus_per_worker,
+                num_gpus=key.gpus_per_worker,
+                max_restarts=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
+            ).remote()
+            for rank in range(key.world_size)
+        ]
+        try:
+            places = _wait_for([worker.node_address.remote() for worker in workers], START_SECONDS, is_cancelled)
+            _join(workers, places, key, is_cancelled)
+        except BaseException:
+            _kill(workers)
+            raise
+        return cls(key, workers, places)
+
+    def call(self, method: str, *args: Any) -> list[Any]:
+        """Calls the method on every rank at once; returns the pending results, in order of rank."""
+        self._num_runs += method == "train"
+        return [getattr(worker, method).remote(*args) for worker in self._workers]
+
+    def wait(self, pending: list[Any], on_tick: Callable[[], None], tick_seconds: float = 0.2) -> list[Any]:
+        """Results of all ranks; the first rank that fails ends the wait, whichever rank it is.
+
+        Args:
+            pending: as `call` returned it.
+            on_tick: called every `tick_seconds`; may raise to end the wait.
+            tick_seconds: how often.
+
+        Raises:
+            RankFailed: a rank reported a failure.
+            InfrastructureFailure: an actor or its node died.
+            HyperparameterFailure: Ray killed an actor because its node ran out of memory.
+        """
+        waiting = list(pending)
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=tick_seconds)
+            failures = _failures(ready)
+            if failures:
+                late, _ = ray.wait(waiting, num_returns=len(waiting), timeout=_GRACE_SECONDS) if waiting else ([], [])
+                raise max(failures + _failures(late), key=_weight)
+            on_tick()
+        return list(ray.get(pending))
+
+    def news(self) -> list[Any]:
+        """Progress that rank 0 has not told yet; nothing when it does not answer."""
+        try:
+            return list(ray.get(self._workers[0].news.remote(), timeout=5.0))
+        except RayError:
+            return []
+
+    def stop_soon(self) -> None:
+        """Asks rank 0 to end training after its current update."""
+        self._workers[0].stop_soon.remote()
+
+    def may_run(self, key: GangKey) -> bool:
+        """Whether a run with this key may use these processes: the same kind of run, not too many before it, memory not grown by a fifth."""
+        if key != self.key or self._num_runs >= MAX_RUNS:
+            return False
+        try:
+            memory = max(ray.get([worker.memory_bytes.remote() for worker in self._workers], timeout=5.0))
+        except RayError:
+            return False
+        self._first_memory = self._first_memory or memory
+        return bool(memory <= MAX_GROWTH * self._first_memory)
+
+    def kill(self) -> None:
+        """Ends every rank's process now."""
+        _kill(self._workers)
+
+
+def _weight(error: Exception) -> int:
+    if isinstance(error, RankFailed):
+        return error.failure.weight
+    return 1 if isinstance(error, HyperparameterFailure) else 0
+
+
+def _failures(ready: list[Any]) -> list[Exception]:
+    """What went wrong in finished calls."""
+    found: list[Exception] = []
+    for result in ready:
+        try:
+            value = ray.get(result)
+        except OutOfMemoryError as error:
+            found.append(HyperparameterFailure(f"a worker used up the memory of its node: {_first_line(error)}"))
+        except RayError as error:
+            found.append(InfrastructureFailure(f"a worker was lost: {_first_line(error)}"))
+        else:
+            if isinstance(value, Failure):
+                found.append(RankFailed(value))
+    return found
+
+
+def _join(workers: list[Any], places: list[Place], key: GangKey, is_cancelled: Callable[[], bool]) -> None:
+    """Lets all ranks find each other; a lost race or a slow node is tried again with a fresh port."""
+    local_ranks: Counter[str] = Counter()
+    numbered = []
+    for rank, place in enumerate(places):
+        numbered.append((rank, local_ranks[place.address]))
+        local_ranks[place.address] += 1
+    for attempt in range(1, _RENDEZVOUS_ATTEMPTS + 1):
+        address, timeout = places[0].address, key.collective_timeout_seconds
+        try:
+            port = 0
+            if key.world_size > 1:
+                port = _wait_for([workers[0].open_rendezvous.remote(address, key.world_size, timeout)], START_SECONDS, is_cancelled)[0]
+            calls = [w.join_as.remote(*ranks, key.device, key, address, port) for w, ranks in zip(workers, numbered, strict=True)]
+            _wait_for(calls, START_SECONDS, is_cancelled)
+        except InfrastructureFailure as error:
+            if attempt == _RENDEZVOUS_ATTEMPTS or is_cancelled():
+                raise
+            logger.warning("rendezvous attempt %d failed, trying again: %s", attempt, error)
+        else:
+            return
+
+
+def _wait_for(calls: list[Any], seconds: float, is_cancelled: Callable[[], bool]) -> list[Any]:
+    """Results of calls that only fail with the infrastructure."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return list(ray.get(calls, timeout=1.0))
+        except GetTimeoutError as error:
+            if is_cancelled():
+                raise InfrastructureFailure("stopped while workers were starting") from error
+            if time.monotonic() > deadline:
+                raise InfrastructureFailure(f"workers did not start within {seconds:.0f} s; is the node overloaded?") from error
+        except RayError as error:
+            cause = getattr(error, "cause", None)
+            raise InfrastructureFailure(f"a worker did not start: {_first_line(cause or error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def _kill(workers: Sequence[Any]) -> None:
+    for worker in workers:
+        ray.kill(worker, no_restart=True)
+
+
+def gang_key(code_version: str, kind: str, environment: str, device: str, resources: ResourcesConfig) -> GangKey:
+    return GangKey(
+        code_version=code_version,
+        kind=kind,
+        environment=environment,
+        device=device,
+        world_size=resources.world_size,
+        cpus_per_worker=resources.cpus_per_worker,
+        gpus_per_worker=resources.gpus_per_worker,
+        collective_timeout_seconds=resources.collective_timeout_seconds,
+    )

@@ -1,0 +1,78 @@
+"""One run without a sweep: its own placement group, the same gang. For `train` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from trainables.errors import InfrastructureFailure, SpecError
+from trainables.result import Progress, RunResult
+from trainables.runner import Runner, RunRequest
+from trainables.spec import ResourcesConfig, RunSpec
+
+RESERVE_SECONDS = 60.0
+
+
+def run_once(mapping: Mapping[str, Any], directory: Path, on_progress: Callable[[Progress], None], attempt: int = 1) -> RunResult:
+    """Trains and evaluates one run on the Ray that is connected; goes on from a checkpoint in the directory.
+
+    Args:
+        mapping: resolved configuration, as `RunSpec.from_mapping` takes it; checked strictly.
+        directory: absolute; everything is written below it.
+        on_progress: called about five times a second with news.
+        attempt: names `dist_{attempt}.yaml`.
+
+    Raises:
+        SpecError: the configuration is wrong, or the cluster has no room for it.
+    """
+    spec = RunSpec.from_mapping(mapping)
+    with _reserved(spec.resources) as group:
+        runner = Runner(group)
+        try:
+            return runner.run(RunRequest(spec.run, attempt, directory.absolute(), mapping), on_progress)
+        finally:
+            runner.close()
+
+
+def evaluate_once(mapping: Mapping[str, Any], directory: Path) -> RunResult:
+    """Evaluates the newest checkpoint of a run; the suite may be another than that of training.
+
+    Args:
+        mapping: resolved configuration with the suite to play.
+        directory: of the run, absolute.
+
+    Raises:
+        SpecError: the configuration is wrong, or there is no checkpoint.
+    """
+    spec = RunSpec.from_mapping(mapping)
+    with _reserved(spec.resources) as group:
+        runner = Runner(group)
+        try:
+            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping))
+        finally:
+            runner.close()
+
+
+@contextmanager
+def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
+    """A placement group with one bundle per rank."""
+    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+    bundle = {name: amount for name, amount in bundle.items() if amount}
+    have = ray.cluster_resources()
+    for name, amount in bundle.items():
+        if amount * resources.world_size > have.get(name, 0.0):
+            raise SpecError(
+                (f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has {have.get(name, 0.0):g}; ask for less",)
+            )
+    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy)
+    try:
+        if not group.wait(RESERVE_SECONDS):
+            raise InfrastructureFailure(f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough")
+        yield group
+    finally:
+        remove_placement_group(group)

@@ -1,0 +1,127 @@
+"""The Ray Tune trainable: one trial slot that runs one run after the other, its workers kept alive between them.
+
+Trial config: `{"run": {"id", "attempt", "directory", "spec"}}`, see `RunRequest`. `step` answers within about a second: while the run is
+running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end `{"run_id", "score", "result_json", "done": True}`. A run that
+fails does not raise: its result says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.util import get_current_placement_group
+
+from trainables.result import Progress, RunResult
+from trainables.runner import Runner, RunRequest
+
+STEP_SECONDS = 1.0
+
+
+class RunTrainable(tune.Trainable):  # type: ignore[misc]
+    """Runs what the config says in the placement group that Tune reserved for the trial."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._runner = Runner(get_current_placement_group())
+        self._code_version = _code_version(config)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next run in the same slot; refused when its code is of another version, since this process has loaded the old one."""
+        self._join(timeout=10.0)
+        if _code_version(new_config) != self._code_version:
+            return False
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._request = RunRequest.from_config(config["run"])
+        self._news: queue.Queue[Progress | RunResult] = queue.Queue()
+        self._latest: Progress | None = None
+        self._result: RunResult | None = None
+        self._thread: threading.Thread | None = None
+
+    def step(self) -> dict[str, Any]:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, args=(self._request, self._news), daemon=True)
+            self._thread.start()
+        if self._result is not None:
+            return self._final(self._result)
+        try:
+            news = self._news.get(timeout=STEP_SECONDS)
+        except queue.Empty:
+            return self._answer(math.nan, progress_json="", done=False)
+        if isinstance(news, RunResult):
+            self._result = news
+            return self._final(news)
+        self._latest = news
+        return self._answer(math.nan, progress_json=json.dumps(asdict(news)), done=False)
+
+    def _work(self, request: RunRequest, news: queue.Queue[Progress | RunResult]) -> None:
+        news.put(self._runner.run(request, news.put))
+
+    def _final(self, result: RunResult) -> dict[str, Any]:
+        score = math.nan if result.score is None else result.score
+        return self._answer(score, result_json=json.dumps(result.to_dict()), done=True)
+
+    def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
+        return {"run_id": self._request.id, "score": score, **rest}
+
+    def checkpoint_now(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Ends the run with a durable checkpoint, as "interrupted"; the driver calls it on the actor, between steps.
+
+        Args:
+            timeout: seconds to wait for the checkpoint; after that the workers are killed and the last one stays as it is.
+
+        Returns:
+            `{"costs", "attempt_costs"}` so far, as plain data. The next `step` returns the result.
+        """
+        self._runner.interrupt()
+        if self._thread is not None and self._result is None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                self._runner.abandon()
+                self._thread.join(10.0)
+            self._drain()
+        source = self._result or self._latest
+        return {"costs": asdict(source.costs), "attempt_costs": asdict(source.attempt_costs)} if source else {}
+
+    def _drain(self) -> None:
+        while not self._news.empty():
+            news = self._news.get()
+            if isinstance(news, RunResult):
+                self._result = news
+            else:
+                self._latest = news
+
+    def save_checkpoint(self, checkpoint_dir: str) -> Mapping[str, Any]:
+        """A pointer: the real checkpoints are in the run's directory, written as training goes."""
+        content = json.dumps({"run_id": self._request.id, "directory": str(self._request.directory)})
+        Path(checkpoint_dir, "run.json").write_text(content)
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load: a run goes on from the newest checkpoint in its directory."""
+        del checkpoint
+
+    def cleanup(self) -> None:
+        self._runner.close()
+        self._join(timeout=10.0)
+
+    def _join(self, timeout: float) -> None:
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def __repr__(self) -> str:
+        return f"run {self._request.id}" if hasattr(self, "_request") else "run"
+
+
+def _code_version(config: Mapping[str, Any]) -> str:
+    return str(config["run"]["spec"].get("code_version", ""))

@@ -1,0 +1,261 @@
+"""One run from start to result on one placement group: train, evaluate, write files, restart after lost workers, account for the costs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray.util.placement_group import PlacementGroup
+
+from trainables.errors import InfrastructureFailure, RunError
+from trainables.failures import INFRASTRUCTURE, Failure, classify
+from trainables.gang import Gang, RankFailed, gang_key
+from trainables.metering import add, over_ranks
+from trainables.result import Costs, Point, Progress, RunResult
+from trainables.run_files import RunFiles, write_yaml
+from trainables.simulation import stats_db
+from trainables.simulation.aggregate import PlayedEpisode, metrics, standard_error
+from trainables.spec import RunSpec
+from trainables.worker import Evaluated, Task, Trained
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run: id, attempt (from 1), absolute directory, and the resolved configuration as a plain mapping."""
+
+    id: str
+    attempt: int
+    directory: Path
+    mapping: Mapping[str, Any]
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(self.directory)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RunRequest:
+        """From a trial's config: `{"id", "attempt", "directory", "spec"}`."""
+        return cls(str(config["id"]), int(config["attempt"]), Path(config["directory"]), config["spec"])
+
+
+class _Interrupted(Exception):
+    """The run was asked to stop while there was nothing to save."""
+
+
+class Runner:
+    """Runs one run after the other on the same placement group, in the same processes where that is safe."""
+
+    def __init__(self, group: PlacementGroup) -> None:
+        self._group = group
+        self._gang: Gang | None = None
+        self._interrupted = threading.Event()
+        self._cancelled = threading.Event()
+
+    def interrupt(self) -> None:
+        """Asks the current run to end after its next update, with a checkpoint, as "interrupted"."""
+        self._interrupted.set()
+
+    def abandon(self) -> None:
+        """Ends the processes of the current run without waiting for a checkpoint."""
+        self._interrupted.set()
+        self._kill_gang()
+
+    def close(self) -> None:
+        """Ends the current run, if any, and all processes."""
+        self._cancelled.set()
+        self._kill_gang()
+
+    def run(self, request: RunRequest, on_progress: OnProgress) -> RunResult:
+        """The whole run. Never raises for what happens in the run: that is in the result."""
+        self._interrupted.clear()
+        attempt = _Attempt(request, on_progress)
+        try:
+            request.directory.mkdir(parents=True, exist_ok=True)
+            spec = RunSpec.from_mapping(request.mapping, strict=False)
+            return self._run(spec, attempt)
+        except _Interrupted:
+            self._kill_gang()
+            return attempt.interrupted()
+        except Exception as error:  # a trial ends here
+            self._kill_gang()
+            failure = error.failure if isinstance(error, RankFailed) else classify(error)
+            if not isinstance(error, RunError | RankFailed):
+                logger.exception("run %s failed", request.id)
+            return attempt.failed(failure)
+
+    def evaluate(self, request: RunRequest) -> RunResult:
+        """Only the evaluation, of the newest checkpoint. Never raises for what happens in it."""
+        attempt = _Attempt(request, lambda progress: None)
+        try:
+            spec = RunSpec.from_mapping(request.mapping, strict=False)
+            return self._evaluate(self._gang_for(spec, attempt), spec, attempt)
+        except Exception as error:  # an evaluation ends here
+            self._kill_gang()
+            failure = error.failure if isinstance(error, RankFailed) else classify(error)
+            logger.exception("evaluation of %s failed", request.id)
+            return attempt.failed(failure)
+
+    def _run(self, spec: RunSpec, attempt: _Attempt) -> RunResult:
+        restarts = 0
+        while True:
+            try:
+                gang = self._gang_for(spec, attempt)
+                trained = self._train(gang, attempt)
+                if not all(rank.complete for rank in trained):
+                    return attempt.interrupted()
+                return self._evaluate(gang, spec, attempt)
+            except (InfrastructureFailure, RankFailed) as error:
+                failure = error.failure if isinstance(error, RankFailed) else classify(error)
+                self._kill_gang()
+                if self._interrupted.is_set():
+                    raise _Interrupted from error
+                if failure.kind != INFRASTRUCTURE or restarts >= spec.resources.max_restarts or self._cancelled.is_set():
+                    raise
+                restarts += 1
+                attempt.restarted()
+                logger.warning("run %s: %s; going on from the last checkpoint (%d)", attempt.request.id, failure.message, restarts)
+
+    def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
+        environment = type(spec.environment).__name__
+        key = gang_key(spec.code_version, spec.trainable.kind, environment, spec.device, spec.resources)
+        if self._gang is not None and not self._gang.may_run(key):
+            self._kill_gang()
+        if self._gang is None:
+            self._gang = Gang.start(self._group, key, spec.run, self._is_unwanted)
+            if self._cancelled.is_set():
+                raise InfrastructureFailure("closed while workers were starting")
+        attempt.placed(self._gang)
+        return self._gang
+
+    def _is_unwanted(self) -> bool:
+        return self._cancelled.is_set() or self._interrupted.is_set()
+
+    def _train(self, gang: Gang, attempt: _Attempt) -> list[Trained]:
+        asked = False
+
+        def tick() -> None:
+            nonlocal asked
+            if self._interrupted.is_set() and not asked:
+                asked = True
+                gang.stop_soon()
+            attempt.tell(gang.news())
+
+        pending = gang.call("train", attempt.task)
+        trained: list[Trained] = gang.wait(pending, tick)
+        attempt.tell(gang.news())
+        attempt.trained(trained)
+        return trained
+
+    def _evaluate(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> RunResult:
+        def tick() -> None:
+            if self._interrupted.is_set():
+                raise _Interrupted  # the last checkpoint is complete: the next attempt only evaluates
+
+        tick()
+        evaluated: list[Evaluated] = gang.wait(gang.call("evaluate", attempt.task), tick)
+        episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
+        attempt.evaluated(evaluated)
+        return attempt.completed(spec, episodes)
+
+    def _kill_gang(self) -> None:
+        gang, self._gang = self._gang, None
+        if gang is not None:
+            gang.kill()
+
+
+class _Attempt:
+    """Bookkeeping of one attempt: what was spent, what survived, what is told."""
+
+    def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
+        self.request = request
+        self.task = Task(request.mapping, str(request.directory), request.attempt)
+        self._on_progress = on_progress
+        self._nodes: tuple[str, ...] = ()
+        self._num_gpus = 0.0
+        self._lost = Costs()  # of gangs that died within this attempt
+        self._spent = Costs()  # of the living gang
+        self._base = Costs()  # of earlier work that survived
+        self._curve: tuple[Point, ...] = ()
+        self._env_steps = 0
+
+    def placed(self, gang: Gang) -> None:
+        self._nodes = tuple(place.host for place in gang.places)
+        self._num_gpus = gang.key.gpus_per_worker * gang.key.world_size
+        ranks = [
+            {"rank": rank, "host": place.host, "address": place.address, "pid": place.pid, "gpus": list(place.gpus)}
+            for rank, place in enumerate(gang.places)
+        ]
+        write_yaml(self.request.files.dist(self.request.attempt), {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks})
+
+    def tell(self, news: list[Progress]) -> None:
+        for progress in news:
+            self._spent = progress.attempt_costs
+            self._env_steps = progress.env_steps
+            self._curve += (progress.point,) if progress.point else ()
+            self._on_progress(replace(progress, attempt_costs=add(self._lost, progress.attempt_costs), nodes=self._nodes))
+
+    def restarted(self) -> None:
+        self._lost, self._spent = add(self._lost, self._spent), Costs()
+
+    def trained(self, ranks: list[Trained]) -> None:
+        self._spent = over_ranks([rank.costs for rank in ranks], self._num_gpus)
+        self._base, self._curve, self._env_steps = ranks[0].base_costs, ranks[0].curve, ranks[0].env_steps
+
+    def evaluated(self, ranks: list[Evaluated]) -> None:
+        self._spent = add(self._spent, over_ranks([rank.costs for rank in ranks], self._num_gpus))
+
+    def completed(self, spec: RunSpec, episodes: list[PlayedEpisode]) -> RunResult:
+        found = metrics(spec.suite, episodes)
+        score, error = found[spec.metric], standard_error(spec.suite, episodes, spec.metric)
+        costs = self._costs()
+        self._write_evaluation(spec, episodes, found, error)
+        return RunResult(
+            outcome="completed",
+            score=score,
+            costs=costs,
+            attempt_costs=add(self._lost, self._spent),
+            metrics=found,
+            standard_error=error,
+            curve=(*self._curve, Point(self._env_steps, costs.train, score)),
+            env_steps=self._env_steps,
+            nodes=self._nodes,
+        )
+
+    def _write_evaluation(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float], error: float | None) -> None:
+        files = self.request.files
+        simulations = {sim.name: {"env": sim.path, "episodes": sim.episodes, **sim.options} for sim in spec.suite.simulations}
+        suite = {"name": spec.suite.name, "seed": spec.suite.seed, "greedy": spec.suite.greedy, "simulations": simulations}
+        write_yaml(files.eval_config, {"run": self.request.id, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite})
+        results = {"run": self.request.id, "metric": spec.metric, "score": found[spec.metric], "standard_error": error}
+        write_yaml(files.eval_results, {**results, "episodes": len(episodes), "metrics": dict(found), "costs": asdict(self._costs())})
+        stats_db.write(files.stats_db, self.request.id, spec.suite.name, episodes)
+
+    def interrupted(self) -> RunResult:
+        return self._unfinished("interrupted")
+
+    def failed(self, failure: Failure) -> RunResult:
+        result = self._unfinished("failed")
+        files = self.request.files
+        return replace(result, failure=failure.kind, signature=failure.signature, message=failure.message, log_tail=files.log_tail())
+
+    def _unfinished(self, outcome: str) -> RunResult:
+        return RunResult(
+            outcome=outcome,
+            score=None,
+            costs=self._costs(),
+            attempt_costs=add(self._lost, self._spent),
+            curve=self._curve,
+            env_steps=self._env_steps,
+            nodes=self._nodes,
+        )
+
+    def _costs(self) -> Costs:
+        return add(self._base, self._spent)

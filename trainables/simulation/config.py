@@ -1,0 +1,81 @@
+"""What an evaluation plays: a suite of simulations on episodes that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.environments.catalog import Family, resolve
+from trainables.fields import convert, join
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteConfig:
+    """The `sim` section of a configuration.
+
+    Attributes:
+        name: of the suite; "" = the first part of the training task's path.
+        episodes: per simulation, unless that says otherwise.
+        seed: names the held-out episodes; the same number means the same maps, whatever was trained.
+        greedy: True: the likeliest action; False: actions are sampled, as in training.
+        simulations: by name: `env` (path), optionally `episodes`, and overrides of the task; none = the training task itself.
+        metrics: further metrics as `package.module:function`; see `trainables.simulation.aggregate`.
+    """
+
+    name: str = ""
+    episodes: int = 32
+    seed: int = 0
+    greedy: bool = False
+    simulations: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """One part of a suite. `path` as in the configuration, `options` the overrides of its task."""
+
+    name: str
+    path: str
+    options: Mapping[str, Any]
+    family: Family
+    episodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A checked suite; see `SuiteConfig` for the fields."""
+
+    name: str
+    simulations: tuple[Simulation, ...]
+    seed: int
+    greedy: bool
+    metrics: tuple[str, ...]
+
+
+def resolve_suite(config: SuiteConfig, training_path: str, problems: list[str]) -> Suite:
+    """The suite that a configuration asks for; `problems` gets one line for each thing that is wrong with it."""
+    short = training_path.removeprefix("/").removeprefix("env/").partition("/")[2]
+    entries = dict(config.simulations) or {short.rpartition("/")[2]: {"env": training_path}}
+    simulations = [found for name, entry in entries.items() if (found := _resolve_simulation(str(name), entry, config, problems)) is not None]
+    if config.seed < 0:
+        problems.append(f"sim.seed: need at least 0, got {config.seed}")
+    for metric in config.metrics:
+        if metric.count(":") != 1:
+            problems.append(f"sim.metrics: need package.module:function, got {metric!r}")
+    name = config.name or short.partition("/")[0]
+    return Suite(name, tuple(simulations), config.seed, config.greedy, config.metrics)
+
+
+def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems: list[str]) -> Simulation | None:
+    key = join("sim.simulations", name)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("env"), str):
+        problems.append(f"{key}: need a mapping with env: /env/..., got {entry!r}")
+        return None
+    options = {str(option): value for option, value in entry.items() if option not in ("env", "episodes")}
+    episodes, problem = convert(entry.get("episodes", config.episodes), int)
+    if problem or episodes < 1:
+        problems.append(f"{join(key, 'episodes')}: need a whole number of at least 1, got {entry.get('episodes', config.episodes)!r}")
+        return None
+    family = resolve(entry["env"], options, join(key, "env"), key, problems)
+    return None if family is None else Simulation(name, entry["env"], options, family, episodes)

@@ -1,0 +1,90 @@
+"""Plays the held-out episodes of a suite with a policy, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trainables.environments.catalog import VectorOptions
+from trainables.environments.interface import Episode, VectorEnvironment
+from trainables.errors import CodeFailure
+from trainables.ppo.policy import Policy
+from trainables.seeding import Purpose, evaluation_seeds, stream_seed
+from trainables.simulation.aggregate import PlayedEpisode
+from trainables.simulation.config import Simulation, Suite
+
+MAX_ENVS = 64
+MAX_STEPS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which episodes one rank plays: of each simulation, those whose index is `rank` modulo `world_size`.
+
+    Attributes:
+        rank: this rank.
+        world_size: ranks that share the work.
+        purpose: EVAL_EPISODE, or CURVE_EPISODE for points on the way: those are other maps, so that nothing is selected on the final ones.
+        max_episodes: per simulation; None = as many as the suite says.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    purpose: Purpose = Purpose.EVAL_EPISODE
+    max_episodes: int | None = None
+
+    def of(self, episodes: int) -> tuple[int, ...]:
+        return tuple(range(episodes if self.max_episodes is None else min(episodes, self.max_episodes)))[self.rank :: self.world_size]
+
+
+@torch.inference_mode()
+def play(suite: Suite, policy: Policy, device: torch.device, share: Share) -> list[PlayedEpisode]:
+    """This rank's episodes of every simulation. The same policy, seed and share give the same episodes."""
+    played: list[PlayedEpisode] = []
+    for number, simulation in enumerate(suite.simulations):
+        indices = share.of(simulation.episodes)
+        generator = torch.Generator(device).manual_seed(stream_seed(Purpose.EVAL_ACTION, suite.seed, int(share.purpose), number, share.rank))
+        for start in range(0, len(indices), MAX_ENVS):
+            chunk = indices[start : start + MAX_ENVS]
+            seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
+            env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
+            try:
+                episodes = play_once(env, policy, device, None if suite.greedy else generator)
+            finally:
+                env.close()
+            played += _rows(simulation, chunk, episodes)
+    return played
+
+
+def play_once(env: VectorEnvironment, policy: Policy, device: torch.device, generator: torch.Generator | None) -> list[Episode]:
+    """The first episode of every environment; `generator` samples actions, None takes the likeliest."""
+    env.reset()
+    memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
+    first: dict[int, Episode] = {}
+    for _ in range(MAX_STEPS):
+        observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
+        outputs, _, memory = policy.step(observations, memory)
+        actions = policy.distribution.mode(outputs) if generator is None else policy.distribution.sample(outputs, generator)[0]
+        env.step(actions.cpu().numpy())
+        for episode in env.drain_episodes():
+            first.setdefault(episode.env, episode)
+        if len(first) == env.num_envs:
+            return [first[index] for index in range(env.num_envs)]
+    raise CodeFailure(f"an episode did not end within {MAX_STEPS} steps; use an environment with a time limit")
+
+
+def _rows(simulation: Simulation, indices: Sequence[int], episodes: Sequence[Episode]) -> list[PlayedEpisode]:
+    return [
+        PlayedEpisode(
+            simulation=simulation.name,
+            index=index,
+            task=episode.task,
+            num_steps=episode.num_steps,
+            score=episode.score,
+            shaped_return=episode.shaped_return,
+            stats=episode.stats,
+        )
+        for index, episode in zip(indices, episodes, strict=True)
+    ]

@@ -1,0 +1,181 @@
+"""One run, fully specified: the plain mapping that a configuration resolves to becomes frozen data, and every problem is reported at once.
+
+Needs neither torch nor a simulator, so that a command can check a configuration without delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trainables.environments.catalog import Family, env_option_types, resolve, share_observations
+from trainables.errors import SpecError
+from trainables.fields import build, known_keys, nearest
+from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, value_problems
+from trainables.simulation.aggregate import metric_names as suite_metric_names
+from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
+
+KINDS = ("ppo", "command", "function")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesConfig:
+    """What a run is given.
+
+    Attributes:
+        world_size: ranks of `torch.distributed`.
+        gpus_per_worker: GPUs of a rank; fractions only at world size 1.
+        cpus_per_worker: CPU cores of a rank.
+        strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
+        max_concurrent_runs: read by the driver of a sweep.
+        max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
+        collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
+    """
+
+    world_size: int = 1
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: float = 1.0
+    strategy: str = "PACK"
+    max_concurrent_runs: int | None = None
+    max_restarts: int = 2
+    collective_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableConfig:
+    """What does the training. `kind`: ppo (ours), command (any program) or function (any Python function)."""
+
+    kind: str = "ppo"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """The top level of the mapping."""
+
+    run: str = "run"
+    seed: int = 0
+    device: str = "auto"
+    code_version: str = ""
+    metric: str = "reward"
+    trainable: TrainableConfig = field(default_factory=TrainableConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    env: Mapping[str, Any] = field(default_factory=dict)
+    sim: SuiteConfig = field(default_factory=SuiteConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run.
+
+    Attributes:
+        run: id of the run.
+        seed: of everything random in training.
+        device: auto, cpu or cuda.
+        code_version: workers are only reused between runs of the same version.
+        metric: name of the score among `metric_names`.
+        trainable: what does the training.
+        trainer: training settings.
+        model: the network.
+        environment: what is trained on.
+        suite: what is evaluated on.
+        resources: what the run is given.
+    """
+
+    run: str
+    seed: int
+    device: str
+    code_version: str
+    metric: str
+    trainable: TrainableConfig
+    trainer: TrainerConfig
+    model: ModelConfig
+    environment: Family
+    suite: Suite
+    resources: ResourcesConfig
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], *, strict: bool = True) -> RunSpec:
+        """Checked specification of a run.
+
+        Args:
+            mapping: resolved configuration; see `known_keys`.
+            strict: True refuses batch sizes that do not divide evenly, as a person's mistake; False leaves them to be rounded by the
+                rules of `trainables.ppo.plan`, as for a point that a search proposed.
+
+        Raises:
+            SpecError: with every problem.
+        """
+        problems: list[str] = []
+        sections = build(_Sections, mapping, "", problems)
+        problems += _section_problems(sections)
+        if strict:
+            problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
+        path = str(sections.trainer.curriculum)
+        environment = resolve(path, sections.env, "trainer.curriculum", "env", problems)
+        suite = resolve_suite(sections.sim, path, problems) if environment is not None else None
+        if environment is None or suite is None or problems:
+            raise SpecError(tuple(problems))
+        environment, families = share_observations(environment, [sim.family for sim in suite.simulations])
+        suite = replace(suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True)))
+        spec = cls(
+            run=sections.run,
+            seed=sections.seed,
+            device=sections.device,
+            code_version=sections.code_version,
+            metric=sections.metric,
+            trainable=sections.trainable,
+            trainer=sections.trainer,
+            model=sections.model,
+            environment=environment,
+            suite=suite,
+            resources=sections.resources,
+        )
+        names = metric_names(spec)
+        if spec.metric not in names:
+            raise SpecError((f"metric: unknown {spec.metric!r}{nearest(spec.metric, names)}",))
+        return spec
+
+    @staticmethod
+    def known_keys() -> dict[str, Any]:
+        """Dotted key of every setting with its type, those of MettaGrid tasks under `env.` included."""
+        keys = known_keys(_Sections)
+        del keys["env"]
+        return keys | {f"env.{name}": hint for name, hint in env_option_types().items()}
+
+
+def metric_names(spec: RunSpec) -> tuple[str, ...]:
+    """Everything that the run can report as its score."""
+    return suite_metric_names(spec.suite)
+
+
+def _section_problems(sections: _Sections) -> list[str]:
+    problems = value_problems(sections.trainer, sections.model)
+    for key, value, choices in (("trainable.kind", sections.trainable.kind, KINDS), ("device", sections.device, DEVICES)):
+        if value not in choices:
+            problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
+    if sections.seed < 0:
+        problems.append(f"seed: need at least 0, got {sections.seed}")
+    if not sections.run or "/" in sections.run or sections.run in (".", ".."):
+        problems.append(f"run: need a name without '/', got {sections.run!r}")
+    return problems + _resource_problems(sections.resources, sections.device)
+
+
+def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
+    problems = []
+    if resources.world_size < 1:
+        problems.append(f"resources.world_size: need at least 1, got {resources.world_size}")
+    if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
+        problems.append(f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}")
+    gpus = resources.gpus_per_worker
+    if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
+        problems.append(f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
+    if device == "cuda" and gpus == 0:
+        problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
+    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds"):
+        if getattr(resources, name) < 0:
+            problems.append(f"resources.{name}: need at least 0, got {getattr(resources, name)}")
+    return problems

@@ -1,0 +1,265 @@
+"""One rank, living in one process for many runs: joins the group, trains, evaluates. Knows nothing of Ray; `gang.py` makes an actor of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore  # the public name is not typed
+
+from trainables import checkpoint as checkpoints
+from trainables.checkpoint import Checkpoint
+from trainables.distributed import DistributedContext
+from trainables.environments.catalog import VectorOptions
+from trainables.errors import CodeFailure, InfrastructureFailure
+from trainables.failures import Failure, classify
+from trainables.metering import Meter
+from trainables.ppo.policy import Policy
+from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
+from trainables.result import Costs, Point, Progress
+from trainables.run_files import RunFiles, append_json_line, output_to
+from trainables.seeding import Purpose, evaluation_seeds
+from trainables.simulation.aggregate import PlayedEpisode
+from trainables.simulation.play import Share, play
+from trainables.spec import RunSpec
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rank lives."""
+
+    host: str
+    address: str
+    pid: int
+    gpus: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run, as a rank gets it. `mapping` is the run's configuration; it was checked by the driver, leniently."""
+
+    mapping: Mapping[str, Any]
+    directory: str
+    attempt: int
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(Path(self.directory))
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a rank says after training.
+
+    Attributes:
+        complete: False when it was asked to stop before the end.
+        env_steps: over all ranks.
+        costs: of this rank in this attempt.
+        base_costs: over all ranks, of earlier attempts, as far as their work survived.
+        curve: points of the learning curve.
+    """
+
+    complete: bool
+    env_steps: int
+    costs: Costs
+    base_costs: Costs
+    curve: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a rank says after its share of the evaluation."""
+
+    episodes: tuple[PlayedEpisode, ...]
+    costs: Costs
+
+
+class RankWorker:
+    """State that survives from run to run: the process group and loaded modules. Everything else is made anew."""
+
+    def __init__(self) -> None:
+        self._context = DistributedContext()
+        self._meter: Meter | None = Meter.from_process_start("setup")  # the first run pays for the imports
+        self._store: TCPStore | None = None
+        self._stop = threading.Event()
+        self._progress = ProgressBox()
+        self._policy: tuple[str, Policy] | None = None
+
+    def place(self, address: str) -> Place:
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return Place(socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
+
+    def open_rendezvous(self, address: str, world_size: int, timeout_seconds: float) -> int:
+        """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others come."""
+        self._store = TCPStore(
+            address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout_seconds), multi_tenant=False
+        )
+        return int(self._store.port)
+
+    def join(self, context: DistributedContext, address: str, port: int, timeout_seconds: float) -> None:
+        """Joins the group of ranks; returns when all have."""
+        self._context = context
+        torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
+        if context.world_size == 1:
+            return
+        timeout = timedelta(seconds=timeout_seconds)
+        if self._store is None:
+            self._store = TCPStore(address, port, context.world_size, is_master=False, wait_for_workers=False, timeout=timeout)
+        _use_interface_of(address)
+        backend = "nccl" if context.device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=self._store, rank=context.rank, world_size=context.world_size, timeout=timeout)
+
+    def train(self, task: Task) -> Trained | Failure:
+        """Trains the run to its end, or until `request_stop`."""
+        return self._guarded(task, lambda: self._train(task))
+
+    def _train(self, task: Task) -> Trained:
+        spec, meter = self._begin(task)
+        self._stop.clear()
+        start = checkpoints.load_newest(task.files.checkpoints)
+        trainer = PpoTrainer(spec, self._context, meter, start)
+        host = RankZeroHost(task, spec, self._stop, self._progress) if self._context.is_main else SilentHost()
+        complete = trainer.train(host)
+        self._policy = (task.directory, trainer.policy)
+        return Trained(complete, trainer.env_steps, meter.spent(), trainer.base_costs, tuple(trainer.curve))
+
+    def evaluate(self, task: Task) -> Evaluated | Failure:
+        """Plays this rank's share of the held-out episodes with the policy at the end of training."""
+        return self._guarded(task, lambda: self._evaluate(task))
+
+    def _evaluate(self, task: Task) -> Evaluated:
+        spec, meter = self._begin(task)
+        meter.switch("evaluate")
+        if self._policy is None or self._policy[0] != task.directory:
+            self._policy = (task.directory, load_policy(spec, self._context, checkpoints.load_newest(task.files.checkpoints)))
+        share = Share(self._context.rank, self._context.world_size)
+        episodes = play(spec.suite, self._policy[1], self._context.device, share)
+        meter.stop()
+        return Evaluated(tuple(episodes), meter.spent())
+
+    def _begin(self, task: Task) -> tuple[RunSpec, Meter]:
+        torch.set_num_threads(1)  # per thread of this process, and Ray calls from any
+        meter, self._meter = self._meter or Meter("setup"), None
+        return RunSpec.from_mapping(task.mapping, strict=False), meter
+
+    def _guarded(self, task: Task, work: Callable[[], T]) -> T | Failure:
+        """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not this process."""
+        with output_to(task.files.log(self._context.rank)):
+            try:
+                return work()
+            except Exception as error:  # a trial ends here
+                logger.exception("rank %d failed", self._context.rank)
+                return classify(error)
+
+    def request_stop(self) -> None:
+        """Ends training after the current update, with a checkpoint."""
+        self._stop.set()
+
+    def poll(self) -> list[Progress]:
+        """News since the last call: every curve point, and the latest progress."""
+        return self._progress.take()
+
+    def memory_bytes(self) -> int:
+        """Resident memory of this process."""
+        return int(psutil.Process().memory_info().rss)
+
+
+class ProgressBox:
+    """Hands progress from the training thread to whoever polls."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._news: list[Progress] = []
+
+    def put(self, progress: Progress) -> None:
+        with self._lock:
+            self._news = [news for news in self._news if news.point is not None] + [progress]
+
+    def take(self) -> list[Progress]:
+        with self._lock:
+            news, self._news = self._news, []
+            return news
+
+
+class RankZeroHost:
+    """Writes what rank 0 has to tell: progress, metrics, checkpoints."""
+
+    def __init__(self, task: Task, spec: RunSpec, stop: threading.Event, box: ProgressBox) -> None:
+        self._files, self._keep, self._stop, self._box = task.files, spec.trainer.checkpoint.keep, stop, box
+        self._next_log = 0.0
+        box.take()
+
+    def wants_stop(self) -> bool:
+        return self._stop.is_set()
+
+    def report(self, progress: Progress) -> None:
+        self._box.put(progress)
+        row = {
+            "env_steps": progress.env_steps,
+            "steps_per_second": progress.steps_per_second,
+            "train_seconds": progress.costs.train.wall_seconds,
+            **progress.losses,
+        }
+        append_json_line(self._files.metrics, row | ({"score": progress.point.score} if progress.point else {}))
+        if (now := time.monotonic()) >= self._next_log or progress.env_steps >= progress.total_env_steps or progress.point:
+            self._next_log = now + 5.0
+            losses = " ".join(f"{name}={value:.4g}" for name, value in progress.losses.items())
+            score = f" score={progress.point.score:.4g}" if progress.point else ""
+            logger.info("%d/%d steps, %.0f/s%s %s", progress.env_steps, progress.total_env_steps, progress.steps_per_second, score, losses)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        path = checkpoints.save(self._files.checkpoints, checkpoint, self._keep)
+        logger.info("checkpoint %s", path.name)
+
+
+def load_policy(spec: RunSpec, context: DistributedContext, checkpoint: Checkpoint | None) -> Policy:
+    """The policy of a checkpoint.
+
+    Raises:
+        InfrastructureFailure: there is none.
+    """
+    if checkpoint is None:
+        raise InfrastructureFailure("no checkpoint to evaluate; train the run first")
+    family = spec.suite.simulations[0].family
+    env = family.make(VectorOptions(1, evaluation_seeds(0, (0,), Purpose.EVAL_EPISODE)))
+    policy = make_policy(spec, context, env.encoder, env.action_space)
+    env.close()
+    policy.load_state_dict(dict(checkpoint.policy))
+    return policy
+
+
+def device_for(wanted: str, gpus: float, local_rank: int) -> torch.device:
+    """Device of a rank.
+
+    Raises:
+        CodeFailure: a GPU is asked for and this process sees none.
+    """
+    use_gpu = wanted == "cuda" or (wanted == "auto" and gpus > 0)
+    if not use_gpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise CodeFailure(f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use device=cpu")
+    # Ray shows each worker its own GPUs only; a launcher that shows all of them needs the local rank.
+    return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def _use_interface_of(address: str) -> None:
+    """Tells gloo and NCCL which network interface has the address that the ranks meet at; host names may resolve to another."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(entry.address == address for entry in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
