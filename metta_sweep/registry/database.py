@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable
@@ -86,8 +86,6 @@ def translated_errors() -> Iterator[None]:
     """Database errors as the registry's own: `RegistryUnavailable` when another try may succeed, `InvalidRequest` when none can."""
     try:
         yield
-    except IntegrityError:
-        raise
     except (OperationalError, InterfaceError, InternalError, PoolTimeout, sqlite3.OperationalError) as error:
         raise RegistryUnavailable(f"database: {_reason(error)}") from error
     except (DBAPIError, OverflowError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from sqlalchemy import (
@@ -48,6 +49,17 @@ class Printable(TypeDecorator[str]):
         return None if value is None else value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+class Real(TypeDecorator[float]):
+    """A number that may be missing; NaN and infinities, which databases treat each in its way, are."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+
+SCHEMA_VERSION = "0001"  # of the last file in migrations/versions
 metadata = MetaData()
 
 sweeps = Table(
@@ -81,13 +93,13 @@ runs = Table(
     Column("fence", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("owner", Json),
-    Column("lease_until", Double),
+    Column("lease_until", Real),
     Column("seen_at", Double, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("started_at", Double),
-    Column("ended_at", Double),
-    Column("predicted_score", Double),
-    Column("predicted_cost", Double),
+    Column("started_at", Real),
+    Column("ended_at", Real),
+    Column("predicted_score", Real),
+    Column("predicted_cost", Real),
     Column("failure", Printable),
     Column("signature", Printable, nullable=False),
     Column("message", Printable, nullable=False),
@@ -104,7 +116,7 @@ attempts = Table(
     Column("nodes", Json, nullable=False),
     Column("num_gpus", Double, nullable=False),
     Column("started_at", Double, nullable=False),
-    Column("ended_at", Double),
+    Column("ended_at", Real),
     Column("costs", Json, nullable=False),
     Column("exit_reason", Printable, nullable=False),
 )
@@ -118,8 +130,8 @@ observations = Table(
     Column("created_at", Double, nullable=False),
     Column("is_withdrawn", Boolean, nullable=False),
     Column("outcome", String(16), nullable=False),
-    Column("score", Double),
-    Column("standard_error", Double),
+    Column("score", Real),
+    Column("standard_error", Real),
     Column("cost_seconds", Double, nullable=False),
     Column("wall_seconds", Double, nullable=False),
     Column("env_steps", BigInteger, nullable=False),
@@ -161,4 +173,16 @@ answers = Table(
     Column("key", String(128), primary_key=True),
     Column("method", String(32), nullable=False),
     Column("answer", Json),  # NULL for None
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    # Rows stay when a token is revoked: a registry that ever had a token never opens itself again.
+    Column("id", String(16), primary_key=True),
+    Column("name", Printable, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Real),
 )

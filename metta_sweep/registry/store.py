@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select
 
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.codec import decode
-from metta_sweep.registry.database import open_engine, schema_lock, translated_errors
+from metta_sweep.registry.database import open_engine, translated_errors
+from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.names import check_sweep_name, sweep_of
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.records import (
@@ -29,7 +29,7 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
-from metta_sweep.registry.schema import metadata, sweeps
+from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.transaction import Transaction
 
 P = ParamSpec("P")
@@ -55,8 +55,8 @@ class SqlRegistry:
         self._writing: contextlib.AbstractContextManager[Any] = (
             threading.Lock() if self._engine.dialect.name == "sqlite" else contextlib.nullcontext()
         )
-        with translated_errors(), schema_lock(self._engine):
-            metadata.create_all(self._engine)
+        with translated_errors():
+            prepare(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -74,10 +74,14 @@ class SqlRegistry:
     @contextlib.contextmanager
     def _changing(self, sweep: str) -> Iterator[Transaction]:
         with self._writable() as connection:
-            locked = connection.execute(select(sweeps.c.name).where(sweeps.c.name == sweep).with_for_update()).scalar_one_or_none()
-            if locked is None:
-                raise queries.unknown_sweep(connection, sweep)
+            self._lock(connection, sweep)
             yield Transaction(connection, sweep, self._clock())
+
+    def _lock(self, connection: Connection, sweep: str) -> None:
+        """Hold the sweep's row until the commit (PostgreSQL; SQLite's writer holds all)."""
+        locked = connection.execute(select(sweeps.c.name).where(sweeps.c.name == sweep).with_for_update()).scalar_one_or_none()
+        if locked is None:
+            raise queries.unknown_sweep(connection, sweep)
 
     def _once(self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the write, or give the answer that its key was given before."""
@@ -91,20 +95,17 @@ class SqlRegistry:
     def create_sweep(
         self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
     ) -> SweepRecord:
-        check_sweep_name(name)
         wandb = {"wandb_entity": wandb_entity, "wandb_project": wandb_project, "wandb_sweep_id": wandb_sweep_id}
-        row = {
-            "name": name,
-            "spec_yaml": spec_yaml,
-            "spec_hash": writes.spec_hash(spec_yaml),
-            "state": SweepState.ACTIVE,
-            "created_at": self._clock(),
-        }
-        with contextlib.suppress(IntegrityError), self._writable() as connection:  # it exists: adopted below
-            connection.execute(insert(sweeps).values(row | wandb))
-            Transaction(connection, name, self._clock()).event("created", detail={"spec_hash": row["spec_hash"]})
-        with self._changing(name) as tx:
-            return writes.adopt_spec(tx, spec_yaml, update)
+        return self.register_sweep(name, spec_yaml, wandb, update=update)[0]
+
+    def register_sweep(self, name: str, spec_yaml: str, wandb: Mapping[str, str], *, update: bool = False) -> tuple[SweepRecord, bool]:
+        """`create_sweep`, and whether it was new."""
+        check_sweep_name(name)
+        with self._writable() as connection:
+            tx = Transaction(connection, name, self._clock())
+            is_new = writes.insert_sweep(tx, spec_yaml, wandb)
+            self._lock(connection, name)
+            return writes.adopt_spec(tx, spec_yaml, update), is_new
 
     def get_sweep(self, name: str) -> SweepRecord:
         with self._reading() as connection:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
 from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged
 from metta_sweep.registry.codec import decode, encode
@@ -36,6 +37,18 @@ NO_FAILURE = {"failure": None, "signature": "", "message": "", "log_tail": ""}
 
 def spec_hash(spec_yaml: str) -> str:
     return hashlib.sha256(spec_yaml.encode("utf-8", "replace")).hexdigest()
+
+
+def insert_sweep(tx: Transaction, spec_yaml: str, wandb: Mapping[str, str]) -> bool:
+    """Whether the sweep is new."""
+    row = {"name": tx.sweep, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), "state": SweepState.ACTIVE, "created_at": tx.now, **wandb}
+    try:
+        with tx.connection.begin_nested():
+            tx.connection.execute(insert(sweeps).values(row))
+    except IntegrityError:
+        return False
+    tx.event("created", detail={"spec_hash": row["spec_hash"]})
+    return True
 
 
 def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRecord:

@@ -1,0 +1,1 @@
+"""Alembic scripts: how a database of an older schema becomes one of today's."""

@@ -1,0 +1,1 @@
+"""One file per schema version, never changed after its release."""
