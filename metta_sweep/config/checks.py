@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from metta_sweep.config import tree as trees
+from searchers.observation import Params
 from searchers.space import Space
 from trainables.errors import SpecError
 from trainables.spec import RunSpec
@@ -23,8 +24,17 @@ def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
     try:
         RunSpec.from_mapping(run, strict=is_written)
     except SpecError as error:
-        return [(key, text) for key, _, text in (problem.partition(": ") for problem in error.problems)]
+        return [_keyed(problem) for problem in error.problems]
     return []
+
+
+def _keyed(problem: str) -> tuple[str, str]:
+    key, _, text = problem.partition(": ")
+    if key == "metric" and ";" not in text:
+        return key, f"{text} is not reported by this suite; use reward, {{suite}}/{{simulation}}/reward or a counter such as heart.gained"
+    if text.startswith("unknown key; known:"):  # nothing near in its own section; perhaps in another
+        return key, f"unknown key{trees.hint(key, RunSpec.known_keys())}"
+    return key, text
 
 
 def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Problems:
@@ -35,24 +45,41 @@ def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Pro
         space: what is searched.
         inside: key of the block that holds `parameters`.
     """
-    problems: Problems = []
-    for name, leaf in space.to_config().items():
-        place = f"{inside}.parameters.{name}"
-        for key in ("min", "max", "choices", "value"):
-            values = leaf.get(key, [])
-            for value in values if isinstance(values, list) else [values]:
-                problems += _probe(run, name, value, (place, key))
+    known = {".".join(path) for path, _ in trees.leaves(run)} | set(RunSpec.known_keys())
+    config = space.to_config()
+    missing = {name: problem for name in config if (problem := _missing(run, name, known))}
+    problems = [(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
+    for key, values in _extremes({name: leaf for name, leaf in config.items() if name not in missing}):
+        problems += [(f"{inside}.parameters.{name}.{key}", text) for name, text in _refused(run, values)]
     return list(dict.fromkeys(problems))
 
 
-def _probe(run: Mapping[str, Any], name: str, value: Any, place: tuple[str, str]) -> Problems:
+def _missing(run: Mapping[str, Any], name: str, known: Collection[str]) -> str | None:
+    """Why no run has a parameter of this name."""
     path = trees.split(name)
     present = trees.get(run, path)
-    known = {".".join(other) for other, _ in trees.leaves(run)} | set(RunSpec.known_keys())
     if isinstance(present, Mapping) and present:
-        return [(place[0], f"names a section of the training configuration, not a value{trees.hint(name, [k for k in known if k.startswith(name)])}")]
-    wrong = [text for where, text in spec_problems(trees.put(run, path, value), is_written=False) if where == name]
-    is_known = present is not None or name in known or name.startswith("env.")
-    if not is_known or any(text.startswith("unknown key") for text in wrong):
-        return [(place[0], f"no such parameter in the training configuration{trees.hint(name, known)}")]
-    return [(".".join(place), text) for text in wrong]
+        below = [key for key in known if key.startswith(f"{name}.")]
+        return f"names a section of the training configuration, not a value{trees.hint(name, below)}"
+    is_open = path[0] == "env" and len(path) > 1  # the environment knows its own options
+    if present is not None or name in known or is_open:
+        return None
+    return f"no such parameter in the training configuration{trees.hint(name, known)}"
+
+
+def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Params]]:
+    """(key, values by name): all minima at once, all maxima at once, ...; one question to the trainable each."""
+    for key in ("min", "max", "value"):
+        values = {name: leaf[key] for name, leaf in config.items() if key in leaf}
+        if values:
+            yield key, values
+    for index in range(max((len(leaf.get("choices", ())) for leaf in config.values()), default=0)):
+        yield "choices", {name: leaf["choices"][index] for name, leaf in config.items() if index < len(leaf.get("choices", ()))}
+
+
+def _refused(run: Mapping[str, Any], values: Params) -> Problems:
+    """(name, what is wrong) of values that the trainable does not take."""
+    point = dict(run)
+    for name, value in values.items():
+        point = trees.put(point, trees.split(name), value)
+    return [(name, text) for name, text in spec_problems(point, is_written=False) if name in values]

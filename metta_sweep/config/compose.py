@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path as FilePath
 
 import yaml
@@ -33,30 +35,32 @@ class Composition:
     Attributes:
         tree: canonical keys, `sweep_job_overrides` and the command line's values merged in, interpolations still in place.
         choices: option chosen for each config group.
-        sources: file and line of each key.
+        sources: file and line of each key; read when they are asked for.
         assignments: values that the command line set.
     """
 
     tree: Tree
     choices: Mapping[str, str]
-    sources: Sources
+    sources: Callable[[], Sources]
     assignments: tuple[Assignment, ...]
 
     def at(self, key: str, problem: str) -> str:
         """One line about a key: where it stands, the key, what is wrong."""
         path = tuple(key.split("."))
-        if any(path[: len(word.path)] == word.path for word in self.assignments):
-            return f"{overrides.COMMAND_LINE}: {key}: {problem}"
         place = self._locate(path)
+        given = any(path[: len(word.path)] == word.path for word in self.assignments)
+        above = any(word.path[: len(path)] == path for word in self.assignments)  # a word made the key
+        if given or (above and path not in self.sources().lines):
+            place = overrides.COMMAND_LINE
         return f"{place}: {key}: {problem}" if place else f"{key}: {problem}"
 
     def _locate(self, path: Path) -> str | None:
         """A key of a phase that the phase does not set itself stands with the sweep's own settings."""
         if path[:3] == ("sweep", "schedule", "phases") and path[4:5] == ("sweep",):
             own = ("sweep", *path[5:])
-            if self.sources.depth(own) > self.sources.depth(path) - 4:
-                return self.sources.locate(own)
-        return self.sources.locate(path)
+            if self.sources().depth(own) > self.sources().depth(path) - 4:
+                return self.sources().locate(own)
+        return self.sources().locate(path)
 
 
 def compose(
@@ -80,27 +84,27 @@ def compose(
     """
     directories = files.search_directories(config_dirs)
     parsed = overrides.parse(words, files.groups(directories) | {"sweep"}, aliases or {})
-    with readable_errors():
+    with readable_errors(directories):
         choices = _choices(primary, parsed, directories)
         _check_options(choices, directories)
-        composed, listed, chosen = _hydra(primary, [_text(choice) for choice in choices], directories)
-        sources = files.read_sources((file, package) for file, package, _ in listed)
+        texts = [_text(choice) for choice in choices]
+        composed, chosen = _hydra(primary, texts, directories)
         tree = names.canonical_tree(composed)
         tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
         tree = trees.merge(tree, tree.pop("sweep_job_overrides", None) or {})
-        for file, package, is_added in listed:
-            if is_added:  # what the command line adds (a patch) lies above the file's own overrides
-                tree = trees.merge(tree, names.canonical_tree(_body(file, package)))
+        for body in _added_bodies(primary, texts, directories):  # what the command line adds (a patch) lies above the file's overrides
+            tree = trees.merge(tree, names.canonical_tree(body))
     tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
-    return Composition(tree, chosen, sources, parsed.assignments)
+    return Composition(tree, chosen, cache(partial(_sources, primary, tuple(texts), directories)), parsed.assignments)
 
 
 @dataclass(frozen=True, slots=True)
 class _GroupWord:
-    """A group override as Hydra wants it."""
+    """A group override as Hydra wants it, and where it stands."""
 
     choice: Choice
     prefix: str
+    origin: str
 
 
 def _text(word: _GroupWord) -> str:
@@ -112,20 +116,26 @@ def _text(word: _GroupWord) -> str:
 def _choices(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[_GroupWord]:
     """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves out."""
     present = _default_groups(primary, directories)
-    wanted = {choice.group: choice for choice in _suite(primary, present, parsed, directories)}
+    wanted = {choice.group: (choice, origin) for choice, origin in _suite(primary, present, parsed, directories)}
     ours = _default_groups(primary, [files.packaged_configs()])
-    missing = {group: Choice(group, option) for group, option in ours.items() if group not in present}
+    missing = {group: (Choice(group, option), primary) for group, option in ours.items() if group not in present}
     implied = {**missing, **wanted}
     chosen = {choice.group for choice in parsed.choices}
-    words = [choice for group, choice in implied.items() if group not in chosen] + list(parsed.choices)
-    return [_GroupWord(choice, "" if choice.group in present else "+") for choice in words]
+    words = [(choice, origin) for group, (choice, origin) in implied.items() if group not in chosen]
+    words += [(choice, f"{overrides.COMMAND_LINE}: {choice.group}={choice.option}") for choice in parsed.choices]
+    return [_GroupWord(choice, "" if choice.group in present else "+", origin) for choice, origin in words]
 
 
-def _suite(primary: str, present: Mapping[str, str], parsed: Words, directories: Sequence[FilePath]) -> list[Choice]:
+def _suite(primary: str, present: Mapping[str, str], parsed: Words, directories: Sequence[FilePath]) -> list[tuple[Choice, str]]:
     """The suite that `sim_name:` in the sweep file, or else in the primary file, chooses."""
     sweep = next((choice.option for choice in reversed(parsed.choices) if choice.group == "sweep"), present.get("sweep"))
-    bodies = [files.read_yaml(file) for config in (f"sweep/{sweep}", primary) if (file := files.find(directories, config))]
-    return next(([Choice("sim", str(body["sim_name"]))] for body in bodies if body.get("sim_name")), [])
+    for config in (f"sweep/{sweep}", primary):
+        file = files.find(directories, config)
+        name = files.read_yaml(file).get("sim_name") if file else None
+        if file and name:
+            line = dict(files.key_lines(file))[("sim_name",)]
+            return [(Choice("sim", str(name)), f"{files.display(file)}:{line}: sim_name: {name}")]
+    return []
 
 
 def _default_groups(primary: str, directories: Sequence[FilePath]) -> dict[str, str]:
@@ -144,31 +154,36 @@ def _default_groups(primary: str, directories: Sequence[FilePath]) -> dict[str, 
 
 def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath]) -> None:
     problems = []
-    for choice in (word.choice for word in words):
-        known = files.options(directories, choice.group)
-        if choice.option is not None and choice.option not in (*known, "null"):
-            problems.append(f"{overrides.COMMAND_LINE}: {choice.group}={choice.option}: no such option{trees.hint(choice.option, known)}")
+    for word in words:
+        option = word.choice.option
+        known = files.options(directories, word.choice.group)
+        if option is not None and option not in (*known, "null"):
+            problems.append(f"{word.origin}: no such option{trees.hint(option, known)}")
     if problems:
         raise ConfigError(*problems)
 
 
-def _hydra(primary: str, words: list[str], directories: Sequence[FilePath]) -> tuple[Tree, list[tuple[FilePath, Path, bool]], dict[str, str]]:
-    """What Hydra composes, the files it took (with their package and whether the command line added them), the option of each group."""
-    added = {word[1:].split("=")[0] for word in words if word.startswith("+")}
-    with _hydra_on(directories) as hydra:
-        config = hydra_compose(primary, overrides=words, return_hydra_config=True)
-        listed = hydra.config_loader().compute_defaults_list(primary, words, RunMode.RUN).defaults
+def _hydra(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> tuple[Tree, dict[str, str]]:
+    """What Hydra composes, and the option of each group."""
+    with _hydra_on(directories):
+        config = hydra_compose(primary, overrides=list(words), return_hydra_config=True)
         choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
         container = OmegaConf.to_container(config, resolve=False)
     assert isinstance(container, dict)
-    tree: Tree = {str(key): value for key, value in container.items() if key != "hydra"}
-    taken: list[tuple[FilePath, Path, bool]] = []
-    for entry in listed:
-        file = files.find(directories, entry.config_path)
-        if file is not None:
-            package = tuple(entry.package.split(".")) if entry.package else ()
-            taken.append((file, package, any(entry.config_path.startswith(f"{group}/") for group in added)))
-    return tree, taken, choices
+    return {str(key): value for key, value in container.items() if key != "hydra"}, choices
+
+
+def _files(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> list[tuple[FilePath, Path, bool]]:
+    """The files that Hydra takes, in order: with the key under which each is placed, and whether the command line added it."""
+    added = tuple(f"{word[1:].split('=')[0]}/" for word in words if word.startswith("+"))
+    with _hydra_on(directories) as hydra:
+        entries = hydra.config_loader().compute_defaults_list(primary, list(words), RunMode.RUN).defaults
+    found = ((files.find(directories, entry.config_path), entry) for entry in entries)
+    return [
+        (file, tuple(entry.package.split(".")) if entry.package else (), entry.config_path.startswith(added))
+        for file, entry in found
+        if file is not None
+    ]
 
 
 @contextmanager
@@ -187,21 +202,29 @@ def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
         GlobalHydra.instance().clear()
 
 
-def _body(file: FilePath, package: Path) -> Tree:
-    body = {key: value for key, value in files.read_yaml(file).items() if key != "defaults"}
-    return trees.put({}, package, body) if package else body
+def _sources(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> Sources:
+    return files.read_sources((file, package) for file, package, _ in _files(primary, words, directories))
+
+
+def _added_bodies(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> Iterator[Tree]:
+    if not any(word.startswith("+") for word in words):
+        return
+    for file, package, is_added in _files(primary, words, directories):
+        if is_added:
+            body = {key: value for key, value in files.read_yaml(file).items() if key != "defaults"}
+            yield trees.put({}, package, body) if package else body
 
 
 @contextmanager
-def readable_errors() -> Iterator[None]:
+def readable_errors(directories: Sequence[FilePath]) -> Iterator[None]:
     """Turn what YAML, OmegaConf and Hydra raise into one line with file and line."""
     try:
         yield
     except (yaml.YAMLError, OmegaConfBaseException, HydraException, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(_one_line(error)) from error
+        raise ConfigError(_one_line(error, directories)) from error
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, directories: Sequence[FilePath]) -> str:
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -211,7 +234,19 @@ def _one_line(error: BaseException) -> str:
     if marked is not None and marked.problem_mark is not None:
         mark = marked.problem_mark
         return f"{files.display(FilePath(mark.name))}:{mark.line + 1}: YAML: {marked.problem}: {_line_text(FilePath(mark.name), mark.line)}"
-    return " ".join(str(error).split())
+    return _missing_file(str(error), directories) or " ".join(str(error).split())
+
+
+def _missing_file(message: str, directories: Sequence[FilePath]) -> str | None:
+    """The line of the defaults list that names a file which does not exist."""
+    found = re.match(r"In '(?P<config>[^']+)': Could not (?:load|find) '(?P<missing>[^']+)'", message)
+    file = files.find(directories, found["config"]) if found else None
+    if found is None or file is None:
+        return None
+    group, _, option = found["missing"].rpartition("/")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    line = next((number for number, text in enumerate(lines, 1) if option in text), 1)
+    return f"{files.display(file)}:{line}: defaults: no config {found['missing']}{trees.hint(option, files.options(directories, group))}"
 
 
 def _line_text(file: FilePath, line: int) -> str:

@@ -109,7 +109,10 @@ def read_yaml(file: Path) -> Tree:
         yaml.YAMLError: bad syntax, or a key that stands twice.
         ConfigError: its top level is not a mapping.
     """
-    body = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    try:
+        body = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{display(file)}: not UTF-8 text ({error}); save it as UTF-8") from error
     if not isinstance(body, dict):
         raise ConfigError(f"{display(file)}:1: need keys at the top level, got a list")
     return {str(key): value for key, value in body.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ class _Loader:
         self._machine = machine
         self._tree = hardware.fill(composed.tree, machine)
         self._resolved, self._problems = resolve(self._tree)
+        self._unresolved = {key for key, _ in self._problems}
         self._fixed = self._fixed_parameters()
 
     def job(self) -> SweepJob:
@@ -120,7 +121,7 @@ class _Loader:
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
-        raise_located(self._composed, problems)
+        raise_located(self._composed, _first_of(self._unresolved, problems))
         assert settings is not None  # what could not be read is a problem
         assert budget is not None
         assert wandb is not None
@@ -145,7 +146,8 @@ class _Loader:
 
     def _fixed_parameters(self) -> Tree:
         """Swept parameters that the command line gave a value."""
-        searched = [path for path, _ in trees.leaves(trees.get(self._resolved, ("sweep", "parameters"), {}) or {})]
+        parameters = trees.get(self._resolved, ("sweep", "parameters"))
+        searched = [path for path, _ in trees.leaves(parameters)] if isinstance(parameters, Mapping) else []
         given = [word for word in self._composed.assignments if word.value is not ABSENT]
         return {
             ".".join(path): trees.get(self._resolved, path)
@@ -158,7 +160,8 @@ class _Loader:
         """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
         text = str(self._tree)
         unknown = [key for key in self._tree if key not in JOB_KEYS and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
-        return [(key, f"unknown key{trees.hint(key, JOB_KEYS)}") for key in unknown]
+        known = {*JOB_KEYS, *self._composed.choices, *ALIASES}
+        return [(key, f"unknown key{trees.hint(key, known)}") for key in unknown]
 
     def _budget(self) -> Budget | None:
         budget = sections.read(Budget, self._resolved.get("budget"), "budget", self._problems)
@@ -220,7 +223,8 @@ class _Loader:
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
         """Training values that constraints mention without being searched."""
         constraints = block.get("constraints") or []
-        searched = {path for path, _ in trees.leaves(block.get("parameters") or {})}
+        parameters = block.get("parameters")
+        searched = {path for path, _ in trees.leaves(parameters)} if isinstance(parameters, Mapping) else set()
         mentioned = {name for text in (constraints if isinstance(constraints, list) else []) for name in REFERENCE.findall(str(text))}
         is_searched = {name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)}
         values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
@@ -235,11 +239,11 @@ class _Loader:
 
     def _check_runs(self, sweep: SweepSpec | None) -> None:
         """Ask the trainable about the configuration, then about each searched parameter."""
-        if self._problems or sweep is None:
-            return
-        run = run_mapping({**self._resolved, "run": f"{self._resolved['sweep_name']}.r.0", "metric": sweep.metric})
-        self._problems += [("sweep.metric" if key == "metric" else key, text) for key, text in checks.spec_problems(run, is_written=True)]
-        if self._problems:
+        run = run_mapping({**self._resolved, "run": "run", "metric": "reward" if sweep is None else sweep.metric})
+        told = {key for key, _ in self._problems}
+        found = [("sweep.metric" if key == "metric" else key, text) for key, text in checks.spec_problems(run, is_written=True)]
+        self._problems += [(key, text) for key, text in found if key not in told]
+        if sweep is None or found:
             return
         for index, phase in enumerate(sweep.phases):
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
@@ -265,6 +269,11 @@ class _Loader:
             "train": kept,
         }
         return yaml.safe_dump(spec, sort_keys=True, allow_unicode=True)
+
+
+def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:
+    """The problems without those that only follow from an interpolation that could not be resolved."""
+    return [(key, text) for index, (key, text) in enumerate(problems) if key not in unresolved or index < len(unresolved)]
 
 
 def _spec(keys: SweepKeys, phases: tuple[Phase, ...], fixed: Mapping[str, Any]) -> SweepSpec:

@@ -18,6 +18,7 @@ PARAMETER_ALIASES: Mapping[Path, Path] = {
 }
 # A sweep file may carry these; they mean the keys of the job.
 HOISTED = frozenset({"budget", "settings", "sweep_job_overrides"})
+WANDB_HEADER: Mapping[Path, Path] = {("metric", "name"): ("metric",), ("metric", "goal"): ("goal",)}
 PROTEIN_KEYS = frozenset(field.name for field in fields(ProteinConfig)) - HOISTED - {"target_score"}  # one target, for optimiser and stop rule
 
 
@@ -49,8 +50,8 @@ def in_sweep(path: Path) -> Path:
         path = path[1:]
     if path[:1] == ("parameters",):
         return ("parameters", *parameter(path[1:]))
-    if path[:1] == ("metric",) and len(path) > 1:
-        return ("metric",) if path[1] == "name" else path[1:]
+    if path in WANDB_HEADER:
+        return WANDB_HEADER[path]
     return ("protein", *path) if path[:1] and path[0] in PROTEIN_KEYS else path
 
 

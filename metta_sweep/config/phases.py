@@ -55,6 +55,8 @@ class Search:
 def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
     """All phases, merged and checked; one nameless phase when there is no schedule."""
     schedule = search.block.get("schedule") or {}
+    if not search.block.get("parameters") and not schedule:
+        problems.append(("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices"))
     entries = schedule.get("phases") if isinstance(schedule, Mapping) else None
     if not schedule or entries == []:
         phase = _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)

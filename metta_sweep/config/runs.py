@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from metta_sweep.config import checks, hardware, sections
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose
 from metta_sweep.config.environment import from_environment
-from metta_sweep.config.job import Resources, TrainJob, TrainTemplate, WandbSettings
+from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, WandbSettings
 from metta_sweep.config.tree import Tree
 from metta_sweep.errors import ConfigError
 
 RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources")
+NAMES = ("run", "sweep_name")  # a missing one has its own message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -63,7 +65,7 @@ def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
     out = dict(tree)
     for path, value in trees.leaves(tree):
         key = ".".join(path)
-        if not _needs_resolving(value):
+        if not _needs_resolving(value) or key in NAMES:
             continue
         try:
             node = OmegaConf.select(config, key, throw_on_missing=True, throw_on_resolution_failure=True)
@@ -83,6 +85,23 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0].strip().rstrip(".")
 
 
+@dataclass(frozen=True, slots=True)
+class TrainComposition:
+    """`train_job` composed for this machine, not checked yet; `problems` are interpolations that cannot be resolved."""
+
+    composed: Composition
+    machine: Machine
+    resolved: Tree
+    problems: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path]) -> TrainComposition:
+        """Compose with a command line."""
+        composed = compose("train_job", overrides, config_dirs, from_environment(environ))
+        machine = hardware.detect(environ)
+        return cls(composed, machine, *resolve(hardware.fill(composed.tree, machine)))
+
+
 def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> TrainJob:
     """Compose and check the configuration of `train` and `evaluate`.
 
@@ -94,18 +113,17 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     Raises:
         ConfigError: every problem at once.
     """
-    composed = compose("train_job", overrides, config_dirs, from_environment(environ))
-    machine = hardware.detect(environ)
-    resolved, problems = resolve(hardware.fill(composed.tree, machine))
-    problems += name_problems("run", resolved.get("run"))
+    train = TrainComposition.of(overrides, environ, config_dirs)
+    resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
     resources = read_resources(resolved, problems)
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
     if not problems:
-        problems += checks.spec_problems(run_mapping(resolved), is_written=True)
-    raise_located(composed, problems)
+        # A patch holds what a search proposed, sizes that do not divide included.
+        problems += checks.spec_problems(run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices)
+    raise_located(train.composed, problems)
     assert resources is not None
     assert wandb is not None
-    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, machine)
+    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, train.machine)
 
 
 def name_problems(key: str, name: Any) -> list[tuple[str, str]]:

@@ -1,0 +1,81 @@
+"""Patch files: a run's configuration as a file that `train +trainer/patch=NAME` lays on the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metta_sweep.config import tree as trees
+from metta_sweep.config.runs import RUN_KEYS, TrainComposition, run_mapping
+from metta_sweep.config.tree import Tree
+
+NOT_IN_PATCH = frozenset({"run", "code_version"})  # the run's own name, and what it ran on
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run of a sweep.
+
+    Attributes:
+        config: its resolved mapping, as `train_config_overrides.yaml` holds it.
+        params: its suggestion by dotted path.
+        choices: option of each config group in its sweep (`choices` in the sweep's specification).
+    """
+
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+def patch_text(
+    params: Mapping[str, Any],
+    header_lines: Sequence[str],
+    below: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str] | None = None,
+) -> str:
+    """Text of a patch file.
+
+    Args:
+        params: values by dotted path.
+        header_lines: what the file says about itself, without `#`.
+        below: nested values that `params` are laid on.
+        choices: config groups that the file chooses.
+    """
+    values: Tree = dict(below or {})
+    for name, value in params.items():
+        values = trees.put(values, trees.split(name), value)
+    defaults: Tree = {"defaults": [*({f"override /{group}": option} for group, option in choices.items()), "_self_"]} if choices else {}
+    head = "".join(f"# {line}".rstrip() + "\n" for line in ("@package _global_", *header_lines))
+    body = "".join(yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, _plain(values)) if part)
+    return head + (body or "{}\n")
+
+
+def run_patch(run: FinishedRun, header_lines: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> str:
+    """Text of a patch that makes `train` use a run's configuration exactly, whatever its sweep had changed besides the parameters.
+
+    Args:
+        run: whose configuration.
+        header_lines: what the file says about itself.
+        environ: environment variables; decide what `auto` is on this machine.
+        config_dirs: the user's own config directories.
+    """
+    defaults = TrainComposition.of([], environ, config_dirs).composed.choices
+    choices = {group: option for group, option in run.choices.items() if defaults.get(group) != option}
+    chosen = TrainComposition.of([f"{group}={option}" for group, option in choices.items()], environ, config_dirs)
+    base = run_mapping(chosen.resolved)
+    changed: Tree = {}
+    for path, value in trees.leaves({key: run.config[key] for key in RUN_KEYS if key in run.config and key not in NOT_IN_PATCH}):
+        if value != {} and trees.get(base, path, trees.ABSENT) != value:
+            changed = trees.put(changed, path, value)
+    return patch_text(run.params, header_lines, changed, choices)
+
+
+def _plain(value: Any) -> Any:
+    """The same data in plain dicts and lists, as YAML can write them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
