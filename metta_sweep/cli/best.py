@@ -11,7 +11,7 @@ from metta_sweep.cli.readers import add_reader_arguments, opened, print_json
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from metta_sweep.analysis import BestRun
+    from metta_sweep.analysis.best import BestRun
     from metta_sweep.driver.ranking import Ranking
 
 

@@ -40,7 +40,7 @@ def opened(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Sou
         UnknownSweep: it does not exist; names the nearest.
     """
     from metta_sweep.config import load_location
-    from metta_sweep.registry import open_registry
+    from metta_sweep.registry.open import open_registry
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
     location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=need_sweep)

@@ -15,15 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
+    import sys
 
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.summary import print_summary
     from metta_sweep.driver.sweep import run_sweep
-    from metta_sweep.registry import open_registry
+    from metta_sweep.driver.table import new_console
+    from metta_sweep.registry.open import open_registry
 
     job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
-    console = Console(soft_wrap=False)
+    console = new_console(sys.stdout)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False)
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)

@@ -31,6 +31,9 @@ class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
             checkpoint_running(trials)
             self.may_end = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles it into a snapshot that nobody reads
+
 
 class StopWhenCheckpointed(Stopper):  # type: ignore[misc]  # ray is not typed
     """Ends the experiment once `LoopCallback` has seen to the checkpoints."""
@@ -43,6 +46,9 @@ class StopWhenCheckpointed(Stopper):  # type: ignore[misc]  # ray is not typed
 
     def stop_all(self) -> bool:
         return self._callback.may_end
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 def checkpoint_running(trials: list[Any]) -> None:

@@ -20,8 +20,8 @@ from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Entry, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import RegistryError
-from metta_sweep.registry import Delivery, Outbox
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import NewObservation, Owner, RunRecord, SweepState
 from searchers import Outcome
 from trainables.result import RunResult

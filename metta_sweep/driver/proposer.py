@@ -10,7 +10,7 @@ from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord, RunRecord
-from searchers import CurvePoint, Interval, Observation, Suggestion, make_searcher, phase_of
+from searchers import Advice, Interval, Observation, Params, Protein, RunningCurve, Searcher, Suggestion, make_searcher, pick_phase
 
 
 class Proposer:
@@ -20,7 +20,7 @@ class Proposer:
         self._spec = spec
         self._seed = seed
         self._observations: list[Observation] = []
-        self._searchers: dict[str, Any] = {}
+        self._searchers: dict[str, Searcher] = {}
         self._cursor = 0
 
     @property
@@ -44,24 +44,26 @@ class Proposer:
 
     def phase(self, number: int) -> Phase:
         """Phase of run `number`; decided once, when it is reserved."""
-        return phase_of(number, self._spec.phases)
+        phases = self._spec.phases
+        return pick_phase(number, phases, [phase.num_runs for phase in phases])
 
-    def suggest(self, number: int, pending: Sequence[dict[str, Any]]) -> Suggestion:
+    def suggest(self, number: int, pending: Sequence[Params]) -> Suggestion:
         """The point for run `number`, given the parameters of runs that are not back yet."""
-        suggestion: Suggestion = self._searcher(self.phase(number)).suggest(pending=pending, number=number)
-        return suggestion
+        return self._searcher(self.phase(number)).suggest(pending=pending, number=number)
 
-    def believe(self, params: dict[str, Any]) -> Interval | None:
+    def believe(self, params: Params) -> Interval | None:
         """What the last phase's model believes of the noiseless score at a point; None without a model or outside its space."""
         searcher = self._searcher(self._spec.phases[-1])
-        prediction = searcher.predict(params) if hasattr(searcher, "predict") else None
-        return prediction.score if prediction is not None else None
+        if not isinstance(searcher, Protein) or not searcher.space.contains(params):
+            return None
+        return searcher.predict(params).score
 
-    def advise(self, record: RunRecord, curve: Sequence[CurvePoint], total_steps: int) -> Any:
-        """What the optimiser makes of a running run's curve."""
-        return self._searcher(self.phase(record.number)).advise(curve, params=dict(record.params), total_steps=total_steps)
+    def advise(self, record: RunRecord, curve: RunningCurve) -> Advice | None:
+        """Whether a running run should be stopped early; None from a searcher that gives no advice."""
+        searcher = self._searcher(self.phase(record.number))
+        return searcher.advise(curve) if isinstance(searcher, Protein) else None
 
-    def _searcher(self, phase: Phase) -> Any:
+    def _searcher(self, phase: Phase) -> Searcher:
         if phase.name not in self._searchers:
             searcher = self._make(phase)
             for observation in self._observations:
@@ -69,11 +71,12 @@ class Proposer:
             self._searchers[phase.name] = searcher
         return self._searchers[phase.name]
 
-    def _make(self, phase: Phase) -> Any:
+    def _make(self, phase: Phase) -> Searcher:
         spec = self._spec
         if spec.searcher is None:
             return make_searcher(spec.method, phase.space, phase.protein, goal=spec.goal, seed=self._seed)
-        return load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
+        searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
+        return searcher
 
 
 def load_class(path: str) -> Any:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from metta_sweep.analysis import BestRun, best, frame, pareto_front, with_posterior
+from metta_sweep.analysis.best import BestRun, best, with_posterior
+from metta_sweep.analysis.frame import frame
+from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.registry.api import Registry

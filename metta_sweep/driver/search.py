@@ -112,6 +112,9 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         stop = self._control.should_stop(trial.config["run"]["id"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
 
 def read_progress(text: str) -> Progress:
     """Progress as the trainable wrote it."""

@@ -14,7 +14,7 @@ from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, Reservation, RunRecord, RunState
-from searchers import CurvePoint, Suggestion
+from searchers import CurvePoint, RunningCurve, Suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -217,8 +217,9 @@ class Stock:
             if not self._curves:
                 return False
             record, curve, total_steps = self._curves.pop(next(iter(self._curves)))
-        advice = self._proposer.advise(record, [CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in curve], total_steps)
-        if advice.should_stop:
+        points = tuple(CurvePoint(point["env_steps"], point["seconds"], point["score"]) for point in curve)
+        advice = self._proposer.advise(record, RunningCurve(record.params, points, total_steps))
+        if advice is not None and advice.stop:
             logger.info("%s: stopped early: %s", record.id, advice.reason)
             self._hooks.on_advice(record.id, advice.reason)
         return True
@@ -279,7 +280,7 @@ class Stock:
         return Entry(record, record.cursor if may_change else None, self._hooks.prepare(record))
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
-        pending = [dict(run.params) for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]
+        pending = [run.params for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]
         started = time.perf_counter()
         suggestion = self._proposer.suggest(number, pending)
         with self._condition:

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from metta_sweep.analysis import BestRun
+from metta_sweep.analysis.best import BestRun
 from metta_sweep.driver.ranking import Ranking, rank
 from metta_sweep.driver.sweep import Ending
 from metta_sweep.driver.table import format_value, params_text, short_names

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.driver.table import ProgressView, TableStyle
 from metta_sweep.errors import SweepAborted
-from metta_sweep.registry import current_owner
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,11 @@ class Ending:
     random_score: tuple[float, float] | None
 
 
-def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console) -> Ending:
+def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, trainable: type | None = None) -> Ending:
     """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
+
+    Args:
+        trainable: a Ray trainable with the contract of `trainables.run_trainable.RunTrainable`, which None means.
 
     Raises:
         ConfigError: no node can hold a run.
@@ -86,7 +89,7 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     with connected(environ) as cluster:
         slots = count_slots(job.resources, cluster.nodes)
         say_start(job, cluster, slots, console)
-        driver = Driver(job, registry, slots)
+        driver = Driver(job, registry, slots, trainable)
         driver.run(console)
     if driver.control.aborted:
         raise SweepAborted(driver.control.aborted)
@@ -96,8 +99,9 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
 class Driver:
     """The parts of one driver, wired; each part says in its own file what it does."""
 
-    def __init__(self, job: SweepJob, registry: Registry, slots: int) -> None:
+    def __init__(self, job: SweepJob, registry: Registry, slots: int, trainable: type | None = None) -> None:
         self.job = job
+        self.trainable = trainable
         self.registry = registry
         self.slots = slots
         self.control = Control()
@@ -130,7 +134,8 @@ class Driver:
     def run(self, console: Console) -> None:
         """Tune's loop, from the first suggestion to the last result delivered."""
         self.registry.set_sweep_state(self.job.sweep_name, SweepState.ACTIVE, by="run", reason="")
-        with ProgressView(self.board, self.table_style(), console) as view, stop_signals(self.control, console):
+        view = ProgressView(self.board, self.table_style(), console)
+        with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console):
             self.stock.start(self.clerk.open())
             try:
                 self.tune(view.draw)
@@ -142,11 +147,13 @@ class Driver:
         """One Tune experiment; nothing of it needs to outlive this call."""
         from ray import tune
 
-        from trainables.run_trainable import RunTrainable
+        if self.trainable is None:
+            from trainables.run_trainable import RunTrainable
 
+            self.trainable = RunTrainable
         callback = LoopCallback(self.control, draw)
         tune.run(
-            RunTrainable,
+            self.trainable,
             name="tune",
             storage_path=str(self.job.directory / ".ray"),
             config={},
@@ -215,9 +222,17 @@ def stop_signals(control: Control, console: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def log_to_file(path: Path) -> logging.Handler:
-    """Send the log of this process to a file, where it does not break the table."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    return handler
+@contextmanager
+def quiet(path: Path) -> Iterator[None]:
+    """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
+    with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        before, root.level = root.level, logging.INFO
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(before)

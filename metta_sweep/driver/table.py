@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -14,10 +14,16 @@ from rich.table import Table
 from metta_sweep.driver.board import Board, LiveRun
 
 REFRESH_SECONDS = 0.5
+PLAIN_WIDTH = 200
 MAX_ROWS = 16
 MAX_PARAM_COLUMNS = 6
 # Words a person knows a parameter by; the rest of the dotted path is in `status` and the run's files.
 STATE_STYLES = {"running": "cyan", "completed": "green", "stopped_early": "yellow", "failed": "red", "interrupted": "magenta"}
+
+
+def new_console(stream: TextIO) -> Console:
+    """A console on this very stream, whatever `sys.stdout` becomes later; wide where nobody's window limits it."""
+    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,9 @@ class ProgressView:
         self._board = board
         self._style = style
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) if console.is_terminal else None
+        )
         self._drawn_at = 0.0
         self._said: dict[str, str] = {}
 

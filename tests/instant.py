@@ -1,0 +1,73 @@
+"""A Ray trainable that ends at once: for what the driver does around runs, not for what happens inside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from trainables.result import Costs, Point, Progress, RunResult, Span
+
+
+class InstantTrainable(tune.Trainable):
+    """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process id beside its run.
+
+    `env.behaviour` of the run's specification makes it fail, hang or die; `env.sleep_seconds` makes it last.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._run = config["run"]
+        self._steps_done = 0
+
+    def step(self) -> dict[str, Any]:
+        spec = self._run["spec"]
+        directory = Path(self._run["directory"])
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
+        steps = int(spec["trainer"]["total_timesteps"])
+        options = spec.get("env") or {}
+        time.sleep(float(options.get("sleep_seconds", 0.0)) / 2)
+        self._steps_done += 1
+        cost = Costs(train=Span(steps / 2000, steps / 2000, 0.0))
+        if self._steps_done == 1:
+            point = Point(steps // 2, cost.train, self._score(spec) - 1.0)
+            return {
+                "score": math.nan,
+                "progress_json": json.dumps(asdict(Progress(steps // 2, steps, 1000.0, {}, point, cost, cost, ("here",)))),
+                "done": False,
+            }
+        return self._end(spec, steps, options.get("behaviour", "complete"))
+
+    def _end(self, spec: dict[str, Any], steps: int, behaviour: str) -> dict[str, Any]:
+        costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))
+        if behaviour == "die":
+            os._exit(1)
+        if behaviour in ("hyperparameters", "code"):
+            result = RunResult("failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail")
+        else:
+            score = self._score(spec)
+            result = RunResult("completed", score, costs, costs, {"reward": score}, 0.01, (Point(steps, costs.train, score),), steps, nodes=("here",))
+        return {"score": math.nan if result.score is None else result.score, "result_json": json.dumps(result.to_dict()), "done": True}
+
+    @staticmethod
+    def _score(spec: dict[str, Any]) -> float:
+        return -(math.log10(float(spec["trainer"]["optimizer"]["learning_rate"]) / 0.003) ** 2)
+
+    def checkpoint_now(self, timeout_seconds: float) -> None:
+        """Nothing to keep."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing was kept."""
