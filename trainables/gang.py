@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -14,11 +14,11 @@ from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables.distributed import DistributedContext
 from trainables.errors import HyperparameterFailure, InfrastructureFailure
 from trainables.failures import Failure
+from trainables.messages import Place
+from trainables.rank_actor import Meeting, RankActor, Seat
 from trainables.spec import ResourcesConfig
-from trainables.worker import Place, RankWorker, device_for
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +51,6 @@ class RankFailed(Exception):
         self.failure = failure
 
 
-class _RankActor(RankWorker):
-    """`RankWorker` as Ray sees it: training in one thread, control in another."""
-
-    def node_address(self) -> Place:
-        return self.place(ray.util.get_node_ip_address())
-
-    def join_as(self, rank: int, local_rank: int, wanted_device: str, key: GangKey, address: str, port: int) -> None:
-        device = device_for(wanted_device, key.gpus_per_worker, local_rank)
-        context = DistributedContext(rank, local_rank, key.world_size, device)
-        self.join(context, address, port, key.collective_timeout_seconds)
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def stop_soon(self) -> None:
-        self.request_stop()
-
-    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def news(self) -> list[Any]:
-        return self.poll()
-
-
 class Gang:
     """A group of ranks, ready to run. `key` says which runs may use it, `places` where the ranks are."""
 
@@ -87,7 +67,7 @@ class Gang:
         Raises:
             InfrastructureFailure: the actors did not start or did not find each other.
         """
-        actor = ray.remote(concurrency_groups={"control": 1})(_RankActor)
+        actor = ray.remote(concurrency_groups={"control": 1})(RankActor)
         workers = [
             actor.options(
                 name=f"{name}/rank{rank}/{time.time_ns()}",
@@ -99,7 +79,7 @@ class Gang:
             for rank in range(key.world_size)
         ]
         try:
-            places = _wait_for([worker.node_address.remote() for worker in workers], START_SECONDS, is_cancelled)
+            places = _wait_for([worker.place.remote() for worker in workers], START_SECONDS, is_cancelled)
             _join(workers, places, key, is_cancelled)
         except BaseException:
             _kill(workers)
@@ -185,25 +165,30 @@ def _failures(ready: list[Any]) -> list[Exception]:
 
 def _join(workers: list[Any], places: list[Place], key: GangKey, is_cancelled: Callable[[], bool]) -> None:
     """Lets all ranks find each other; a lost race or a slow node is tried again with a fresh port."""
-    local_ranks: Counter[str] = Counter()
-    numbered = []
-    for rank, place in enumerate(places):
-        numbered.append((rank, local_ranks[place.address]))
-        local_ranks[place.address] += 1
+    seats = _seats(places, key)
     for attempt in range(1, _RENDEZVOUS_ATTEMPTS + 1):
-        address, timeout = places[0].address, key.collective_timeout_seconds
+        meeting = Meeting(places[0].address, 0, key.collective_timeout_seconds)
         try:
-            port = 0
             if key.world_size > 1:
-                port = _wait_for([workers[0].open_rendezvous.remote(address, key.world_size, timeout)], START_SECONDS, is_cancelled)[0]
-            calls = [w.join_as.remote(*ranks, key.device, key, address, port) for w, ranks in zip(workers, numbered, strict=True)]
-            _wait_for(calls, START_SECONDS, is_cancelled)
+                port = _wait_for([workers[0].open_rendezvous.remote(meeting, key.world_size)], START_SECONDS, is_cancelled)[0]
+                meeting = replace(meeting, port=port)
+            _wait_for([worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)], START_SECONDS, is_cancelled)
         except InfrastructureFailure as error:
             if attempt == _RENDEZVOUS_ATTEMPTS or is_cancelled():
                 raise
             logger.warning("rendezvous attempt %d failed, trying again: %s", attempt, error)
         else:
             return
+
+
+def _seats(places: Sequence[Place], key: GangKey) -> list[Seat]:
+    """Numbers the ranks, and those of each node."""
+    seen: Counter[str] = Counter()
+    seats = []
+    for rank, place in enumerate(places):
+        seats.append(Seat(rank, seen[place.address], key.world_size, key.gpus_per_worker, key.device))
+        seen[place.address] += 1
+    return seats
 
 
 def _wait_for(calls: list[Any], seconds: float, is_cancelled: Callable[[], bool]) -> list[Any]:

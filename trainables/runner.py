@@ -14,13 +14,13 @@ from ray.util.placement_group import PlacementGroup
 from trainables.errors import InfrastructureFailure, RunError
 from trainables.failures import INFRASTRUCTURE, Failure, classify
 from trainables.gang import Gang, RankFailed, gang_key
+from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
 from trainables.result import Costs, Point, Progress, RunResult
 from trainables.run_files import RunFiles, write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, standard_error
 from trainables.spec import RunSpec
-from trainables.worker import Evaluated, Task, Trained
 
 logger = logging.getLogger(__name__)
 

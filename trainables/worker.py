@@ -7,11 +7,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 import torch
@@ -24,68 +22,19 @@ from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
 from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
+from trainables.messages import Evaluated, Place, Task, Trained
 from trainables.metering import Meter
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
-from trainables.result import Costs, Point, Progress
-from trainables.run_files import RunFiles, append_json_line, output_to
+from trainables.rank_actor import Meeting, Seat
+from trainables.result import Progress
+from trainables.run_files import append_json_line, output_to
 from trainables.seeding import Purpose, evaluation_seeds
-from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a rank lives."""
-
-    host: str
-    address: str
-    pid: int
-    gpus: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One run, as a rank gets it. `mapping` is the run's configuration; it was checked by the driver, leniently."""
-
-    mapping: Mapping[str, Any]
-    directory: str
-    attempt: int
-
-    @property
-    def files(self) -> RunFiles:
-        return RunFiles(Path(self.directory))
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a rank says after training.
-
-    Attributes:
-        complete: False when it was asked to stop before the end.
-        env_steps: over all ranks.
-        costs: of this rank in this attempt.
-        base_costs: over all ranks, of earlier attempts, as far as their work survived.
-        curve: points of the learning curve.
-    """
-
-    complete: bool
-    env_steps: int
-    costs: Costs
-    base_costs: Costs
-    curve: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What a rank says after its share of the evaluation."""
-
-    episodes: tuple[PlayedEpisode, ...]
-    costs: Costs
 
 
 class RankWorker:
@@ -103,25 +52,28 @@ class RankWorker:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         return Place(socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
-    def open_rendezvous(self, address: str, world_size: int, timeout_seconds: float) -> int:
+    def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others come."""
-        self._store = TCPStore(
-            address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout_seconds), multi_tenant=False
-        )
+        timeout = timedelta(seconds=meeting.timeout_seconds)
+        self._store = TCPStore(meeting.address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timeout)
         return int(self._store.port)
 
-    def join(self, context: DistributedContext, address: str, port: int, timeout_seconds: float) -> None:
+    def join(self, seat: Seat, meeting: Meeting) -> None:
         """Joins the group of ranks; returns when all have."""
-        self._context = context
         torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
-        if context.world_size == 1:
+        device = device_for(seat.device, seat.gpus_per_worker, seat.local_rank)
+        self._context = DistributedContext(seat.rank, seat.local_rank, seat.world_size, device)
+        if seat.world_size == 1:
             return
-        timeout = timedelta(seconds=timeout_seconds)
-        if self._store is None:
-            self._store = TCPStore(address, port, context.world_size, is_master=False, wait_for_workers=False, timeout=timeout)
-        _use_interface_of(address)
-        backend = "nccl" if context.device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=self._store, rank=context.rank, world_size=context.world_size, timeout=timeout)
+        timeout = timedelta(seconds=meeting.timeout_seconds)
+        if dist.is_initialized():  # an earlier attempt got this far on some ranks
+            dist.destroy_process_group()
+        store = self._store if seat.rank == 0 else None
+        if store is None:
+            store = TCPStore(meeting.address, meeting.port, seat.world_size, is_master=False, wait_for_workers=False, timeout=timeout)
+        _use_interface_of(meeting.address)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world_size, timeout=timeout)
 
     def train(self, task: Task) -> Trained | Failure:
         """Trains the run to its end, or until `request_stop`."""

@@ -1,0 +1,62 @@
+"""What a run's driver and its ranks tell each other. Needs neither torch nor Ray: the driver's process stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.result import Costs, Point
+from trainables.run_files import RunFiles
+from trainables.simulation.aggregate import PlayedEpisode
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rank lives."""
+
+    host: str
+    address: str
+    pid: int
+    gpus: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run, as a rank gets it. `mapping` is the run's configuration; it was checked by the driver, leniently."""
+
+    mapping: Mapping[str, Any]
+    directory: str
+    attempt: int
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(Path(self.directory))
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a rank says after training.
+
+    Attributes:
+        complete: False when it was asked to stop before the end.
+        env_steps: over all ranks.
+        costs: of this rank in this attempt.
+        base_costs: over all ranks, of earlier attempts, as far as their work survived.
+        curve: points of the learning curve.
+    """
+
+    complete: bool
+    env_steps: int
+    costs: Costs
+    base_costs: Costs
+    curve: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a rank says after its share of the evaluation."""
+
+    episodes: tuple[PlayedEpisode, ...]
+    costs: Costs

@@ -1,0 +1,70 @@
+"""A rank as Ray sees it. Training runs in one thread, control in another; torch is only imported in the rank's own process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ray
+
+from trainables.failures import Failure
+from trainables.messages import Evaluated, Place, Task, Trained
+from trainables.result import Progress
+
+if TYPE_CHECKING:
+    from trainables.worker import RankWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Place of a rank in its group: `local_rank` counts the ranks of one node."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    gpus_per_worker: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where ranks find each other, and how long they wait for one another."""
+
+    address: str
+    port: int
+    timeout_seconds: float
+
+
+class RankActor:
+    """Hands every call to a `RankWorker` that lives as long as the process."""
+
+    def __init__(self) -> None:
+        from trainables.worker import RankWorker
+
+        self._worker: RankWorker = RankWorker()
+
+    def place(self) -> Place:
+        return self._worker.place(ray.util.get_node_ip_address())
+
+    def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
+        return self._worker.open_rendezvous(meeting, world_size)
+
+    def join(self, seat: Seat, meeting: Meeting) -> None:
+        self._worker.join(seat, meeting)
+
+    def train(self, task: Task) -> Trained | Failure:
+        return self._worker.train(task)
+
+    def evaluate(self, task: Task) -> Evaluated | Failure:
+        return self._worker.evaluate(task)
+
+    def memory_bytes(self) -> int:
+        return self._worker.memory_bytes()
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def stop_soon(self) -> None:
+        self._worker.request_stop()
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def news(self) -> list[Progress]:
+        return self._worker.poll()
