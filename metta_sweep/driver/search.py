@@ -68,7 +68,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         record = self._runs.get(trial_id)
-        if record is not None and "progress_json" in result:
+        if record is not None and result.get("progress_json"):  # "" when there was no news
             live = self._board.progressed(record.id, read_progress(result["progress_json"]))
             self._clerk.progress(live)
 
