@@ -40,6 +40,7 @@ NUMBERS = (
     "started_at",
     "ended_at",
 )
+BLANK = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(INTEGERS, 0)}
 COLUMNS = (*TEXTS, *INTEGERS, *NUMBERS, "params")
 
 
@@ -70,7 +71,7 @@ def build(
     """
     results = {observation.run_id: observation for observation in observations}
     paid = _paid(attempts, hourly_cost)
-    rows = [{**_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})} for run in sorted(runs, key=lambda r: r.number)]
+    rows = [{**BLANK, **_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})} for run in sorted(runs, key=lambda r: r.number)]
     names = [*COLUMNS, *_sorted_names(rows, PARAM), *_sorted_names(rows, METRIC)]
     return _typed(pd.DataFrame.from_records(rows, columns=names) if rows else pd.DataFrame(columns=names))
 
@@ -151,5 +152,4 @@ def _sorted_names(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The same types for an empty sweep as for a full one."""
     types: dict[str, str] = {**dict.fromkeys(TEXTS, "str"), **dict.fromkeys(INTEGERS, "int64"), **dict.fromkeys(NUMBERS, "float64")}
-    blank: dict[str, Any] = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(INTEGERS, 0)}
-    return runs.fillna(blank).astype(types)
+    return runs.astype(types)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from metta_sweep.analysis.frame import scored
+from searchers.pareto import front_indices
 
 
 def direction(goal: str) -> float:
@@ -27,7 +27,6 @@ def pareto_front(runs: pd.DataFrame, goal: str, *, cost: str = "cost_seconds") -
     Args:
         cost: column to pay in: `cost_seconds`, `wall_seconds`, `dollars`, ...
     """
-    utility = direction(goal) * runs["score"]
-    candidates = scored(runs.assign(_utility=utility)).sort_values([cost, "_utility", "number"], ascending=[True, False, True])
-    best_before = np.concatenate(([-np.inf], np.maximum.accumulate(candidates["_utility"].to_numpy())[:-1])) if len(candidates) else np.empty(0)
-    return candidates[candidates["_utility"].to_numpy() > best_before].drop(columns="_utility")
+    done = scored(runs).sort_values("number", kind="stable")
+    utility = direction(goal) * done["score"].to_numpy()
+    return done.iloc[front_indices(utility, done[cost].to_numpy())]

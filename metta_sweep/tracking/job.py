@@ -33,6 +33,7 @@ class MirrorJob:
         project: WandB project.
         tags: the user's own tags.
         poll_seconds: how often a live mirror looks for news.
+        finish_seconds: how long WandB may take to confirm one run.
         shutdown_seconds: how long it may go on after it was told to stop.
     """
 
@@ -44,6 +45,7 @@ class MirrorJob:
     project: str = "metta"
     tags: tuple[str, ...] = ()
     poll_seconds: float = 2.0
+    finish_seconds: float = 20.0
     shutdown_seconds: float = 30.0
 
     @classmethod

@@ -237,18 +237,19 @@ def _live(job: MirrorJob, stop: threading.Event) -> int:
 
 
 def _mirror_until(stop: threading.Event, job: MirrorJob) -> int:
+    """Returns 0 when nothing is left to send."""
     mirror: Mirror | None = None
-    is_last = False
+    is_last = is_complete = False
     while not is_last:
         is_last = stop.wait(job.poll_seconds)
         try:
             mirror = mirror or _open_mirror(job)
-            mirror.live_pass()
+            is_complete = not mirror.live_pass().failed
         except RegistryError as error:  # the service is away, or the sweep is not registered yet
             logger.warning("registry: %s", error)
     if mirror is not None:
         mirror.close()
-    return 0
+    return 0 if is_complete else 1
 
 
 def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:

@@ -27,8 +27,11 @@ from metta_sweep.tracking.job import MirrorJob
 logger = logging.getLogger(__name__)
 
 # WandB refused a run or could not be reached. Whatever else it raises ends the process, which starts afresh after a pause.
-WANDB_FAILURES = (wandb.Error, TimeoutError)
+WANDB_FAILURES = (wandb.Error, OSError)
 RETRY_SECONDS = 60.0
+CHECK_SECONDS = 0.5
+# Summary key that says how much the server must have; `finish` alone returns even when the server refused every row.
+RECEIPT = "mirror_receipt"
 
 
 @dataclass(slots=True)
@@ -56,7 +59,6 @@ class Mirror:
         registry: only read.
         environ: decides the server.
         replay: take nothing for confirmed and send everything again.
-        finish_seconds: how long WandB may take to confirm one run.
         clock: monotonic seconds.
     """
 
@@ -67,14 +69,12 @@ class Mirror:
         environ: Mapping[str, str],
         *,
         replay: bool = False,
-        finish_seconds: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
         self._registry = registry
         self._sweep = registry.get_sweep(job.sweep_name)
         self._destination = job.destination(environ)
-        self._finish_seconds = finish_seconds
         self._replay = replay
         self._clock = clock
         self._open: dict[str, OpenRun] = {}
@@ -130,7 +130,7 @@ class Mirror:
         open_run = self._open.get(run.id) or self._start(run)
         self._open[run.id] = open_run
         for row in new_rows(open_run.metrics.read_new(), self._registry.curve(run.id), open_run.position):
-            open_run.wandb_run.log(dict(row.values), step=row.step)
+            open_run.wandb_run.log(dict(row.values), step=row.step, commit=True)
             open_run.position = row.position
         return open_run
 
@@ -147,11 +147,24 @@ class Mirror:
         self._confirm(run_id, open_run, 1, self._cursor(run_id).sequence)
 
     def _confirm(self, run_id: str, open_run: OpenRun, exit_code: int, sequence: int) -> None:
-        folder = open_run.wandb_run.settings.sync_dir
+        folder, path = open_run.wandb_run.settings.sync_dir, open_run.wandb_run.path
+        receipt = f"{sequence}.{open_run.position.step}"
+        open_run.wandb_run.summary[RECEIPT] = receipt
         del self._open[run_id]  # whatever happens now, this handle is used up
         open_run.wandb_run.finish(exit_code=exit_code)
+        if self._job.mode == "online":
+            self._await_receipt(path, receipt)
         names = (*self._cursor(run_id).directories, Path(folder).name) if self._job.mode == "offline" else ()
         self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, names))
+
+    def _await_receipt(self, path: str, receipt: str) -> None:
+        """Wait until the server shows what was sent; it may take a moment to digest it."""
+        api = wandb.Api(timeout=int(self._job.finish_seconds) + 1)
+        deadline = self._clock() + self._job.finish_seconds
+        while read_summary(api, path).get(RECEIPT) != receipt:
+            if self._clock() > deadline:
+                raise TimeoutError(f"the server does not show the run whole after {self._job.finish_seconds:.0f} s; was its project deleted?")
+            time.sleep(CHECK_SECONDS)
 
     def _start(self, run: RunRecord) -> OpenRun:
         directory = self._job.run_directory(run.id)
@@ -178,7 +191,7 @@ class Mirror:
                 disable_code=True,
                 x_disable_stats=True,
                 x_disable_meta=True,  # it would describe this process, not the run
-                finish_timeout=self._finish_seconds,
+                finish_timeout=self._job.finish_seconds,
                 finish_timeout_raises=True,
             ),
         )
@@ -209,5 +222,15 @@ class Mirror:
             logger.warning("%s: WandB failed, next try in %.0f s: %s", run_id, RETRY_SECONDS, error)
             self._open.pop(run_id, None)
             self._retry_at[run_id] = self._clock() + RETRY_SECONDS
-            return {run_id: str(error) or f"not confirmed within {self._finish_seconds:.0f} s"}
+            return {run_id: str(error)}
         return {}
+
+
+def read_summary(api: Any, path: str) -> Mapping[str, Any]:
+    """Summary of a run as its server has it now; empty when there is no such run."""
+    api.flush()
+    try:
+        summary: Mapping[str, Any] = api.run(path).summary
+    except ValueError:  # WandB's word for an unknown run
+        return {}
+    return summary

@@ -57,11 +57,11 @@ class SweepOnDisk:
 
     def reserve(self, number: int, params: dict[str, Any] | None = None) -> RunRecord:
         reservation = Reservation(number, params or {"trainer.ppo.gamma": 0.99, "trainer.batch_size": 8192}, {"origin": "initial"}, phase="explore")
-        return self.registry.reserve(self.name, reservation, self.owner, lease_seconds=300.0, key=f"reserve {number}")
+        return self.registry.reserve(self.name, reservation, self.owner, lease_seconds=300.0, key=f"reserve:{number}")
 
     def start(self, number: int, params: dict[str, Any] | None = None) -> RunRecord:
         run = self.reserve(number, params)
-        self.registry.start(run.id, run.fence, num_gpus=0.0, key=f"start {run.id}")
+        self.registry.start(run.id, run.fence, num_gpus=0.0, key=f"start:{run.id}")
         self.directory(run).mkdir(parents=True)
         return self.registry.get_run(run.id)
 
@@ -73,7 +73,7 @@ class SweepOnDisk:
 
     def finish(self, run: RunRecord, observation: NewObservation | None = None) -> ObservationRecord:
         fence = self.registry.get_run(run.id).fence
-        record = self.registry.finish(run.id, fence, observation or completed(), key=f"finish {run.id} {fence}")
+        record = self.registry.finish(run.id, fence, observation or completed(), key=f"finish:{run.id}:{fence}")
         assert record is not None
         return record
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -119,6 +120,40 @@ def test_without_a_server_the_stop_is_bounded_and_a_later_sync_catches_up(sweep:
     assert [row["env_steps"] for row in server.runs["demo.r.0"].history if "env_steps" in row] == [100, 200, 300]
     assert server.runs["demo.r.0"].summary["score"] == 1.5
     assert len(read_offline_runs(sweep.directory(run))) == 0
+
+
+def test_a_server_that_goes_away_during_a_run_misses_nothing_and_gets_nothing_twice(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+    server = WandbServer()
+    run = sweep.start(0)
+    sweep.train(run, 100, 200)
+    job = sweep.job(mode="online", poll_seconds=0.1, finish_seconds=1.0)
+    with serving(server) as url:
+        online(url)
+        mirror = MirrorProcess(job)
+        mirror.start()
+        wait_until(lambda: "demo.r.0" in server.runs and len(server.runs["demo.r.0"].history) > 0)
+    sweep.train(run, 300)
+    sweep.finish(run, completed(curve=()))
+    wait_until(lambda: "WandB failed" in job.log_path.read_text())
+    mirror.stop(timeout_seconds=3.0)
+    assert len(server.runs["demo.r.0"].history) < 3
+    with serving(server) as url:
+        online(url)
+        assert sync(replace(job, finish_seconds=20.0)).mirrored == ("demo.r.0",)
+    assert [row["_step"] for row in server.runs["demo.r.0"].history] == [100, 200, 300]
+
+
+def test_what_the_server_refused_is_not_taken_for_sent(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+    server = WandbServer()
+    sweep.complete(0)
+    job = sweep.job(mode="online", finish_seconds=2.0)
+    with serving(server) as url:
+        online(url)
+        server.refuses_rows = True
+        assert "was its project deleted?" in sync(job).failed["demo.r.0"]
+        server.refuses_rows = False
+        assert sync(job).mirrored == ("demo.r.0",)
+    assert [row["_step"] for row in server.runs["demo.r.0"].history] == [100, 150, 200, 300, 301]
 
 
 def test_a_sweep_mirrored_offline_is_sent_whole_once_there_is_a_key(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:

@@ -132,7 +132,7 @@ def test_a_retried_run_is_mirrored_again_with_its_new_outcome(sweep: SweepOnDisk
     mirror(sweep).sync()
     sweep.registry.retry(run.id, by="me", key="retry")
     (taken,) = sweep.registry.claim("demo", sweep.owner, lease_seconds=300.0, key="claim")
-    sweep.registry.start(run.id, taken.fence, num_gpus=0.0, key="start again")
+    sweep.registry.start(run.id, taken.fence, num_gpus=0.0, key="start-again")
     sweep.finish(run, completed(2.0))
     mirror(sweep).sync()
     assert read_offline_runs(sweep.directory(run))[-1].summary["score"] == 2.0

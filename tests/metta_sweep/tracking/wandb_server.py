@@ -34,11 +34,13 @@ class WandbServer:
     Attributes:
         runs: by run name (WandB's word for the id).
         requested_run_pages: variables of each `Runs` query.
+        refuses_rows: answers 404 to every row, as for a project that was deleted.
     """
 
     def __init__(self) -> None:
         self.runs: dict[str, StoredRun] = {}
         self.requested_run_pages: list[dict[str, Any]] = []
+        self.refuses_rows = False
         self._lock = threading.Lock()
 
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class WandbServer:
             if "runs(" in query:
                 return {"project": self._page(variables)}
             if "bucket(" in query or "run(" in query:
-                return {"model": {**PROJECT, "bucket": None}, "project": {**PROJECT, "run": self._node(variables.get("name", ""))}}
+                node = self._node(variables.get("name", ""))
+                return {"model": {**PROJECT, "bucket": node}, "project": {**PROJECT, "run": node}}
             if "viewer" in query:
                 return {"viewer": {"id": "dXNlcg", "entity": "me", "username": "me", "email": "", "teams": {"edges": []}, "flags": "{}"}}
             return {}
@@ -138,6 +141,8 @@ def node_of(run: StoredRun) -> dict[str, Any]:
         "historyKeys": None,
         "historyTail": json.dumps([json.dumps(row) for row in run.history[-1:]]),
         "eventsTail": "[]",
+        "logLineCount": 0,
+        "eventsLineCount": 0,
         "wandbConfig": "{}",
         "user": {"name": "me", "username": "me"},
     }
@@ -145,8 +150,7 @@ def node_of(run: StoredRun) -> dict[str, Any]:
 
 def handler_of(server: WandbServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+        # HTTP/1.0 keeps no connection open that would outlive the server.
         def log_message(self, format: str, *arguments: Any) -> None:
             """Quiet."""
 
@@ -157,6 +161,8 @@ def handler_of(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             if self.path == "/graphql":
                 request = json.loads(body)
                 self.reply({"data": server.answer(request["query"], request.get("variables") or {})})
+            elif self.path.endswith("/file_stream") and server.refuses_rows:
+                self.reply({"error": "not found"}, 404)
             elif self.path.endswith("/file_stream"):
                 request = json.loads(body)
                 name = self.path.split("/")[-2]
@@ -167,9 +173,9 @@ def handler_of(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             else:
                 self.reply({})  # WandB's measurements of itself
 
-        def reply(self, answer: dict[str, Any]) -> None:
+        def reply(self, answer: dict[str, Any], status: int = 200) -> None:
             data = json.dumps(answer).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -1,0 +1,151 @@
+"""Where the money of a sweep stands: spent, promised, left, how fast it goes, and what the rest may still buy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metta_sweep.analysis.estimates import Forecast
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.pareto import direction
+from metta_sweep.config.job import Budget
+from metta_sweep.registry.records import AttemptRecord
+
+RECENT_SECONDS = 3600.0
+RECENT_RUNS = 40
+MIN_RUNS = 5
+DRAWS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """One thing that a sweep pays with: dollars, GPU-hours or hours.
+
+    Attributes:
+        unit: "$", "GPU h" or "h".
+        spent: so far.
+        committed: what reserved and running runs are predicted to still need.
+        cap: None when there is no limit.
+        per_hour: spent in the last hour, per hour of wall clock; NaN when nothing runs.
+    """
+
+    unit: str
+    spent: float
+    committed: float
+    cap: float | None
+    per_hour: float
+
+    @property
+    def left(self) -> float:
+        """What may still be promised; NaN without a cap."""
+        return math.nan if self.cap is None else max(self.cap - self.spent - self.committed, 0.0)
+
+    @property
+    def hours_left(self) -> float:
+        """Hours until the cap at the present rate; NaN without a cap, infinite when nothing is spent."""
+        if self.cap is None or math.isnan(self.per_hour):
+            return math.nan
+        return max(self.cap - self.spent, 0.0) / self.per_hour if self.per_hour > 0 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """The money bar.
+
+    Attributes:
+        amounts: dollars (when the price is known), GPU-hours (when there are GPUs), hours since the sweep was made.
+        mean_run_seconds: slot seconds that a finished run took; NaN before there is one.
+        affordable_runs: further runs that fit into what is left; None without a cap.
+    """
+
+    amounts: tuple[Amount, ...]
+    mean_run_seconds: float
+    affordable_runs: int | None
+
+
+def money(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float) -> Money:
+    """Add up a sweep.
+
+    Args:
+        runs: a frame of all runs, whatever is shown of them.
+        attempts: all attempts; running ones are charged up to `now`.
+        budget: caps and price per GPU-hour (per slot-hour without GPUs).
+        created_at: when the sweep was made, epoch seconds.
+    """
+    has_gpus = any(attempt.num_gpus > 0 for attempt in attempts)
+    charges = [(attempt, slot_seconds(attempt, now)) for attempt in attempts]
+    spent = sum(seconds for _, seconds in charges)
+    running = sum(seconds for attempt, seconds in charges if attempt.ended_at is None)
+    unfinished = runs.loc[runs["state"].isin(("reserved", "running", "interrupted")), "predicted_cost"]
+    committed = max(float(unfinished.sum()) - running, 0.0)
+    recent = sum(overlap_share(attempt, now) * seconds for attempt, seconds in charges)
+    window = min(RECENT_SECONDS, max(now - created_at, 1.0))
+    hours = (spent / 3600, committed / 3600, recent / window)  # slot seconds per second = slot hours per hour
+    finished = runs.loc[runs["sequence"] > 0, "paid_gpu_seconds" if has_gpus else "paid_wall_seconds"]
+    amounts = _amounts(hours, budget, has_gpus=has_gpus, elapsed_hours=(now - created_at) / 3600)
+    mean = float(finished.mean()) if len(finished) else math.nan
+    return Money(amounts, mean, _affordable(amounts, mean, budget, has_gpus=has_gpus))
+
+
+def _amounts(hours: tuple[float, float, float], budget: Budget, *, has_gpus: bool, elapsed_hours: float) -> tuple[Amount, ...]:
+    spent, committed, rate = hours
+    amounts = []
+    if budget.hourly_cost is not None:
+        price = budget.hourly_cost
+        amounts.append(Amount("$", spent * price, committed * price, budget.dollars, rate * price))
+    amounts.append(Amount("GPU h" if has_gpus else "slot h", spent, committed, budget.gpu_hours if has_gpus else None, rate))
+    wall_cap = None if budget.wall_clock is None else budget.wall_clock / 3600
+    amounts.append(Amount("h", elapsed_hours, 0.0, wall_cap, 1.0 if rate > 0 else 0.0))
+    return tuple(amounts)
+
+
+def _affordable(amounts: Sequence[Amount], mean_run_seconds: float, budget: Budget, *, has_gpus: bool) -> int | None:
+    """Runs that the tightest cap on slot time leaves room for."""
+    price = budget.hourly_cost or math.nan
+    hours = [amount.left / (price if amount.unit == "$" else 1.0) for amount in amounts if amount.cap is not None and amount.unit != "h"]
+    hours = [one for one in hours if not math.isnan(one)]
+    return int(min(hours) * 3600 / mean_run_seconds) if hours and mean_run_seconds > 0 else None
+
+
+def slot_seconds(attempt: AttemptRecord, now: float) -> float:
+    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without told costs from its start to its end."""
+    if attempt.costs:
+        clock = "gpu_seconds" if attempt.num_gpus > 0 else "wall_seconds"
+        return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
+    lasted = max((attempt.ended_at or now) - attempt.started_at, 0.0)
+    return lasted * (attempt.num_gpus if attempt.num_gpus > 0 else 1.0)
+
+
+def overlap_share(attempt: AttemptRecord, now: float) -> float:
+    """Share of an attempt's time that lies within the last `RECENT_SECONDS`."""
+    end = attempt.ended_at or now
+    length = end - attempt.started_at
+    inside = end - max(attempt.started_at, now - RECENT_SECONDS)
+    return min(max(inside / length, 0.0), 1.0) if length > 0 else 0.0
+
+
+def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.Generator) -> Forecast | None:
+    """Best score after `num_more` further runs, if they are like the latest `RECENT_RUNS`: mean and central 90 % interval.
+
+    Draws from the latest scores, smoothed with a Gaussian kernel (Silverman's width), so that a run may beat all so far. The optimiser
+    usually does better than its past: this is a cautious figure. None with fewer than `MIN_RUNS` scores.
+
+    Source: Silverman 1986, Density Estimation for Statistics and Data Analysis, section 3.4 and 6.4.
+    """
+    utility = direction(goal) * scored(runs).sort_values("sequence")["score"].to_numpy()
+    if len(utility) < MIN_RUNS:
+        return None
+    recent = utility[-RECENT_RUNS:]
+    width = 0.9 * min(recent.std(ddof=1), float(np.subtract(*np.quantile(recent, [0.75, 0.25]))) / 1.34 or math.inf) * len(recent) ** -0.2
+    best = float(utility.max())
+    # The maximum of m draws is the u^(1/m) quantile of one draw: no need to draw m times.
+    if num_more <= 0:
+        return Forecast(*(direction(goal) * best,) * 3)
+    smooth = np.sort(rng.choice(recent, DRAWS * 5) + width * rng.standard_normal(DRAWS * 5))
+    maxima = np.maximum(np.quantile(smooth, rng.uniform(size=DRAWS) ** (1.0 / num_more)), best)
+    low, high = np.quantile(direction(goal) * maxima, [0.05, 0.95])
+    return Forecast(direction(goal) * float(maxima.mean()), float(low), float(high))
