@@ -1,4 +1,4 @@
-"""Sweep names and run ids."""
+"""Sweep names, run ids and idempotency keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from metta_sweep.errors import InvalidRequest, UnknownRun
 
+KEY = "[!-~]{1,128}"
 SWEEP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
@@ -17,6 +18,12 @@ def check_sweep_name(name: str) -> None:
         raise InvalidRequest(
             f"sweep_name={name[:120]!r}: need 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..'"
         )
+
+
+def check_key(key: str) -> None:
+    """Raises `InvalidRequest` for what is no idempotency key."""
+    if not re.fullmatch(KEY, key):
+        raise InvalidRequest(f"key={key[:40]!r}: need an idempotency key of 1 to 128 ASCII characters without blanks, such as uuid.uuid4().hex")
 
 
 def run_id(sweep: str, number: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.store import SqlRegistry
 
 
@@ -21,6 +23,8 @@ def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | Non
         RegistryError: another kind of address, or a network file system.
         RegistryUnavailable: cannot be reached now.
     """
+    if sweep_server_uri is not None and sweep_server_uri.startswith(("http://", "https://")):
+        return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"))
     if sweep_server_uri is None:
         return SqlRegistry(sqlite_url(data_dir))
     raise RegistryError(f"settings.sweep_server_uri={sweep_server_uri}: need http://... or https://..., or null for {data_dir}/registry.db")

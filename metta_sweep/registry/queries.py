@@ -70,9 +70,12 @@ def owners(connection: Connection, sweep: str) -> set[Owner]:
     return {decode(Owner, row) for row in rows}
 
 
-def list_attempts(connection: Connection, sweep: str) -> list[AttemptRecord]:
-    rows = connection.execute(select(attempts).join(runs).where(runs.c.sweep == sweep).order_by(runs.c.number, attempts.c.number)).mappings()
-    return [decode(AttemptRecord, dict(row)) for row in rows]
+def list_attempts(connection: Connection, sweep: str, after: int = -1, num_runs: int | None = None) -> list[AttemptRecord]:
+    """Attempts of the runs with a number above `after`, of `num_runs` of them."""
+    chosen = select(attempts).join(runs).where(runs.c.sweep == sweep, runs.c.number > after).order_by(runs.c.number, attempts.c.number)
+    if num_runs is not None:
+        chosen = chosen.where(runs.c.number <= after + num_runs)
+    return [decode(AttemptRecord, dict(row)) for row in connection.execute(chosen).mappings()]
 
 
 def list_observations(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:

@@ -53,6 +53,8 @@ class Owner:
     started: float
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.started):
+            raise InvalidRequest(f"started: need a finite number, got {self.started!r}")
         object.__setattr__(self, "started", float(self.started))  # owners are compared as JSON, where 1 is not 1.0
 
 

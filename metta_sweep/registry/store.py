@@ -49,26 +49,24 @@ class SqlRegistry:
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        self._engine = open_engine(url)
+        self.engine = open_engine(url)
         self._clock = clock
         # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
-        self._writing: contextlib.AbstractContextManager[Any] = (
-            threading.Lock() if self._engine.dialect.name == "sqlite" else contextlib.nullcontext()
-        )
+        self._writing: contextlib.AbstractContextManager[Any] = threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
         with translated_errors():
-            prepare(self._engine)
+            prepare(self.engine)
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.engine.dispose()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated_errors(), self._engine.connect() as connection:
+        with translated_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[Connection]:
-        with translated_errors(), self._writing, self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with translated_errors(), self._writing, self.engine.connect().execution_options(is_write=True) as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -181,6 +179,18 @@ class SqlRegistry:
         with self._reading() as connection:
             queries.get_sweep(connection, sweep)
             return queries.list_attempts(connection, sweep)
+
+    def runs_page(self, sweep: str, states: Sequence[RunState], after: int, limit: int) -> list[RunRecord]:
+        """The first `limit` runs with a number above `after`."""
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_runs(connection, sweep, states, after, limit)
+
+    def attempts_page(self, sweep: str, after: int, limit: int) -> list[AttemptRecord]:
+        """Attempts of the `limit` runs from number `after` + 1 on."""
+        with self._reading() as connection:
+            queries.get_sweep(connection, sweep)
+            return queries.list_attempts(connection, sweep, after, limit)
 
     def observations(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:
         with self._reading() as connection:

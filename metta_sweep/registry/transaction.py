@@ -9,10 +9,9 @@ from sqlalchemy import Column, Connection, RowMapping, insert, select, update
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, UnknownRun
 from metta_sweep.registry.codec import encode
+from metta_sweep.registry.names import check_key
 from metta_sweep.registry.records import JsonObject, Owner, RunState
 from metta_sweep.registry.schema import answers, attempts, events, runs, sweeps
-
-MAX_KEY_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class Transaction:
 
     def answer(self, key: str, method: str) -> list[Any]:
         """What this key was answered, in a list; empty when it is new."""
-        if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-            raise InvalidRequest(f"key={key[:40]!r}: need an idempotency key of 1 to {MAX_KEY_LENGTH} printable characters, such as uuid.uuid4().hex")
+        check_key(key)
         row = self.connection.execute(select(answers).where(answers.c.sweep == self.sweep, answers.c.key == key)).mappings().one_or_none()
         if row is None:
             return []

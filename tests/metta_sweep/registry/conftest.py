@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from registry_backends import Backend, Clock
+from registry_postgres import Postgres, binary, running_postgres
 
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.client import HttpRegistry
+from metta_sweep.registry.schema import metadata
+from metta_sweep.registry.serve import make_server
 from metta_sweep.registry.store import SqlRegistry
 
 
@@ -17,17 +24,111 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Backend]:
-    opened: list[Registry] = []
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the schema and nothing else; copying it is faster than making one."""
+    path = tmp_path_factory.mktemp("empty") / "registry.db"
+    SqlRegistry(f"sqlite:///{path}").close()
+    return path
 
-    def open_sqlite() -> Registry:
-        opened.append(SqlRegistry(f"sqlite:///{tmp_path}/registry.db", clock))
-        return opened[-1]
 
-    yield Backend(open_sqlite, clock)
-    for registry in opened:
-        registry.close()
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    if binary("initdb") is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def served(store: SqlRegistry) -> Iterator[str]:
+    """The service over this store in a thread; gives its URL."""
+    urls: list[str] = []
+    is_ready = threading.Event()
+
+    def on_ready(url: str) -> None:
+        urls.append(url)
+        is_ready.set()
+
+    server = make_server(store, port=0, on_ready=on_ready)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert is_ready.wait(30)
+        yield urls[0]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def service(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlRegistry, str, Clock]]:
+    """One service for all tests: its store, URL and clock."""
+    path = shutil.copy(empty_database, tmp_path_factory.mktemp("service") / "registry.db")
+    clock = Clock()
+    store = SqlRegistry(f"sqlite:///{path}", clock)
+    with served(store) as url:
+        yield store, url, clock
+    store.close()
+
+
+def wipe(store: SqlRegistry) -> None:
+    with store.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+@contextmanager
+def sqlite_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    clock = Clock()
+    path = shutil.copy(request.getfixturevalue("empty_database"), request.getfixturevalue("tmp_path") / "registry.db")
+    with ClosingAll() as opened:
+        yield Backend(lambda: opened(SqlRegistry(f"sqlite:///{path}", clock)), clock)
+
+
+@contextmanager
+def postgresql_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    clock = Clock()
+    url = request.getfixturevalue("postgres").url
+    with ClosingAll() as opened:
+        first = SqlRegistry(url, clock)
+        wipe(first)
+        opened(first)
+        yield Backend(lambda: opened(SqlRegistry(url, clock)), clock)
+
+
+@contextmanager
+def http_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    store, url, clock = request.getfixturevalue("service")
+    wipe(store)
+    clock.now = Clock().now
+    with ClosingAll() as opened:
+        yield Backend(lambda: opened(HttpRegistry(url)), clock)
+
+
+class ClosingAll:
+    """Closes every registry that was passed through."""
+
+    def __enter__(self) -> ClosingAll:
+        self._registries: list[Registry] = []
+        return self
+
+    def __call__(self, registry: Registry) -> Registry:
+        self._registries.append(registry)
+        return registry
+
+    def __exit__(self, *_error: object) -> None:
+        for registry in self._registries:
+            registry.close()
+
+
+BACKENDS = {"sqlite": sqlite_backend, "postgresql": postgresql_backend, "http": http_backend}
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    with BACKENDS[request.param](request) as backend:
+        yield backend
 
 
 @pytest.fixture
@@ -36,3 +137,12 @@ def registry(backend: Backend) -> Registry:
     registry = backend.open()
     registry.create_sweep("s", "metric: reward")
     return registry
+
+
+@pytest.fixture
+def sqlite_registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """As `registry`, where one implementation and the real time are enough."""
+    path = shutil.copy(request.getfixturevalue("empty_database"), request.getfixturevalue("tmp_path") / "registry.db")
+    with closing(SqlRegistry(f"sqlite:///{path}")) as registry:
+        registry.create_sweep("s", "metric: reward")
+        yield registry

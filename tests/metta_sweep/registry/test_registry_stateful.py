@@ -169,7 +169,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 def test_every_history_leaves_the_registry_where_the_oracle_is(backend: Backend) -> None:
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
-    few = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    few = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     run_state_machine_as_test(machine, settings=few)
 
 

@@ -1,0 +1,114 @@
+"""Who may call the service: tokens, roles, rate; and how its errors read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.responses import JSONResponse
+
+from metta_sweep.errors import (
+    AccessDenied,
+    Fenced,
+    IllegalTransition,
+    InvalidRequest,
+    NumberTaken,
+    RegistryError,
+    RegistryUnavailable,
+    SpecChanged,
+    UnknownRun,
+    UnknownSweep,
+)
+from metta_sweep.registry.codec import dumps
+from metta_sweep.registry.limits import RateLimiter
+from metta_sweep.registry.tokens import Role, TokenStore
+from metta_sweep.registry.wire import ErrorBody
+
+STATUS = {
+    AccessDenied: 401,
+    UnknownSweep: 404,
+    UnknownRun: 404,
+    SpecChanged: 409,
+    NumberTaken: 409,
+    Fenced: 409,
+    IllegalTransition: 409,
+    InvalidRequest: 422,
+    RegistryUnavailable: 503,
+}
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
+bearer = HTTPBearer(auto_error=False, description="Token from `python -m metta_sweep token create`.")
+
+
+class AsciiJson(JSONResponse):
+    """JSON in pure ASCII: whatever Unicode a log brought, it can be sent."""
+
+    def render(self, content: object) -> bytes:
+        return dumps(content).encode()
+
+
+class Access:
+    """Decides over each request.
+
+    Args:
+        tokens: of the database.
+        limiter: by token, or by address where there are none.
+        is_public: whether others than this machine reach the service; then a token is always needed.
+    """
+
+    def __init__(self, tokens: TokenStore, limiter: RateLimiter, is_public: bool) -> None:
+        self._tokens, self._limiter, self._is_public = tokens, limiter, is_public
+
+    def reader(self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        self._admit(request, credentials, Role.READER)
+
+    def writer(self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        self._admit(request, credentials, Role.WRITER)
+
+    def _admit(self, request: Request, credentials: HTTPAuthorizationCredentials | None, needed: Role) -> None:
+        token = credentials.credentials if credentials else request.headers.get("x-auth-token", "")  # the header of old clients
+        address = request.client.host if request.client else ""
+        if not token and not self._is_public and self._tokens.is_empty():
+            _refuse_browsers(request)
+            self._count(address)
+            return
+        try:
+            record = self._tokens.check(token)
+        except AccessDenied:
+            self._count(address)  # guesses cost
+            raise
+        if needed == Role.WRITER and record.role != Role.WRITER:
+            raise HTTPException(403, f"token {record.id} ({record.name}) is a reader's, this needs a writer's")
+        self._count(record.id)
+
+    def _count(self, client: str) -> None:
+        wait_seconds = self._limiter.wait_seconds(client)
+        if wait_seconds > 0:
+            raise HTTPException(429, f"too many requests; wait {wait_seconds:.3f} s", headers={"Retry-After": f"{max(1, round(wait_seconds))}"})
+
+
+def _refuse_browsers(request: Request) -> None:
+    """Without tokens any web page could speak to this machine's service through its user's browser."""
+    if "origin" in request.headers or request.url.hostname not in LOCAL_NAMES:
+        raise HTTPException(403, "web pages may not use a registry without tokens; make one: `python -m metta_sweep token create`")
+
+
+def registry_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RegistryError)
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else {}
+    body = ErrorBody(type(error).__name__, str(error), getattr(error, "diff", ""))
+    return AsciiJson(body, status_code=status, headers=headers)
+
+
+def http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    name = {401: "AccessDenied", 403: "AccessDenied", 429: "RegistryUnavailable", 503: "RegistryUnavailable"}.get(error.status_code, "InvalidRequest")
+    return AsciiJson(ErrorBody(name, str(error.detail)), status_code=error.status_code, headers=error.headers)
+
+
+def validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+    return AsciiJson(ErrorBody("InvalidRequest", problems[:2000]), status_code=422)

@@ -1,0 +1,120 @@
+"""Bearer tokens of the service: shown once, hashed at rest, revocable, with a role."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Engine, func, insert, select, update
+
+from metta_sweep.errors import AccessDenied, RegistryError
+from metta_sweep.registry.codec import decode
+from metta_sweep.registry.database import open_engine, translated_errors
+from metta_sweep.registry.migrate import prepare
+from metta_sweep.registry.schema import tokens
+
+
+class Role(StrEnum):
+    """A writer also reads."""
+
+    READER = "reader"
+    WRITER = "writer"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What may be shown of a token; times in epoch seconds."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: float
+    revoked_at: float | None
+
+
+class TokenStore:
+    """The tokens of one database, whose schema is prepared."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, name: str, role: Role) -> str:
+        """A new token, `{id}.{secret}`; only its hash is kept."""
+        token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        row = {"id": token_id, "name": name, "role": role, "secret_hash": _hash(secret), "created_at": time.time()}
+        with translated_errors(), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+            connection.execute(insert(tokens).values(row))
+        return f"{token_id}.{secret}"
+
+    def revoke(self, token_id: str) -> TokenRecord:
+        """Raises `RegistryError` for an unknown id."""
+        with translated_errors(), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+            first_time = func.coalesce(tokens.c.revoked_at, time.time())
+            row = (
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time).returning(tokens))
+                .mappings()
+                .one_or_none()
+            )
+        if row is None:
+            raise RegistryError(f"token {token_id[:40]!r}: no such token; `token list` shows the ids")
+        record: TokenRecord = decode(TokenRecord, dict(row))
+        return record
+
+    def list(self) -> list[TokenRecord]:
+        """All, revoked ones too, oldest first."""
+        with translated_errors(), self._engine.connect() as connection:
+            rows = connection.execute(select(tokens).order_by(tokens.c.created_at)).mappings()
+            return [decode(TokenRecord, dict(row)) for row in rows]
+
+    def is_empty(self) -> bool:
+        """Whether there never was a token: revoking the last one does not open the registry."""
+        with translated_errors(), self._engine.connect() as connection:
+            return connection.execute(select(tokens.c.id).limit(1)).first() is None
+
+    def has_active(self) -> bool:
+        return any(token.revoked_at is None for token in self.list())
+
+    def check(self, token: str) -> TokenRecord:
+        """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
+        token_id, _, secret = token.partition(".")
+        with translated_errors(), self._engine.connect() as connection:
+            found = select(tokens).where(tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None))
+            row = connection.execute(found).mappings().one_or_none()
+        expected = row["secret_hash"] if row else _hash("")  # compare in any case: an unknown id takes as long as a wrong secret
+        is_right = hmac.compare_digest(_hash(secret), expected)
+        if row is None or not is_right:
+            raise AccessDenied("wrong or revoked token; `python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on")
+        record: TokenRecord = decode(TokenRecord, dict(row))
+        return record
+
+
+def create_token(database_url: str, name: str, role: str = Role.WRITER) -> str:
+    """Make a token in this database and return it; it cannot be shown again. `role` is reader or writer."""
+    if role not in list(Role):
+        raise RegistryError(f"role={role!r}: need reader or writer")
+    return open_tokens(database_url).create(name, Role(role))
+
+
+def revoke_token(database_url: str, token_id: str) -> TokenRecord:
+    """End a token by its id, at once. Raises `RegistryError` for an unknown one."""
+    return open_tokens(database_url).revoke(token_id)
+
+
+def list_tokens(database_url: str) -> list[TokenRecord]:
+    return open_tokens(database_url).list()
+
+
+def open_tokens(database_url: str) -> TokenStore:
+    engine = open_engine(database_url)
+    with translated_errors():
+        prepare(engine)
+    return TokenStore(engine)
+
+
+def _hash(secret: str) -> str:
+    """SHA-256 is enough for 256 random bits; a slow hash is for passwords that people choose."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
