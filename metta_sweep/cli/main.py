@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train one policy, for example with the patch that `best` wrote",
     "evaluate": "evaluate a trained policy on a simulation suite",
     "sync": "bring WandB up to date from what is on disk",
+    "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
     "import-wandb": "bring a sweep that lives only in WandB into the registry",
 }
 OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from metta_sweep.config.job import Resources
+from metta_sweep.config.job import Machine, Resources
 from metta_sweep.errors import ClusterError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Cluster:
 
 
 @contextmanager
-def connected(environ: Mapping[str, str], num_gpus: float | None = None) -> Iterator[Cluster]:
+def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]:
     """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
 
     Raises:
@@ -45,7 +45,7 @@ def connected(environ: Mapping[str, str], num_gpus: float | None = None) -> Iter
             f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
             "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
         )
-    options = local_options(environ, num_gpus) if address is None else {"address": address}
+    options = local_options(environ, machine) if address is None else {"address": address}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -56,15 +56,15 @@ def connected(environ: Mapping[str, str], num_gpus: float | None = None) -> Iter
         ray.shutdown()
 
 
-def local_options(environ: Mapping[str, str], num_gpus: float | None) -> dict[str, Any]:
+def local_options(environ: Mapping[str, str], machine: Machine) -> dict[str, Any]:
     """A private Ray: token authentication is off, for nobody else can reach it, and nothing of it outlives this process."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    options: dict[str, Any] = {"include_dashboard": environ.get("METTA_SWEEP_RAY_DASHBOARD", "1") != "0", "dashboard_host": "127.0.0.1"}
-    if environ.get("NUM_CPUS"):
-        options["num_cpus"] = int(environ["NUM_CPUS"])
-    if num_gpus is not None:
-        options["num_gpus"] = num_gpus
-    return options
+    return {
+        "num_cpus": machine.num_cpus,
+        "num_gpus": machine.num_gpus,
+        "include_dashboard": environ.get("METTA_SWEEP_RAY_DASHBOARD", "1") != "0",
+        "dashboard_host": "127.0.0.1",
+    }
 
 
 def describe(is_local: bool) -> Cluster:

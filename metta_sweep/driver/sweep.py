@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
+from metta_sweep.driver.baseline import RandomBaseline
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
 from metta_sweep.driver.clerk import Clerk, Desk
@@ -24,6 +26,7 @@ from metta_sweep.driver.cluster import Cluster, bundles, connected, count_slots
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
@@ -33,6 +36,8 @@ from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
+from metta_sweep.tracking.job import MirrorJob
+from metta_sweep.tracking.mirror_process import MirrorProcess
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ class Ending:
     exit_code: int
     wall_seconds: float
     num_failed: int
-    random_score: tuple[float, float] | None
+    random_score: tuple[float, float | None] | None
 
 
 def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, trainable: type | None = None) -> Ending:
@@ -86,14 +91,17 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
     job.directory.mkdir(parents=True, exist_ok=True)
-    with connected(environ) as cluster:
+    with connected(environ, job.machine) as cluster, MirrorProcess(MirrorJob.of(job, environ)):
         slots = count_slots(job.resources, cluster.nodes)
         say_start(job, cluster, slots, console)
         driver = Driver(job, registry, slots, trainable)
+        write_sweep_files(job)
+        baseline = RandomBaseline(job.directory, driver.any_config())
         driver.run(console)
+        random_score = baseline.score()
     if driver.control.aborted:
         raise SweepAborted(driver.control.aborted)
-    return driver.ending(time.monotonic() - started)
+    return driver.ending(time.monotonic() - started, random_score)
 
 
 class Driver:
@@ -130,6 +138,10 @@ class Driver:
             "directory": str(self.job.run_directory(record.id)),
             "spec": resolve_run(self.job.train, record.id, dict(record.params), seed=seed),
         }
+
+    def any_config(self) -> dict[str, Any]:
+        """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
+        return resolve_run(self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed)
 
     def run(self, console: Console) -> None:
         """Tune's loop, from the first suggestion to the last result delivered."""
@@ -181,17 +193,22 @@ class Driver:
             num_samples=spec.num_samples,
         )
 
-    def ending(self, wall_seconds: float) -> Ending:
+    def ending(self, wall_seconds: float, random_score: tuple[float, float | None] | None) -> Ending:
         """Reason and exit code, from what the control and the registry say."""
         verdict = self.control.draining or Verdict("no more runs", is_cap=False)
         num_failed = len(self.registry.runs(self.job.sweep_name, states=[RunState.FAILED]))
         code = EXIT_INTERRUPTED if self.control.interrupted_by_user else EXIT_CAP if verdict.is_cap else EXIT_WITH_FAILURES if num_failed else 0
-        return Ending(verdict.reason, code, wall_seconds, num_failed, random_score=None)
+        return Ending(verdict.reason, code, wall_seconds, num_failed, random_score)
 
 
 def run_id_of(trial: Any) -> str:
     """Trial and directory carry the run's name."""
     return str(trial.config["run"]["id"]) if "run" in trial.config else str(trial.trial_id)
+
+
+def write_sweep_files(job: SweepJob) -> None:
+    """`config.yaml`: what defines this sweep, for people and scripts."""
+    write_yaml(job.directory / "config.yaml", yaml.safe_load(job.spec_yaml))
 
 
 def say_start(job: SweepJob, cluster: Cluster, slots: int, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metta_sweep.config.job import Resources
+from metta_sweep.config.job import Machine, Resources
 from metta_sweep.driver.cluster import bundles, connected, count_slots
 from metta_sweep.errors import ClusterError, ConfigError
 
@@ -45,5 +45,5 @@ def test_more_ranks_than_the_cluster_holds_is_refused_by_name() -> None:
 
 
 def test_client_mode_is_refused_with_the_reason() -> None:
-    with pytest.raises(ClusterError, match="client mode"), connected({"RAY_ADDRESS": "ray://head:10001"}):
+    with pytest.raises(ClusterError, match="client mode"), connected({"RAY_ADDRESS": "ray://head:10001"}, Machine()):
         pass

@@ -1,0 +1,290 @@
+"""`cluster`: from this machine to a Ray cluster and back; up, submit, launch (both), status, down."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+    from metta_sweep.launch.clusters import Cluster
+    from metta_sweep.launch.request import ClusterRequest
+
+ACTIONS = {
+    "up": "write a cluster file, check it, start the head; workers come when runs wait",
+    "submit": "run a sweep as a job of a cluster that is up; it goes on when this machine goes away",
+    "launch": "up and submit",
+    "status": "nodes and sweeps of a cluster",
+    "down": "end a cluster; refuses while a sweep runs",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "actions:\n" + "\n".join(f"  {name:<8}{text}" for name, text in ACTIONS.items())
+    parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS))
+    add_config_arguments(parser)
+    parser.add_argument("--name", default="", help="of the cluster (default: the only one there is; for up and launch the sweep's name)")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep cluster files in DIR/cluster on this machine (default: data_dir)")
+    parser.add_argument("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
+    parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""), help="of a Ray dashboard, for a cluster that others keep")
+    parser.add_argument("--json", action="store_true", help="status: print JSON for programs")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer")
+    parser.add_argument("--follow", action="store_true", help="submit, launch: show the sweep's output until it ends")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the sweep; SWEEP_CONFIG names a sweep file")
+    add_request_arguments(parser.add_argument_group("the cluster that up and launch ask for"))
+
+
+def add_request_arguments(group: Any) -> None:
+    group.add_argument("--provider", default="", metavar="aws|gcp|local|kuberay")
+    group.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs of each worker")
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="most workers at once")
+    group.add_argument("--no-spot", action="store_true", help="workers that nobody takes away, at the full price")
+    group.add_argument("--dry-run", action="store_true", help="write and check the file, start nothing")
+    group.add_argument("--image", default="", help="container image; its tag ends in RAY-pyXY, such as 2.60.0-py311")
+    group.add_argument("--region", default="", help="cloud region")
+    group.add_argument("--zones", default="", help="availability zones, comma-separated")
+    group.add_argument("--project", default="", help="gcp: id of your project")
+    group.add_argument("--shared", default="", metavar="HOST:/PATH", help="NFS export that all nodes mount on /shared")
+    group.add_argument("--head", default="", metavar="ADDRESS", help="local: the head machine")
+    group.add_argument("--workers", default="", metavar="A,B", help="local: the other machines")
+    group.add_argument("--ssh-user", default="", help="local: who to log in as")
+    group.add_argument("--ssh-key", default="", metavar="FILE", help="local: private key")
+    group.add_argument("--virtual-environment", default="", metavar="DIR", help="local: where the nodes' Python is or will be made")
+    group.add_argument("--temp-dir", default="", metavar="DIR", help="local: Ray's session directory")
+    group.add_argument("--port", type=int, default=0, help="local: of Ray's head")
+    group.add_argument("--dashboard-port", type=int, default=0, help="local: of Ray's dashboard")
+
+
+def run(args: argparse.Namespace) -> int:
+    args.environ = {**os.environ, **variables(args.env)}
+    if args.action in ("submit", "launch"):
+        args.overrides = sweep_words(args.overrides, args.environ)
+    elif args.overrides:
+        raise ConfigError(f"cluster {args.action}: takes no configuration, got {args.overrides[0]!r}; it belongs to submit or launch")
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {"up": up, "submit": submit, "launch": launch, "status": status, "down": down}
+    return actions[args.action](args)
+
+
+def variables(words: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` words of `--env`."""
+    if wrong := [word for word in words if "=" not in word]:
+        raise ConfigError(f"--env: need NAME=VALUE, got {wrong[0]!r}")
+    return dict(word.split("=", 1) for word in words)
+
+
+def sweep_words(overrides: list[str], environ: dict[str, str]) -> list[str]:
+    """Overrides of `run`: without the old launcher's job word, with the sweep file that SWEEP_CONFIG names."""
+    words = overrides[1:] if overrides[:1] in (["sweep"], ["run"]) else list(overrides)
+    file = environ.get("SWEEP_CONFIG", "")
+    chosen = any(word.lstrip("+").startswith(("sweep=", "sweep_params=")) for word in words)
+    if file and not chosen:
+        words.append(f"sweep={file.rpartition('sweep/')[2].removesuffix('.yaml')}")
+    return words
+
+
+def up(args: argparse.Namespace, name: str = "metta-sweep") -> int:
+    from metta_sweep.launch.checks import check_tools
+    from metta_sweep.launch.clusters import open_cluster
+
+    path = write_cluster_file(args, request_of(args, name))
+    if args.dry_run:
+        print(f"# {path}: checked, nothing started")
+        return 0
+    check_tools(args.provider)
+    open_cluster(path).up()
+    print(f"up: {path.stem}; next: python -m metta_sweep cluster submit --name {path.stem} sweep_name=...")
+    return 0
+
+
+def launch(args: argparse.Namespace) -> int:
+    from metta_sweep.launch.cluster_files import cluster_name
+    from metta_sweep.launch.render import render
+
+    sweep_name = sweep_name_of(args)
+    request = request_of(args, cluster_name(sweep_name))
+    check_sweep(args, render(request))
+    if code := up(args, request.name):
+        return code
+    args.name = request.name
+    return 0 if args.dry_run else submit(args)
+
+
+def submit(args: argparse.Namespace) -> int:
+    from metta_sweep.launch.cluster_files import worker_nodes
+    from metta_sweep.launch.jobs import follow, make_submission
+    from metta_sweep.launch.jobs import submit as submit_job
+
+    config: dict[str, Any] = {}
+    if not args.address:
+        text = cluster_path(args).read_text(encoding="utf-8")
+        config = check_sweep(args, text)
+    nodes = worker_nodes(config) if config else []
+    words = [*args.overrides, *(word for directory in args.config_dir for word in ("--config-dir", directory))]
+    submission = make_submission(sweep_name_of(args), words, Path.cwd(), args.environ, nodes[0] if nodes else None)
+    with reached(args) as client:
+        job_id = submit_job(client, submission)
+        print(f"submitted: {job_id}; it goes on without this machine. See: python -m metta_sweep cluster status")
+        if not args.follow:
+            return 0
+        for text in follow(client, job_id):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        return client.get_job_info(job_id).driver_exit_code or 0
+
+
+def status(args: argparse.Namespace) -> int:
+    from metta_sweep.cli.readers import print_json
+    from metta_sweep.launch.clusters import open_cluster
+    from metta_sweep.launch.jobs import SWEEP_KEY, sweep_jobs
+
+    nodes = "" if args.address else open_cluster(cluster_path(args)).status()
+    with reached(args) as client:
+        jobs = [{"job": job.submission_id, "sweep": (job.metadata or {})[SWEEP_KEY], "status": job.status.value} for job in sweep_jobs(client)]
+    if args.json:
+        print_json({"nodes": nodes, "sweeps": jobs})
+        return 0
+    print(nodes.strip())
+    for job in jobs:
+        print(f"{job['job']}: {job['status'].lower()}")
+    if not jobs:
+        print("no sweep was submitted yet")
+    return 0
+
+
+def down(args: argparse.Namespace) -> int:
+    from metta_sweep.launch.clusters import open_cluster
+    from metta_sweep.launch.jobs import is_running, sweep_jobs
+
+    path = cluster_path(args)
+    if not args.force:
+        with reached(args) as client:
+            running = [str(job.submission_id) for job in sweep_jobs(client) if is_running(job)]
+        if running:
+            raise ConfigError(f"cluster {path.stem}: {', '.join(running)} still runs; `stop` the sweep first, or use --force")
+    if not args.yes and input(f"End cluster {path.stem} and everything on it? [y/N] ").strip().lower() not in ("y", "yes"):
+        return 1
+    open_cluster(path).down()
+    if args.cluster_file is None:
+        path.unlink()
+    return 0
+
+
+def request_of(args: argparse.Namespace, name: str) -> ClusterRequest:
+    """What the flags ask for."""
+    from metta_sweep.launch.request import ClusterRequest, OwnMachines
+
+    given = {
+        "head": args.head,
+        "workers": tuple(word for word in args.workers.split(",") if word),
+        "ssh_user": args.ssh_user,
+        "ssh_private_key": args.ssh_key,
+        "virtual_environment": args.virtual_environment,
+        "temp_dir": args.temp_dir,
+        "port": args.port,
+        "dashboard_port": args.dashboard_port,
+    }
+    request = ClusterRequest(
+        provider=args.provider,
+        name=args.name or name,
+        nodes=args.nodes,
+        gpus=args.gpus,
+        spot=not args.no_spot,
+        image=args.image,
+        region=args.region,
+        zones=args.zones,
+        project=args.project,
+        shared=args.shared,
+        own=OwnMachines(**{key: value for key, value in given.items() if value}),
+    )
+    return request if args.provider != "local" else replace(request, nodes=max(len(request.own.workers), 1))
+
+
+def write_cluster_file(args: argparse.Namespace, request: ClusterRequest) -> Path:
+    """Render, check, show and save."""
+    from metta_sweep.launch.checks import check_cluster_file
+    from metta_sweep.launch.render import render
+
+    text = render(request)
+    check_cluster_file(text)
+    print(text)
+    path = cluster_directory(args) / f"{request.name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
+    """Whether the sweep's configuration is right, and a run fits the cluster; says how many do. Returns the cluster file."""
+    from metta_sweep.config import load_sweep_job
+    from metta_sweep.launch.checks import check_cluster_file, check_fit
+    from metta_sweep.launch.cluster_files import worker_nodes
+    from metta_sweep.launch.jobs import worker_environment
+
+    config = check_cluster_file(text)
+    nodes = worker_nodes(config)
+    environ = worker_environment(nodes[0] if nodes else None) | args.environ
+    job = load_sweep_job(args.overrides, environ, [Path(directory) for directory in args.config_dir])
+    slots = check_fit(config, job.resources)
+    if slots is not None:
+        print(f"{job.sweep_name}: {slots} run(s) at once on {len(nodes)} worker(s)")
+    return config
+
+
+def sweep_name_of(args: argparse.Namespace) -> str:
+    from metta_sweep.config.registered import load_location
+
+    return load_location(args.overrides, args.environ, [Path(directory) for directory in args.config_dir]).sweep_name
+
+
+def cluster_directory(args: argparse.Namespace) -> Path:
+    """Where cluster files are kept on this machine."""
+    from metta_sweep.config.registered import load_location
+
+    directory: Path = args.data_dir or load_location([], os.environ, need_sweep=False).data_dir
+    return directory / "cluster"
+
+
+def cluster_path(args: argparse.Namespace) -> Path:
+    """The file of the cluster that the flags name, or of the only one there is.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    if args.cluster_file is not None:
+        return Path(args.cluster_file)
+    directory = cluster_directory(args)
+    if args.name:
+        return directory / f"{args.name}.yaml"
+    there = sorted(directory.glob("*.yaml"))
+    if len(there) != 1:
+        names = ", ".join(path.stem for path in there)
+        raise ConfigError(f"--name: {f'which of {names}?' if names else f'no cluster in {directory}; bring one up with `cluster up`'}")
+    return there[0]
+
+
+@contextmanager
+def reached(args: argparse.Namespace) -> Iterator[JobSubmissionClient]:
+    """The job API of the cluster that the flags name, through a tunnel unless an address is given."""
+    from metta_sweep.launch.clusters import open_cluster, token_path, tunnel
+    from metta_sweep.launch.jobs import job_client
+
+    if args.address:
+        token = os.environ.get("RAY_AUTH_TOKEN") or (token_path().read_text(encoding="utf-8").strip() if token_path().exists() else "")
+        with job_client(args.address, token) as client:
+            yield client
+        return
+    cluster: Cluster = open_cluster(cluster_path(args))
+    with tunnel(cluster) as address, job_client(address, cluster.token()) as client:
+        yield client

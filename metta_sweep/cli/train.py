@@ -1,0 +1,67 @@
+"""`train`: train and evaluate one policy, for example with the patch that `best` wrote."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metta_sweep.cli.main import add_config_arguments
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from metta_sweep.config import TrainJob
+    from trainables.result import Progress, RunResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    from metta_sweep.config import load_train_job
+    from metta_sweep.driver.single import train_one
+    from metta_sweep.driver.table import new_console
+
+    job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
+    console = new_console(sys.stderr if args.json else sys.stdout)
+    console.print(f"run {job.run}: files in {job.directory}", highlight=False, soft_wrap=True)
+    result = train_one(job, os.environ, Reporter(console))
+    return finish(job, result, console, as_json=args.json)
+
+
+class Reporter:
+    """One line now and then, and one for each point of the learning curve."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said_share = -1
+
+    def __call__(self, progress: Progress) -> None:
+        tenths = int(10 * progress.env_steps / progress.total_env_steps) if progress.total_env_steps else 0
+        if progress.point is None and tenths == self._said_share:
+            return
+        self._said_share = tenths
+        score = f"  score {progress.point.score:.4g}" if progress.point else ""
+        line = f"{progress.env_steps:>12,} / {progress.total_env_steps:,} steps  {progress.steps_per_second:,.0f} steps/s{score}"
+        self._console.print(line, highlight=False)
+
+
+def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool) -> int:
+    """Show the result; exit code 1 when the run failed."""
+    from metta_sweep.cli.readers import print_json
+    from metta_sweep.driver.summary import score_line
+
+    if as_json:
+        print_json(result.to_dict())
+    elif result.score is None:
+        console.print(f"{result.outcome}: {result.message}; see {job.directory}/train.log", highlight=False, soft_wrap=True)
+    else:
+        total = result.costs.total
+        console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)
+        console.print(f"  {result.env_steps:,} steps, wall {total.wall_seconds:.1f} s, cpu {total.cpu_seconds:.1f} s", highlight=False)
+    return 0 if result.outcome in ("completed", "stopped_early") else 1

@@ -1,0 +1,55 @@
+"""What a random policy scores on the sweep's suite, measured once beside the first runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+
+from metta_sweep.driver.run_files import write_yaml
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 30.0
+
+
+class RandomBaseline:
+    """Starts the measurement as a Ray task of its own, so that it takes no slot from a run.
+
+    Args:
+        directory: of the sweep; keeps the answer for whoever continues it.
+        config: resolved configuration of any run. Programs that are not ours (`trainable` command or function) have no random policy.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        self._path = directory / "random_policy.yaml"
+        self._task: ray.ObjectRef | None = None
+        is_ours = (config.get("trainable") or {}).get("kind", "ppo") == "ppo"
+        if is_ours and not self._path.exists():
+            self._task = ray.remote(measure).options(num_cpus=0, name="random policy").remote(dict(config))
+
+    def score(self) -> tuple[float, float | None] | None:
+        """Score and standard error, or None when there is none (the log says why)."""
+        if self._task is not None:
+            try:
+                mean, error = ray.get(self._task, timeout=WAIT_SECONDS)
+            except (ray.exceptions.RayError, TimeoutError) as failure:
+                logger.warning("the random policy was not measured: %s", failure)
+                return None
+            self._task = None
+            write_yaml(self._path, {"score": mean, "standard_error": error})
+        if not self._path.exists():
+            return None
+        known = yaml.safe_load(self._path.read_text(encoding="utf-8"))
+        return known["score"], known["standard_error"]
+
+
+def measure(config: dict[str, Any]) -> tuple[float, float | None]:
+    """Runs on a worker: torch and the simulator are imported there, not in the driver."""
+    from trainables.simulation.random_policy import random_policy_score
+
+    return random_policy_score(config)

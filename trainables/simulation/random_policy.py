@@ -1,0 +1,37 @@
+"""What a policy that knows nothing scores on a suite: the floor that every result is read against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from trainables.distributed import DistributedContext
+from trainables.environments.catalog import VectorOptions
+from trainables.ppo.trainer import make_policy
+from trainables.seeding import Purpose, evaluation_seeds
+from trainables.simulation.aggregate import metrics, standard_error
+from trainables.simulation.play import Share, play
+from trainables.spec import RunSpec
+
+
+def random_policy_score(mapping: Mapping[str, Any]) -> tuple[float, float | None]:
+    """Score and its standard error of uniformly random actions, on the same held-out episodes that runs are evaluated on.
+
+    Args:
+        mapping: resolved configuration of any run of the sweep.
+
+    Raises:
+        SpecError: the configuration is wrong.
+    """
+    torch.set_num_threads(1)
+    spec = RunSpec.from_mapping(mapping, strict=False)
+    env = spec.suite.simulations[0].family.make(VectorOptions(1, evaluation_seeds(0, (0,), Purpose.EVAL_EPISODE)))
+    policy = make_policy(spec, DistributedContext(), env.encoder, env.action_space)
+    env.close()
+    with torch.no_grad():
+        for parameter in policy.parameters():  # equal logits: every action is as likely as any other
+            parameter.zero_()
+    episodes = play(spec.suite, policy, torch.device("cpu"), Share())
+    return metrics(spec.suite, episodes)[spec.metric], standard_error(spec.suite, episodes, spec.metric)
