@@ -16,6 +16,7 @@ COMMANDS = {
     "validate": "check a sweep file or overrides without starting anything",
     "status": "what a sweep is doing and what it found",
     "best": "the best configurations, and a patch file to train with",
+    "dashboard": "an interactive page: where the money goes and what it bought",
     "stop": "let a sweep's running runs finish, or end them now",
     "retry": "run failed runs again, under their own ids",
     "train": "train one policy, for example with the patch that `best` wrote",

@@ -1,0 +1,71 @@
+"""Cluster files: where the packaged ones are, and what a rendered one offers to runs. Pure reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ClusterFile = dict[str, Any]
+
+
+def packaged_cluster() -> Path:
+    """The provider files that come with the package: `metta_sweep/_cluster` when installed, `cluster/` in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_cluster"
+    return installed if installed.is_dir() else package.parent / "cluster"
+
+
+def read_provider_file(provider: str) -> ClusterFile:
+    """The packaged file of a provider; for kuberay its RayCluster object."""
+    documents = yaml.safe_load_all((packaged_cluster() / f"{provider}.yaml").read_text(encoding="utf-8"))
+    first: ClusterFile = next(documents)
+    return first
+
+
+def provider_of(config: Mapping[str, Any]) -> str:
+    """aws, gcp, local or kuberay."""
+    return "kuberay" if config.get("kind") == "RayCluster" else str(config["provider"]["type"])
+
+
+def name_of(config: Mapping[str, Any]) -> str:
+    return str(config["metadata"]["name"] if provider_of(config) == "kuberay" else config["cluster_name"])
+
+
+def cluster_name(sweep_name: str) -> str:
+    """A name that clouds and Kubernetes take, made of a sweep's name."""
+    plain = re.sub(r"[^a-z0-9]+", "-", sweep_name.lower()).strip("-")[:40].rstrip("-")
+    return plain if plain[:1].isalpha() else f"sweep-{plain}"[:40].rstrip("-")
+
+
+def image_of(config: Mapping[str, Any]) -> str:
+    """The container image, "" on machines without containers."""
+    if provider_of(config) == "kuberay":
+        return str(config["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"])
+    return str((config.get("docker") or {}).get("image", ""))
+
+
+def worker_nodes(config: Mapping[str, Any]) -> list[dict[str, float]]:
+    """CPUs and GPUs of every node that may ever be there at once; empty for machines that only Ray will measure."""
+    if provider_of(config) == "local":
+        return []
+    if provider_of(config) == "kuberay":
+        return [node for group in config["spec"]["workerGroupSpecs"] for node in [group_resources(group)] * int(group["maxReplicas"])]
+    head = config["head_node_type"]
+    kinds = [kind for name, kind in config["available_node_types"].items() if name != head]
+    # Node types of one file are alternatives (spot, on demand): together they stay below the cluster's own maximum.
+    largest = sorted(kinds, key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True)
+    nodes = [dict(kind["resources"]) for kind in largest for _ in range(int(kind.get("max_workers", 0)))]
+    return nodes[: int(config["max_workers"])]
+
+
+def group_resources(group: Mapping[str, Any]) -> dict[str, float]:
+    """What one pod of a worker group offers, from its limits."""
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    resources = {"CPU": float(limits["cpu"])}
+    if gpus := float(limits.get("nvidia.com/gpu", 0)):
+        resources["GPU"] = gpus
+    return resources

@@ -1,0 +1,235 @@
+"""Clusters brought up, reached and taken down, with Ray's launcher or with kubectl; output goes to the user's terminal."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from metta_sweep.errors import ClusterError, ConfigError
+from metta_sweep.launch.cluster_files import name_of, provider_of
+
+logger = logging.getLogger(__name__)
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+DASHBOARD_PORT = 8265
+REACH_SECONDS = 60.0
+
+
+class Cluster(Protocol):
+    """One cluster, described by a rendered file."""
+
+    def up(self) -> None: ...
+
+    def status(self) -> str:
+        """Nodes and demand, as the provider's own tool says it."""
+
+    def down(self) -> None: ...
+
+    def token(self) -> str:
+        """Ray's authentication token of this cluster."""
+
+    def tunnel_command(self, port: int) -> list[str]:
+        """A command that forwards the local port to the head's dashboard for as long as it runs."""
+
+
+def open_cluster(path: Path) -> Cluster:
+    """The cluster that a rendered file describes.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such cluster; bring one up with `cluster up`, or name another with --name or --cluster-file")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if provider_of(config) == "kuberay":
+        return KubernetesCluster(path, name_of(config), str(config["metadata"].get("namespace", "default")))
+    if provider_of(config) == "local":
+        return OwnCluster(path, config)
+    return CloudCluster(path)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudCluster:
+    """Machines that Ray's launcher rents."""
+
+    path: Path
+
+    def up(self) -> None:
+        ensure_token()
+        execute([*RAY, "up", "--yes", "--no-config-cache", str(self.path)])
+
+    def status(self) -> str:
+        return captured([*RAY, "exec", str(self.path), "RAY_AUTH_MODE=token ray status"])
+
+    def down(self) -> None:
+        execute([*RAY, "down", "--yes", str(self.path)])
+
+    def token(self) -> str:
+        return token_path().read_text(encoding="utf-8").strip()
+
+    def tunnel_command(self, port: int) -> list[str]:
+        return [*RAY, "dashboard", str(self.path), "--port", str(port), "--remote-port", str(DASHBOARD_PORT)]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCluster:
+    """Machines of the user's own; going down ends this cluster's processes and no others."""
+
+    path: Path
+    config: dict[str, Any]
+
+    def up(self) -> None:
+        ensure_token()
+        execute([*RAY, "up", "--yes", "--no-config-cache", str(self.path)])
+
+    def status(self) -> str:
+        path, address = self._option("PATH=", "head"), f"127.0.0.1:{self._option('--port=', 'head')}"
+        return captured(self._ssh(self.config["provider"]["head_ip"], f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"))
+
+    def down(self) -> None:
+        """Workers first, so that the head's autoscaler does not bring them back; `ray down` would end everybody's Ray on each machine."""
+        stop = self.config["head_start_ray_commands"][0]
+        for address in (self.config["provider"]["head_ip"], *self.config["provider"]["worker_ips"]):
+            execute(self._ssh(address, stop))
+        Path(f"/tmp/ray/cluster-{self.config['cluster_name']}.state").unlink(missing_ok=True)
+
+    def token(self) -> str:
+        return token_path().read_text(encoding="utf-8").strip()
+
+    def tunnel_command(self, port: int) -> list[str]:
+        head, remote = self.config["provider"]["head_ip"], self._option("--dashboard-port=", "head")
+        return self._ssh(head, "while true; do sleep 3600; done", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:{remote}")
+
+    def _option(self, name: str, kind: str) -> str:
+        """The value of an option in the packaged start commands."""
+        words = " ".join(self.config[f"{kind}_start_ray_commands"]).replace(";", " ").split()
+        return next(word.removeprefix(name) for word in words if word.startswith(name))
+
+    def _ssh(self, address: str, command: str, *options: str) -> list[str]:
+        auth = self.config["auth"]
+        key = ["-i", os.path.expanduser(auth["ssh_private_key"])] if auth.get("ssh_private_key") else []
+        known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
+        return ["ssh", *known, *key, *options, f"{auth['ssh_user']}@{address}", command]
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesCluster:
+    """A RayCluster object, kept by the KubeRay operator."""
+
+    path: Path
+    name: str
+    namespace: str
+
+    def up(self) -> None:
+        execute(["kubectl", "apply", "--filename", str(self.path)])
+
+    def status(self) -> str:
+        return captured(["kubectl", "--namespace", self.namespace, "get", "raycluster,pods", "--selector", f"ray.io/cluster={self.name}"])
+
+    def down(self) -> None:
+        execute(["kubectl", "delete", "--filename", str(self.path)])
+
+    def token(self) -> str:
+        secret = json.loads(captured(["kubectl", "--namespace", self.namespace, "get", "secret", self.name, "--output", "json"]))
+        return base64.b64decode(secret["data"]["auth_token"]).decode()
+
+    def tunnel_command(self, port: int) -> list[str]:
+        return ["kubectl", "--namespace", self.namespace, "port-forward", f"service/{self.name}-head-svc", f"{port}:{DASHBOARD_PORT}"]
+
+
+def execute(command: Sequence[str]) -> None:
+    """Run a command in the user's terminal.
+
+    Raises:
+        ClusterError: it failed.
+    """
+    logger.info("%s", " ".join(command))
+    done = subprocess.run(command, env=launch_environment(), check=False)
+    if done.returncode:
+        raise ClusterError(f"`{' '.join(command)}` ended with {done.returncode}; its own message is above")
+
+
+def captured(command: Sequence[str]) -> str:
+    """What a command prints.
+
+    Raises:
+        ClusterError: it failed; with its message.
+    """
+    done = subprocess.run(command, env=launch_environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
+    return done.stdout
+
+
+def launch_environment() -> dict[str, str]:
+    """Clusters that we launch ask for a token."""
+    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
+
+
+def token_path() -> Path:
+    """Where Ray looks for its token, and `ray up` takes it from."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def ensure_token() -> None:
+    """Make Ray's token when there is none, readable by its owner only."""
+    if token_path().exists():
+        return
+    subprocess.run([*RAY, "get-auth-token", "--generate"], env=launch_environment(), stdout=subprocess.DEVNULL, umask=0o077, check=True)
+
+
+@contextmanager
+def tunnel(cluster: Cluster) -> Iterator[str]:
+    """Address of the cluster's dashboard on this machine, for the length of the block.
+
+    Raises:
+        ClusterError: it cannot be reached.
+    """
+    port = free_port()
+    command = cluster.tunnel_command(port)
+    process = subprocess.Popen(
+        command, env=launch_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        wait_for_dashboard(f"http://127.0.0.1:{port}", process, " ".join(command))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for_dashboard(address: str, process: subprocess.Popen[bytes], command: str) -> None:
+    """Until it answers, if only to refuse us."""
+    deadline = time.monotonic() + REACH_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=2).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise ClusterError(f"the cluster's dashboard does not answer; is it up? (`cluster status`; tried `{command}`)")

@@ -1,0 +1,104 @@
+"""What a submitted job runs on the head: `run`, with the registry on a local disk where the data directory is a network file system.
+
+SQLite cannot trust the locks of a network file system, and a head's own disk goes with the head. So the registry lives on the head's disk
+while the sweep runs, is copied to the data directory with SQLite's backup every few seconds, and comes back from there on the next head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import shutil
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from metta_sweep.cli.main import add_config_arguments, report
+from metta_sweep.cli.main import main as run_command
+from metta_sweep.config.registered import load_location
+from metta_sweep.errors import RegistryError, SweepError
+from metta_sweep.registry.database import refuse_network_file_system
+
+logger = logging.getLogger(__name__)
+
+BACKUP_SECONDS = 10.0
+
+
+def main(words: Sequence[str]) -> int:
+    """Run or continue the sweep; takes the words of `run`, and its exit code is that of `run`."""
+    parser = argparse.ArgumentParser(prog="metta_sweep.launch.head", allow_abbrev=False)
+    add_config_arguments(parser)
+    args = parser.parse_intermixed_args(list(words))
+    try:
+        location = load_location(args.overrides, os.environ, [Path(directory) for directory in args.config_dir])
+    except SweepError as error:
+        return report(error)
+    if location.sweep_server_uri is not None:
+        return run_command(["run", *words])
+    location.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        refuse_network_file_system(location.data_dir)
+    except RegistryError:
+        with kept_registry(local_registry(location.data_dir), location.data_dir / "registry.db") as registry:
+            return run_command(["run", *words, f"settings.sweep_server_uri=sqlite:///{registry}"])
+    return run_command(["run", *words])
+
+
+def local_registry(data_dir: Path) -> Path:
+    """Where the registry of this data directory lives on this machine."""
+    name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    return Path.home() / ".metta_sweep" / name / "registry.db"
+
+
+@contextmanager
+def kept_registry(local: Path, copy: Path, every_seconds: float = BACKUP_SECONDS) -> Iterator[Path]:
+    """A registry on this machine's disk that is copied elsewhere again and again, and once more at the end.
+
+    Args:
+        local: the database; taken from the copy when missing.
+        copy: where it is kept.
+    """
+    local.parent.mkdir(parents=True, exist_ok=True)
+    if not local.exists() and copy.exists():
+        shutil.copy2(copy, local)
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(every_seconds):
+            try:
+                back_up(local, copy)
+            except (OSError, sqlite3.Error) as error:
+                logger.warning("the registry was not copied to %s: %s; the next copy may succeed", copy, error)
+
+    thread = threading.Thread(target=keep, name="registry-backup", daemon=True)
+    thread.start()
+    try:
+        yield local
+    finally:
+        ended.set()
+        thread.join()
+        back_up(local, copy)
+
+
+def back_up(local: Path, copy: Path) -> None:
+    """Copy a database that is in use; a reader of the copy sees the old one or the new one, never a half."""
+    if not local.exists():
+        return
+    snapshot = local.with_suffix(".snapshot")
+    with closing(sqlite3.connect(local)) as source, closing(sqlite3.connect(snapshot)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")  # one plain file, without a log beside it that the next copy would not fit
+    partial = copy.with_suffix(".partial")
+    shutil.copyfile(snapshot, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, copy)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

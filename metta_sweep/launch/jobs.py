@@ -1,0 +1,159 @@
+"""Sweeps as jobs of a cluster: what is shipped, and Ray's job API."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metta_sweep.config.files import packaged_configs
+from metta_sweep.errors import ClusterError, ConfigError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+SWEEP_KEY = "sweep"
+API_ADDRESS = "RAY_API_SERVER_ADDRESS"
+# Environments, histories, data and caches: large, and of no use to a run.
+EXCLUDES = (
+    *(".git", ".hg", ".svn", ".venv", "venv", "env", ".env", "node_modules", "__pycache__", "*.pyc", "*.egg-info", "build", "dist"),
+    *("train_dir", "outputs", "wandb", "artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.db", "*.pt", "*.ckpt"),
+)
+# What a run needs to reach WandB and the registry; passed on in the job's environment, written nowhere.
+PASSED_ON = (
+    *("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE", "WANDB_TAGS"),
+    *("METTA_SWEEP_TOKEN", "HYDRA_FULL_ERROR", "NUM_GPUS", "NUM_CPUS"),
+)
+CLUSTER_DATA_DIR = "/shared/metta_sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One job.
+
+    Attributes:
+        sweep_name: of the sweep.
+        entrypoint: command line on the head.
+        runtime_env: what is shipped and the environment, as Ray takes it.
+    """
+
+    sweep_name: str
+    entrypoint: str
+    runtime_env: Mapping[str, Any]
+
+
+def make_submission(
+    sweep_name: str, overrides: Sequence[str], code: Path, environ: Mapping[str, str], node: Mapping[str, float] | None
+) -> Submission:
+    """The job that runs a sweep on a cluster.
+
+    Args:
+        overrides: of `run`; `data_dir` becomes the cluster's shared directory unless one is given.
+        code: working directory that is shipped.
+        environ: environment of the user.
+        node: CPUs and GPUs of a worker, which `auto` in the configuration then means; None = those of the head.
+
+    Raises:
+        ConfigError: our own packages cannot be shipped from there.
+    """
+    words = list(overrides)
+    if not any(word.lstrip("+").startswith("data_dir=") for word in words):
+        words.append(f"data_dir={CLUSTER_DATA_DIR}")
+    environment = worker_environment(node) | {name: environ[name] for name in PASSED_ON if environ.get(name)}
+    shipped = {"working_dir": str(code), "excludes": list(EXCLUDES), "env_vars": environment}
+    if packages := packages_outside(code):
+        shipped["py_modules"] = [str(path) for path in packages]
+    return Submission(sweep_name, shlex.join(["python", "-m", "metta_sweep.launch.head", *words]), shipped)
+
+
+def worker_environment(node: Mapping[str, float] | None) -> dict[str, str]:
+    """What `auto` in the configuration means on a cluster whose head is unlike its workers; empty when no worker is known."""
+    return {} if node is None else {"NUM_CPUS": f"{node['CPU']:.0f}", "NUM_GPUS": f"{node.get('GPU', 0):.0f}"}
+
+
+def packages_outside(code: Path) -> list[Path]:
+    """Our three packages when the shipped directory does not hold them.
+
+    Raises:
+        ConfigError: they come from a checkout elsewhere, whose `configs/` would stay behind.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if (code / "metta_sweep" / "launch").is_dir():
+        return []
+    if packaged_configs().parent == root:
+        raise ConfigError(
+            f"{code}: does not hold metta_sweep, which comes from the checkout {root}; run the command there, or install metta_sweep as a wheel"
+        )
+    return [root / name for name in ("metta_sweep", "searchers", "trainables")]
+
+
+@contextmanager
+def job_client(address: str, token: str) -> Iterator[JobSubmissionClient]:
+    """Ray's job API at this address.
+
+    Raises:
+        ClusterError: it does not answer, refuses the token, or says no to a request inside the block.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    # Ray reads RAY_ADDRESS even when it is told an address; this variable alone comes first.
+    before = os.environ.get(API_ADDRESS)
+    os.environ[API_ADDRESS] = address
+    try:
+        yield JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
+    except (ConnectionError, RuntimeError) as error:
+        raise ClusterError(f"Ray's job API at {address}: {error}") from error
+    finally:
+        os.environ.pop(API_ADDRESS)
+        if before is not None:
+            os.environ[API_ADDRESS] = before
+
+
+def submit(client: JobSubmissionClient, submission: Submission) -> str:
+    """Start the job; it goes on when this machine goes away. Returns its id.
+
+    Raises:
+        ConfigError: the sweep runs on this cluster already.
+    """
+    jobs = sweep_jobs(client)
+    running = [job.submission_id for job in jobs if is_running(job) and job.metadata[SWEEP_KEY] == submission.sweep_name]
+    if running:
+        raise ConfigError(f"sweep_name={submission.sweep_name}: job {running[0]} runs it on this cluster already; see `cluster status`")
+    number = sum(job.metadata[SWEEP_KEY] == submission.sweep_name for job in jobs) + 1
+    return str(
+        client.submit_job(
+            entrypoint=submission.entrypoint,
+            submission_id=f"{submission.sweep_name}-{number}",
+            runtime_env=dict(submission.runtime_env),
+            metadata={SWEEP_KEY: submission.sweep_name},
+        )
+    )
+
+
+def sweep_jobs(client: JobSubmissionClient) -> list[JobDetails]:
+    """Jobs of this cluster that run or ran sweeps, oldest first."""
+    jobs = [job for job in client.list_jobs() if job.submission_id and SWEEP_KEY in (job.metadata or {})]
+    return sorted(jobs, key=lambda job: job.start_time or 0)
+
+
+def is_running(job: JobDetails) -> bool:
+    return not job.status.is_terminal()
+
+
+def follow(client: JobSubmissionClient, job_id: str, poll_seconds: float = 1.0) -> Iterator[str]:
+    """The job's output as it comes, until the job ends."""
+    shown = 0
+    while True:
+        ended = client.get_job_status(job_id).is_terminal()
+        logs = client.get_job_logs(job_id)
+        if len(logs) > shown:
+            yield logs[shown:]
+            shown = len(logs)
+        if ended:
+            return
+        time.sleep(poll_seconds)

@@ -1,0 +1,102 @@
+"""The files under `cluster/`: valid for a bare `ray up`, pinned like the tests, and free of secrets."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from metta_sweep.launch.checks import image_problems, ray_version, schema_problems
+from metta_sweep.launch.cluster_files import image_of, worker_nodes
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+RAY_FILES = ("aws", "gcp", "local")
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((CLUSTER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def ray_cluster(document: dict[str, Any]) -> dict[str, Any]:
+    """The RayCluster of a RayCluster or RayJob object."""
+    if document["kind"] == "RayCluster":
+        return document
+    return {"kind": "RayCluster", "metadata": document["metadata"], "spec": document["spec"]["rayClusterSpec"]}
+
+
+@pytest.mark.parametrize("name", RAY_FILES)
+def test_ray_accepts_the_file_as_it_is(name: str) -> None:
+    assert schema_problems(load(name)[0]) == []
+
+
+def test_rays_autoscaler_reads_cluster_and_job_of_kuberay() -> None:
+    documents = load("kuberay")
+    assert [document["kind"] for document in documents] == ["RayCluster", "RayJob"]
+    for document in documents:
+        assert schema_problems(ray_cluster(document)) == []
+        assert worker_nodes(ray_cluster(document))
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp", "kuberay"])
+def test_images_hold_the_ray_that_the_tests_ran_with(name: str) -> None:
+    assert image_problems(image_of(load(name)[0]), ray_version(), "3.11") == []
+    images = set(re.findall(r"rayproject/ray:\S+", (CLUSTER / f"{name}.yaml").read_text(encoding="utf-8")))
+    assert len(images) == 1
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_nothing_is_billed_while_nothing_runs(name: str) -> None:
+    config = load(name)[0]
+    workers = {kind: spec for kind, spec in config["available_node_types"].items() if kind != "head"}
+    assert all(spec["min_workers"] == 0 for spec in workers.values())
+    assert config["idle_timeout_minutes"] <= 2
+    assert config["provider"]["cache_stopped_nodes"] is False, "a stopped machine's disk is billed"
+    assert {spec["labels"]["market"] for spec in workers.values()} == {"spot", "on-demand"}
+
+
+def test_kuberay_scales_to_zero_and_a_job_leaves_nothing_behind() -> None:
+    cluster, job = load("kuberay")
+    for document in (cluster, ray_cluster(job)):
+        assert document["spec"]["autoscalerOptions"]["idleTimeoutSeconds"] <= 120
+        assert all(group["minReplicas"] == 0 for group in document["spec"]["workerGroupSpecs"])
+        assert document["spec"]["authOptions"] == {"mode": "token"}
+    assert job["spec"]["shutdownAfterJobFinishes"] is True
+
+
+def test_no_file_holds_a_key_or_says_where_one_is_written() -> None:
+    for path in CLUSTER.rglob("*"):
+        if path.is_file():
+            assert not re.search(r"(WANDB_API_KEY|METTA_SWEEP_TOKEN)\s*[=:]\s*\S", path.read_text(encoding="utf-8")), path
+
+
+def test_requirements_are_what_the_package_needs_at_the_tested_versions() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    pinned = {plain(name): version for name, version in pins.items()}
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lines = [line for line in (CLUSTER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [plain(line.split("==")[0]) for line in lines] == [plain(re.split(r"[><=]", word)[0]) for word in wanted]
+    for line in lines:
+        name, version = line.split("==")
+        assert pinned.get(plain(name), version) == version, f"{name}: constraints.txt has {pinned[plain(name)]}"
+
+
+def plain(name: str) -> str:
+    """A distribution's name without extras, as package indices compare it."""
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in CLUSTER.glob("*.sh")))
+def test_scripts_are_readable_to_bash(script: str) -> None:
+    subprocess.run(["bash", "-n", str(CLUSTER / script)], check=True)
+
+
+def test_setup_does_nothing_where_everything_is_installed() -> None:
+    venv = Path(__import__("sys").prefix)
+    done = subprocess.run(["bash", str(CLUSTER / "setup.sh"), str(venv)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "everything is installed"
