@@ -86,7 +86,7 @@ def translated_errors() -> Iterator[None]:
     """Database errors as the registry's own: `RegistryUnavailable` when another try may succeed, `InvalidRequest` when none can."""
     try:
         yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeout, sqlite3.OperationalError) as error:
+    except (OperationalError, InterfaceError, InternalError, PoolTimeout, sqlite3.OperationalError, OSError) as error:
         raise RegistryUnavailable(f"database: {_reason(error)}") from error
     except (DBAPIError, OverflowError) as error:
         raise InvalidRequest(f"database refused a value: {_reason(error)}") from error

@@ -21,6 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from metta_sweep import faults
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, RegistryError, RegistryUnavailable
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import decode, dumps
@@ -120,6 +121,7 @@ class Outbox:
             log.warning("registry refused %s of %s: %s", message.kind, message.payload.get("run_id"), error)
             self._keep_refused(message, error)
             delivery = Delivery(message, None, error)
+        faults.point("outbox.delivered")
         with self._guard:
             self._write({"done": message.key}, is_synced=False)  # lost with the power: delivered again, harmless
             self._messages.pop(message.key, None)
@@ -138,11 +140,13 @@ class Outbox:
     def _write(self, record: JsonObject, *, is_synced: bool) -> None:
         size = os.fstat(self._file.fileno()).st_size
         try:
+            faults.point("outbox.put")
             line = _line(record)
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
             if is_synced:
                 os.fsync(self._file.fileno())
+                faults.point("outbox.kept")
         except OSError:
             self._file.truncate(size)  # half a line would damage the next one
             raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
 from sqlalchemy import Connection, select
 
+from metta_sweep import faults
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.database import open_engine, translated_errors
@@ -48,7 +48,7 @@ class SqlRegistry:
         RegistryUnavailable: it cannot be reached now; every method raises this, too.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = faults.now) -> None:
         self.engine = open_engine(url)
         self._clock = clock
         # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
@@ -68,18 +68,20 @@ class SqlRegistry:
     def _writable(self) -> Iterator[Connection]:
         with translated_errors(), self._writing, self.engine.connect().execution_options(is_write=True) as connection, connection.begin():
             yield connection
+            faults.point("registry.commit")
+        faults.point("registry.committed")
 
     @contextlib.contextmanager
     def _changing(self, sweep: str) -> Iterator[Transaction]:
         with self._writable() as connection:
-            self._lock(connection, sweep)
-            yield Transaction(connection, sweep, self._clock())
+            yield self._lock(connection, sweep)
 
-    def _lock(self, connection: Connection, sweep: str) -> None:
+    def _lock(self, connection: Connection, sweep: str) -> Transaction:
         """Hold the sweep's row until the commit (PostgreSQL; SQLite's writer holds all)."""
-        locked = connection.execute(select(sweeps.c.name).where(sweeps.c.name == sweep).with_for_update()).scalar_one_or_none()
-        if locked is None:
+        row = connection.execute(select(sweeps).where(sweeps.c.name == sweep).with_for_update()).mappings().one_or_none()
+        if row is None:
             raise queries.unknown_sweep(connection, sweep)
+        return Transaction(connection, row, self._clock())
 
     def _once(self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the write, or give the answer that its key was given before."""
@@ -100,9 +102,10 @@ class SqlRegistry:
         """`create_sweep`, and whether it was new."""
         check_sweep_name(name)
         with self._writable() as connection:
-            tx = Transaction(connection, name, self._clock())
-            is_new = writes.insert_sweep(tx, spec_yaml, wandb)
-            self._lock(connection, name)
+            is_new = writes.insert_sweep(connection, name, self._clock(), spec_yaml, wandb)
+            tx = self._lock(connection, name)
+            if is_new:
+                tx.event("created", detail={"spec_hash": tx.before["spec_hash"]})
             return writes.adopt_spec(tx, spec_yaml, update), is_new
 
     def get_sweep(self, name: str) -> SweepRecord:

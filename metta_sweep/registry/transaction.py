@@ -20,16 +20,18 @@ class Transaction:
 
     Attributes:
         connection: inside its transaction.
-        sweep: name of the locked sweep.
+        before: row of the locked sweep, as it was at the lock.
         now: epoch seconds by the registry's clock; all leases go by it.
     """
 
     connection: Connection
-    sweep: str
+    before: RowMapping
     now: float
 
-    def sweep_row(self) -> RowMapping:
-        return self.connection.execute(select(sweeps).where(sweeps.c.name == self.sweep)).mappings().one()
+    @property
+    def sweep(self) -> str:
+        """Its name."""
+        return str(self.before["name"])
 
     def take(self, counter: Column[int]) -> int:
         """Next value of one of the sweep's counters."""
@@ -59,7 +61,7 @@ class Transaction:
     def run(self, run_id: str) -> RowMapping:
         row = self.connection.execute(select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep)).mappings().one_or_none()
         if row is None:
-            raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.sweep_row()['next_run']} runs, numbered from 0")
+            raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.before['next_run']} runs, numbered from 0")
         return row
 
     def held_run(self, run_id: str, fence: int, *states: RunState) -> RowMapping:

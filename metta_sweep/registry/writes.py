@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged
@@ -39,15 +39,14 @@ def spec_hash(spec_yaml: str) -> str:
     return hashlib.sha256(spec_yaml.encode("utf-8", "replace")).hexdigest()
 
 
-def insert_sweep(tx: Transaction, spec_yaml: str, wandb: Mapping[str, str]) -> bool:
+def insert_sweep(connection: Connection, name: str, now: float, spec_yaml: str, wandb: Mapping[str, str]) -> bool:
     """Whether the sweep is new."""
-    row = {"name": tx.sweep, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), "state": SweepState.ACTIVE, "created_at": tx.now, **wandb}
+    row = {"name": name, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), "state": SweepState.ACTIVE, "created_at": now, **wandb}
     try:
-        with tx.connection.begin_nested():
-            tx.connection.execute(insert(sweeps).values(row))
+        with connection.begin_nested():
+            connection.execute(insert(sweeps).values(row))
     except IntegrityError:
         return False
-    tx.event("created", detail={"spec_hash": row["spec_hash"]})
     return True
 
 
@@ -74,7 +73,7 @@ def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str) ->
 
 
 def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_seconds: float) -> RunRecord:
-    sweep = tx.sweep_row()
+    sweep = tx.before
     if sweep["state"] != SweepState.ACTIVE:
         raise IllegalTransition(f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active")
     if reservation.number not in (None, sweep["next_run"]):
