@@ -38,21 +38,16 @@ def summary(run: RunRecord, record: ObservationRecord) -> dict[str, Any]:
         "predicted_score": run.predicted_score,
         "predicted_cost": run.predicted_cost,
         "protein_suggestion": dict(run.params),
-        "protein_observation": protein_observation(run.params, result),
+        "protein_observation": protein_observation(run.params, result.score, result.cost_seconds),
     }
     if result.failure is not None:
         values |= {"failure": result.failure, "failure_signature": result.signature, "failure_message": result.message}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def protein_observation(params: Mapping[str, Any], result: NewObservation) -> dict[str, Any]:
-    """The record by which sweeps that live in WandB alone were read back."""
-    return {
-        "suggestion": dict(params),
-        "objective": result.score,
-        "cost": result.cost_seconds,
-        "is_failure": result.outcome not in ENDED_WELL,
-    }
+def protein_observation(params: Mapping[str, Any], score: float | None, cost_seconds: float) -> dict[str, Any]:
+    """The record by which sweeps that live in WandB alone were read back; a run without a score has failed."""
+    return {"suggestion": dict(params), "objective": score, "cost": cost_seconds, "is_failure": score is None}
 
 
 def exit_code(result: NewObservation) -> int:

@@ -1,0 +1,164 @@
+"""The classes that scripts of the old sweep system use: an optimiser bound to one WandB run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from metta_sweep.config.names import canonical_tree
+from metta_sweep.driver.outcome import to_searcher
+from metta_sweep.errors import ConfigError
+from metta_sweep.registry.records import ObservationRecord
+from metta_sweep.tracking.past_runs import past_runs
+from metta_sweep.tracking.presentation import protein_observation
+from searchers import FailureKind, Observation, Outcome, Params, Protein, ProteinConfig, Space, Suggestion
+
+logger = logging.getLogger(__name__)
+
+Info = dict[str, Any]
+MAX_OBSERVATIONS = 250
+
+
+class WandbProtein:
+    """An optimiser whose suggestion goes into a WandB run's config and whose observation goes into its summary. Meant for subclassing.
+
+    Args:
+        protein: the optimiser.
+        wandb_run: an open run, online or offline.
+        observations: what earlier runs taught.
+    """
+
+    def __init__(self, protein: Protein, wandb_run: Any, observations: Iterable[Observation] = ()) -> None:
+        self._protein = protein
+        self._wandb_run = wandb_run
+        self._suggestions: dict[str, tuple[Suggestion, float]] = {}
+        for observation in observations:
+            protein.observe(observation)
+
+    def suggest(self) -> tuple[dict[str, Any], Info]:
+        """The next point, which is also in the run's config from now on.
+
+        Returns:
+            The point by dotted path, and what there is to know about it: `suggestion_uuid` for `observe`, `number`, `origin`, `reason`,
+            `predicted_score`, `predicted_cost`.
+        """
+        suggestion = self._protein.suggest(pending=[pending.params for pending, _ in self._suggestions.values()])
+        uuid = f"{self._wandb_run.id}.{suggestion.number}"
+        self._suggestions[uuid] = (suggestion, time.monotonic())
+        explanation = suggestion.explanation
+        score, cost = explanation.predicted_score, explanation.predicted_cost
+        params = dict(suggestion.params)
+        info = {
+            "suggestion_uuid": uuid,
+            "number": suggestion.number,
+            "origin": explanation.origin.value,
+            "reason": explanation.reason,
+            "predicted_score": score.mean if score else None,
+            "predicted_cost": cost.mean if cost else None,
+        }
+        self.update_wandb_config(params)
+        self._wandb_run.summary.update({"protein_suggestion": params, "protein_suggestion_info": info})
+        return params, info
+
+    def update_wandb_config(self, wandb_config: Mapping[str, Any]) -> None:
+        """Put the suggestion over whatever WandB's own sweep had chosen."""
+        self._wandb_run.config.update(dict(wandb_config), allow_val_change=True)
+
+    def observe(self, suggestion_uuid: str, score: float | None, context: Mapping[str, Any] | None = None) -> None:
+        """Learn what came of a suggestion, and note it in the run's summary.
+
+        Args:
+            suggestion_uuid: from `suggest`'s info.
+            score: value of the metric; None, NaN or an infinity = the run failed.
+            context: `cost_seconds` (default: the time since the suggestion), `wall_seconds`, `failure` (kind, for a failed run; default
+                `hyperparameters`).
+
+        Raises:
+            KeyError: no open suggestion of this id.
+            ObservationError: a cost that is not above 0.
+        """
+        if suggestion_uuid not in self._suggestions:
+            raise KeyError(f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: {', '.join(self._suggestions) or 'none'}")
+        suggestion, suggested_at = self._suggestions[suggestion_uuid]
+        observation = _observation(suggestion.params, score, context or {}, time.monotonic() - suggested_at)
+        self._protein.observe(observation)
+        del self._suggestions[suggestion_uuid]
+        self._wandb_run.summary.update(_summary(observation))
+
+
+class MettaProtein(WandbProtein):
+    """The optimiser that a sweep file describes, bound to a WandB run.
+
+    An online run in a group also learns from the group's earlier runs, newest first, up to `settings.max_observations_to_load`.
+
+    Args:
+        cfg: the sweep file as a mapping or OmegaConf config, in either spelling (`parameters`, `protein` at the top or below `sweep`).
+        wandb_run: an open run, online or offline.
+        observations: what earlier runs taught, in place of the group's.
+
+    Raises:
+        ConfigError: the sweep file has no parameters or an unknown goal.
+        SpaceError: a parameter or setting is wrong.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], wandb_run: Any, observations: Iterable[Observation] | None = None) -> None:
+        tree = _canonical(cfg)
+        sweep = tree["sweep"]
+        goal = sweep.get("goal", "maximize")
+        if goal not in ("maximize", "minimize"):
+            raise ConfigError(f"sweep.goal: need maximize or minimize, got {goal!r}")
+        if not sweep.get("parameters"):
+            raise ConfigError("sweep.parameters: need at least one parameter to search, got none")
+        space = Space.from_config(sweep["parameters"], sweep.get("constraints", ()))
+        protein = Protein(space, ProteinConfig.from_mapping(sweep.get("protein", {})), goal, rng=np.random.default_rng(sweep.get("seed", 0)))
+        limit = tree.get("settings", {}).get("max_observations_to_load", MAX_OBSERVATIONS)
+        super().__init__(protein, wandb_run, _group_observations(wandb_run, limit) if observations is None else observations)
+
+
+def _canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The sweep file as a plain tree in one spelling; what stands below its own `sweep:` wins over the WandB header beside it."""
+    if not isinstance(cfg, dict):
+        from omegaconf import OmegaConf
+
+        cfg = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    beside = {key: value for key, value in cfg.items() if key != "sweep"}
+    return canonical_tree({"sweep": {**beside, "sweep": cfg.get("sweep", {})}})
+
+
+def _group_observations(wandb_run: Any, limit: int) -> list[Observation]:
+    """Observations of the earlier runs of an online run's group, oldest first."""
+    if wandb_run.offline or not wandb_run.group:
+        return []
+    found = reversed(list(past_runs(wandb_run.entity, wandb_run.project, wandb_run.group, limit)))
+    earlier = [(past, past.observation) for past in found if past.observation is not None and past.id != wandb_run.id]
+    logger.info("group %s: %d observations", wandb_run.group, len(earlier))
+    return [to_searcher(ObservationRecord(0, past.id, 0, "", past.params, result, 0.0)) for past, result in earlier]
+
+
+def _observation(params: Params, score: float | None, context: Mapping[str, Any], elapsed_seconds: float) -> Observation:
+    cost = float(context.get("cost_seconds", elapsed_seconds))
+    wall = context.get("wall_seconds")
+    is_failed = score is None or not np.isfinite(score)
+    return Observation(
+        params=params,
+        score=None if is_failed else score,
+        cost_seconds=cost,
+        outcome=Outcome.FAILED if is_failed else Outcome.COMPLETED,
+        failure=FailureKind(context.get("failure", FailureKind.HYPERPARAMETERS)) if is_failed else None,
+        wall_seconds=None if wall is None else float(wall),
+    )
+
+
+def _summary(observation: Observation) -> dict[str, Any]:
+    values = {
+        "score": observation.score,
+        "cost_seconds": observation.cost_seconds,
+        "outcome": observation.outcome.value,
+        "failure": observation.failure.value if observation.failure else None,
+        "protein_observation": protein_observation(observation.params, observation.score, observation.cost_seconds),
+    }
+    return {key: value for key, value in values.items() if value is not None}

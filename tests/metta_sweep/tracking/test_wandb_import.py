@@ -1,0 +1,184 @@
+"""Sweeps that only WandB holds come into the registry, from a loopback server that answers as WandB does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mirrored_sweep import SweepOnDisk, completed, failed
+from wandb_server import KEY, StoredRun, WandbServer, serving
+
+from metta_sweep.config.registered import read_spec
+from metta_sweep.driver.ranking import rank
+from metta_sweep.errors import ConfigError
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.open import open_registry
+from metta_sweep.tracking import presentation
+from metta_sweep.tracking.past_runs import number, read
+from metta_sweep.tracking.wandb_import import NothingToImport, WandbUnavailable, import_wandb, inferred_parameter
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    server = WandbServer()
+    with serving(server) as url:
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        yield server
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return open_registry(tmp_path, None)
+
+
+def metta_run(server: WandbServer, index: int, *, learning_rate: float = 1e-3, score: float = 1.0, **summary: Any) -> None:
+    """A run as Metta's sweeps left it, the later the larger its index."""
+    suggestion = {"trainer": {"optimizer": {"learning_rate": learning_rate}, "batch_size": 1024}}
+    values = {"protein_observation": {"suggestion": suggestion, "objective": score, "cost": 60.0 + index, "is_failure": False}} | summary
+    server.runs[f"old.{index}"] = StoredRun(f"old.{index}", "old", f"2026-01-01T00:{index // 60:02d}:{index % 60:02d}Z", summary=values)
+
+
+def load(registry: Registry, limit: int = 250, **options: Any) -> Any:
+    return import_wandb("me", "metta", "old", registry, limit, **options)
+
+
+def test_runs_are_imported_oldest_first_with_their_score_cost_and_point(server: WandbServer, registry: Registry) -> None:
+    metta_run(server, 0, learning_rate=1e-3, score=1.0)
+    metta_run(server, 1, learning_rate=1e-4, score=2.0)
+    assert load(registry).imported == {"old.0": "old.r.0", "old.1": "old.r.1"}
+    first, second = registry.observations("old")
+    assert first.params == {"trainer.optimizer.learning_rate": 1e-3, "trainer.batch_size": 1024}
+    assert (second.observation.score, second.observation.cost_seconds, second.observation.outcome) == (2.0, 61.0, "completed")
+    assert registry.get_run("old.r.0").explanation["wandb_path"] == "me/metta/old.0"
+
+
+def test_only_the_newest_are_loaded_page_by_page(server: WandbServer, registry: Registry) -> None:
+    for index in range(120):
+        metta_run(server, index, score=float(index))
+    report = load(registry, limit=60)
+    assert list(report.imported) == [f"old.{index}" for index in range(60, 120)]
+    assert len(server.requested_run_pages) == 2
+    assert server.requested_run_pages[0]["order"] == "-created_at"
+
+
+def test_doing_it_again_imports_only_what_is_new(server: WandbServer, registry: Registry) -> None:
+    metta_run(server, 0)
+    load(registry)
+    metta_run(server, 1)
+    report = load(registry)
+    assert (report.imported, report.known) == ({"old.1": "old.r.1"}, 1)
+
+
+def test_an_imported_sweep_can_be_ranked(server: WandbServer, registry: Registry) -> None:
+    for index, score in enumerate([1.0, 3.0, 2.0]):
+        metta_run(server, index, learning_rate=10.0 ** -(index + 2), score=score)
+    load(registry, goal="minimize")
+    assert read_spec(registry.get_sweep("old").spec_yaml).sweep.goal == "minimize"
+    assert rank(registry, "old", by="score").best[0].id == "old.r.0"
+    assert rank(registry, "old").best[0].posterior is not None
+
+
+def test_runs_without_an_observation_are_skipped_with_the_reason(server: WandbServer, registry: Registry) -> None:
+    metta_run(server, 0)
+    server.runs["live"] = StoredRun("live", "old", summary={"protein_suggestion": {"trainer": {"batch_size": 1}}})
+    server.runs["other"] = StoredRun("other", "old", summary={"loss": 1.0})
+    assert load(registry).skipped == {"live": "has no observation in its summary", "other": "has no suggestion in its summary"}
+
+
+def test_what_the_mirror_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
+    sweep = SweepOnDisk(tmp_path)
+    for number_, result in enumerate((completed(1.5), failed())):
+        run = sweep.start(number_)
+        record = sweep.finish(run, result)
+        past = read(run.id, f"me/metta/{run.id}", presentation.summary(sweep.registry.get_run(run.id), record))
+        assert past.params == run.params
+        assert past.observation is not None
+        for name in ("outcome", "score", "cost_seconds", "wall_seconds", "costs", "standard_error", "curve", "env_steps", "failure", "metrics"):
+            assert getattr(past.observation, name) == getattr(result, name), name
+
+
+def test_runs_that_the_registry_mirrored_itself_are_not_imported_again(server: WandbServer, tmp_path: Path) -> None:
+    sweep = SweepOnDisk(tmp_path, "old")
+    run = sweep.complete(0)
+    metta_run(server, 0)
+    server.runs[run.id] = StoredRun(run.id, "old", summary=presentation.summary(run, sweep.registry.observations("old")[0]))
+    report = load(sweep.registry)
+    assert (report.imported, report.known) == ({"old.0": "old.r.1"}, 1)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"protein.suggestion": {"trainer": {"gamma": 0.9}}, "protein.objective": 2.0, "protein.cost": 50.0, "protein.state": "success"},
+        {"protein_suggestion": {"trainer.gamma": 0.9}, "score": 2.0, "cost_seconds": 50.0, "outcome": "completed"},
+        {"protein_observation": {"suggestion": {"trainer.gamma": 0.9}, "objective": 2.0, "cost": 50.0, "is_failure": False}},
+    ],
+)
+def test_every_generation_of_keys_is_understood_and_old_names_become_todays(summary: dict[str, Any]) -> None:
+    past = read("x", "me/p/x", summary)
+    assert past.params == {"trainer.ppo.gamma": 0.9}
+    assert past.observation is not None
+    assert (past.observation.score, past.observation.cost_seconds, past.observation.wall_seconds) == (2.0, 50.0, 50.0)
+
+
+def test_a_failure_of_unknown_kind_is_not_held_against_the_point() -> None:
+    past = read("x", "p", {"protein_observation": {"suggestion": {"a": 1}, "objective": 0.0, "cost": 5.0, "is_failure": True}})
+    assert past.observation is not None
+    assert (past.observation.score, past.observation.failure) == (None, "infrastructure")
+
+
+@pytest.mark.parametrize(
+    ("objective", "cost", "reason"),
+    [
+        ("NaN", 5.0, "has no finite score"),
+        (float("inf"), 5.0, "has no finite score"),
+        (1.0, 0.0, "has no cost above 0, got 0.0"),
+        (1.0, None, "has no cost above 0, got None"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(objective: Any, cost: Any, reason: str) -> None:
+    past = read("x", "p", {"protein_observation": {"suggestion": {"a": 1}, "objective": objective, "cost": cost, "is_failure": False}})
+    assert (past.observation, past.reason) == (None, reason)
+
+
+def test_true_is_no_number() -> None:
+    assert number(True) is None
+
+
+def test_an_empty_group_says_so(server: WandbServer, registry: Registry) -> None:
+    with pytest.raises(NothingToImport, match=r"me/metta: no run of group 'old' can be imported \(the group is empty\)"):
+        load(registry)
+
+
+def test_without_a_server_the_error_names_the_place(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(WandbUnavailable, match=r"WandB me/metta: .*; check entity, project and WANDB_API_KEY"):
+        load(registry)
+
+
+def test_an_unknown_goal_is_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"sweep.goal: need maximize or minimize, got 'best'"):
+        load(registry, goal="best")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3, 3], {"value": 3}),
+        ([256, 1024], {"distribution": "uniform_pow2", "min": 256, "max": 1024}),
+        ([3, 7], {"distribution": "int_uniform", "min": 3, "max": 7}),
+        ([0.1, 0.9], {"distribution": "uniform", "min": 0.1, "max": 0.9}),
+        ([1e-5, 1e-2], {"distribution": "log_normal", "min": 1e-5, "max": 1e-2}),
+        (["adam", "muon", "adam"], {"distribution": "categorical", "choices": ["adam", "muon"]}),
+        ([True, False], {"distribution": "categorical", "choices": [False, True]}),
+    ],
+)
+def test_a_parameter_is_inferred_from_its_values(values: list[Any], expected: dict[str, Any]) -> None:
+    assert inferred_parameter(values) == expected
+    yaml.safe_dump(inferred_parameter(values))
