@@ -87,30 +87,48 @@ def compose(
     with readable_errors(directories):
         choices = _choices(primary, parsed, directories)
         _check_options(choices, directories)
-        texts = [_text(choice) for choice in choices]
-        composed, chosen = _hydra(primary, texts, directories)
+        recipe = _Recipe(primary, tuple(map(_text, choices)), tuple(word.choice.group for word in choices if word.is_extra), directories)
+        composed, chosen = _hydra(recipe)
         tree = names.canonical_tree(composed)
         tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
         tree = trees.merge(tree, tree.pop("sweep_job_overrides", None) or {})
-        for body in _added_bodies(primary, texts, directories):  # what the command line adds (a patch) lies above the file's overrides
+        for body in _extra_bodies(recipe):
             tree = trees.merge(tree, names.canonical_tree(body))
     tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
-    return Composition(tree, chosen, cache(partial(_sources, primary, tuple(texts), directories)), parsed.assignments)
+    return Composition(tree, chosen, cache(partial(_sources, recipe)), parsed.assignments)
 
 
 @dataclass(frozen=True, slots=True)
 class _GroupWord:
-    """A group override as Hydra wants it, and where it stands."""
+    """A group override for Hydra.
+
+    Attributes:
+        choice: which option of which group.
+        is_append: whether the primary file has no such group, so that Hydra wants a `+`.
+        is_extra: whether no primary file of ours has it either: a patch, which lies above all files.
+        origin: where it stands, for messages.
+    """
 
     choice: Choice
-    prefix: str
+    is_append: bool
+    is_extra: bool
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What Hydra composes: a primary file, group overrides, those of them that are extra, and where files are searched."""
+
+    primary: str
+    words: tuple[str, ...]
+    extra: tuple[str, ...]
+    directories: tuple[FilePath, ...]
 
 
 def _text(word: _GroupWord) -> str:
     if word.choice.option is None:
         return f"~{word.choice.group}"
-    return f"{word.prefix}{word.choice.group}={word.choice.option}"
+    return f"{'+' if word.is_append else ''}{word.choice.group}={word.choice.option}"
 
 
 def _choices(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[_GroupWord]:
@@ -123,7 +141,7 @@ def _choices(primary: str, parsed: Words, directories: Sequence[FilePath]) -> li
     chosen = {choice.group for choice in parsed.choices}
     words = [(choice, origin) for group, (choice, origin) in implied.items() if group not in chosen]
     words += [(choice, f"{overrides.COMMAND_LINE}: {choice.group}={choice.option}") for choice in parsed.choices]
-    return [_GroupWord(choice, "" if choice.group in present else "+", origin) for choice, origin in words]
+    return [_GroupWord(choice, choice.group not in present, choice.group not in {*present, *ours}, origin) for choice, origin in words]
 
 
 def _suite(primary: str, present: Mapping[str, str], parsed: Words, directories: Sequence[FilePath]) -> list[tuple[Choice, str]]:
@@ -131,7 +149,7 @@ def _suite(primary: str, present: Mapping[str, str], parsed: Words, directories:
     sweep = next((choice.option for choice in reversed(parsed.choices) if choice.group == "sweep"), present.get("sweep"))
     for config in (f"sweep/{sweep}", primary):
         file = files.find(directories, config)
-        name = files.read_yaml(file).get("sim_name") if file else None
+        name = files.peek(file).get("sim_name") if file else None
         if file and name:
             line = dict(files.key_lines(file))[("sim_name",)]
             return [(Choice("sim", str(name)), f"{files.display(file)}:{line}: sim_name: {name}")]
@@ -143,7 +161,7 @@ def _default_groups(primary: str, directories: Sequence[FilePath]) -> dict[str, 
     file = files.find(directories, primary)
     if file is None:
         return {}
-    entries = files.read_yaml(file).get("defaults", [])
+    entries = files.peek(file).get("defaults") or []
     return {
         str(group).removeprefix("override ").removeprefix("optional ").lstrip("/"): str(option)
         for entry in entries
@@ -163,24 +181,24 @@ def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath])
         raise ConfigError(*problems)
 
 
-def _hydra(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> tuple[Tree, dict[str, str]]:
+def _hydra(recipe: _Recipe) -> tuple[Tree, dict[str, str]]:
     """What Hydra composes, and the option of each group."""
-    with _hydra_on(directories):
-        config = hydra_compose(primary, overrides=list(words), return_hydra_config=True)
+    with _hydra_on(recipe.directories):
+        config = hydra_compose(recipe.primary, overrides=list(recipe.words), return_hydra_config=True)
         choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
         container = OmegaConf.to_container(config, resolve=False)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items() if key != "hydra"}, choices
 
 
-def _files(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> list[tuple[FilePath, Path, bool]]:
-    """The files that Hydra takes, in order: with the key under which each is placed, and whether the command line added it."""
-    added = tuple(f"{word[1:].split('=')[0]}/" for word in words if word.startswith("+"))
-    with _hydra_on(directories) as hydra:
-        entries = hydra.config_loader().compute_defaults_list(primary, list(words), RunMode.RUN).defaults
-    found = ((files.find(directories, entry.config_path), entry) for entry in entries)
+def _files(recipe: _Recipe) -> list[tuple[FilePath, Path, bool]]:
+    """The files that Hydra takes, in order: with the key under which each is placed, and whether it is an extra one."""
+    extra = tuple(f"{group}/" for group in recipe.extra)
+    with _hydra_on(recipe.directories) as hydra:
+        entries = hydra.config_loader().compute_defaults_list(recipe.primary, list(recipe.words), RunMode.RUN).defaults
+    found = ((files.find(recipe.directories, entry.config_path), entry) for entry in entries)
     return [
-        (file, tuple(entry.package.split(".")) if entry.package else (), entry.config_path.startswith(added))
+        (file, tuple(entry.package.split(".")) if entry.package else (), entry.config_path.startswith(extra))
         for file, entry in found
         if file is not None
     ]
@@ -202,15 +220,16 @@ def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
         GlobalHydra.instance().clear()
 
 
-def _sources(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> Sources:
-    return files.read_sources((file, package) for file, package, _ in _files(primary, words, directories))
+def _sources(recipe: _Recipe) -> Sources:
+    return files.read_sources((file, package) for file, package, _ in _files(recipe))
 
 
-def _added_bodies(primary: str, words: Sequence[str], directories: Sequence[FilePath]) -> Iterator[Tree]:
-    if not any(word.startswith("+") for word in words):
+def _extra_bodies(recipe: _Recipe) -> Iterator[Tree]:
+    """Contents of what the command line adds (a patch): Hydra lays it below the file's own `sweep_job_overrides`, it belongs above them."""
+    if not recipe.extra:
         return
-    for file, package, is_added in _files(primary, words, directories):
-        if is_added:
+    for file, package, is_extra in _files(recipe):
+        if is_extra:
             body = {key: value for key, value in files.read_yaml(file).items() if key != "defaults"}
             yield trees.put({}, package, body) if package else body
 

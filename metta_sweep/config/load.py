@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from metta_sweep.config import checks, hardware, names, sections
+from metta_sweep.config import checks, files, hardware, names, sections
 from metta_sweep.config import tree as trees
-from metta_sweep.config.compose import Composition, compose
+from metta_sweep.config.compose import Composition, compose, readable_errors
 from metta_sweep.config.environment import MODES, from_environment
 from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
@@ -72,26 +72,33 @@ def load_sweep_job(overrides: Sequence[str], environ: Mapping[str, str], config_
 
 
 def validate_file(path: Path, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> SweepJob:
-    """Check a sweep file, wherever it lies, as `run` would; `overrides` may change anything but the sweep file.
+    """Check a sweep file or a job file (one with `sweep_name`), wherever it lies, as `run` would.
+
+    Args:
+        path: the file.
+        overrides: may change anything but the file itself; without `sweep_name=` the file's name is taken.
+        environ: environment variables.
+        config_dirs: the user's own config directories.
 
     Raises:
         ConfigError: the file does not exist, or everything that is wrong.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; give a sweep file, such as configs/sweep/quick.yaml")
-    with tempfile.TemporaryDirectory() as directory:
-        option = re.sub(r"\W", "_", path.stem)
-        link = Path(directory) / "sweep" / f"{option}.yaml"
-        link.parent.mkdir()
+    with readable_errors(()):
+        is_job = "sweep_name" in files.peek(path)
+    option = re.sub(r"\W", "_", path.stem)
+    words = [] if is_job else [f"sweep={option}"]
+    if not any(word.split("=")[0] in ("sweep_name", "run") for word in overrides):
+        words.append(f"sweep_name={option}")
+    with tempfile.TemporaryDirectory() as directory:  # the file alone, where the search path finds it first
+        link = Path(directory) / ("sweep_job.yaml" if is_job else f"sweep/{option}.yaml")
+        link.parent.mkdir(exist_ok=True)
         link.symlink_to(path.resolve())
-        named = [] if any(word.split("=")[0] in ("sweep_name", "run") for word in overrides) else [f"sweep_name={option}"]
-        dirs = [Path(directory), *config_dirs, *_own_configs(path)]
-        return load_sweep_job([f"sweep={option}", *named, *overrides], environ, dirs)
-
-
-def _own_configs(path: Path) -> list[Path]:
-    """The config directory that a sweep file belongs to, so that files it refers to are found."""
-    return [path.resolve().parent.parent] if path.resolve().parent.name == "sweep" else []
+        own = path.resolve().parent if is_job else path.resolve().parent.parent
+        is_ours = is_job or path.resolve().parent.name == "sweep"  # files beside it may be referred to
+        dirs = [Path(directory), *config_dirs, *([own] if is_ours else [])]
+        return load_sweep_job([*words, *overrides], environ, dirs)
 
 
 class _Loader:

@@ -1,0 +1,66 @@
+"""Every file in configs/ composes and is valid; defaults are spelled in one place each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.config import files, load_sweep_job, load_train_job, validate_file
+from metta_sweep.config.job import Budget, Resources, Settings
+from trainables.spec import RunSpec
+
+CONFIGS = Path("configs")
+SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
+HARDWARE = ["auto", "macbook", "mac_parallel", "mac_serial", "aws", "pufferbox", "github"]
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_sweep_file_is_valid(file: Path) -> None:
+    job = validate_file(file, [], {})
+    assert job.sweep.phases[0].space.dimension >= 1
+
+
+@pytest.mark.parametrize("option", HARDWARE)
+def test_every_hardware_is_valid(option: str) -> None:
+    job = load_sweep_job(["sweep_name=demo", "sweep=quick", f"+hardware={option}"], {"NUM_GPUS": "2", "NUM_CPUS": "8"})
+    assert job.device == ("cuda" if option in ("auto", "aws", "pufferbox") else "cpu")
+
+
+@pytest.mark.parametrize("option", [*files.options([CONFIGS], "sim")])
+def test_every_suite_is_valid_for_training(option: str) -> None:
+    curricula = {"cartpole": "env=gymnasium/cartpole", "pong": "env=atari/pong", "navigation": "env=mettagrid/navigation"}
+    choice = [curricula[option], *(["model=cnn"] if option == "pong" else [])] if option in curricula else []
+    RunSpec.from_mapping(load_train_job(["run=x", f"sim={option}", *choice], {}).config)
+
+
+@pytest.mark.parametrize("option", ["auto", "metta_research", "external_user", "offline", "off"])
+def test_every_wandb_choice_is_valid(option: str) -> None:
+    wandb = load_train_job(["run=x", f"wandb={option}"], {}).wandb
+    assert wandb.mode == (option if option in ("offline", "off") else "auto")
+
+
+@pytest.mark.parametrize("option", ["mlp", "lstm", "cnn"])
+def test_every_model_is_valid(option: str) -> None:
+    assert load_train_job(["run=x", f"model={option}"], {}).config["model"]["type"] == option
+
+
+@pytest.mark.parametrize("option", [option for option in files.options([CONFIGS], "env") if option != "default"])
+def test_every_task_is_chosen_by_env(option: str) -> None:
+    sims = {"gymnasium/cartpole": "cartpole", "atari/pong": "pong", "mettagrid/navigation": "navigation"}
+    words = [f"sim={sims[option]}"] if option in sims else []
+    curriculum = load_train_job(["run=x", f"env={option}", *words], {}).config["trainer"]["curriculum"]
+    assert curriculum.lower().split("-")[0] == f"/env/{option}"
+
+
+def test_trainer_and_model_files_spell_the_dataclasses_defaults() -> None:
+    written = RunSpec.from_mapping(load_train_job(["run=x"], {}).config)
+    default = RunSpec.from_mapping({"run": "x"})
+    assert (written.trainer, written.model) == (default.trainer, default.model)
+
+
+def test_the_job_file_spells_the_dataclasses_defaults() -> None:
+    job = load_sweep_job(["sweep_name=demo", "sweep=quick", "hardware=macbook", "resources.max_concurrent_runs=null"], {})
+    assert (job.settings, job.budget) == (Settings(), Budget())
+    assert asdict(job.resources) == asdict(Resources())

@@ -1,0 +1,115 @@
+"""The schedule: what each phase overrides, merged and checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.config import SweepJob, load_sweep_job, validate_file
+from metta_sweep.errors import ConfigError
+
+BASE = """\
+protein: {num_random_samples: 4, max_suggestion_cost: 100}
+parameters:
+  trainer:
+    total_timesteps: {distribution: int_uniform, min: 1000, max: 9000, mean: 2000}
+    optimizer: {learning_rate: {distribution: log_normal, min: 1.0e-4, max: 1.0e-2, mean: 1.0e-3}}
+schedule:
+  phases:
+"""
+
+
+def load(tmp_path: Path, phases: str, *overrides: str) -> SweepJob:
+    file = tmp_path / "phased.yaml"
+    file.write_text(BASE + "".join(f"    {line}\n" for line in phases.splitlines()))
+    return validate_file(file, overrides, {})
+
+
+def told(tmp_path: Path, phases: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, phases)
+    return caught.value.problems
+
+
+def test_a_phase_shifts_means_moves_bounds_and_raises_caps_and_leaves_the_rest(tmp_path: Path) -> None:
+    job = load(
+        tmp_path,
+        "- {name: cheap, num_runs: 3}\n"
+        "- name: dear\n"
+        "  sweep:\n"
+        "    protein: {max_suggestion_cost: 500}\n"
+        "    parameters: {trainer: {total_timesteps: {mean: 5000, max: 8000}}}\n",
+    )
+    cheap, dear = job.sweep.phases
+    assert (cheap.first_number, cheap.num_runs, dear.first_number, dear.num_runs) == (0, 3, 3, None)
+    assert (cheap.protein.max_suggestion_cost, dear.protein.max_suggestion_cost) == (100, 500)
+    assert dear.protein.num_random_samples == 4
+    assert cheap.space.to_config()["trainer.total_timesteps"] == {"distribution": "int_uniform", "min": 1000, "max": 9000, "mean": 2000, "scale": 0.5}
+    assert dear.space.to_config()["trainer.total_timesteps"] == {"distribution": "int_uniform", "min": 1000, "max": 8000, "mean": 5000, "scale": 0.5}
+    assert dear.space.to_config()["trainer.optimizer.learning_rate"] == cheap.space.to_config()["trainer.optimizer.learning_rate"]
+
+
+def test_the_second_pages_names_work_inside_a_phase(tmp_path: Path) -> None:
+    job = load(tmp_path, "- name: only\n  sweep: {expansion_rate: 0.3, parameters: {trainer.learning_rate: {mean: 2.0e-3}}}")
+    (phase,) = job.sweep.phases
+    assert phase.protein.expansion_rate == 0.3
+    assert phase.space.to_config()["trainer.optimizer.learning_rate"]["mean"] == 0.002
+
+
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        ("{distribution: uniform}", {"distribution": "uniform", "min": 1000.0, "max": 9000.0, "mean": 2000.0, "scale": 0.5}),
+        ("{choices: [1000, 2000]}", {"distribution": "categorical", "choices": [1000, 2000], "mean": 1000}),
+        ("{value: 1234}", {"value": 1234}),
+    ],
+)
+def test_a_phase_replaces_a_distribution(leaf: str, expected: dict[str, object], tmp_path: Path) -> None:
+    job = load(tmp_path, f"- name: only\n  sweep: {{parameters: {{trainer: {{total_timesteps: {leaf}}}}}}}")
+    assert job.sweep.phases[0].space.to_config()["trainer.total_timesteps"] == expected
+
+
+def test_the_command_line_lies_above_every_phase(tmp_path: Path) -> None:
+    phases = "- {name: a, num_runs: 2}\n- {name: b, sweep: {protein: {max_suggestion_cost: 500}}}"
+    job = load(tmp_path, phases, "sweep.protein.max_suggestion_cost=7", "trainer.total_timesteps=300")
+    assert [phase.protein.max_suggestion_cost for phase in job.sweep.phases] == [7, 7]
+    assert [phase.space.fixed["trainer.total_timesteps"] for phase in job.sweep.phases] == [300, 300]
+
+
+def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
+    job = load_sweep_job(["sweep_name=small", "sweep=phased", "trainer.total_timesteps=1000"], {})
+    assert [phase.space.fixed["trainer.total_timesteps"] for phase in job.sweep.phases] == [1000, 1000, 1000]
+    assert [phase.space.to_config()["trainer.minibatch_size"]["mean"] for phase in job.sweep.phases] == [8192, 16384, 16384]
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        ("- {num_runs: 3}", "8: sweep.schedule.phases.0.name: missing; give the phase a name"),
+        ("- {name: a}\n- {name: b}", "8: sweep.schedule.phases.0.num_runs: need a whole number >= 1, got None"),
+        ("- {name: a, num_runs: 0}\n- {name: b}", "8: sweep.schedule.phases.0.num_runs: need a whole number >= 1, got 0"),
+        ("- {name: a, num_runs: 3}\n- {name: a}", "9: sweep.schedule.phases.1.name: 'a' names another phase too; choose one name for each"),
+        ("- {name: a, num_run: 3}", "8: sweep.schedule.phases.0.num_run: unknown key; did you mean num_runs?"),
+        (
+            "- {name: a, sweep: {protien: {}}}",
+            "8: sweep.schedule.phases.0.sweep.protien: unknown key; did you mean protein?",
+        ),
+        (
+            "- name: a\n  sweep:\n    parameters: {trainer: {total_timesteps: {mean: 1}}}",
+            "10: sweep.schedule.phases.0.sweep.parameters.trainer.total_timesteps.mean: need a value from min 1000 to max 9000, got 1; "
+            "move mean or widen the range",
+        ),
+        (
+            "- name: a\n  sweep:\n    parameters: {trainer: {ppo: {gama: {min: 0.1, max: 0.9}}}}",
+            "10: sweep.schedule.phases.0.sweep.parameters.trainer.ppo.gama: no such parameter in the training configuration; "
+            "did you mean trainer.ppo.gamma or trainer.ppo.gae_lambda or trainer.ppo.target_kl?",
+        ),
+        (
+            "- name: a\n  sweep: {protein: {expansion_rte: 1}}",
+            "9: sweep.schedule.phases.0.sweep.protein.expansion_rte: unknown setting; did you mean expansion_rate?",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_phase_is_told_with_its_line(phases: str, expected: str, tmp_path: Path) -> None:
+    assert f"{tmp_path / 'phased.yaml'}:{expected}" in told(tmp_path, phases)
