@@ -71,7 +71,10 @@ def build(
     """
     results = {observation.run_id: observation for observation in observations}
     paid = _paid(attempts, hourly_cost)
-    rows = [{**BLANK, **_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})} for run in sorted(runs, key=lambda r: r.number)]
+    rows = [
+        {**BLANK, **_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})}
+        for run in sorted(runs, key=lambda run: run.number)
+    ]
     names = [*COLUMNS, *_sorted_names(rows, PARAM), *_sorted_names(rows, METRIC)]
     return _typed(pd.DataFrame.from_records(rows, columns=names) if rows else pd.DataFrame(columns=names))
 

@@ -33,7 +33,7 @@ class WandbProtein:
     """
 
     def __init__(self, protein: Protein, wandb_run: Any, observations: Iterable[Observation] = ()) -> None:
-        self._protein = protein
+        self.protein = protein
         self._wandb_run = wandb_run
         self._suggestions: dict[str, tuple[Suggestion, float]] = {}
         for observation in observations:
@@ -46,7 +46,9 @@ class WandbProtein:
             The point by dotted path, and what there is to know about it: `suggestion_uuid` for `observe`, `number`, `origin`, `reason`,
             `predicted_score`, `predicted_cost`.
         """
-        suggestion = self._protein.suggest(pending=[pending.params for pending, _ in self._suggestions.values()])
+        # Each run of an old sweep is a process of its own: only the history says which suggestion this is.
+        number = len(self.protein.observations) + len(self._suggestions)
+        suggestion = self.protein.suggest(pending=[pending.params for pending, _ in self._suggestions.values()], number=number)
         uuid = f"{self._wandb_run.id}.{suggestion.number}"
         self._suggestions[uuid] = (suggestion, time.monotonic())
         explanation = suggestion.explanation
@@ -85,7 +87,7 @@ class WandbProtein:
             raise KeyError(f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: {', '.join(self._suggestions) or 'none'}")
         suggestion, suggested_at = self._suggestions[suggestion_uuid]
         observation = _observation(suggestion.params, score, context or {}, time.monotonic() - suggested_at)
-        self._protein.observe(observation)
+        self.protein.observe(observation)
         del self._suggestions[suggestion_uuid]
         self._wandb_run.summary.update(_summary(observation))
 

@@ -29,9 +29,10 @@ logger = logging.getLogger(__name__)
 # WandB refused a run or could not be reached. Whatever else it raises ends the process, which starts afresh after a pause.
 WANDB_FAILURES = (wandb.Error, OSError)
 RETRY_SECONDS = 60.0
-CHECK_SECONDS = 0.5
-# Summary key that says how much the server must have; `finish` alone returns even when the server refused every row.
+CHECK_SECONDS = 0.2
+# Summary key that says how much WandB must have: `finish` returns before an offline file is written and even when the server refused every row.
 RECEIPT = "mirror_receipt"
+BLOCK_BYTES, BLOCK_HEADER_BYTES = 32768, 7
 
 
 @dataclass(slots=True)
@@ -147,23 +148,28 @@ class Mirror:
         self._confirm(run_id, open_run, 1, self._cursor(run_id).sequence)
 
     def _confirm(self, run_id: str, open_run: OpenRun, exit_code: int, sequence: int) -> None:
-        folder, path = open_run.wandb_run.settings.sync_dir, open_run.wandb_run.path
-        receipt = f"{sequence}.{open_run.position.step}"
-        open_run.wandb_run.summary[RECEIPT] = receipt
+        wandb_run = open_run.wandb_run
+        folder, path = Path(wandb_run.settings.sync_dir), wandb_run.path
+        receipt = f"mirrored:{sequence}.{open_run.position.step}"
+        wandb_run.summary[RECEIPT] = receipt
         del self._open[run_id]  # whatever happens now, this handle is used up
-        open_run.wandb_run.finish(exit_code=exit_code)
-        if self._job.mode == "online":
-            self._await_receipt(path, receipt)
-        names = (*self._cursor(run_id).directories, Path(folder).name) if self._job.mode == "offline" else ()
-        self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, names))
+        wandb_run.finish(exit_code=exit_code)
+        confirmed = self._cursor(run_id).directories
+        if self._job.mode == "offline":
+            self._wait_for(lambda: receipt in offline_text(folder), f"{folder} is not whole")
+            confirmed = (*confirmed, folder.name)
+        else:
+            api = wandb.Api(timeout=int(self._job.finish_seconds) + 1)
+            self._wait_for(
+                lambda: read_summary(api, path).get(RECEIPT) == receipt, "the server does not show the run whole; was its project deleted?"
+            )
+        self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, confirmed))
 
-    def _await_receipt(self, path: str, receipt: str) -> None:
-        """Wait until the server shows what was sent; it may take a moment to digest it."""
-        api = wandb.Api(timeout=int(self._job.finish_seconds) + 1)
+    def _wait_for(self, is_there: Callable[[], bool], complaint: str) -> None:
         deadline = self._clock() + self._job.finish_seconds
-        while read_summary(api, path).get(RECEIPT) != receipt:
+        while not is_there():
             if self._clock() > deadline:
-                raise TimeoutError(f"the server does not show the run whole after {self._job.finish_seconds:.0f} s; was its project deleted?")
+                raise TimeoutError(f"{complaint} (after {self._job.finish_seconds:.0f} s)")
             time.sleep(CHECK_SECONDS)
 
     def _start(self, run: RunRecord) -> OpenRun:
@@ -234,3 +240,10 @@ def read_summary(api: Any, path: str) -> Mapping[str, Any]:
     except ValueError:  # WandB's word for an unknown run
         return {}
     return summary
+
+
+def offline_text(folder: Path) -> str:
+    """What an offline folder's log holds, its records joined over the log's blocks."""
+    data = b"".join(path.read_bytes() for path in folder.glob("*.wandb"))
+    blocks = (data[start + BLOCK_HEADER_BYTES : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES))
+    return b"".join(blocks).decode(errors="replace")

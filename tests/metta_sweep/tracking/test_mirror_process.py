@@ -37,6 +37,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setenv("WANDB_BASE_URL", url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
+        monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.2")
 
     return use
 
@@ -131,12 +132,12 @@ def test_a_server_that_goes_away_during_a_run_misses_nothing_and_gets_nothing_tw
         online(url)
         mirror = MirrorProcess(job)
         mirror.start()
-        wait_until(lambda: "demo.r.0" in server.runs and len(server.runs["demo.r.0"].history) > 0)
+        wait_until(lambda: "demo.r.0" in server.runs and len(server.runs["demo.r.0"].history) == 2)
     sweep.train(run, 300)
     sweep.finish(run, completed(curve=()))
     wait_until(lambda: "WandB failed" in job.log_path.read_text())
     mirror.stop(timeout_seconds=3.0)
-    assert len(server.runs["demo.r.0"].history) < 3
+    assert len(server.runs["demo.r.0"].history) == 2
     with serving(server) as url:
         online(url)
         assert sync(replace(job, finish_seconds=20.0)).mirrored == ("demo.r.0",)

@@ -6,7 +6,7 @@ import pytest
 from mirrored_sweep import CURVE, SweepOnDisk, completed, failed
 from wandb_files import OfflineRun, read_offline_runs
 
-from metta_sweep.tracking.wandb_mirror import Mirror
+from metta_sweep.tracking.wandb_mirror import Mirror, offline_text
 
 
 @pytest.fixture
@@ -158,3 +158,9 @@ def test_a_run_without_a_metrics_file_still_has_its_curve(sweep: SweepOnDisk) ->
     sweep.finish(run)
     mirror(sweep).sync()
     assert steps_of(only_copy(sweep, run), "curve/env_steps") == [150, 300]
+
+
+def test_offline_text_is_read_across_the_blocks_of_the_log(tmp_path) -> None:
+    # A record that is split by a block's end: the next block opens with a 7-byte header of its own.
+    (tmp_path / "run-x.wandb").write_bytes(b"h" * 7 + b"." * (32768 - 7 - 4) + b"mirr" + b"h" * 7 + b"ored:1.2")
+    assert offline_text(tmp_path).endswith("mirrored:1.2")
