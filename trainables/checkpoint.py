@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -54,9 +55,12 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "costs": asdict(checkpoint.costs),
         "curve": [asdict(point) for point in checkpoint.curve],
     }
+    # Through memory: torch turns a full disk into an error that no longer says so.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     try:
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -35,7 +35,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next run in the same slot; refused when its code is of another version, since this process has loaded the old one."""
-        self._join(timeout=10.0)
+        self._end_run(timeout=30.0)  # it may have been stopped early: its workers are free after the current update
         if _code_version(new_config) != self._code_version:
             return False
         self._begin(new_config)
@@ -83,13 +83,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         Returns:
             `{"costs", "attempt_costs"}` so far, as plain data. The next `step` returns the result.
         """
-        self._runner.interrupt()
-        if self._thread is not None and self._result is None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                self._runner.abandon()
-                self._thread.join(10.0)
-            self._drain()
+        self._end_run(timeout)
+        self._drain()
         source = self._result or self._latest
         return {"costs": asdict(source.costs), "attempt_costs": asdict(source.attempt_costs)} if source else {}
 
@@ -113,11 +108,18 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         self._runner.close()
-        self._join(timeout=10.0)
-
-    def _join(self, timeout: float) -> None:
         if self._thread is not None:
-            self._thread.join(timeout)
+            self._thread.join(10.0)
+
+    def _end_run(self, timeout: float) -> None:
+        """Stops the current run, with a checkpoint if it gets that far in time; returns when its thread has ended."""
+        if self._thread is None or not self._thread.is_alive():
+            return
+        self._runner.interrupt()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._runner.abandon()
+            self._thread.join(10.0)
 
     def __repr__(self) -> str:
         return f"run {self._request.id}" if hasattr(self, "_request") else "run"

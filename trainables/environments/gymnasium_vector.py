@@ -5,6 +5,7 @@ Uses the environment's own vectorised implementation where gymnasium has one (Ca
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,6 +119,9 @@ class GymnasiumVector:
 
 
 def _make(env_id: str, options: Mapping[str, Any], num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    module, _, env_id = env_id.rpartition(":")
+    if module:  # "package.module:Id-v0": the module registers the environment
+        importlib.import_module(module)
     if not options and gymnasium.spec(env_id).vector_entry_point is not None:
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point")
     return gymnasium.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)

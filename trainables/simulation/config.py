@@ -15,7 +15,7 @@ class SuiteConfig:
     """The `sim` section of a configuration.
 
     Attributes:
-        name: of the suite; "" = the first part of the training task's path.
+        name: of the suite; "" = as the training task's path says: `arena` for `/env/mettagrid/arena/basic`.
         episodes: per simulation, unless that says otherwise.
         seed: names the held-out episodes; the same number means the same maps, whatever was trained.
         greedy: True: the likeliest action; False: actions are sampled, as in training.
@@ -55,15 +55,15 @@ class Suite:
 
 def resolve_suite(config: SuiteConfig, training_path: str, problems: list[str]) -> Suite:
     """The suite that a configuration asks for; `problems` gets one line for each thing that is wrong with it."""
-    short = training_path.removeprefix("/").removeprefix("env/").partition("/")[2]
-    entries = dict(config.simulations) or {short.rpartition("/")[2]: {"env": training_path}}
+    *_, group, task = f"/{training_path}".split("/")
+    entries = dict(config.simulations) or {task: {"env": training_path}}
     simulations = [found for name, entry in entries.items() if (found := _resolve_simulation(str(name), entry, config, problems)) is not None]
     if config.seed < 0:
         problems.append(f"sim.seed: need at least 0, got {config.seed}")
     for metric in config.metrics:
         if metric.count(":") != 1:
             problems.append(f"sim.metrics: need package.module:function, got {metric!r}")
-    name = config.name or short.partition("/")[0]
+    name = config.name or group
     return Suite(name, tuple(simulations), config.seed, config.greedy, config.metrics)
 
 

@@ -1,0 +1,42 @@
+"""What tests of trainables share: one small local Ray, and runs that take seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="package")
+def local_ray() -> Iterator[None]:
+    """A private Ray with 4 slots on this machine."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def cartpole() -> dict[str, Any]:
+    """Mapping of a run that trains for about a second."""
+    return {
+        "run": "s.r.0",
+        "seed": 1,
+        "trainer": {
+            "curriculum": "/env/gymnasium/CartPole-v1",
+            "total_timesteps": 4096,
+            "batch_size": 512,
+            "minibatch_size": 256,
+            "num_envs": 8,
+            "simulation": {"curve_points": 1, "curve_episodes": 2},
+        },
+        "sim": {"episodes": 4},
+    }

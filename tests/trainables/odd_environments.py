@@ -1,0 +1,45 @@
+"""Environments that misbehave, as gymnasium ids `tests.trainables.odd_environments:Name-v0`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+class Odd(gymnasium.Env[np.ndarray, int]):
+    """Two numbers in, two actions out, ten steps long; after `after` steps in this process it does what `does` says."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    steps_in_process = 0
+
+    def __init__(self, does: str = "nothing", after: int = 200, seconds: float = 0.0) -> None:
+        self._does, self._after, self._seconds = does, after, seconds
+        self._step = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._step = 0
+        return np.zeros(2, dtype=np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        Odd.steps_in_process += 1
+        self._step += 1
+        time.sleep(self._seconds)
+        reward = float(action)
+        if Odd.steps_in_process >= self._after:
+            if self._does == "raise":
+                raise KeyError("the environment lost its map")
+            if self._does == "out of memory":
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 EB")
+            if self._does == "die":
+                os._exit(1)
+            reward = float("nan") if self._does == "nan" else reward
+        return np.zeros(2, dtype=np.float32), reward, self._step >= 10, False, {}
+
+
+gymnasium.register("Odd-v0", entry_point=Odd)

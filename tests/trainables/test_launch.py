@@ -1,0 +1,152 @@
+"""Whole runs on a real Ray: what is written, what failures are called, that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from trainables.launch import evaluate_once, run_once
+from trainables.result import Progress, RunResult
+from trainables.run_files import RunFiles
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+ODD = "/env/gymnasium/tests.trainables.odd_environments:Odd-v0"
+
+
+def odd(cartpole: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """A run on the misbehaving environment, without second chances unless asked for."""
+    trainer = {**cartpole["trainer"], "curriculum": ODD, "simulation": {"curve_points": 0}}
+    sim = {"episodes": 2, "simulations": {"quiet": {"env": ODD}}}
+    return {**cartpole, "trainer": trainer, "sim": sim, "env": options, "resources": {"max_restarts": 0}}
+
+
+def ignore(progress: Progress) -> None:
+    del progress
+
+
+def pids(directory: Path, attempt: int = 1) -> list[int]:
+    return [rank["pid"] for rank in yaml.safe_load(RunFiles(directory).dist(attempt).read_text())["ranks"]]
+
+
+def wait_until_gone(ids: list[int]) -> None:
+    deadline = time.monotonic() + 10.0
+    while any(psutil.pid_exists(pid) for pid in ids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in ids if psutil.pid_exists(pid)]
+
+
+def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    result = run_once(cartpole, tmp_path, heard.append)
+    assert (result.outcome, result.env_steps, result.failure) == ("completed", 4096, None), result.log_tail
+    assert result.score == result.metrics["reward"] == result.metrics["gymnasium/CartPole-v1/reward"]
+    assert [point.env_steps for point in result.curve] == [2048, 4096]
+    assert all(getattr(result.costs, part).cpu_seconds > 0 for part in ("setup", "train", "curve", "evaluate"))
+    assert result.costs == result.attempt_costs
+    assert [p.point.env_steps for p in heard if p.point] == [2048]
+    assert RunResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+    files = RunFiles(tmp_path)
+    assert "4096/4096 steps" in files.log().read_text()
+    assert len(files.metrics.read_text().splitlines()) == 8
+    assert yaml.safe_load(files.eval_results.read_text())["score"] == result.score
+    assert yaml.safe_load(files.eval_config.read_text())["sim"]["simulations"] == {
+        "CartPole-v1": {"env": "/env/gymnasium/CartPole-v1", "episodes": 4}
+    }
+    with sqlite3.connect(files.stats_db) as database:
+        assert database.execute("select count(*), avg(score) from episodes where run = 's.r.0'").fetchone() == (4, pytest.approx(result.score))
+    wait_until_gone(pids(tmp_path))
+
+    # The same directory again: training is done, so it only evaluates, to the same score.
+    again = run_once(cartpole, tmp_path, ignore, attempt=2)
+    assert (again.score, again.env_steps) == (result.score, 4096)
+    assert evaluate_once(cartpole, tmp_path).score == result.score
+
+
+@pytest.mark.parametrize(
+    ("does", "failure", "reason"),
+    [
+        ("raise", "code", "KeyError: 'the environment lost its map'"),
+        ("nan", "hyperparameters", "training diverged"),
+        ("out of memory", "hyperparameters", "can't allocate memory"),
+    ],
+)
+def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str) -> None:
+    result = run_once(odd(cartpole, does=does), tmp_path, ignore)
+    assert (result.outcome, result.failure, result.score) == ("failed", failure, None)
+    assert reason in result.message
+    assert "\n" not in result.message
+    assert "Traceback" in result.log_tail
+    wait_until_gone(pids(tmp_path))
+
+
+def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
+    mapping["resources"] = {"world_size": 2, "max_restarts": 1}
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and progress.env_steps >= 1024:
+            killed.append(pids(tmp_path)[1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = run_once(mapping, tmp_path, kill_once)
+    assert (result.outcome, result.env_steps) == ("completed", 4096), (result.message, result.log_tail)
+    steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
+    assert sorted(set(steps)) == [512 * n for n in range(1, 9)]
+    assert len(steps) <= 10  # nothing but the update in flight was done twice
+    assert result.attempt_costs.setup.cpu_seconds > result.costs.setup.cpu_seconds  # the budget pays for both gangs
+    assert killed[0] not in pids(tmp_path)
+
+
+def test_a_worker_that_dies_every_time_is_the_fault_of_the_infrastructure(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    result = run_once(odd(cartpole, does="die"), tmp_path, ignore)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert result.message.startswith("InfrastructureFailure: a worker was lost")
+
+
+def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["resources"] = {"world_size": 2, "max_restarts": 0, "collective_timeout_seconds": 10}
+    stopped: list[float] = []
+
+    def stop_once(progress: Progress) -> None:
+        if not stopped and progress.env_steps >= 512:
+            stopped.append(time.monotonic())
+            os.kill(pids(tmp_path)[1], signal.SIGSTOP)
+
+    result = run_once(mapping, tmp_path, stop_once)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert "another rank is gone or hangs" in result.message
+    assert time.monotonic() - stopped[0] < 30.0
+    wait_until_gone(pids(tmp_path))
+
+
+def test_a_broken_point_fails_before_any_process_starts(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    from trainables.runner import Runner, RunRequest
+
+    group = placement_group([{"CPU": 1}])
+    result = Runner(group).run(RunRequest("s.r.0", 1, tmp_path, {**cartpole, "metric": "rewrd"}), ignore)
+    remove_placement_group(group)
+    assert (result.outcome, result.failure) == ("failed", "hyperparameters")
+    assert result.message == "metric: unknown 'rewrd'; did you mean reward?"
+    assert not RunFiles(tmp_path).dist(1).exists()
+
+
+def test_more_than_the_cluster_has_is_refused_by_name(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    from trainables.errors import SpecError
+
+    with pytest.raises(SpecError, match=r"resources: 8 x 1 CPU do not fit the cluster, which has 4"):
+        run_once({**cartpole, "resources": {"world_size": 8}}, tmp_path, ignore)
