@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from registry_backends import Backend, Clock
+from registry_backends import Backend, Clock, served, wipe
 from registry_postgres import Postgres, binary, running_postgres
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.schema import metadata
-from metta_sweep.registry.serve import make_server
 from metta_sweep.registry.store import SqlRegistry
 
 
@@ -40,27 +37,6 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@contextmanager
-def served(store: SqlRegistry) -> Iterator[str]:
-    """The service over this store in a thread; gives its URL."""
-    urls: list[str] = []
-    is_ready = threading.Event()
-
-    def on_ready(url: str) -> None:
-        urls.append(url)
-        is_ready.set()
-
-    server = make_server(store, port=0, on_ready=on_ready)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert is_ready.wait(30)
-        yield urls[0]
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="session")
 def service(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlRegistry, str, Clock]]:
     """One service for all tests: its store, URL and clock."""
@@ -70,12 +46,6 @@ def service(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with served(store) as url:
         yield store, url, clock
     store.close()
-
-
-def wipe(store: SqlRegistry) -> None:
-    with store.engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
 
 
 @contextmanager

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, Reservation, RunRecord
+from metta_sweep.registry.schema import metadata
+from metta_sweep.registry.serve import make_server
+from metta_sweep.registry.store import SqlRegistry
 
 
 @dataclass
@@ -34,3 +39,30 @@ THERE = Owner(host="b", boot_id="m.2.p", pid=2, started=20.0)
 def reserve(registry: Registry, number: int | None = None, owner: Owner = HERE, sweep: str = "s") -> RunRecord:
     """A new run, whose key is new, too."""
     return registry.reserve(sweep, Reservation(number, {"x": 0.5}), owner, lease_seconds=300, key=f"{owner.host}-{registry.next_number(sweep)}")
+
+
+@contextmanager
+def served(store: SqlRegistry) -> Iterator[str]:
+    """The service over this store in a thread; gives its URL."""
+    urls: list[str] = []
+    is_ready = threading.Event()
+
+    def on_ready(url: str) -> None:
+        urls.append(url)
+        is_ready.set()
+
+    server = make_server(store, port=0, on_ready=on_ready)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert is_ready.wait(30)
+        yield urls[0]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wipe(store: SqlRegistry) -> None:
+    with store.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())

@@ -1,0 +1,128 @@
+"""The client on a bad network: it tries again, never twice for the registry, and gives up in time with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from registry_backends import HERE, reserve, served
+
+from metta_sweep.errors import RegistryError, RegistryUnavailable, UnknownSweep
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.client import HttpRegistry
+from metta_sweep.registry.owner import current_owner
+from metta_sweep.registry.records import NewObservation, Reservation
+from metta_sweep.registry.store import SqlRegistry
+
+
+class Network(httpx.BaseTransport):
+    """Passes requests on and lets `trouble` spoil them; keeps what was sent."""
+
+    def __init__(self, trouble: Callable[[int, httpx.Request, httpx.BaseTransport], httpx.Response]) -> None:
+        self._wire = httpx.HTTPTransport()
+        self._trouble = trouble
+        self.sent: list[httpx.Request] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        return self._trouble(len(self.sent), request, self._wire)
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+@pytest.fixture
+def url(sqlite_registry: SqlRegistry) -> Iterator[str]:
+    with served(sqlite_registry) as url:
+        yield url
+
+
+def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(url: str, sqlite_registry: SqlRegistry) -> None:
+    def lose_first_answer(count: int, request: httpx.Request, wire: httpx.BaseTransport) -> httpx.Response:
+        response = wire.handle_request(request)
+        if count == 1:
+            response.read()
+            raise httpx.ReadTimeout("the answer was lost")
+        return response
+
+    network = Network(lose_first_answer)
+    pauses: list[float] = []
+    run = HttpRegistry(url, transport=network, sleep=pauses.append).reserve("s", Reservation(None, {}), HERE, lease_seconds=300, key="k")
+    assert run.id == "s.r.0"
+    assert len(network.sent) == 2
+    assert sqlite_registry.next_number("s") == 1
+    assert 0.05 <= pauses[0] <= 0.1
+
+
+def test_duplicated_and_reordered_requests_change_nothing(url: str, sqlite_registry: SqlRegistry) -> None:
+    """Each request arrives again after the next one."""
+    late: list[httpx.Request] = []
+
+    def repeat_later(_count: int, request: httpx.Request, wire: httpx.BaseTransport) -> httpx.Response:
+        copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
+        response = wire.handle_request(request)
+        response.read()
+        for old in late:
+            wire.handle_request(old).read()
+        late[:] = [copy]
+        return response
+
+    registry = HttpRegistry(url, transport=Network(repeat_later))
+    for number in range(3):
+        run = registry.reserve("s", Reservation(number, {}), HERE, lease_seconds=300, key=f"r{number}")
+        registry.start(run.id, run.fence, num_gpus=0, key=f"s{number}")
+        registry.record_progress(run.id, run.fence, [{"env_steps": 1, "score": 0.0}])
+        registry.finish(run.id, run.fence, NewObservation("completed", 1.0, 1.0, 1.0), key=f"f{number}")
+        registry.add_event("s", "note", run_id=run.id, by="me", detail={})
+    assert [seen.run_number for seen in sqlite_registry.observations("s")] == [0, 1, 2]
+    assert [event.kind for event in sqlite_registry.events("s")] == ["created"] + ["reserved", "started", "completed", "note"] * 3
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_or_broken_server_is_tried_again(url: str, status: int) -> None:
+    def broken_twice(count: int, request: httpx.Request, wire: httpx.BaseTransport) -> httpx.Response:
+        return httpx.Response(status, text="try later") if count <= 2 else wire.handle_request(request)
+
+    network = Network(broken_twice)
+    assert HttpRegistry(url, transport=network, sleep=lambda _seconds: None).next_number("s") == 0
+    assert len(network.sent) == 3
+
+
+def test_it_gives_up_with_the_last_reason_and_pauses_grow() -> None:
+    pauses: list[float] = []
+    registry = HttpRegistry(
+        "http://127.0.0.1:1", patience_seconds=0.2, sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03)
+    )
+    with pytest.raises(RegistryUnavailable, match=r"http://127.0.0.1:1.*refused"):
+        registry.next_number("s")
+    assert len(pauses) >= 3
+    for number, pause in enumerate(pauses):
+        assert 0.05 * 2**number <= pause <= min(5.0, 0.1 * 2**number)
+
+
+def test_an_answer_of_something_else_is_told(url: str) -> None:
+    def proxy(_count: int, _request: httpx.Request, _wire: httpx.BaseTransport) -> httpx.Response:
+        return httpx.Response(404, text="<html>nginx</html>")
+
+    with pytest.raises(RegistryError, match="is this a metta_sweep registry") as caught:
+        HttpRegistry(url, transport=Network(proxy)).next_number("s")
+    assert not isinstance(caught.value, RegistryUnavailable)
+
+
+def test_refusals_are_not_tried_again(url: str) -> None:
+    network = Network(lambda _count, request, wire: wire.handle_request(request))
+    with pytest.raises(UnknownSweep):
+        HttpRegistry(url, transport=network).next_number("nosuch")
+    assert len(network.sent) == 1
+
+
+def test_dead_owners_are_judged_where_the_client_runs(url: str, sqlite_registry: Registry) -> None:
+    """The service may run anywhere: only the claiming host can see that a pid of its own is gone."""
+    here = current_owner()
+    run = reserve(sqlite_registry, owner=replace(here, started=here.started - 1))
+    reserve(sqlite_registry, owner=here)
+    network = Network(lambda _count, request, wire: wire.handle_request(request))
+    (claimed,) = HttpRegistry(url, transport=network).claim("s", here, lease_seconds=300, key="c")
+    assert claimed.id == run.id
