@@ -18,7 +18,8 @@ from trainables.result import Costs, Point, Progress, RunResult, Span
 class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process id beside its run.
 
-    `env.behaviour` of the run's specification makes it fail, hang or die; `env.sleep_seconds` makes it last.
+    INSTANT_OPTIONS (JSON, in the environment that Ray was started with) holds `behaviour` (complete, code, hyperparameters, die_first) and
+    `sleep_seconds`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -31,7 +32,7 @@ class InstantTrainable(tune.Trainable):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
         steps = int(spec["trainer"]["total_timesteps"])
-        options = spec.get("env") or {}
+        options = json.loads(os.environ.get("INSTANT_OPTIONS", "{}"))
         time.sleep(float(options.get("sleep_seconds", 0.0)) / 2)
         self._steps_done += 1
         cost = Costs(train=Span(steps / 2000, steps / 2000, 0.0))
@@ -46,7 +47,7 @@ class InstantTrainable(tune.Trainable):
 
     def _end(self, spec: dict[str, Any], steps: int, behaviour: str) -> dict[str, Any]:
         costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))
-        if behaviour == "die":
+        if behaviour == "die_first" and self._run["attempt"] == 1:
             os._exit(1)
         if behaviour in ("hyperparameters", "code"):
             result = RunResult("failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import add_reader_arguments, opened, print_json
+from metta_sweep.cli.readers import Source, add_reader_arguments, opened, print_json
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"sweep_name={source.sweep_name}: no run has a score yet; see `python -m metta_sweep status sweep_name={source.sweep_name}`"
         )
-    patch = write_patch(args, source.sweep_name, ranking) if args.output_dir else None
+    patch = write_patch(args, source, ranking) if args.output_dir else None
     if args.json:
         print_json({"sweep": source.sweep_name, "best": [asdict(one) for one in ranking.best], "patch": str(patch) if patch else None})
     else:
@@ -42,21 +45,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_patch(args: argparse.Namespace, sweep_name: str, ranking: Ranking) -> Path:
-    """Write the winner's configuration as a patch file.
+def write_patch(args: argparse.Namespace, source: Source, ranking: Ranking) -> Path:
+    """Write the winner's configuration as a patch file that makes `train` reproduce it.
 
     Raises:
         ConfigError: it exists and `--force` is not given.
     """
-    from metta_sweep.config.patches import patch_text
+    from metta_sweep.config.patches import FinishedRun, run_patch
 
-    path: Path = args.output_dir / f"{sweep_name}_best.yaml"
+    path: Path = args.output_dir / f"{source.sweep_name}_best.yaml"
     if path.exists() and not args.force:
         raise ConfigError(f"{path}: exists; use --force to overwrite it, or another --output-dir")
     path.parent.mkdir(parents=True, exist_ok=True)
     winner = ranking.best[0]
-    path.write_text(patch_text(winner.params, describe(sweep_name, winner)), encoding="utf-8")
+    run = FinishedRun(run_config(source, winner.id, ranking), winner.params, ranking.spec.choices)
+    config_dirs = [Path(directory) for directory in args.config_dir]
+    path.write_text(run_patch(run, describe(source.sweep_name, winner), os.environ, config_dirs), encoding="utf-8")
     return path
+
+
+def run_config(source: Source, run_id: str, ranking: Ranking) -> Mapping[str, Any]:
+    """What the run was given: its own file, or what the registry knows when the file is on another machine."""
+    import yaml
+
+    file = source.location.data_dir / "sweep" / source.sweep_name / "runs" / run_id / "train_config_overrides.yaml"
+    config: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else ranking.spec.train
+    return config
 
 
 def describe(sweep_name: str, winner: BestRun) -> list[str]:
@@ -69,12 +83,11 @@ def describe(sweep_name: str, winner: BestRun) -> list[str]:
 
 def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
     """The table, the winner's parameters, and what to type next."""
-    from rich.console import Console
     from rich.table import Table
 
-    from metta_sweep.driver.table import format_value, short_names
+    from metta_sweep.driver.table import format_value, new_console, short_names
 
-    console = Console()
+    console = new_console(sys.stdout)
     names = list(ranking.best[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for label in ("#", "run", "score", "± s.e.", "model", "cost s", *short_names(names)):

@@ -21,6 +21,8 @@ COMMANDS = {
     "retry": "run failed runs again, under their own ids",
     "train": "train one policy, for example with the patch that `best` wrote",
     "evaluate": "evaluate a trained policy on a simulation suite",
+    "serve": "the registry as a service for several drivers",
+    "token": "create, list and revoke the tokens of a registry service",
     "sync": "bring WandB up to date from what is on disk",
     "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
     "import-wandb": "bring a sweep that lives only in WandB into the registry",

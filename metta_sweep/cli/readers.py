@@ -9,19 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metta_sweep.cli.main import add_config_arguments
 from metta_sweep.registry.api import Registry
 
+if TYPE_CHECKING:
+    from metta_sweep.config.registered import Location
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open registry and the sweep that the user named ("" for all)."""
+    """An open registry, the sweep that the user named ("" for all), and what else the configuration says about where."""
 
     registry: Registry
-    sweep_name: str
-    data_dir: Path
+    location: Location
+
+    @property
+    def sweep_name(self) -> str:
+        return self.location.sweep_name
 
 
 def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,23 +38,23 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def opened(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Source]:
+def opened(args: argparse.Namespace, *, need_sweep: bool = True, must_exist: bool = True) -> Iterator[Source]:
     """Open the registry that the configuration names.
 
     Raises:
         ConfigError: no sweep is named although one is needed.
         UnknownSweep: it does not exist; names the nearest.
     """
-    from metta_sweep.config import load_location
+    from metta_sweep.config.registered import load_location
     from metta_sweep.registry.open import open_registry
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
     location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=need_sweep)
     registry = open_registry(location.data_dir, location.sweep_server_uri)
     try:
-        if location.sweep_name:
+        if location.sweep_name and must_exist:
             registry.get_sweep(location.sweep_name)
-        yield Source(registry, location.sweep_name, location.data_dir)
+        yield Source(registry, location)
     finally:
         registry.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import asdict
 
@@ -63,10 +64,11 @@ def run_report(run: RunRecord, observations: dict[str, object], nodes: dict[str,
 
 def show(reports: list[dict[str, object]], *, detailed: bool) -> None:
     """The same for people."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from metta_sweep.driver.table import new_console
+
+    console = new_console(sys.stdout)
     if not reports:
         console.print("no sweeps yet; start one with: python -m metta_sweep run sweep_name=demo sweep=quick", highlight=False)
     for one in reports:

@@ -63,5 +63,6 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
     else:
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)
-        console.print(f"  {result.env_steps:,} steps, wall {total.wall_seconds:.1f} s, cpu {total.cpu_seconds:.1f} s", highlight=False)
+        steps = f"{result.env_steps:,} steps, " if result.env_steps else ""
+        console.print(f"  {steps}wall {total.wall_seconds:.1f} s, cpu {total.cpu_seconds:.1f} s", highlight=False)
     return 0 if result.outcome in ("completed", "stopped_early") else 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
+from metta_sweep.config import sections
 from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
-from metta_sweep.config.job import Phase, SweepSpec
+from metta_sweep.config.job import Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
 from metta_sweep.config.runs import name_problems, resolve
 from metta_sweep.errors import ConfigError
@@ -27,14 +28,25 @@ class Location:
     data_dir: Path
     sweep_server_uri: str | None
     hourly_cost: float | None
+    wandb: WandbSettings
+    max_observations_to_load: int
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSweep:
-    """A specification as `SweepJob.spec_yaml` wrote it. Stop rules are no part of it: `num_samples` and `target_score` are None."""
+    """A specification as `SweepJob.spec_yaml` wrote it.
+
+    Attributes:
+        sweep: what is searched; stop rules are no part of it, so `num_samples` and `target_score` are None.
+        seed: of the optimiser.
+        train: what all runs have in common, resolved, without what belongs to a machine.
+        choices: option of each config group that runs are made of.
+    """
 
     sweep: SweepSpec
     seed: int
+    train: Mapping[str, Any]
+    choices: Mapping[str, str]
 
 
 def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = (), *, need_sweep: bool = True) -> Location:
@@ -44,16 +56,21 @@ def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_d
         ConfigError: no sweep is named although one is needed, or a word that cannot be read.
     """
     composed = compose("sweep_job", overrides, config_dirs, from_environment(environ), ALIASES)
-    resolved, _ = resolve({key: composed.tree.get(key) for key in ("sweep_name", "data_dir", "settings", "budget")})
+    resolved, _ = resolve({key: composed.tree.get(key) for key in ("sweep_name", "data_dir", "settings", "budget", "wandb")})
     name = resolved.get("sweep_name")
     is_named = name not in (None, "", "???")
-    if (problems := name_problems("sweep_name", name)) and (need_sweep or is_named):
+    problems = name_problems("sweep_name", name) if need_sweep or is_named else []
+    settings = sections.read(Settings, resolved.get("settings"), "settings", problems)
+    wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    if problems or settings is None or wandb is None:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
     return Location(
         sweep_name=str(name) if is_named else "",
         data_dir=Path(str(resolved["data_dir"])).expanduser().absolute(),
-        sweep_server_uri=(resolved.get("settings") or {}).get("sweep_server_uri"),
+        sweep_server_uri=settings.sweep_server_uri,
         hourly_cost=(resolved.get("budget") or {}).get("hourly_cost"),
+        wandb=wandb,
+        max_observations_to_load=settings.max_observations_to_load,
     )
 
 
@@ -72,7 +89,7 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
         early_stopping=spec["early_stopping"],
         searcher=spec["searcher"],
     )
-    return RegisteredSweep(sweep, spec["seed"])
+    return RegisteredSweep(sweep, spec["seed"], spec["train"], spec["choices"])
 
 
 def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:

@@ -1,0 +1,39 @@
+"""Runs a sweep of instant runs in this process: `python -m tests.metta_sweep.driver.drive DATA_DIR [override ...]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from metta_sweep.config import load_sweep_job
+from metta_sweep.driver.sweep import Ending, run_sweep
+from metta_sweep.registry.open import open_registry
+from tests.instant import InstantTrainable
+
+SWEEP = "instant"
+
+
+def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None) -> Ending:
+    """One `run` command, with instant runs in place of training."""
+    quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
+    job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet)
+    write_yaml_once(job.directory / "random_policy.yaml")
+    registry = open_registry(job.data_dir, None)
+    try:
+        registry.create_sweep(job.sweep_name, job.spec_yaml)
+        return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), InstantTrainable)
+    finally:
+        registry.close()
+
+
+def write_yaml_once(path: Path) -> None:
+    """A known random policy: measuring one takes seconds, and these tests are about other things."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{score: -9.0, standard_error: 0.1}")
+
+
+if __name__ == "__main__":
+    sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ)).exit_code)
