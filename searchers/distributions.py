@@ -156,7 +156,9 @@ class NumericParameter:
         natural = self.distribution.inverse(even)
         if self.distribution.integer:
             natural = np.round(natural)
-        return np.clip(natural, self.low, self.high)
+        # The bounds come back to the last bit, whatever logarithms made of them.
+        exact = np.where(unit <= -1, self.low, np.where(unit >= 1, self.high, natural))
+        return np.clip(exact, self.low, self.high)
 
     def native(self, value: float) -> ParamValue:
         """The value as the plain Python type that a configuration holds."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
 from searchers.config import ProteinConfig
 from searchers.distributions import Array, CategoricalParameter
+from searchers.errors import SpaceError
 from searchers.observation import Explanation, Observation, Origin, Params, Suggestion
 from searchers.protein import Goal, Protein
 from searchers.sobol import sobol_draws
@@ -18,6 +19,7 @@ from searchers.space import Space
 
 METHODS = ("bayes", "random", "sobol", "grid")
 GRID_LEVELS = 5
+GRID_LIMIT = 200_000
 
 
 class Searcher(Protocol):
@@ -54,6 +56,7 @@ class Baseline:
         self._next_number = 0
         self._observations: list[Observation] = []
         self._seen: Counter[bytes] = Counter()
+        self._grid = grid_points(space) if method == "grid" else None
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -70,8 +73,7 @@ class Baseline:
         number = self._next_number if number is None else number
         self._next_number = number + 1
         taken = set(self._seen) | {self.space.embed(params).tobytes() for params in pending}
-        options = self._options(number)
-        point = next((option for option in options if option.tobytes() not in taken), options[0])
+        point = self._first_free(number, taken)
         explanation = Explanation(Origin.BASELINE, f"{self.method} search, point {number}", observations=len(self._observations))
         return Suggestion(self.space.from_unit(point), number, explanation)
 
@@ -89,12 +91,17 @@ class Baseline:
             other.observe(observation)
         return other
 
+    def _first_free(self, number: int, taken: set[bytes]) -> Array:
+        if self._grid is not None:
+            ahead = (self._grid[(number + k) % len(self._grid)] for k in range(len(self._grid)))
+            return next((point for point in ahead if point.tobytes() not in taken), cast(Array, self._grid[number % len(self._grid)]))
+        options = self._options(number)
+        return next((option for option in options if option.tobytes() not in taken), cast(Array, options[0]))
+
     def _options(self, number: int) -> Array:
+        """Points to try for this number, best first."""
         rng = np.random.default_rng([self._seed, number])
         dimension = self.space.dimension
-        if self.method == "grid":
-            grid = grid_points(self.space)
-            return np.roll(grid, -(number % len(grid)), axis=0)
         spare = self.space.sample(16, lambda count: rng.uniform(-1, 1, (count, dimension)))
         if self.method == "random" or not dimension:
             return spare
@@ -104,15 +111,22 @@ class Baseline:
 
 
 def grid_points(space: Space) -> Array:
-    """(n, d) the feasible grid: every choice, five levels of every number (all of them when there are fewer)."""
+    """(n, d) the feasible grid: every choice, five levels of every number (all of them when there are fewer).
+
+    Raises:
+        SpaceError: the grid is too large to be anyone's intention.
+    """
     levels = []
     for parameter, width in zip(space.parameters, space.cell_widths, strict=True):
         count = round(2.0 / width) if width else GRID_LEVELS
         if not isinstance(parameter, CategoricalParameter):
             count = min(count, GRID_LEVELS)
-        cells = np.linspace(-1.0 + width / 2, 1.0 - width / 2, count) if width else np.linspace(-1.0, 1.0, count)
-        levels.append(cells)
-    points = np.array(list(itertools.product(*levels))).reshape(-1, space.dimension)
+        levels.append(np.linspace(-1.0 + width / 2, 1.0 - width / 2, count))
+    total = math.prod(map(len, levels))
+    if total > GRID_LIMIT:
+        raise SpaceError(f"method: grid has {total} points over {space.dimension} parameters; fix some of them or use method: sobol")
+    positions = np.unravel_index(np.arange(total), [len(level) for level in levels]) if levels else ()
+    points = np.array([level[position] for level, position in zip(levels, positions, strict=True)]).T.reshape(total, space.dimension)
     snapped = np.unique(space.snap(points), axis=0)
     feasible = snapped[space.feasible(snapped)]
     return feasible if len(feasible) else space.center_unit[None]

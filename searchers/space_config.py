@@ -30,7 +30,7 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
     problems: list[str] = []
     free: list[Parameter] = []
     fixed: dict[str, ParamValue] = {}
-    for name, leaf in sorted(_leaves(parameters, "", problems)):
+    for name, leaf in sorted(_leaves(parameters, "", problems), key=lambda named: named[0]):
         if name in fixed or any(parameter.name == name for parameter in free):
             problems.append(f"{name}: given twice (nested and dotted); keep one")
         elif "value" in leaf:
@@ -43,6 +43,7 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
         raise SpaceError(*problems)
     conditions = _read_conditions(free, fixed, problems)
     parsed_constraints = _read_constraints(constraints, free, fixed, problems)
+    _try_expressions(free, fixed, [*parsed_constraints, *conditions.values()], problems)
     if problems:
         raise SpaceError(*problems)
     return tuple(free), fixed, parsed_constraints, conditions
@@ -233,6 +234,17 @@ def _read_constraints(
         return ()
     read = [_read_expression("constraints", text, names, _words(free, fixed), problems) for text in texts]
     return tuple(expression for expression in read if expression)
+
+
+def _try_expressions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue], expressions: Sequence[Expression], problems: list[str]) -> None:
+    """Evaluate once: comparing a number with a text shows only then."""
+    values = {**{parameter.name: parameter.mean for parameter in free}, **fixed}
+    columns = {name: np.array([value], dtype=object if isinstance(value, str | bool) else float) for name, value in values.items()}
+    for expression in expressions:
+        try:
+            expression(columns)
+        except TypeError:
+            problems.append(f"constraints: {expression.text!r} cannot be evaluated: it mixes numbers and texts")
 
 
 def _read_expression(key: str, text: Any, names: Sequence[str], words: Sequence[str], problems: list[str]) -> Expression | None:

@@ -1,0 +1,94 @@
+"""Runs one method on one task on a simulated clock, with any number of parallel slots."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from searchers import Observation, Params, Suggestion
+from tests.benchmarks.search.tasks import Task
+
+
+class Method(Protocol):
+    """What the harness asks of an optimiser."""
+
+    def observe(self, observation: Observation) -> None: ...
+
+    def suggest(self, pending: Sequence[Params] = ()) -> Suggestion: ...
+
+    def recommend(self) -> Params | None: ...
+
+
+MakeMethod = Callable[[Task, int], Method]
+
+
+@dataclass
+class Trace:
+    """What happened, in order of completion.
+
+    Attributes:
+        cost: total cost that had been committed when each run ended.
+        quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed runs count as -inf.
+        recommended: true quality of the method's own recommendation after each run.
+        suggest_seconds: CPU time of each suggestion.
+        failed: whether each run failed.
+    """
+
+    cost: list[float] = field(default_factory=list)
+    quality: list[float] = field(default_factory=list)
+    recommended: list[float] = field(default_factory=list)
+    suggest_seconds: list[float] = field(default_factory=list)
+    failed: list[bool] = field(default_factory=list)
+
+    def cost_to(self, target: float) -> float | None:
+        """Cost at which a run's true quality first reached `target`."""
+        return next((cost for cost, quality in zip(self.cost, self.quality, strict=True) if quality >= target), None)
+
+    def regret_at(self, cost: float) -> float:
+        """1 - true quality of the recommendation at that cost."""
+        reached = [quality for spent, quality in zip(self.cost, self.recommended, strict=True) if spent <= cost]
+        return 1.0 - (reached[-1] if reached else 0.0)
+
+
+def simulate(task: Task, make: MakeMethod, seed: int, slots: int = 1, max_runs: int = 10_000) -> Trace:
+    """Spend the task's budget.
+
+    Args:
+        task: what is optimised.
+        make: (task, seed) -> method.
+        seed: of the method and of the runs' noise; the same noise stream for every method.
+        slots: runs at once; a run's cost is also its duration.
+        max_runs: stop after so many suggestions.
+    """
+    method, trace = make(task, seed), Trace()
+    clock: list[tuple[float, int, Params]] = []
+    now, spent, started = 0.0, 0.0, 0
+    results = {}
+    while True:
+        while len(clock) < slots and spent < task.budget and started < max_runs:
+            begin = time.process_time()
+            params = method.suggest([params for _, _, params in clock]).params
+            trace.suggest_seconds.append(time.process_time() - begin)
+            run = task.problem.run(params, np.random.default_rng([seed, started, 1]))
+            spent += run.cost_seconds
+            results[started] = (run, spent)
+            heapq.heappush(clock, (now + run.cost_seconds, started, params))
+            started += 1
+        if not clock:
+            return trace
+        now, number, params = heapq.heappop(clock)
+        run, cost = results.pop(number)
+        method.observe(run.observation(params))
+        _record(trace, task, params, cost, method.recommend(), run.score is None)
+
+
+def _record(trace: Trace, task: Task, params: Params, cost: float, recommended: Params | None, failed: bool) -> None:
+    trace.cost.append(cost)
+    trace.failed.append(failed)
+    trace.quality.append(-np.inf if failed else task.quality(params))
+    trace.recommended.append(task.quality(recommended) if recommended is not None else 0.0)

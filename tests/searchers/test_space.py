@@ -1,0 +1,263 @@
+"""The search space: layout of each distribution, conditions, constraints, round trips, and an error for every mistake."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from searchers import Distribution, Space, SpaceError, register_distribution
+from searchers.distributions import DISTRIBUTIONS
+
+
+def one(leaf: dict[str, Any]) -> Space:
+    return Space.from_config({"x": leaf})
+
+
+def natural(space: Space, unit: float) -> Any:
+    return space.from_unit(space.snap(np.array([[unit]]))[0])["x"]
+
+
+@pytest.mark.parametrize(
+    ("leaf", "middle"),
+    [
+        ({"min": 0.0, "max": 4.0}, 2.0),
+        ({"distribution": "log_normal", "min": 1e-4, "max": 1e-2}, 1e-3),
+        ({"distribution": "logit_normal", "min": 0.1, "max": 0.9}, 0.5),
+        ({"distribution": "int_uniform", "min": 1, "max": 5}, 3),
+        ({"distribution": "uniform_pow2", "min": 4, "max": 64}, 16),
+        ({"distribution": "int_log_normal", "min": 10, "max": 1000}, 100),
+    ],
+)
+def test_both_bounds_and_the_middle_of_every_distribution(leaf: dict[str, Any], middle: float) -> None:
+    space = one(leaf)
+    assert natural(space, -1.0) == leaf["min"]
+    assert natural(space, 1.0) == leaf["max"]
+    assert natural(space, 0.0) == pytest.approx(middle, rel=1e-9)
+    assert type(natural(space, 0.3)) is type(middle)
+    assert space.to_unit({"x": natural(space, 0.3)}) == pytest.approx(space.snap(np.array([[0.3]]))[0], abs=1e-9)
+
+
+def test_whole_numbers_and_powers_of_two_have_equal_cells() -> None:
+    units = np.linspace(-0.9999, 0.9999, 6000)
+    for leaf in ({"distribution": "int_uniform", "min": 1, "max": 3}, {"distribution": "uniform_pow2", "min": 2, "max": 8}):
+        space = one(leaf)
+        values, counts = np.unique(space.columns(space.snap(units[:, None]))["x"], return_counts=True)
+        assert len(values) == 3
+        assert counts == pytest.approx([2000, 2000, 2000], abs=1)
+
+
+def test_a_value_beyond_the_bounds_is_seen_beyond_the_cube() -> None:
+    assert one({"min": 0.0, "max": 1.0}).to_unit({"x": 1.5}) == pytest.approx([2.0])
+
+
+def test_mean_is_the_center_and_defaults_to_the_middle_of_the_scale() -> None:
+    space = Space.from_config({"a": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1}, "b": {"min": 0, "max": 1, "mean": 0.2}})
+    assert space.center() == pytest.approx({"a": 1e-3, "b": 0.2})
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("auto", 0.5), (0.25, 0.25), ("time", 1 / (math.log2(1024) - math.log2(64)))])
+def test_scale_is_auto_a_number_or_time(scale: Any, expected: float) -> None:
+    assert one({"distribution": "uniform_pow2", "min": 64, "max": 1024, "scale": scale}).scales_unit == pytest.approx([expected])
+
+
+def test_nested_and_dotted_keys_mean_the_same_and_order_means_nothing() -> None:
+    leaf, other = {"min": 0.0, "max": 1.0}, {"distribution": "log_normal", "min": 1.0, "max": 2.0}
+    dotted = Space.from_config({"trainer.ppo.gamma": leaf, "trainer.rate": other})
+    assert Space.from_config({"trainer": {"rate": other, "ppo": {"gamma": leaf}}}) == dotted
+    assert Space.from_config({"trainer.rate": other, "trainer": {"ppo.gamma": leaf}}) == dotted
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
+    assert one({"distribution": "log_normal", "min": "1e-5", "max": "1e-2"}) == one({"distribution": "log_normal", "min": 1e-5, "max": 1e-2})
+
+
+def test_a_fixed_parameter_is_part_of_every_point_and_of_constraints() -> None:
+    space = Space.from_config({"a": {"min": 0.0, "max": 8.0}, "b": {"value": 3}}, ["a <= b"])
+    assert space.names == ("a",)
+    points = space.sample(200, lambda count: np.random.default_rng(0).uniform(-1, 1, (count, 1)))
+    assert max(space.from_unit(point)["a"] for point in points) <= 3
+    assert all(space.from_unit(point)["b"] == 3 for point in points)
+
+
+def test_constraints_filter_and_the_center_moves_no_more_than_it_must() -> None:
+    pow2 = {"distribution": "uniform_pow2", "min": 64, "max": 4096}
+    space = Space.from_config(
+        {"batch": {**pow2, "mean": 256}, "mini": {**pow2, "mean": 1024}, "free": {"min": 0, "max": 1, "mean": 0.3}},
+        ["mini <= batch", "batch % mini == 0"],
+    )
+    assert space.center()["mini"] <= space.center()["batch"]
+    assert space.center()["free"] == pytest.approx(0.3)
+    assert space.is_feasible({"batch": 512, "mini": 256, "free": 0.1})
+    assert not space.is_feasible({"batch": 256, "mini": 512, "free": 0.1})
+
+
+def test_even_tight_constraints_yield_as_many_points_as_asked() -> None:
+    space = Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, ["a * b > 0.97"])
+    points = space.sample(500, lambda count: np.random.default_rng(0).uniform(-1, 1, (count, 2)))
+    assert points.shape == (500, 2)
+    assert space.feasible(points).all()
+
+
+def test_a_conditional_parameter_exists_only_under_its_condition() -> None:
+    space = Space.from_config(
+        {
+            "opt": {"choices": ["adam", "sgd"]},
+            "beta": {"min": 0.8, "max": 0.99, "when": "opt == adam"},
+            "warm": {"min": 1, "max": 9, "when": "beta > 0.85"},
+        },
+        ["beta < 0.95"],
+    )
+    assert space.contains({"opt": "sgd"})
+    assert not space.contains({"opt": "sgd", "beta": 0.9})
+    assert space.contains({"opt": "adam", "beta": 0.82})
+    assert space.contains({"opt": "adam", "beta": 0.9, "warm": 4.0})
+    assert not space.contains({"opt": "adam", "beta": 0.97, "warm": 4.0})
+    inactive = space.snap(np.array([[0.9, 0.9, 0.1], [-0.9, 0.9, -0.4]]))
+    assert (inactive[0] == inactive[1]).all()  # what differs only in parameters that do not exist is one point
+
+
+@pytest.mark.parametrize("text", ["a in [1, 3] or b == 'y z'", "not (a > 2) and 1 <= a", "a ** 2 // 3 == 0", "-a < +b2 - 4"])
+def test_expressions_agree_with_python(text: str) -> None:
+    space = Space.from_config(
+        {"a": {"distribution": "int_uniform", "min": 0, "max": 3}, "b": {"choices": ["x", "y z"]}, "b2": {"min": 0.0, "max": 9.0}}
+    )
+    from searchers.expression import parse
+
+    points = space.sample(64, lambda count: np.random.default_rng(0).uniform(-1, 1, (count, 3)))
+    holds = parse(text, space.names, ["x", "y z"])(space.columns(points))
+    assert holds.tolist() == [bool(eval(text, {}, space.from_unit(point))) for point in points]
+
+
+def test_names_that_are_not_python_may_stand_in_constraints() -> None:
+    space = Space.from_config({"ppo.lambda": {"min": 0.0, "max": 1.0}, "my-rate": {"min": 0.0, "max": 1.0}}, ["ppo.lambda < my-rate"])
+    assert space.is_feasible({"ppo.lambda": 0.1, "my-rate": 0.2})
+    assert not space.is_feasible({"ppo.lambda": 0.3, "my-rate": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("__import__('os').system('x')", "not allowed"),
+        ("a.__class__", "unknown name 'a.__class__'"),
+        ("(lambda: 1)() == 1", "not allowed"),
+        ("[x for x in (1,)]", "not allowed"),
+        ("bb <= 1", "unknown name 'bb'; did you mean b?"),
+        ("a <=", "not an expression"),
+        ("", "need an expression"),
+        ("a" * 2000, "need an expression"),
+        ("a > 5", "no point among"),
+        ("a < 'text'", "cannot be evaluated"),
+    ],
+)
+def test_what_is_no_expression_of_the_language_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(SpaceError, match=complaint.replace("(", r"\(").replace("?", r"\?")):
+        Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, [text])
+
+
+def test_a_power_tower_overflows_instead_of_hanging() -> None:
+    assert Space.from_config({"a": {"min": 0.0, "max": 1.0}}, ["9 ** 9 ** 9 ** 9 > a"]).is_feasible({"a": 0.5})
+
+
+BAD_LEAVES: list[tuple[Any, str]] = [
+    ({"min": 5, "max": 1}, "x.min: need min < max, got min 5 and max 1; swap them or use {value: 5}"),
+    ({"min": 1, "max": 1}, "x.min: need min < max, got min 1 and max 1; swap them or use {value: 1}"),
+    ({"min": 0, "max": 1, "mean": 2}, "x.mean: need a value from min 0 to max 1, got 2; move mean or widen the range"),
+    ({"min": 0, "max": 1, "distribution": "uniforn"}, "x.distribution: unknown distribution 'uniforn'; did you mean uniform?"),
+    ({"min": 0, "mx": 1}, "x.mx: unknown key; did you mean max?"),
+    ({"values": [1, 2]}, "x.values: unknown key; did you mean choices?"),
+    ({"min": 0}, "x.max: need a finite number, got nothing"),
+    ({"min": "low", "max": 1}, "x.min: need a finite number, got 'low'"),
+    ({"min": True, "max": 2}, "x.min: need a finite number, got True"),
+    ({"min": 0, "max": float("inf")}, "x.max: need a finite number, got inf"),
+    ({"min": 0, "max": 1, "scale": 0}, "x.scale: need auto, time or a number > 0, got 0"),
+    ({"min": 0, "max": 1, "scale": "autp"}, "x.scale: need auto, time or a number > 0, got 'autp'; did you mean auto?"),
+    ({"min": 0, "max": 1, "scale": "time"}, "x.scale: time needs min > 0, got 0; use auto or a number"),
+    (
+        {"distribution": "logit_normal", "min": 0.5, "max": 1.0},
+        "x.max: logit_normal needs max < 1, got 1.0; use 0.9999 or distribution: uniform",
+    ),
+    (
+        {"distribution": "log_normal", "min": 0, "max": 1},
+        "x.min: log_normal needs min > 0, got 0.0; use a small positive number or distribution: uniform",
+    ),
+    (
+        {"distribution": "uniform_pow2", "min": 100, "max": 4096},
+        "x.min: uniform_pow2 needs a power of two, got 100.0; use 128 or distribution: int_uniform",
+    ),
+    (
+        {"distribution": "int_uniform", "min": 1.5, "max": 4},
+        "x.min: int_uniform needs a whole number, got 1.5; use 2 or distribution: uniform",
+    ),
+    ({"choices": ["a"]}, "x.choices: need a list of at least two values, got ['a']; use {value: ...} for a single one"),
+    ({"choices": ["a", "a"]}, "x.choices: a value stands twice in ['a', 'a']; remove one"),
+    ({"choices": ["a", "b"], "mean": "c"}, "x.mean: need one of ['a', 'b'], got 'c'"),
+    ({"choices": ["a", "b"], "min": 1}, "x.min: categorical has choices only; remove min"),
+    ({"value": 1, "min": 0}, "x.min: a fixed parameter has value only; remove min or value"),
+    (3, "x: need a mapping with min and max, choices, or value, got 3; use {value: 3} to fix it"),
+    ({}, "x: empty; need min and max, choices, or value"),
+    ({"min": 0, "max": 1, "when": "y > 1"}, "x.when: 'y > 1': unknown name 'y'; give it under parameters, as {value: ...} if it is fixed"),
+    ({"min": 0, "max": 1, "when": "x > 1"}, "x.when: 'x > 1' depends on the parameter itself (a circle through ['x']); break it"),
+]
+
+
+@pytest.mark.parametrize(("leaf", "line"), BAD_LEAVES, ids=[line.split(";")[0] for _, line in BAD_LEAVES])
+def test_every_mistake_has_its_line(leaf: Any, line: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        one(leaf)
+    assert caught.value.problems == (line,)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(SpaceError) as caught:
+        Space.from_config({"a": {"min": 2, "max": 1}, "b": {"distribution": "beta"}, "c": {"min": 0, "max": 1, "mean": 7}})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["a.min", "b.distribution", "c.mean"]
+
+
+def test_a_parameter_given_nested_and_dotted_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"a\.b: given twice"):
+        Space.from_config({"a.b": {"min": 0, "max": 1}, "a": {"b": {"min": 0, "max": 2}}})
+
+
+def test_to_unit_refuses_what_is_missing_or_no_choice() -> None:
+    space = Space.from_config({"a": {"min": 0, "max": 1}, "b": {"choices": ["x", "y"]}})
+    with pytest.raises(SpaceError) as caught:
+        space.to_unit({"b": "z"})
+    assert caught.value.problems == ("a: missing", "b: need one of ['x', 'y'], got 'z'")
+
+
+def test_config_round_trip_fix_without_and_pickle() -> None:
+    space = Space.from_config(
+        {
+            "a": {"min": 0.0, "max": 1.0, "mean": 0.3, "scale": 0.2},
+            "n": {"distribution": "uniform_pow2", "min": 2, "max": 64},
+            "c": {"choices": [True, 1, "x"], "mean": 1},
+            "d": {"min": 0.0, "max": 1.0, "when": "c == x"},
+            "e": {"value": "text"},
+        },
+        ["a < 0.9", "n <= 32"],
+    )
+    again = Space.from_config(space.to_config(), [constraint.text for constraint in space.constraints])
+    assert again == space == pickle.loads(pickle.dumps(space))
+    assert space.fix({"n": 8}).fixed == {"e": "text", "n": 8}
+    assert space.without(["n"]).names == ("a", "c", "d")
+    assert [constraint.text for constraint in space.without(["n"]).constraints] == ["a < 0.9"]
+    with pytest.raises(SpaceError, match="aa: no such parameter; did you mean a"):
+        space.fix({"aa": 1})
+    assert space.center()["c"] == 1
+
+
+def _square(values: Any) -> Any:
+    return np.square(values)
+
+
+def test_a_new_distribution_joins_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(DISTRIBUTIONS, "square", raising=False)
+    register_distribution(Distribution("square", forward=_square, inverse=np.sqrt))
+    monkeypatch.setitem(DISTRIBUTIONS, "square", DISTRIBUTIONS["square"])  # so that it is gone after the test
+    assert natural(one({"distribution": "square", "min": 0.0, "max": 2.0}), 0.0) == pytest.approx(math.sqrt(2))
+    with pytest.raises(ValueError, match="'uniform' exists already"):
+        register_distribution(Distribution("uniform", forward=_square))
