@@ -1,0 +1,84 @@
+"""The Dash application, its security headers, and its server."""
+
+from __future__ import annotations
+
+import socket
+from importlib.resources import files
+from pathlib import Path
+
+import flask
+from dash import Dash
+from werkzeug.serving import make_server
+
+from metta_sweep.dashboard import layout
+from metta_sweep.dashboard.callbacks import register
+from metta_sweep.dashboard.desk import Desk
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+STYLESHEET = "/bootstrap.min.css"
+# Everything comes from this server: the page works without a network, and a text that slipped through could load nothing.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
+)
+
+
+def create_app(desk: Desk, *, host: str = "127.0.0.1") -> Dash:
+    """The application over a desk; `app.server` is its WSGI callable.
+
+    Args:
+        host: address it will be bound to. On a loopback address requests that name another host are refused, so that no web site can reach
+            the dashboard through a name of its own that resolves to this machine.
+    """
+    server = flask.Flask("metta_sweep.dashboard")
+    app = Dash(
+        __name__,
+        server=server,
+        title="metta_sweep",
+        update_title="",
+        serve_locally=True,
+        compress=False,
+        external_stylesheets=[STYLESHEET],
+        assets_folder=str(Path(__file__).parent / "assets"),
+        suppress_callback_exceptions=True,
+    )
+    app.layout = layout.shell()
+    register(app, desk)
+    protect(server, host)
+    server.add_url_rule(STYLESHEET, "bootstrap", bootstrap)
+    return app
+
+
+def bootstrap() -> flask.Response:
+    """Bootstrap's style sheet as the installed package has it."""
+    return flask.send_file(Path(str(files("flask_bootstrap"))) / "static/bootstrap5/css/bootstrap.min.css", max_age=86_400)
+
+
+def protect(server: flask.Flask, host: str) -> None:
+    """Refuse foreign host names on loopback, and tell the browser to load from here only."""
+
+    @server.before_request
+    def check_host() -> flask.Response | None:
+        name = flask.request.host.rsplit(":", 1)[0].strip("[]")
+        if host in LOOPBACK and name not in LOOPBACK:
+            return flask.Response("unknown host", status=403)
+        return None
+
+    @server.after_request
+    def add_headers(response: flask.Response) -> flask.Response:
+        response.headers["Content-Security-Policy"] = CONTENT_POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+
+def serve(app: Dash, host: str, port: int) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        OSError: the address cannot be used, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Bound here because werkzeug ends the whole process when it cannot.
+    with socket.create_server((host, port), family=family) as listener:
+        make_server(host, port, app.server, threaded=True, fd=listener.fileno()).serve_forever()

@@ -1,0 +1,183 @@
+"""Wiring: which change on the page asks the desk for what. Nothing is computed here."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
+
+from metta_sweep.dashboard import export, layout
+from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.view import HOME, Range, View
+
+FIGURE = {"type": "figure", "name": ALL}
+OPTION = {"type": "option", "name": ALL}
+PICK = {"type": "pick", "run": ALL}
+
+
+def register(app: Dash, desk: Desk) -> None:
+    """Connect every callback."""
+    register_page(app, desk)
+    register_view(app, desk)
+    register_updates(app, desk)
+    register_run(app, desk)
+    register_exports(app, desk)
+    register_browser(app)
+
+
+def register_page(app: Dash, desk: Desk) -> None:
+    @app.callback(Output("page", "children"), Input("url", "search"))  # type: ignore[untyped-decorator]
+    def open_page(search: str | None) -> Any:
+        return desk.page(desk.view(search or ""))
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("page", "children", allow_duplicate=True), Input("sweep", "value"), State("view", "data"), prevent_initial_call=True
+    )
+    def open_sweep(name: str, search: str) -> Any:
+        view = desk.view(search)
+        return (
+            no_update if name == view.sweep else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
+        )
+
+    @app.callback(Output("content", "children"), Output("filters", "hidden"), Input("tabs", "active_tab"), State("view", "data"))  # type: ignore[untyped-decorator]
+    def open_tab(page: str, search: str) -> tuple[Any, bool]:
+        return layout.content(page, dataclasses.replace(desk.view(search), page=page)), page == HOME
+
+
+def register_view(app: Dash, desk: Desk) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("view", "data"),
+        Output("shown", "data"),
+        {
+            "page": Input("tabs", "active_tab"),
+            "dark": Input("dark", "value"),
+            "cost_axis": Input("cost-axis", "value"),
+            "ranges": {"score": Input("score", "value"), "cost": Input("cost", "value")},
+            "brush": Input("brush", "data"),
+            "run": Input("run", "data"),
+            "chosen": Input(OPTION, "value"),
+            "ends": [State("score", "min"), State("score", "max"), State("cost", "min"), State("cost", "max")],
+            "before": State("view", "data"),
+            "shown": State("shown", "data"),
+        },
+    )
+    def note_view(**now: Any) -> tuple[str, Any]:
+        view = read_controls(desk.view(now["before"]), now, ctx.inputs_list)
+        shown = dataclasses.replace(view, run="").to_search()
+        return view.to_search(), no_update if shown == now["shown"] else shown
+
+
+def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
+    """The view that the controls describe."""
+    chosen = {item["id"]["name"]: item.get("value") for item in inputs["chosen"]} if isinstance(inputs, dict) else {}
+    options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None}
+    score_low, score_high, cost_low, cost_high = now["ends"]
+    return dataclasses.replace(
+        before,
+        page=now["page"],
+        theme="dark" if now["dark"] else "light",
+        cost_axis=now["cost_axis"],
+        score=narrowed(now["ranges"]["score"], (score_low, score_high)),
+        cost=narrowed(now["ranges"]["cost"], (cost_low, cost_high)),
+        brush={path: (limits[0], limits[1]) for path, limits in now["brush"].items()},
+        run=now["run"],
+        **options,
+    )
+
+
+def narrowed(value: list[float], ends: Range) -> Range | None:
+    """None for a slider that is open at both ends: it stays open when new runs widen it."""
+    return None if value[0] <= ends[0] and value[1] >= ends[1] else (value[0], value[1])
+
+
+def register_updates(app: Dash, desk: Desk) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("version", "data"),
+        Output("notice", "children"),
+        Input("tick", "n_intervals"),
+        State("view", "data"),
+        State("version", "data"),
+        prevent_initial_call=True,
+    )
+    def look(_ticks: int, search: str, version: str) -> tuple[Any, Any]:
+        return desk.news(desk.view(search), version)
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("money", "children"), Output("state", "children"), Input("version", "data"), State("view", "data")
+    )
+    def show_summary(_version: str, search: str) -> tuple[Any, str]:
+        view = desk.view(search)
+        return desk.summary(view), desk.state(view)
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        *[Output(name, part) for name in ("score", "cost") for part in ("min", "max", "value", "step")],
+        Input("version", "data"),
+        State("view", "data"),
+    )
+    def move_ends(_version: str, search: str) -> tuple[Any, ...]:
+        return desk.slider_ends(desk.view(search))
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output({"type": "figure", "name": MATCH}, "figure"),
+        Input("shown", "data"),
+        Input("version", "data"),
+        State({"type": "figure", "name": MATCH}, "id"),
+    )
+    def draw(search: str, _version: str, identity: dict[str, str]) -> Any:
+        return desk.figure(identity["name"], desk.view(search))
+
+
+def register_run(app: Dash, desk: Desk) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("run", "data"),
+        Output("panel", "is_open"),
+        Output("details", "children"),
+        Input(FIGURE, "clickData"),
+        Input(PICK, "n_clicks"),
+        Input("panel", "is_open"),
+        Input("shown", "data"),
+        State("run", "data"),
+    )
+    def open_run(clicks: list[Any], _picks: list[Any], is_open: bool, search: str, run: str) -> tuple[str, bool, Any]:
+        chosen = chosen_run(ctx.triggered, ctx.triggered_id, run, is_open=is_open)
+        panel = desk.details(chosen, desk.view(search)) if chosen else None
+        return (chosen, True, panel) if panel is not None else ("", False, None)
+
+
+def chosen_run(triggered: list[dict[str, Any]], source: Any, run: str, *, is_open: bool) -> str:
+    """The run that was clicked; the same one as before when something else happened, none when its panel was closed."""
+    kind = source.get("type") if isinstance(source, dict) else source
+    value = triggered[0]["value"] if triggered else None
+    if kind == "figure" and value:
+        identity = value["points"][0].get("customdata")
+        return str(identity[0] if isinstance(identity, list) else identity) if identity else run
+    if kind == "pick" and value:
+        return str(source["run"])
+    return "" if kind == "panel" and not is_open else run
+
+
+def register_exports(app: Dash, desk: Desk) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("download", "data"),
+        Input("export-csv", "n_clicks"),
+        Input("export-parquet", "n_clicks"),
+        State("view", "data"),
+        prevent_initial_call=True,
+    )
+    def save(_csv: int, _parquet: int, search: str) -> Any:
+        view = desk.view(search)
+        runs = desk.scene(view).runs
+        if ctx.triggered_id == "export-csv":
+            return dcc.send_string(export.csv_text(runs), f"{view.sweep}.csv")
+        return dcc.send_bytes(export.parquet_bytes(runs), f"{view.sweep}.parquet")
+
+
+def register_browser(app: Dash) -> None:
+    """What runs in the browser, see assets/dashboard.js."""
+    for function, output, source in (
+        ("address", Output("view", "modified_timestamp"), Input("view", "data")),
+        ("theme", Output("dark", "className"), Input("dark", "value")),
+        ("copyLink", Output("copy-link", "children"), Input("copy-link", "n_clicks")),
+    ):
+        app.clientside_callback(ClientsideFunction("dashboard", function), output, source)

@@ -1,0 +1,225 @@
+"""How every figure looks: colours that colour-blind people can tell apart, light and dark, texts that are safe to show."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from metta_sweep.analysis.frame import METRIC, PARAM
+
+# Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+SCALE = "Cividis"  # even lightness steps for every kind of colour vision
+STATE_SYMBOLS = {"completed": "circle", "stopped_early": "diamond-open", "failed": "x", "running": "circle-open", "reserved": "circle-open-dot"}
+HOVER_PARAMS = 12
+WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The colours of a page.
+
+    Attributes:
+        name: light or dark.
+        text: of titles and ticks.
+        muted: of what stands in the background: single runs behind a front.
+        grid: of grid lines.
+        paper: behind the figure.
+        accent: of the one thing to look at: front, best so far.
+    """
+
+    name: str
+    text: str
+    muted: str
+    grid: str
+    paper: str
+    accent: str
+
+
+LIGHT = Look("light", "#1f2933", "#7b8794", "#e4e7eb", "#ffffff", "#D55E00")
+DARK = Look("dark", "#e4e7eb", "#9aa5b1", "#3a424d", "#1b2027", "#FF8C42")
+LOOKS = {look.name: look for look in (LIGHT, DARK)}
+
+
+def base(look: Look, x: str = "", y: str = "", *, height: int = 380) -> go.Figure:
+    """An empty figure with labelled axes; zoom survives new data because `uirevision` never changes."""
+    return go.Figure(layout={**page_layout(look, height), "xaxis": axis(look, x), "yaxis": axis(look, y)})
+
+
+def page_layout(look: Look, height: int) -> dict[str, Any]:
+    """Everything but the axes."""
+    return {
+        "height": height,
+        "margin": {"l": 60, "r": 16, "t": 40, "b": 48},
+        "paper_bgcolor": look.paper,
+        "plot_bgcolor": look.paper,
+        "font": {"color": look.text, "family": FONT, "size": 12},
+        "colorway": COLOURS,
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "color": look.text}, "bgcolor": look.paper, "bordercolor": look.muted},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "uirevision": "kept",
+    }
+
+
+def axis(look: Look, title: str = "", **more: Any) -> dict[str, Any]:
+    """An axis in the page's look."""
+    style = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.grid, "automargin": True}
+    return {**style, "title": {"text": title, "standoff": 8}, **more}
+
+
+def grid(look: Look, cells: Sequence[Cell], *, columns: int, height: int) -> go.Figure:
+    """Several axes in one figure, row by row.
+
+    Built as one dict: Plotly's own `make_subplots` checks each axis again and again, which took most of a second for twelve.
+    """
+    rows = -(-len(cells) // columns)
+    gap_x, gap_y = 0.22 / columns, 0.34 / rows
+    wide, high = (1 - gap_x * (columns - 1)) / columns, (1 - gap_y * (rows - 1)) / rows
+    layout, traces = page_layout(look, height), []
+    for index, cell in enumerate(cells):
+        name = "" if index == 0 else str(index + 1)
+        left, top = (index % columns) * (wide + gap_x), 1 - (index // columns) * (high + gap_y)
+        layout[f"xaxis{name}"] = axis(look, cell.x, domain=[left, left + wide], anchor=f"y{name}", **cell.x_style)
+        layout[f"yaxis{name}"] = axis(look, cell.y, domain=[max(top - high, 0.0), top], anchor=f"x{name}", **cell.y_style)
+        traces += [{"showlegend": False, **trace, "xaxis": f"x{name}", "yaxis": f"y{name}"} for trace in cell.traces]
+    return go.Figure(data=traces, layout=layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One pair of axes of a grid: titles, traces as Plotly's dicts, and what else its axes need."""
+
+    x: str
+    y: str
+    traces: Sequence[Mapping[str, Any]]
+    x_style: Mapping[str, Any] = field(default_factory=dict)
+    y_style: Mapping[str, Any] = field(default_factory=dict)
+
+
+LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~s"}
+
+
+def empty(look: Look, message: str, *, height: int = 380) -> go.Figure:
+    """A figure that says why there is nothing to see."""
+    figure = base(look, height=height)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(text=safe(message), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 14, "color": look.muted})
+    return figure
+
+
+def safe(text: object) -> str:
+    """Text of unknown origin as Plotly shows it literally: Plotly reads a little HTML."""
+    return html.escape(str(text), quote=False)
+
+
+def number(value: object, digits: int = 4) -> str:
+    """A number for people: four significant digits, thousands with commas, "–" when unknown."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    if math.isnan(value):
+        return "–"
+    if isinstance(value, int) or (abs(value) >= 1000 and float(value).is_integer()):
+        return f"{int(value):,}"
+    text = f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
+def seconds(value: float) -> str:
+    """A duration: `42 s`, `3.5 min`, `2.1 h`, `5.2 d`."""
+    if math.isnan(value):
+        return "–"
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if abs(value) >= 2 * length:
+            return f"{value / length:.3g} {unit}"
+    return f"{value:.3g} s"
+
+
+def dollars(value: float) -> str:
+    """Money: cents below a hundred dollars, "–" when unknown."""
+    if math.isnan(value):
+        return "–"
+    if 0 < abs(value) < 0.005:
+        return f"${value:.2g}"
+    return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Label of each dotted path: its last part, with as much before it as tells equal ones apart."""
+    parts = {path: path.split(".") for path in paths}
+    labels: dict[str, str] = {}
+    for path, words in parts.items():
+        tails = (".".join(words[-length:]) for length in range(1, len(words) + 1))
+        labels[path] = next(tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in parts) == 1)
+    return labels
+
+
+def hover_texts(runs: pd.DataFrame) -> list[str]:
+    """One box of text per run: what it is, what it scored, what it cost, and, unless there are very many, its parameters."""
+    names = short_names(column.removeprefix(PARAM) for column in runs.columns if column.startswith(PARAM))
+    shown = HOVER_PARAMS if len(runs) < WEBGL_FROM else 0  # the click still tells them; 5,000 boxes of text would be megabytes
+    columns = ("id", "state", "phase", "score", "standard_error", "cost_seconds", "dollars", "params")
+    return [_hover_text(Hover(*row), names, shown) for row in zip(*(runs[column] for column in columns), strict=True)]
+
+
+class Hover(NamedTuple):
+    """What is said about a run on hovering, in the order of the frame's columns."""
+
+    id: str
+    state: str
+    phase: str
+    score: float
+    standard_error: float
+    cost_seconds: float
+    dollars: float
+    params: Mapping[str, Any]
+
+
+def _hover_text(run: Hover, names: Mapping[str, str], shown: int) -> str:
+    error = "" if math.isnan(run.standard_error) else f" ± {number(run.standard_error, 2)}"
+    lines = [f"<b>{safe(run.id)}</b>  {run.state}  {safe(run.phase)}"]
+    lines.append(f"score {number(run.score)}{error}   cost {seconds(run.cost_seconds)}   paid {dollars(run.dollars)}")
+    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:shown]]
+    return "<br>".join(lines)
+
+
+def label(column: str) -> str:
+    """Axis title of a column of the frame."""
+    known = {
+        "score": "score",
+        "cost_seconds": "cost (s)",
+        "wall_seconds": "wall clock (s)",
+        "dollars": "dollars",
+        "env_steps": "env steps",
+        "seconds": "training time (s of the sweep's cost)",
+    }
+    return known.get(column, column.removeprefix(METRIC).removeprefix(PARAM))
+
+
+def log_axis(figure: go.Figure) -> None:
+    """A logarithmic x axis with ticks at 1, 2 and 5 and short numbers."""
+    figure.update_xaxes(**LOG_AXIS)
+
+
+def scatter_type(count: int) -> str:
+    """WebGL where there are many points."""
+    return "scattergl" if count >= WEBGL_FROM else "scatter"
+
+
+def phase_colours(runs: pd.DataFrame) -> dict[str, str]:
+    """Colour of each phase, in the order in which the phases began."""
+    phases = list(dict.fromkeys(runs.sort_values("number")["phase"]))
+    return {phase: COLOURS[index % len(COLOURS)] for index, phase in enumerate(phases)}
+
+
+def translucent(colour: str, alpha: float) -> str:
+    """`#rrggbb` as rgba."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,0 +1,166 @@
+"""The page: bars, tabs, cards. Only components, no data access."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+
+from metta_sweep.dashboard.pages import Figure, figures_of
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, PAGES, View
+
+REFRESH_MILLISECONDS = 1500
+GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]]}
+
+
+def shell() -> html.Div:
+    """What is there before the URL is known."""
+    return html.Div([dcc.Location(id="url", refresh=False), html.Div(id="page")])
+
+
+def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.Div:
+    """The whole page for a view; figures fill themselves in."""
+    return html.Div(
+        [
+            dcc.Store(id="view", data=view.to_search()),
+            dcc.Store(id="shown", data=""),
+            dcc.Store(id="brush", data={path: list(limits) for path, limits in view.brush.items()}),
+            dcc.Store(id="run", data=view.run),
+            dcc.Store(id="version", data=version),
+            dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
+            dcc.Download(id="download"),
+            html.A("Skip to the figures", href="#content", className="visually-hidden-focusable"),
+            header(view, sweeps),
+            html.Main(
+                [
+                    html.Div(id="notice", role="status", **{"aria-live": "polite"}),
+                    html.Div(id="money", className="mb-3"),
+                    tabs(view),
+                    html.Div(filters(view), id="filters", hidden=view.page == "home"),
+                    html.Div(id="content", tabIndex="-1"),
+                ],
+                className="container-fluid px-4 pb-5",
+            ),
+            details(actions=actions),
+        ]
+    )
+
+
+def header(view: View, sweeps: list[str]) -> html.Header:
+    """Name of the sweep, exports, theme."""
+    names = list(dict.fromkeys([*([view.sweep] if view.sweep else []), *sweeps]))
+    return html.Header(
+        [
+            html.H1("metta_sweep", className="h5 mb-0 me-2"),
+            html.Label("Sweep", htmlFor="sweep", className="visually-hidden"),
+            dbc.Select(id="sweep", options=[{"label": name, "value": name} for name in names], value=view.sweep, size="sm", className="sweep-select"),
+            html.Span(id="state", className="ms-2 small text-body-secondary"),
+            html.Div(
+                [
+                    dbc.Button("CSV", id="export-csv", size="sm", outline=True, color="secondary", title="Download the runs shown as CSV"),
+                    dbc.Button(
+                        "Parquet", id="export-parquet", size="sm", outline=True, color="secondary", title="Download the runs shown as Parquet"
+                    ),
+                    dbc.Button("Copy link", id="copy-link", size="sm", outline=True, color="secondary", title="Copy the address of this view"),
+                    dbc.Switch(id="dark", label="Dark", value=view.theme == "dark", className="ms-2 mb-0"),
+                ],
+                className="ms-auto d-flex gap-2 align-items-center",
+            ),
+        ],
+        className="topbar d-flex align-items-center px-4 py-2 mb-3 border-bottom",
+    )
+
+
+def _button(label: str, name: str, title: str) -> dbc.Button:
+    return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
+
+
+def tabs(view: View) -> dbc.Tabs:
+    return dbc.Tabs([dbc.Tab(label=label, tab_id=key) for key, label in PAGES.items()], id="tabs", active_tab=view.page, className="mb-3")
+
+
+def filters(view: View) -> dbc.Row:
+    """Sliders for score and cost, and the axis that cost is shown on."""
+    return dbc.Row(
+        [
+            dbc.Col([html.Label("Score", id="score-label", className="small"), _range_slider("score", view.score)], lg=5),
+            dbc.Col([html.Label("Cost (s)", id="cost-label", className="small"), _range_slider("cost", view.cost)], lg=5),
+            dbc.Col(
+                [
+                    html.Label("Cost axis", htmlFor="cost-axis", className="small"),
+                    dbc.Select(id="cost-axis", options=[{"label": v, "value": k} for k, v in COST_AXES.items()], value=view.cost_axis, size="sm"),
+                ],
+                lg=2,
+            ),
+        ],
+        className="filters g-4 mb-2",
+    )
+
+
+def _range_slider(name: str, limits: tuple[float, float] | None) -> dcc.RangeSlider:
+    """A slider without bounds yet: the first tick brings them."""
+    low, high = limits or (0.0, 1.0)
+    return dcc.RangeSlider(
+        id=name,
+        min=low,
+        max=high,
+        value=list(limits) if limits else [low, high],
+        marks=None,
+        allowCross=False,
+        updatemode="mouseup",
+        allow_direct_input=False,
+        tooltip={"placement": "bottom", "always_visible": True, "transform": "shortNumber"},
+    )
+
+
+def content(name: str, view: View) -> list[Any]:
+    """Cards of a page's figures, in rows."""
+    return [*options(name, view), dbc.Row([card(key, figure) for key, figure in figures_of(name).items()], className="g-3")]
+
+
+def options(name: str, view: View) -> list[Any]:
+    """Choices that only this page has."""
+    if name != "curves":
+        return []
+    axes = [{"label": text, "value": key} for key, text in CURVE_AXES.items()]
+    return [dbc.RadioItems(id={"type": "option", "name": "curve_x"}, options=axes, value=view.curve_x, inline=True, className="mb-2")]
+
+
+def card(name: str, figure: Figure) -> dbc.Col:
+    """A figure with its heading, help and exports."""
+    buttons = [
+        html.Button(kind.upper(), className="btn btn-sm btn-link py-0", title=f"Save as {kind.upper()}", type="button", **{"data-export": kind})
+        for kind in ("png", "svg")
+    ]
+    head = html.Div(
+        [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")], className="d-flex align-items-center"
+    )
+    graph = dcc.Graph(id={"type": "figure", "name": name}, config=GRAPH_CONFIG, className="graph", responsive=True)
+    body = [head, html.P(figure.help, className="small text-body-secondary mb-1"), dcc.Loading(graph, delay_show=600, type="dot")]
+    return dbc.Col(dbc.Card(dbc.CardBody(body, className="p-3"), **{"class_name": "h-100"}), xs=12, lg=figure.width)
+
+
+def details(*, actions: bool) -> dbc.Offcanvas:
+    """The panel of one run."""
+    parts: list[Any] = [html.Div(id="details")]
+    if actions:
+        parts.append(action_box())
+    return dbc.Offcanvas(parts, id="panel", title="Run", placement="end", is_open=False, scrollable=True, backdrop=False, className="run-panel")
+
+
+def action_box() -> html.Div:
+    """Retry and stop, for who has the token."""
+    return html.Div(
+        [
+            html.H3("Actions", className="h6 mt-4"),
+            dbc.Input(id="token", type="password", placeholder="token shown by the command line", size="sm", className="mb-2"),
+            dbc.ButtonGroup(
+                [
+                    dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),
+                    dbc.Button("Stop the sweep", id="stop-sweep", size="sm", color="danger"),
+                ]
+            ),
+            html.Div(id="action-answer", className="small mt-2", role="status"),
+        ]
+    )

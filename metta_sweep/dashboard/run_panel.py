@@ -1,0 +1,144 @@
+"""Everything about one run: what it was, why it was tried, what came of it, what it cost, where its files are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dash import dcc, html
+
+from metta_sweep.analysis.frame import METRIC
+from metta_sweep.dashboard import tables
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.snapshot import Snapshot
+from metta_sweep.registry.records import RunRecord
+
+WANDB_URL = "https://wandb.ai"
+PARTS = ("setup", "train", "curve", "evaluate")
+
+
+def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path) -> list[Any]:
+    """The panel's children."""
+    record = snapshot.records[run_id]
+    rows = snapshot.all_runs[snapshot.all_runs["id"] == run_id].to_dict("records")
+    row: Mapping[Any, Any] = rows[0]
+    return [
+        heading(record, row),
+        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()})),
+        *section("Result", pairs(result(row))),
+        *section("Why this run", why(record, row)),
+        *section("Ended", ending(record)),
+        *section("Time and money", pairs(costs(row))),
+        *section("Identification", identification(snapshot, record, data_dir)),
+    ]
+
+
+def section(title: str, children: Sequence[Any]) -> list[Any]:
+    """A heading and what is below it; nothing at all when there is nothing to say."""
+    return [html.H3(title, className="h6 mt-3 mb-1"), *children] if children else []
+
+
+def pairs(values: Mapping[str, str]) -> list[Any]:
+    """A two-column table of what is known."""
+    return [tables.table(("", ""), [(html.Code(name), value) for name, value in values.items() if value != "–"], label="values")] if values else []
+
+
+def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:
+    score = theme.number(row["score"])
+    error = "" if math.isnan(row["standard_error"]) else f" ± {theme.number(row['standard_error'], 2)}"
+    phase = f" · {record.phase}" if record.phase else ""
+    return html.Div([html.Div(record.id, className="fs-5 fw-semibold"), html.Div(f"{record.state.value}{phase} · score {score}{error}")])
+
+
+def result(row: Mapping[Any, Any]) -> dict[str, str]:
+    metrics = {str(name).removeprefix(METRIC): theme.number(value) for name, value in row.items() if str(name).startswith(METRIC)}
+    return {"score": theme.number(row["score"]), **metrics, "env_steps": theme.number(row["env_steps"]) if row["env_steps"] else "–"}
+
+
+def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
+    """The optimiser's reasons at the moment of the suggestion, and how right it was."""
+    told = record.explanation
+    if not told:
+        return []
+    words = [html.P(str(told.get("reason", "")), className="mb-1")] if told.get("reason") else []
+    values = {
+        "origin": str(told.get("origin", "–")),
+        "acquisition": theme.number(told.get("acquisition")),
+        "chance to succeed": theme.number(told.get("success_probability"), 3),
+        "results it knew": theme.number(told.get("observations")),
+        "predicted score": interval(told.get("predicted_score")),
+        "score": theme.number(row["score"]),
+        "surprise": surprise(told.get("predicted_score"), row["score"]),
+        "predicted cost": interval(told.get("predicted_cost"), " s"),
+        "cost": theme.seconds(row["cost_seconds"]),
+    }
+    return [*words, *pairs(values), *nearest(told.get("nearest") or ())]
+
+
+def interval(told: object, unit: str = "") -> str:
+    if not isinstance(told, Mapping):
+        return "–"
+    return f"{theme.number(told.get('mean'))}{unit} (90 %: {theme.number(told.get('low'))} to {theme.number(told.get('high'))})"
+
+
+def surprise(told: object, score: float) -> str:
+    """Where the outcome lies against the predicted interval."""
+    if not isinstance(told, Mapping) or math.isnan(score):
+        return "–"
+    if told["low"] <= score <= told["high"]:
+        return "inside the predicted interval"
+    return f"{'above' if score > told['high'] else 'below'} the predicted interval by {theme.number(abs(score - told['mean']), 3)}"
+
+
+def nearest(points: Sequence[Sequence[Any]]) -> list[Any]:
+    """The observed points nearest to the suggestion, by distance in the search space's own scale."""
+    if not points:
+        return []
+    rows = [(theme.number(distance, 3), theme.number(score), ", ".join(params_of(params))) for distance, params, score in points]
+    return [
+        html.Div("Nearest results it knew", className="small fw-semibold mt-2"),
+        tables.table(("distance", "score", "point"), rows, label="nearest"),
+    ]
+
+
+def params_of(params: Mapping[str, Any]) -> list[str]:
+    names = theme.short_names(params)
+    return [f"{names[path]} {theme.number(value, 3)}" for path, value in params.items()]
+
+
+def ending(record: RunRecord) -> list[Any]:
+    """Why it stopped or failed, with the end of its log."""
+    parts: list[Any] = []
+    if record.message:
+        parts.append(html.P(record.message, className="mb-1"))
+    if record.signature:
+        parts.append(html.P([html.Code(record.signature), f" ({record.failure})"], className="mb-1"))
+    if record.log_tail:
+        parts.append(html.Details([html.Summary("End of the log"), html.Pre(record.log_tail, className="small")]))
+    return parts
+
+
+def costs(row: Mapping[Any, Any]) -> dict[str, str]:
+    parts = {f"{part}": theme.seconds(row[f"{part}_seconds"]) for part in PARTS}
+    paid = {
+        "paid, all attempts": theme.seconds(row["paid_wall_seconds"]),
+        "paid": theme.dollars(row["dollars"]),
+        "attempts": theme.number(row["attempts"]),
+    }
+    return {"run time": theme.seconds(row["wall_seconds"]), **parts, "GPU time": theme.seconds(row["gpu_seconds"]), **paid}
+
+
+def identification(snapshot: Snapshot, record: RunRecord, data_dir: Path) -> list[Any]:
+    """Ids, the run's page in WandB, and its directory."""
+    files = str(data_dir / "sweep" / record.sweep / "runs" / record.id)
+    copy = dcc.Clipboard(content=files, title="Copy the path", className="d-inline-block ms-2")
+    lines: list[Any] = [html.Div(["run ", html.Code(record.id), f", number {record.number}, sweep {record.sweep}"])]
+    lines.append(html.Div(["files ", html.Code(files), copy]))
+    sweep = snapshot.sweep
+    if sweep.wandb_entity and sweep.wandb_project:
+        address = "/".join((WANDB_URL, quote(sweep.wandb_entity, safe=""), quote(sweep.wandb_project, safe=""), "runs", quote(record.id, safe="")))
+        lines.append(html.Div(html.A("Open in WandB", href=address, target="_blank", rel="noopener noreferrer")))
+    return lines

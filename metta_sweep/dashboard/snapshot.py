@@ -1,0 +1,175 @@
+"""One sweep at one moment: what all figures are drawn from. A feed keeps it up to date by reading only what is new."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from metta_sweep.analysis.frame import build
+from metta_sweep.config.job import Budget, SweepSpec
+from metta_sweep.config.registered import read_spec
+from metta_sweep.dashboard.reader import Reader
+from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
+
+CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
+UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)
+# Reading single runs beats reading all of them until about this many changed.
+MAX_SINGLE_READS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A sweep as it was read.
+
+    Attributes:
+        sweep: its row in the registry.
+        spec: what is searched; None for an imported sweep that brought no specification.
+        runs: frame of `metta_sweep.analysis.frame`, newest `max_observations` results and everything unfinished.
+        all_runs: the same without the limit: money is counted over these.
+        curves: learning-curve points, columns `CURVE_COLUMNS`, by run and step; `seconds` in the sweep's cost unit.
+        records: run records by id.
+        attempts: by run and number.
+        budget: what the driver or the user said; all None when unknown.
+        version: changes whenever anything above does.
+        read_at: epoch seconds.
+    """
+
+    sweep: SweepRecord
+    spec: SweepSpec | None
+    runs: pd.DataFrame
+    all_runs: pd.DataFrame
+    curves: pd.DataFrame
+    records: Mapping[str, RunRecord]
+    attempts: tuple[AttemptRecord, ...]
+    budget: Budget
+    version: str
+    read_at: float
+
+    @property
+    def goal(self) -> str:
+        return self.spec.goal if self.spec is not None else "maximize"
+
+    @property
+    def metric(self) -> str:
+        return self.spec.metric if self.spec is not None else "score"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """What the user asked for.
+
+    Attributes:
+        budget: caps and price; fields that are None are taken from what the driver wrote.
+        max_observations: newest results to show; None = all.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    max_observations: int | None = None
+
+
+class Feed:
+    """Reads one sweep and keeps what it read; not safe to share between threads."""
+
+    def __init__(self, reader: Reader, sweep: str, options: FeedOptions) -> None:
+        self._reader = reader
+        self._sweep = sweep
+        self._options = options
+        self._cursor = 0
+        self._told_budget: Mapping[str, Any] = {}
+        self._records: dict[str, RunRecord] = {}
+        self._observations: dict[str, ObservationRecord] = {}
+        self._last_observation = 0
+        self._curves = _curve_frame({})
+        self._live: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self._live_points = -1
+        self._snapshot: Snapshot | None = None
+
+    def refresh(self) -> Snapshot:
+        """The sweep now; the very same object when nothing changed.
+
+        Raises:
+            UnknownSweep: no sweep of this name.
+            RegistryUnavailable: cannot be reached now.
+        """
+        events = self._reader.events(self._sweep, after=self._cursor)
+        if self._snapshot is not None and not events and self._read_live_curves() == self._live_points:
+            return self._snapshot
+        sweep = self._reader.get_sweep(self._sweep)
+        self._read_runs(events)
+        self._read_observations(events)
+        self._note_budget(events)
+        self._cursor = events[-1].sequence if events else self._cursor
+        self._live_points = self._read_live_curves()
+        self._snapshot = self._build(sweep)
+        return self._snapshot
+
+    def _read_runs(self, events: Sequence[EventRecord]) -> None:
+        changed = {event.run_id for event in events if event.run_id is not None}
+        is_first = self._snapshot is None
+        if is_first or len(changed) > MAX_SINGLE_READS:
+            self._records = {run.id: run for run in self._reader.runs(self._sweep)}
+        else:
+            self._records |= {run_id: self._reader.get_run(run_id) for run_id in changed}
+
+    def _read_observations(self, events: Sequence[EventRecord]) -> None:
+        for event in events:
+            if event.kind == "retry" and event.run_id is not None:
+                self._observations.pop(event.run_id, None)  # withdrawn; a new one may follow below
+                self._curves = self._curves[self._curves["id"] != event.run_id]
+        new = self._reader.observations(self._sweep, after=self._last_observation)
+        self._observations |= {record.run_id: record for record in new}
+        self._last_observation = new[-1].sequence if new else self._last_observation
+        self._curves = pd.concat([self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True)
+
+    def _note_budget(self, events: Sequence[EventRecord]) -> None:
+        for event in events:
+            told = event.detail.get("budget")
+            self._told_budget = told if isinstance(told, Mapping) else self._told_budget
+
+    def _read_live_curves(self) -> int:
+        """Curves of running runs, whose points come without an event. Returns how many points they have."""
+        running = [run.id for run in self._records.values() if run.state is RunState.RUNNING]
+        self._live = {run_id: self._reader.curve(run_id) for run_id in running}
+        return sum(map(len, self._live.values()))
+
+    def _build(self, sweep: SweepRecord) -> Snapshot:
+        budget = self._budget()
+        attempts = self._reader.attempts(self._sweep)
+        all_runs = build(list(self._records.values()), list(self._observations.values()), attempts, hourly_cost=budget.hourly_cost)
+        return Snapshot(
+            sweep=sweep,
+            spec=read_spec(sweep.spec_yaml).sweep if sweep.spec_yaml else None,
+            runs=newest(all_runs, self._options.max_observations),
+            all_runs=all_runs,
+            curves=pd.concat([self._curves, _curve_frame(self._live)], ignore_index=True),
+            records=dict(self._records),
+            attempts=tuple(attempts),
+            budget=budget,
+            version=f"{self._cursor}.{self._live_points}",
+            read_at=time.time(),
+        )
+
+    def _budget(self) -> Budget:
+        """The user's words first, then what the driver wrote."""
+        names = Budget.__dataclass_fields__
+        asked = {name: getattr(self._options.budget, name) for name in names}
+        return Budget(**{name: self._told_budget.get(name) if value is None else value for name, value in asked.items()})
+
+
+def newest(runs: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """The newest `limit` results, and every run that has none yet."""
+    if limit is None or (runs["sequence"] > 0).sum() <= limit:
+        return runs
+    oldest = runs["sequence"].nlargest(limit).min() if limit else float("inf")
+    return runs[(runs["sequence"] == 0) | (runs["sequence"] >= oldest)]
+
+
+def _curve_frame(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
+    """Curves by run id as one frame with the columns `CURVE_COLUMNS`."""
+    points = [(run_id, point["env_steps"], point.get("seconds"), point.get("score")) for run_id, curve in curves.items() for point in curve]
+    frame = pd.DataFrame(points, columns=list(CURVE_COLUMNS))
+    return frame.astype({"id": "object", "env_steps": "float64", "seconds": "float64", "score": "float64"})

@@ -1,0 +1,139 @@
+"""What a page shows, as a value: it is the query of the URL, so that a view can be sent to somebody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from urllib.parse import parse_qsl, urlencode
+
+import pandas as pd
+
+from metta_sweep.analysis.frame import PARAM
+
+Range = tuple[float, float]
+HOME = "home"
+PAGES = {
+    HOME: "Sweeps",
+    "overview": "Overview",
+    "model": "Model",
+    "importance": "Importance",
+    "curves": "Curves",
+    "parallel": "Parallel",
+    "timeline": "Timeline",
+    "failures": "Failures",
+    "health": "Health",
+    "runs": "Runs",
+}
+CURVE_AXES = {"env_steps": "env steps", "seconds": "training time", "dollars": "dollars"}
+COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "dollars"}
+MAX_TEXT = 200
+BRUSH = "brush."
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """State of the page; values from a URL are checked, unknown ones fall back to the default.
+
+    Attributes:
+        sweep: name; "" = none chosen.
+        page: key of `PAGES`.
+        theme: light or dark.
+        score: range of scores shown; None = all.
+        cost: range of `cost_seconds` shown; None = all.
+        brush: ranges of parameters shown, natural units, by dotted path.
+        run: id of the run whose details are open; "" = none.
+        curve_x: key of `CURVE_AXES`.
+        cost_axis: key of `COST_AXES`.
+        x: dotted path of the parameter on the first axis of slices and contours; "" = the most important.
+        y: on the second axis.
+        compare: names of the sweeps to compare.
+    """
+
+    sweep: str = ""
+    page: str = "overview"
+    theme: str = "light"
+    score: Range | None = None
+    cost: Range | None = None
+    brush: Mapping[str, Range] = field(default_factory=dict)
+    run: str = ""
+    curve_x: str = "env_steps"
+    cost_axis: str = "cost_seconds"
+    x: str = ""
+    y: str = ""
+    compare: tuple[str, ...] = ()
+
+    @classmethod
+    def from_search(cls, search: str, default_sweep: str = "") -> View:
+        """Read the query of a URL."""
+        query = {key: value[:MAX_TEXT] for key, value in parse_qsl(search.removeprefix("?"), keep_blank_values=False, max_num_fields=100)}
+        sweep = query.get("sweep", default_sweep)
+        return cls(
+            sweep=sweep,
+            page=_one_of(query.get("page"), PAGES, "overview" if sweep else HOME),
+            theme=_one_of(query.get("theme"), ("light", "dark"), "light"),
+            score=read_range(query.get("score", "")),
+            cost=read_range(query.get("cost", "")),
+            brush=read_brush({key.removeprefix(BRUSH): value for key, value in query.items() if key.startswith(BRUSH)}),
+            run=query.get("run", ""),
+            curve_x=_one_of(query.get("curve_x"), CURVE_AXES, "env_steps"),
+            cost_axis=_one_of(query.get("cost_axis"), COST_AXES, "cost_seconds"),
+            x=query.get("x", ""),
+            y=query.get("y", ""),
+            compare=tuple(name for name in query.get("compare", "").split(",") if name),
+        )
+
+    def to_search(self) -> str:
+        """The query for this view; defaults are left out, so that URLs stay short."""
+        default = View(sweep=self.sweep, page="overview" if self.sweep else HOME)
+        words: dict[str, str] = {"sweep": self.sweep} if self.sweep else {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in ("sweep", "brush") or value == getattr(default, item.name):
+                continue
+            words[item.name] = write_range(value) if item.name in ("score", "cost") else ",".join(value) if item.name == "compare" else str(value)
+        words |= {BRUSH + path: write_range(limits) for path, limits in self.brush.items()}
+        return "?" + urlencode(words, safe=",~") if words else "?"
+
+
+def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Rows inside the view's ranges. Runs without a score are kept by the score range, runs without a cost by the cost range."""
+    keep = pd.Series(True, index=runs.index)
+    for column, limits in (("score", view.score), ("cost_seconds", view.cost)):
+        if limits is not None:
+            keep &= runs[column].between(*_widened(limits)) | runs[column].isna()
+    for path, limits in view.brush.items():
+        column = PARAM + path
+        if column in runs.columns and pd.api.types.is_numeric_dtype(runs[column]):
+            keep &= runs[column].between(*_widened(limits))
+    return runs[keep]
+
+
+def _widened(limits: Range) -> Range:
+    """A range that still holds its own ends after they were rounded for the URL."""
+    slack = 1e-6 * max(abs(limits[0]), abs(limits[1]))
+    return limits[0] - slack, limits[1] + slack
+
+
+def read_range(text: str) -> Range | None:
+    """`low~high`; None when it is no such thing."""
+    low, _, high = text.partition("~")
+    try:
+        limits = float(low), float(high)
+    except ValueError:
+        return None
+    return limits if all(map(math.isfinite, limits)) and limits[0] <= limits[1] else None
+
+
+def write_range(limits: Range) -> str:
+    return f"{limits[0]:.7g}~{limits[1]:.7g}"
+
+
+def read_brush(texts: Mapping[str, str]) -> dict[str, Range]:
+    """Ranges by dotted path; what is no range is left out."""
+    ranges = {path: read_range(text) for path, text in texts.items()}
+    return {path: limits for path, limits in ranges.items() if limits is not None}
+
+
+def _one_of(value: str | None, known: object, default: str) -> str:
+    return value if value is not None and value in known else default  # type: ignore[operator]
