@@ -37,6 +37,16 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def fresh_postgres(postgres: Postgres) -> Iterator[Postgres]:
+    """The server with empty tables, for tests that stop it or keep much."""
+    with closing(SqlRegistry(postgres.url)) as store:
+        wipe(store)
+    yield postgres
+    if postgres.process is None:
+        postgres.start()
+
+
 @pytest.fixture(scope="session")
 def service(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlRegistry, str, Clock]]:
     """One service for all tests: its store, URL and clock."""
