@@ -64,12 +64,12 @@ def told(*overrides: str, environ: dict[str, str] | None = None) -> list[str]:
         ),
         (
             [*QUICK, "sweep.parameters.trainer.total_timesteps.min=200000"],
-            "command line: sweep.parameters.trainer.total_timesteps.min: need min < max, got min 200000 and max 131072; "
+            "command line: sweep.parameters.trainer.total_timesteps.min: need min < max, got min 200000 and max 98304; "
             "swap them or use {value: 200000}",
         ),
         (
             [*QUICK, "sweep.parameters.trainer.total_timesteps.mean=1"],
-            "command line: sweep.parameters.trainer.total_timesteps.mean: need a value from min 65536 to max 131072, got 1; "
+            "command line: sweep.parameters.trainer.total_timesteps.mean: need a value from min 49152 to max 98304, got 1; "
             "move mean or widen the range",
         ),
         (
