@@ -83,27 +83,26 @@ def best(runs: pd.DataFrame, top_n: int, goal: str, *, by: str = "posterior") ->
 
 
 def _points(done: pd.DataFrame) -> pd.DataFrame:
-    """One row per distinct point of the scored runs: means over its runs, `run_ids` as a tuple."""
+    """One row per distinct point of the scored runs: means over its runs, `run_ids` as a list.
+
+    The standard error of a mean of n independent runs is sqrt(sum of their squares) / n, over the runs that reported one.
+    """
     blank = {name: math.nan for name in POSTERIOR if name not in done.columns}
-    grouped = done.assign(_key=_keys(done), **blank).sort_values("number").groupby("_key", sort=False)
-    points: pd.DataFrame = grouped.agg(
-        id=("id", "last"),
-        run_ids=("id", tuple),
+    ordered = done.assign(key=_keys(done), squares=done["standard_error"] ** 2, **blank).sort_values("number")
+    run_ids: dict[str, list[str]] = {}
+    for key, run_id in zip(ordered["key"], ordered["id"], strict=True):
+        run_ids.setdefault(key, []).append(run_id)
+    points: pd.DataFrame = ordered.groupby("key", sort=False).agg(
         number=("number", "first"),
         params=("params", "first"),
         score=("score", "mean"),
-        standard_error=("standard_error", error_of_mean),
+        squares=("squares", "sum"),
+        num_errors=("standard_error", "count"),
         cost_seconds=("cost_seconds", "mean"),
         wall_seconds=("wall_seconds", "mean"),
         **{name: (name, "first") for name in POSTERIOR},
     )
-    return points
-
-
-def error_of_mean(errors: pd.Series[float]) -> float:
-    """Standard error of the mean of n independent runs: sqrt(sum of squares) / n, over the runs that reported one; NaN when none did."""
-    known = errors.dropna()
-    return math.sqrt(float((known**2).sum())) / len(known) if len(known) else math.nan
+    return points.assign(run_ids=pd.Series(run_ids, dtype=object), standard_error=points["squares"] ** 0.5 / points["num_errors"])
 
 
 def _keys(runs: pd.DataFrame) -> list[str]:
@@ -119,8 +118,8 @@ def _best_run(rank: int, point: Mapping[str, Any]) -> BestRun:
     posterior = None if math.isnan(point["posterior_mean"]) else Interval(*(point[name] for name in POSTERIOR))
     return BestRun(
         rank=rank,
-        id=point["id"],
-        run_ids=point["run_ids"],
+        id=point["run_ids"][-1],
+        run_ids=tuple(point["run_ids"]),
         params=point["params"],
         score=point["score"],
         standard_error=None if math.isnan(point["standard_error"]) else point["standard_error"],

@@ -14,7 +14,7 @@ from metta_sweep.errors import ConfigError, NumberTaken, SweepError, UnknownSwee
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import Owner, Reservation, RunRecord
-from metta_sweep.tracking.past_runs import PastRun, past_runs
+from metta_sweep.tracking.past_runs import IMPORTED_FROM, PastRun, past_runs
 
 LEASE_SECONDS = 60.0
 LOG_SCALE_RATIO = 30.0  # a positive parameter that spans more than this was searched on a log scale
@@ -76,7 +76,7 @@ def import_wandb(
         reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(skipped.items())[:3])
         raise NothingToImport(f"WandB {entity}/{project}: no run of group {sweep_name!r} can be imported ({reasons or 'the group is empty'})")
     _ensure_sweep(registry, sweep_name, entity, project, inferred_spec(sweep_name, goal, [past.params for past in usable]))
-    known = {name for run in registry.runs(sweep_name) if run.state.is_final for name in (run.id, run.explanation.get("wandb_path"))}
+    known = {name for run in registry.runs(sweep_name) if run.state.is_final for name in (run.id, run.explanation.get(IMPORTED_FROM))}
     fresh = [past for past in usable if not {past.id, past.path} & known]
     owner = current_owner()
     imported = {past.id: _store(registry, sweep_name, past, owner).id for past in fresh}
@@ -101,7 +101,7 @@ def _store(registry: Registry, sweep: str, past: PastRun, owner: Owner) -> RunRe
 
 
 def _reserve(registry: Registry, sweep: str, past: PastRun, owner: Owner, key: str) -> RunRecord:
-    explanation = {"origin": "import", "reason": f"imported from WandB run {past.path}", "wandb_path": past.path}
+    explanation = {"origin": "import", "reason": f"imported from WandB run {past.path}", IMPORTED_FROM: past.path}
     while True:
         reservation = Reservation(registry.next_number(sweep), past.params, explanation, phase="import")
         try:
@@ -126,6 +126,8 @@ def inferred_spec(sweep_name: str, goal: str, points: Sequence[Mapping[str, Any]
         "searcher": None,
         "fixed": {},
         "phases": [phase],
+        "choices": {},
+        "train": {},
     }
     return yaml.safe_dump(spec, sort_keys=True)
 

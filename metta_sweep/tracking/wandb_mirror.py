@@ -23,6 +23,7 @@ from metta_sweep.tracking import presentation
 from metta_sweep.tracking.cursor import Cursor, CursorFile
 from metta_sweep.tracking.history import MetricsFile, Position, new_rows
 from metta_sweep.tracking.job import MirrorJob
+from metta_sweep.tracking.past_runs import IMPORTED_FROM
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Mirror:
         return replace(report, failed={**failed, **report.failed})
 
     def sync(self) -> PassReport:
-        """Bring every finished run of the sweep to WandB, wherever it ran."""
+        """Bring every finished run of the sweep to WandB, wherever it ran; those that were imported from there are there already."""
         self._owe(lambda record: True)
         return self._settle()
 
@@ -115,7 +116,7 @@ class Mirror:
         failed: dict[str, str] = {}
         up_to_date = 0
         for run_id, record in list(self._owed.items()):
-            if self._cursor(run_id).sequence >= record.sequence:
+            if self._cursor(run_id).sequence >= record.sequence or IMPORTED_FROM in self._registry.get_run(run_id).explanation:
                 up_to_date += 1
                 del self._owed[run_id]
                 continue

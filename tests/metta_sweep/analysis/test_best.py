@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 from sweep_rows import observation, run
 
-from metta_sweep.analysis.best import best, error_of_mean, with_posterior
+from metta_sweep.analysis.best import best, with_posterior
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.pareto import pareto_front
 from searchers import Interval
@@ -81,9 +80,13 @@ def test_an_unknown_order_is_refused() -> None:
         best(build([], [], []), 5, "maximize", by="luck")
 
 
-def test_the_error_of_a_mean_adds_in_squares() -> None:
-    assert error_of_mean(pd.Series([0.3, 0.4])) == pytest.approx(0.25)
-    assert math.isnan(error_of_mean(pd.Series([math.nan])))
+def test_the_error_of_a_mean_adds_in_squares_over_the_runs_that_reported_one() -> None:
+    runs = [run(i, {"a": 1}) for i in range(3)] + [run(3, {"a": 2})]
+    errors = [0.3, 0.4, None, None]
+    observations = [observation(i, record.params, 1.0, standard_error=error) for i, (record, error) in enumerate(zip(runs, errors, strict=True))]
+    first, second = best(build(runs, observations, []), 5, "maximize")
+    assert first.standard_error == pytest.approx(0.25)
+    assert second.standard_error is None
 
 
 def test_the_front_is_what_nothing_cheaper_beats() -> None:

@@ -55,12 +55,13 @@ class SweepOnDisk:
     def directory(self, run: RunRecord) -> Path:
         return self.job().run_directory(run.id)
 
-    def reserve(self, number: int, params: dict[str, Any] | None = None) -> RunRecord:
-        reservation = Reservation(number, params or {"trainer.ppo.gamma": 0.99, "trainer.batch_size": 8192}, {"origin": "initial"}, phase="explore")
+    def reserve(self, number: int, explanation: dict[str, Any] | None = None) -> RunRecord:
+        params = {"trainer.ppo.gamma": 0.99, "trainer.batch_size": 8192}
+        reservation = Reservation(number, params, explanation or {"origin": "initial"}, phase="explore")
         return self.registry.reserve(self.name, reservation, self.owner, lease_seconds=300.0, key=f"reserve:{number}")
 
-    def start(self, number: int, params: dict[str, Any] | None = None) -> RunRecord:
-        run = self.reserve(number, params)
+    def start(self, number: int, explanation: dict[str, Any] | None = None) -> RunRecord:
+        run = self.reserve(number, explanation)
         self.registry.start(run.id, run.fence, num_gpus=0.0, key=f"start:{run.id}")
         self.directory(run).mkdir(parents=True)
         return self.registry.get_run(run.id)

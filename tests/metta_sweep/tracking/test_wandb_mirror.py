@@ -160,6 +160,13 @@ def test_a_run_without_a_metrics_file_still_has_its_curve(sweep: SweepOnDisk) ->
     assert steps_of(only_copy(sweep, run), "curve/env_steps") == [150, 300]
 
 
+def test_a_run_that_was_imported_from_wandb_is_not_sent_there_again(sweep: SweepOnDisk) -> None:
+    run = sweep.start(0, explanation={"wandb_path": "me/metta/old.0"})
+    sweep.finish(run)
+    report = mirror(sweep).sync()
+    assert (report.mirrored, report.up_to_date) == ((), 1)
+
+
 def test_offline_text_is_read_across_the_blocks_of_the_log(tmp_path) -> None:
     # A record that is split by a block's end: the next block opens with a 7-byte header of its own.
     (tmp_path / "run-x.wandb").write_bytes(b"h" * 7 + b"." * (32768 - 7 - 4) + b"mirr" + b"h" * 7 + b"ored:1.2")

@@ -35,12 +35,16 @@ class WandbServer:
         runs: by run name (WandB's word for the id).
         requested_run_pages: variables of each `Runs` query.
         refuses_rows: answers 404 to every row, as for a project that was deleted.
+        hides_summaries: shows every summary as empty, as while it has not digested what it got.
+        num_repeated_rows: rows it got although it had their step.
     """
 
     def __init__(self) -> None:
         self.runs: dict[str, StoredRun] = {}
         self.requested_run_pages: list[dict[str, Any]] = []
         self.refuses_rows = False
+        self.hides_summaries = False
+        self.num_repeated_rows = 0
         self._lock = threading.Lock()
 
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +70,8 @@ class WandbServer:
                 row = json.loads(line)
                 if not run.history or row["_step"] > run.history[-1]["_step"]:
                     run.history.append(row)
+                else:
+                    self.num_repeated_rows += 1
             for line in files.get("wandb-summary.json", {}).get("content", []):
                 run.summary = json.loads(line)
 
@@ -103,7 +109,9 @@ class WandbServer:
         }
 
     def _node(self, name: str) -> dict[str, Any] | None:
-        return node_of(self.runs[name]) if name in self.runs else None
+        if name not in self.runs:
+            return None
+        return {**node_of(self.runs[name]), **({"summaryMetrics": "{}"} if self.hides_summaries else {})}
 
 
 PROJECT = {"id": "UHJv", "internalId": "1", "name": "metta", "entity": {"id": "RQ", "name": "me"}}
@@ -143,7 +151,7 @@ def node_of(run: StoredRun) -> dict[str, Any]:
         "eventsTail": "[]",
         "logLineCount": 0,
         "eventsLineCount": 0,
-        "wandbConfig": "{}",
+        "wandbConfig": json.dumps({"t": 1}) if run.config else "{}",  # its "t" tells a started run from an empty one
         "user": {"name": "me", "username": "me"},
     }
 
