@@ -19,6 +19,7 @@ from searchers.observation import FailureKind, Interval, Observation, Params
 from searchers.pareto import front_indices
 from searchers.space import Space
 from searchers.surrogate import ScoreModel, SuccessModel
+from searchers.warm_start import Trend
 
 QUANTILE_90 = 1.6448536269514722
 
@@ -76,11 +77,13 @@ class Belief:
         space: candidates' space; observations of other spaces are embedded.
         features: rows of the models.
         sign: +1 to maximise, -1 to minimise.
+        earlier: beliefs of earlier sweeps over the same features.
     """
 
     space: Space
     features: Features
     sign: float
+    earlier: tuple[Belief, ...] = ()
     observations: list[Observation] = field(default_factory=list)
     points_unit: list[Array] = field(default_factory=list)
     spent: float = 0.0
@@ -92,7 +95,8 @@ class Belief:
     _evaluated: Evaluated | None = None
 
     def __post_init__(self) -> None:
-        self.score = ScoreModel(self.features)
+        models = tuple(belief.score.gp for belief in self.earlier if belief.score.gp is not None)
+        self.score = ScoreModel(self.features, Trend.fresh(models) if models else None)
         self.cost = CostModel(self.features)
         self.success = SuccessModel(self.features)
 
@@ -147,6 +151,12 @@ class Belief:
     def times_run(self, point_unit: Array) -> int:
         """How often exactly this point has been observed (infrastructure failures do not count)."""
         return self._keys[point_unit.tobytes()]
+
+    def inherited_points(self) -> Array:
+        """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
+        points = [belief.evaluated.points_unit[belief.evaluated.best] for belief in self.earlier if belief.has_completed]
+        snapped = self.space.snap(np.array(points).reshape(len(points), self.space.dimension))
+        return snapped[self.space.feasible(snapped)]
 
     @property
     def evaluated(self) -> Evaluated:

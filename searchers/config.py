@@ -35,7 +35,7 @@ class ProteinConfig:
         num_random_samples: suggestions of the initial design, before the model leads; the search centre is one of them.
         seed_with_search_center: whether the first suggestion is the search centre (every `mean`).
         max_suggestion_cost: wall seconds that a suggested run may be predicted to take; None = no limit.
-        random_suggestions: global candidates per suggestion, in hundreds of points... see `GLOBAL_CANDIDATES_EACH`.
+        random_suggestions: global candidates per suggestion.
         suggestions_per_pareto: local candidates around each point of the front.
         global_search_scale: radius of both candidate sets, as a factor on each parameter's `scale`.
         expansion_rate: how far beyond the front's highest cost the cost targets reach, as a share of that cost.
@@ -53,7 +53,7 @@ class ProteinConfig:
     num_random_samples: int = 10
     seed_with_search_center: bool = True
     max_suggestion_cost: float | None = None
-    random_suggestions: int = 15
+    random_suggestions: int = 256
     suggestions_per_pareto: int = 32
     global_search_scale: float = 1.0
     expansion_rate: float = 0.15

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -195,24 +196,27 @@ class GaussianProcess:
         hyper: hyperparameters.
         data: training rows.
         factor: (n, n) lower Cholesky factor of K.
-        alpha: (n,) K^-1 y, set by `set_targets`.
+        alpha: (n,) K^-1 (y - trend), set by `set_targets`.
+        trend: prior mean, rows -> (m,); None = 0.
     """
 
     hyper: Hyperparameters
     data: Data
     factor: Array
+    trend: Callable[[Array], Array] | None = None
     alpha: Array = field(init=False)
 
     @classmethod
-    def condition(cls, data: Data, hyper: Hyperparameters) -> GaussianProcess:
+    def condition(cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None) -> GaussianProcess:
         """The posterior from scratch, O(n^3)."""
         covariance = kernel(data.x, data.x, hyper, data.groups)
         covariance[np.diag_indices_from(covariance)] += hyper.noise * data.noise_scale + 1e-10
-        return cls(hyper, data, cholesky(covariance))
+        return cls(hyper, data, cholesky(covariance), trend)
 
     def set_targets(self, y: Array) -> None:
         """Give the rows their targets (n,), O(n^2)."""
-        self.alpha = cho_solve((self.factor, True), y, check_finite=False)
+        residual = y if self.trend is None else y - self.trend(self.data.x)
+        self.alpha = cho_solve((self.factor, True), residual, check_finite=False)
 
     def extended(self, x: Array, noise_scale: Array) -> GaussianProcess:
         """The posterior with m more rows, O(n^2 m); targets have to be set again."""
@@ -226,7 +230,7 @@ class GaussianProcess:
         factor[old:, :old] = below
         factor[old:, old:] = cholesky(corner - below @ below.T)
         data = Data(np.vstack([self.data.x, x]), np.concatenate([self.data.noise_scale, noise_scale]), self.data.groups)
-        return GaussianProcess(self.hyper, data, factor)
+        return GaussianProcess(self.hyper, data, factor, self.trend)
 
     def believe(self, x: Array, noise_scale: Array) -> GaussianProcess:
         """The posterior as if rows `x` had come back with their predicted values: same mean everywhere, less variance nearby."""
@@ -237,6 +241,8 @@ class GaussianProcess:
     def informed(self, x: Array, noise_scale: Array, y: Array) -> GaussianProcess:
         """The posterior with m more rows and their targets."""
         targets = self.factor @ (self.factor.T @ self.alpha)
+        if self.trend is not None:
+            targets = targets + self.trend(self.data.x)
         grown = self.extended(x, noise_scale)
         grown.set_targets(np.concatenate([targets, y]))
         return grown
@@ -247,12 +253,15 @@ class GaussianProcess:
 
     def mean(self, x: Array) -> Array:
         """(m,) posterior mean."""
-        return self.alpha @ self.cross(x)
+        return self._with_trend(self.alpha @ self.cross(x), x)
 
     def mean_std(self, x: Array) -> tuple[Array, Array]:
         """(m,) posterior mean and standard deviation of the noiseless function."""
         cross = self.cross(x)
-        return self.alpha @ cross, self._std(self.whiten(cross))
+        return self._with_trend(self.alpha @ cross, x), self._std(self.whiten(cross))
+
+    def _with_trend(self, mean: Array, x: Array) -> Array:
+        return mean if self.trend is None else mean + self.trend(x)
 
     def whiten(self, cross: Array) -> Array:
         """(n, m) L^-1 k(X, x)."""

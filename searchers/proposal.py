@@ -17,6 +17,7 @@ from searchers.candidates import global_candidates, initial_design, local_candid
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.errors import NoAffordableCandidate
+from searchers.gp import squared_distances
 from searchers.observation import Explanation, Origin, Suggestion
 from searchers.rating import Rater
 
@@ -29,6 +30,7 @@ REFINED = 8
 REFINED_EACH = 16
 MIN_SCORED = 2
 SEED_DESIGN = 2**31
+MIN_DISTANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Proposer:
         count = max(self.config.num_random_samples, number + 1)
         scale = self.config.global_search_scale
         design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[number : number + 1]
-        fresh = self._fresh(np.concatenate([design, global_candidates(space, 64, scale, rng)]), pending)
+        inherited = self.belief.inherited_points()
+        fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
             return self._random(pending, rng, "every point was tried already")
         affordable = self._affordable(fresh)
@@ -121,7 +124,7 @@ class Proposer:
         affordable = self._affordable(points)
         if not affordable.any():
             return self._cheapest(points if len(points) else self.belief.evaluated.points_unit)
-        points = points[affordable]
+        points = self._likely(points[affordable])
         points = points[rater.preselect(points, PRESELECTED, rng)]
         rating = rater.rate(points)
         for radius in REFINEMENTS if rater.refines else ():
@@ -140,6 +143,7 @@ class Proposer:
         near = np.concatenate([near, rater.other_lengths(top)])
         near = self._fresh(near, pending)
         near = near[self._affordable(near)]
+        near = near[self._success(near) >= self.belief.success.required]
         if not len(near):
             return points, rating
         return np.concatenate([points, near]), np.concatenate([rating, rater.rate(near)])
@@ -191,8 +195,20 @@ class Proposer:
 
     @staticmethod
     def _without_pending(points: Array, pending: Array) -> Array:
-        taken = {point.tobytes() for point in pending}
-        return select(points, [point.tobytes() not in taken for point in points])
+        """The points that keep a small distance from all pending ones: runs at once that hardly differ are wasted."""
+        if not len(pending) or not len(points):
+            return points
+        squared = squared_distances(points, pending).min(axis=1)
+        return select(points, (squared > MIN_DISTANCE**2 * points.shape[1]).tolist())
+
+    def _success(self, points: Array) -> Array:
+        return self.belief.success.probability(self.belief.features.full(points))
+
+    def _likely(self, points: Array) -> Array:
+        """The points that are likely enough to work; the likeliest ones when none is."""
+        chance = self._success(points)
+        enough = chance >= min(self.belief.success.required, float(chance.max()))
+        return select(points, enough.tolist())
 
     def _affordable(self, points: Array) -> NDArray[np.bool_]:
         cap = self.config.max_suggestion_cost

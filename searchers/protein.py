@@ -18,6 +18,7 @@ from searchers.proposal import Proposer
 from searchers.space import Space
 
 Goal = Literal["maximize", "minimize"]
+MAX_EARLIER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class Protein:
         self._earlier = tuple(tuple(sweep) for sweep in earlier)
         self._next_number = 0
         features = Features.of(space, self.config.fidelity, self.config.curve_points)
-        self._belief = Belief(space, features, 1.0 if goal == "maximize" else -1.0)
+        sign = 1.0 if goal == "maximize" else -1.0
+        self._belief = Belief(space, features, sign, tuple(_learned(space, features, sign, sweep) for sweep in self._earlier))
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -154,3 +156,11 @@ class Protein:
             FrontPoint(observation.params, interval, float(cost), int(count))
             for observation, interval, cost, count in zip(observations, intervals, costs, runs, strict=True)
         ]
+
+
+def _learned(space: Space, features: Features, sign: float, observations: Sequence[Observation]) -> Belief:
+    """What an earlier sweep taught, in terms of this one's space; only its latest runs when there are many."""
+    belief = Belief(space, features, sign)
+    for observation in observations[-MAX_EARLIER:]:
+        belief.observe(observation)
+    return belief

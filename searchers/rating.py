@@ -57,7 +57,7 @@ class Rater:
         """Prepare one suggestion."""
         gp = belief.score.gp
         assert gp is not None
-        rule = rule_of(config)
+        rule = rule_of(config, number)
         if len(pending) and rule != "naive":
             gp = gp.believe(belief.features.full(pending), np.ones(len(pending)))
         evaluated = belief.evaluated
@@ -189,11 +189,13 @@ class Rater:
         return f"{text}; a repeat pays more than a new point" if is_repeat else text
 
 
-def rule_of(config: ProteinConfig) -> str:
-    """The acquisition in force."""
+def rule_of(config: ProteinConfig, number: int) -> str:
+    """The acquisition in force. For the front, every other suggestion improves its upper end, where all of it grows from."""
     if config.acquisition != "auto":
         return config.acquisition
-    return {"pareto": "front", "best": "logei", "target": "target"}[config.objective]
+    if config.objective == "pareto":
+        return "front" if number % 2 else "logei"
+    return {"best": "logei", "target": "target"}[config.objective]
 
 
 def cost_exponent(belief: Belief, config: ProteinConfig) -> float:
@@ -206,13 +208,13 @@ def cost_exponent(belief: Belief, config: ProteinConfig) -> float:
 def cost_target(belief: Belief, config: ProteinConfig, number: int, rng: np.random.Generator) -> float:
     """Log cost that this suggestion aims at: evenly over the front's range and `expansion_rate` beyond; for `naive` its share of the seen range."""
     evaluated = belief.evaluated
-    if rule_of(config) == "naive":
+    if config.acquisition == "naive":
         return float((1.0 + config.expansion_rate) * rng.random())
     front = evaluated.log_cost[evaluated.front]
     low, high = float(front[0]), float(front[-1]) + math.log1p(config.expansion_rate)
     if config.max_suggestion_cost is not None:
         high = max(low, min(high, math.log(config.max_suggestion_cost)))
-    return float(low + (high - low) * van_der_corput(number))
+    return float(low + (high - low) * van_der_corput(number // 2))
 
 
 def van_der_corput(number: int) -> float:

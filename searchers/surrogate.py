@@ -12,12 +12,14 @@ from searchers.distributions import Array
 from searchers.features import Features, noise_scale
 from searchers.gp import Data, GaussianProcess, Hyperparameters, fit
 from searchers.observation import FailureKind, Observation, Outcome
+from searchers.warm_start import Trend
 from searchers.warp import Warp
 
 MAX_FINAL_ROWS = 1500
 MAX_ROWS_WITH_CURVES = 1000
 FIT_ROWS = 250
 SUCCESS_ROWS = 400
+LATEST_RUNS = 20
 
 
 def is_refit_due(count: int) -> bool:
@@ -45,12 +47,14 @@ class ScoreModel:
 
     Attributes:
         features: rows.
+        trend: what earlier sweeps taught; None without them.
         hyper: last fitted hyperparameters.
         gp: posterior over `z`; None before there is a score.
         warp: scores to z and back.
     """
 
     features: Features
+    trend: Trend | None = None
     hyper: Hyperparameters = field(init=False)
     gp: GaussianProcess | None = None
     warp: Warp = field(default_factory=lambda: Warp(0.0, 1.0, 0.0, 1.0))
@@ -138,9 +142,14 @@ class ScoreModel:
         data = self._data(self._used)
         targets = self._targets(self._used)
         subset = representative(targets, FIT_ROWS)
+        residual = targets
+        if self.trend is not None:
+            finals = np.array(self._run)[self._used] >= 0
+            self.trend = self.trend.reweighted(data.x[finals], targets[finals])
+            residual = targets - self.trend(data.x)
         if self.num_finals >= 4:
-            self.hyper = fit(data.rows(subset), targets[subset], self.hyper)
-        self.gp = GaussianProcess.condition(data, self.hyper)
+            self.hyper = fit(data.rows(subset), residual[subset], self.hyper)
+        self.gp = GaussianProcess.condition(data, self.hyper, self.trend)
 
     def _data(self, rows: list[int]) -> Data:
         return Data(np.array([self._rows[i] for i in rows]), np.array([self._noise[i] for i in rows]), self.features.groups)
@@ -181,6 +190,16 @@ class SuccessModel:
             self._hyper = fit(data.rows(subset), labels[used][subset] - self._base, start, max_iterations=15)
         self._gp = GaussianProcess.condition(data, self._hyper or start)
         self._gp.set_targets(labels[used] - self._base)
+
+    @property
+    def required(self) -> float:
+        """Probability below which a point is not suggested: rises from 0.6 with the share of failures among the latest runs.
+
+        However promising the far side of a cliff looks, a sweep that keeps falling keeps a growing distance from the edge.
+        """
+        latest = self._labels[-LATEST_RUNS:]
+        failed = sum(label < 0 for label in latest) / max(len(latest), LATEST_RUNS // 2)
+        return min(0.98, 0.6 + 4.0 * failed)
 
     def probability(self, rows: Array) -> Array:
         """(m,) probability of success; 1 while nothing has failed."""

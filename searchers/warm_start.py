@@ -1,0 +1,61 @@
+"""Earlier sweeps as a prior mean: they help while they rank the new runs well, and fade as soon as they do not.
+
+Source: the rank weighting of RGPE (Feurer, Letham, Hutter and Bakshy 2018, arXiv 1802.02219), reduced to one weight per
+earlier sweep: Kendall's tau between its predictions and the new scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from searchers.distributions import Array
+from searchers.gp import GaussianProcess
+
+TRUST = 0.7
+TRUST_RUNS = 3.0
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Weighted mean of earlier sweeps' predictions, in their own z.
+
+    Attributes:
+        models: posterior of each earlier sweep over the new sweep's features.
+        weights: one per model, >= 0, sum at most 1.
+    """
+
+    models: tuple[GaussianProcess, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def fresh(cls, models: tuple[GaussianProcess, ...]) -> Trend:
+        """Before the new sweep has a score: every earlier sweep is trusted a little less than fully."""
+        return cls(models, tuple(TRUST / len(models) for _ in models))
+
+    def __call__(self, rows: Array) -> Array:
+        """(m,) prior mean at rows (m, p)."""
+        total = np.zeros(len(rows))
+        for model, weight in zip(self.models, self.weights, strict=True):
+            total += weight * model.mean(rows)
+        return total
+
+    def reweighted(self, rows: Array, z: Array) -> Trend:
+        """Weights by how well each model ranks what the new sweep found.
+
+        Args:
+            rows: (n, p) runs of the new sweep.
+            z: (n,) their scores.
+        """
+        agreement = [(TRUST_RUNS * TRUST + len(z) * max(0.0, kendall(model.mean(rows), z))) / (TRUST_RUNS + len(z)) for model in self.models]
+        return Trend(self.models, tuple(value / len(self.models) for value in agreement))
+
+
+def kendall(a: Array, b: Array) -> float:
+    """Kendall's tau of two rankings (n,): pairs in the same order minus pairs in opposite order, over all pairs; 0 for n < 2."""
+    upper = np.triu_indices(len(a), k=1)
+    if not len(upper[0]):
+        return 0.0
+    products = np.sign(np.subtract.outer(a, a)[upper]) * np.sign(np.subtract.outer(b, b)[upper])
+    return float(products.mean())

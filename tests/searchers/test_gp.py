@@ -1,0 +1,91 @@
+"""The Gaussian process against dense algebra and finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from searchers.gp import Data, GaussianProcess, Hyperparameters, cholesky, fit, kernel, matern, negative_log_posterior
+
+HYPER = Hyperparameters(np.array([0.5, 2.0]), 1.5, 0.1)
+X = np.array([[-0.5, 0.1], [0.2, 0.9], [0.7, -0.3]])
+Y = np.array([0.3, -1.0, 0.8])
+DATA = Data(X, np.array([1.0, 1.0, 3.0]), np.array([0, 1]))
+
+
+def test_matern_at_zero_and_at_distance_one() -> None:
+    value = matern(np.array([0.0, 1.0]), 2.0)
+    assert value == pytest.approx([2.0, 2.0 * (1 + np.sqrt(5) + 5 / 3) * np.exp(-np.sqrt(5))])
+
+
+def test_posterior_of_three_points_is_the_dense_solution() -> None:
+    gp = GaussianProcess.condition(DATA, HYPER)
+    gp.set_targets(Y)
+    query = np.array([[0.0, 0.0], [0.2, 0.9]])
+    covariance = kernel(X, X, HYPER, DATA.groups) + np.diag([0.1, 0.1, 0.3])
+    cross = kernel(X, query, HYPER, DATA.groups)
+    mean, std = gp.mean_std(query)
+    assert mean == pytest.approx(cross.T @ np.linalg.solve(covariance, Y), rel=1e-8)
+    assert std**2 == pytest.approx(1.5 - np.diag(cross.T @ np.linalg.solve(covariance, cross)), rel=1e-8)
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    rng = np.random.default_rng(0)
+    data = Data(rng.uniform(-1, 1, (20, 4)), 1 + rng.random(20), np.array([0, 1, 1, 2]))
+    y, at = rng.standard_normal(20), np.log(np.array([0.7, 1.3, 2.0, 1.2, 0.1]))
+    numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)
+    assert negative_log_posterior(at, data, y)[1] == pytest.approx(numeric, abs=2e-5)
+
+
+def test_growing_row_by_row_equals_starting_over() -> None:
+    grown = GaussianProcess.condition(DATA.rows(np.array([0])), HYPER)
+    for i in (1, 2):
+        grown = grown.extended(X[i : i + 1], DATA.noise_scale[i : i + 1])
+    assert grown.factor == pytest.approx(GaussianProcess.condition(DATA, HYPER).factor, abs=1e-9)
+
+
+def test_believing_a_pending_point_keeps_the_mean_and_lowers_the_variance_there() -> None:
+    gp = GaussianProcess.condition(DATA, HYPER)
+    gp.set_targets(Y)
+    pending, far = np.array([[0.1, 0.2]]), np.array([[0.9, 0.9]])
+    believed = gp.believe(pending, np.ones(1))
+    assert believed.mean(far) == pytest.approx(gp.mean(far))
+    prior = gp.mean_std(pending)[1][0] ** 2
+    assert believed.mean_std(pending)[1][0] ** 2 == pytest.approx(prior * 0.1 / (prior + 0.1), rel=1e-6)
+
+
+def test_paired_covariance_of_a_point_with_itself_is_its_variance() -> None:
+    gp = GaussianProcess.condition(DATA, HYPER)
+    gp.set_targets(Y)
+    query = np.array([[0.0, 0.0], [0.4, -0.9]])
+    covariance, variance, other = gp.paired(query, query)
+    assert covariance == pytest.approx(variance, rel=1e-9)
+    assert variance == pytest.approx(other, rel=1e-12)
+
+
+def test_new_evidence_is_the_same_as_having_had_it() -> None:
+    partial = GaussianProcess.condition(DATA.rows(np.array([0, 1])), HYPER)
+    partial.set_targets(Y[:2])
+    informed = partial.informed(X[2:], DATA.noise_scale[2:], Y[2:])
+    whole = GaussianProcess.condition(DATA, HYPER)
+    whole.set_targets(Y)
+    assert informed.mean(np.zeros((1, 2))) == pytest.approx(whole.mean(np.zeros((1, 2))), rel=1e-6)
+
+
+def test_the_fit_finds_noise_and_what_matters() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, (120, 3))
+    y = np.sin(4 * x[:, 0]) + 0.3 * rng.standard_normal(120)
+    hyper = fit(Data(x, np.ones(120), np.arange(3)), (y - y.mean()) / y.std(), Hyperparameters.prior(np.arange(3)))
+    assert hyper.noise * y.var() == pytest.approx(0.09, rel=0.35)
+    assert hyper.lengths[0] < 0.5 * hyper.lengths[1:].min()
+
+
+def test_equal_rows_need_jitter_and_get_it() -> None:
+    assert np.isfinite(cholesky(np.ones((4, 4)))).all()
+
+
+def test_a_matrix_that_is_no_covariance_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite even with|not positive definite with jitter"):
+        cholesky(-np.eye(3))

@@ -1,0 +1,385 @@
+"""What Protein promises: every setting has an effect, failures are failures, caps exclude, pending points spread, phases carry over."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from searchers import (
+    CurvePoint,
+    FailureKind,
+    Observation,
+    Origin,
+    Protein,
+    ProteinConfig,
+    RunningCurve,
+    Space,
+    SpaceError,
+    Suggestion,
+)
+from searchers.features import Features
+from tests.contract import SPACE, history, observe_truth, truth
+
+LENGTH = "trainer.total_timesteps"
+PLAIN = Space.from_config(
+    {"x": {"min": -1.0, "max": 1.0}, "y": {"min": -1.0, "max": 1.0}, LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6}}
+)
+
+
+def make(space: Space = PLAIN, seed: int = 0, goal: Any = "maximize", **settings: Any) -> Protein:
+    return Protein(space, ProteinConfig(**settings), goal, rng=np.random.default_rng(seed))
+
+
+def plain_run(params: Any, noise: float = 0.0) -> Observation:
+    steps = float(params[LENGTH])
+    score = 1.0 - (params["x"] - 0.3) ** 2 - (params["y"] + 0.2) ** 2 + 0.3 * math.log10(steps / 3e6) + noise
+    return Observation(params, score, 10.0 + steps / 1e4)
+
+
+def played(protein: Protein, runs: int) -> list[Suggestion]:
+    suggestions = []
+    for _ in range(runs):
+        suggestions.append(protein.suggest())
+        protein.observe(plain_run(suggestions[-1].params))
+    return suggestions
+
+
+def test_it_finds_the_best_point_of_a_simple_task() -> None:
+    protein = make(objective="best", budget=8000.0)
+    played(protein, 32)
+    best = protein.incumbent()
+    assert best is not None
+    assert best.params["x"] == pytest.approx(0.3, abs=0.15)
+    assert best.params["y"] == pytest.approx(-0.2, abs=0.15)
+    assert best.score.low <= best.score.mean <= best.score.high
+    assert float(best.params[LENGTH]) > 2e6
+
+
+def test_the_first_suggestion_is_the_search_center_unless_switched_off() -> None:
+    assert make().suggest().params == pytest.approx(PLAIN.center())
+    assert make().suggest().explanation.origin is Origin.CENTER
+    assert make(seed_with_search_center=False).suggest().params != pytest.approx(PLAIN.center())
+
+
+def test_num_random_samples_is_the_length_of_the_initial_design() -> None:
+    for count in (3, 6):
+        origins = [suggestion.explanation.origin for suggestion in played(make(num_random_samples=count), 9)]
+        assert origins[:count] == [Origin.CENTER] + [Origin.INITIAL] * (count - 1)
+        assert Origin.INITIAL not in origins[count:]
+
+
+def test_the_initial_design_reaches_all_of_the_range() -> None:
+    points = np.array([PLAIN.to_unit(s.params) for s in played(make(num_random_samples=64), 64)])
+    assert (points.min(axis=0) < -0.85).all()
+    assert (points.max(axis=0) > 0.85).all()
+
+
+def test_max_suggestion_cost_excludes_by_predicted_wall_time() -> None:
+    suggestions = played(make(max_suggestion_cost=100.0, num_random_samples=5), 25)
+    true_costs = [plain_run(suggestion.params).cost_seconds for suggestion in suggestions[12:]]
+    assert max(true_costs) < 110.0
+    free = played(make(num_random_samples=5, objective="best"), 25)
+    assert max(plain_run(suggestion.params).cost_seconds for suggestion in free[12:]) > 150.0
+
+
+def test_the_cap_is_in_wall_seconds_whatever_the_cost_unit() -> None:
+    protein = make(max_suggestion_cost=100.0, num_random_samples=5)
+    for _ in range(20):
+        suggestion = protein.suggest()
+        run = plain_run(suggestion.params)
+        protein.observe(Observation(run.params, run.score, 8 * run.cost_seconds, wall_seconds=run.cost_seconds))
+    assert protein.predict(protein.suggest().params).cost.mean < 8 * 110.0  # type: ignore[union-attr]
+    assert max(o.wall_seconds or 0.0 for o in protein.observations[12:]) > 30.0
+
+
+def test_when_nothing_is_affordable_it_says_so_and_goes_cheap() -> None:
+    protein = make(max_suggestion_cost=1.0, num_random_samples=3)
+    suggestion = played(protein, 8)[-1]
+    assert suggestion.explanation.origin is Origin.FALLBACK
+    assert "no candidate is predicted to take at most max_suggestion_cost = 1 s" in suggestion.explanation.reason
+    assert float(suggestion.params[LENGTH]) < 1.2e5
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ({"random_suggestions": 2}, {"random_suggestions": 300}),
+        ({"suggestions_per_pareto": 1}, {"suggestions_per_pareto": 64}),
+        ({"global_search_scale": 0.2}, {"global_search_scale": 2.0}),
+        ({"expansion_rate": 0.0}, {"expansion_rate": 3.0}),
+        ({"curve_points": 0}, {"curve_points": 3}),
+        ({"objective": "best"}, {"objective": "pareto"}),
+        ({"objective": "best", "budget": 100.0}, {"objective": "best", "budget": 1e6}),
+        ({"acquisition": "gittins"}, {"acquisition": "logei"}),
+        ({"acquisition": "naive"}, {"acquisition": "logei"}),
+        ({"exploration_share": 0.0}, {"exploration_share": 0.9}),
+        ({"fidelity": "x2"}, {"fidelity": LENGTH}),
+        ({"objective": "target", "target_score": 0.2}, {"objective": "target", "target_score": 2.0}),
+    ],
+    ids=str,
+)
+def test_every_setting_changes_what_is_suggested(low: dict[str, Any], high: dict[str, Any]) -> None:
+    suggestions = []
+    for settings in (low, high):
+        protein = make(**settings)
+        for number, point in enumerate(played_points()):
+            run = plain_run(point)
+            curve = (CurvePoint(int(0.4 * float(point[LENGTH])), 5.0, (run.score or 0.0) - 0.5),)
+            protein.observe(Observation(point, run.score, run.cost_seconds + 0.01 * number, curve=curve))
+        suggestions.append([protein.suggest(number=number).params for number in range(12, 18)])
+    assert suggestions[0] != suggestions[1]
+
+
+def played_points() -> list[Any]:
+    points = PLAIN.sample(12, lambda count: np.random.default_rng(5).uniform(-1, 1, (count, 3)))
+    return [PLAIN.from_unit(point) for point in points]
+
+
+def test_a_small_search_scale_stays_near_the_center_at_first() -> None:
+    spread = {}
+    for scale in (0.1, 1.0):
+        points = [PLAIN.to_unit(s.params) for s in played(make(global_search_scale=scale, num_random_samples=24), 24)]
+        spread[scale] = np.std(points)
+    assert spread[0.1] < 0.3 * spread[1.0]
+
+
+def test_expansion_rate_is_how_far_cost_targets_reach_beyond_the_front() -> None:
+    from searchers.rating import cost_target
+
+    protein = make(expansion_rate=0.5)
+    played(protein, 15)
+    front = protein._belief.evaluated
+    highest = float(front.log_cost[front.front[-1]])
+    targets = [cost_target(protein._belief, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)]
+    assert highest < max(targets) <= highest + math.log(1.5)
+
+
+def test_resample_frequency_repeats_a_point_of_the_front() -> None:
+    protein = make(resample_frequency=4, num_random_samples=5)
+    suggestions = played(protein, 17)
+    for number in (8, 12, 16):
+        assert suggestions[number].explanation.origin is Origin.REPLICATE
+        assert suggestions[number].params in [s.params for s in suggestions[:number]]
+
+
+def test_parallel_suggestions_are_no_near_duplicates() -> None:
+    protein = make(objective="best", budget=1e5)
+    played(protein, 14)
+    pending: list[Any] = []
+    for _ in range(16):
+        pending.append(protein.suggest(pending).params)
+    points = np.array([PLAIN.to_unit(params) for params in pending])
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(16)
+    assert distances.min() > 0.01
+
+
+def test_on_a_task_where_a_third_fails_few_later_runs_do() -> None:
+    space, failed = Space.from_config({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}), []
+    protein, rng = make(space, objective="best"), np.random.default_rng(0)
+    for number in range(70):
+        params = protein.suggest().params
+        x, y = float(params["x"]), float(params["y"])
+        fails = x > 0.7  # the best working score lies right at this edge
+        failed.append(fails and number >= 30)
+        score = x + 0.2 * y + 0.02 * rng.standard_normal()
+        protein.observe(Observation.failed(params, 3.0, FailureKind.HYPERPARAMETERS) if fails else Observation(params, score, 10.0))
+    assert sum(failed) <= 4  # 10 % of 40
+    assert protein.incumbent().params["x"] > 0.6  # type: ignore[union-attr]
+
+
+def test_phases_keep_observations_and_seed() -> None:
+    first = make(num_random_samples=5)
+    played(first, 12)
+    narrow = Space.from_config({"x": {"min": 0.0, "max": 0.6}, "y": {"min": -0.5, "max": 0.1}, LENGTH: {"value": 3_000_000}})
+    second = first.with_phase(narrow, ProteinConfig(num_random_samples=5))
+    assert second.observations == first.observations
+    suggestion = second.suggest()
+    assert suggestion.number == 12
+    assert narrow.contains(suggestion.params)
+    fresh = make(narrow, num_random_samples=5)
+    for observation in first.observations:
+        fresh.observe(observation)
+    assert fresh.suggest(number=12) == suggestion
+
+
+def test_an_earlier_sweep_helps_from_the_first_model_on() -> None:
+    old = make(seed=1, objective="best")
+    played(old, 30)
+    best = old.incumbent()
+    assert best is not None
+    new = Protein(PLAIN, ProteinConfig(num_random_samples=3), rng=np.random.default_rng(0), earlier=[old.observations])
+    suggestions = played(new, 2)
+    assert suggestions[1].params == pytest.approx(best.params)
+    guess = new.predict({"x": 0.3, "y": -0.2, LENGTH: 3e6}).score, new.predict({"x": -0.9, "y": 0.9, LENGTH: 3e6}).score
+    assert guess[0].mean > guess[1].mean  # type: ignore[union-attr]
+
+
+def test_an_earlier_sweep_of_the_opposite_task_does_not_hurt_for_long() -> None:
+    old = make(seed=1)
+    for _ in range(30):
+        suggestion = old.suggest()
+        run = plain_run(suggestion.params)
+        old.observe(Observation(run.params, -(run.score or 0.0), run.cost_seconds))
+    new = Protein(PLAIN, ProteinConfig(objective="best"), rng=np.random.default_rng(0), earlier=[old.observations])
+    played(new, 30)
+    assert new.incumbent().params["x"] == pytest.approx(0.3, abs=0.25)  # type: ignore[union-attr]
+
+
+def test_target_finds_the_cheapest_way() -> None:
+    protein = make(objective="target", target_score=0.6, num_random_samples=8)
+    played(protein, 40)
+    reached = [o for o in protein.observations if o.score is not None and o.score >= 0.6]
+    # At the best x and y, 0.6 needs 3e6 * 10^(-0.4 / 0.3) = 1.39e5 steps: 24 s.
+    assert min(o.cost_seconds for o in reached) < 40.0
+
+
+def test_a_mirrored_target_gives_the_same_suggestions() -> None:
+    up, down = make(objective="target", target_score=0.5), make(objective="target", target_score=-0.5, goal="minimize")
+    for _ in range(14):
+        suggestion = up.suggest()
+        assert suggestion == down.suggest()
+        run = plain_run(suggestion.params)
+        up.observe(run)
+        down.observe(Observation(run.params, -(run.score or 0.0), run.cost_seconds))
+
+
+def test_shifted_scores_change_no_suggestion() -> None:
+    plain, shifted = make(SPACE, num_random_samples=5), make(SPACE, num_random_samples=5)
+    for _ in range(16):
+        suggestion = plain.suggest()
+        assert SPACE.to_unit(shifted.suggest().params) == pytest.approx(SPACE.to_unit(suggestion.params), abs=1e-6)
+        observation = observe_truth(plain, suggestion)
+        score = None if observation.score is None else 3 * observation.score - 10.0
+        shifted.observe(Observation(observation.params, score, observation.cost_seconds, observation.outcome, observation.failure))
+
+
+def test_a_suggestion_explains_itself() -> None:
+    protein = make(SPACE, num_random_samples=5)
+    history(protein, 10)
+    why = protein.suggest().explanation
+    assert why.origin is Origin.EXPLOIT
+    assert why.predicted_score is not None
+    assert why.predicted_score.low < why.predicted_score.mean < why.predicted_score.high
+    assert why.predicted_cost is not None
+    assert 0 < why.predicted_cost.low < why.predicted_cost.high
+    assert 0.0 < (why.success_probability or 0.0) <= 1.0
+    assert why.acquisition is not None
+    assert len(why.nearest) == 3
+    assert [distance for distance, _, _ in why.nearest] == sorted(distance for distance, _, _ in why.nearest)
+    assert why.observations == 10
+
+
+def test_minimised_scores_are_explained_in_their_own_direction() -> None:
+    protein = make(SPACE, goal="minimize", num_random_samples=4)
+    history(protein, 10, sign=-1.0)
+    best = protein.incumbent()
+    assert best is not None
+    assert best.score.mean == pytest.approx(-truth(best.params), abs=0.3)
+    assert best.score.low < best.score.high
+
+
+def test_the_front_rises_in_score_and_cost() -> None:
+    protein = make()
+    played(protein, 25)
+    front = protein.front()
+    assert [point.cost for point in front] == sorted(point.cost for point in front)
+    assert [point.score.mean for point in front] == sorted(point.score.mean for point in front)
+
+
+def test_before_anything_came_back_there_is_no_incumbent_front_or_score() -> None:
+    protein = make()
+    assert protein.incumbent() is None
+    assert protein.front() == ()
+    assert protein.predict(PLAIN.center()).score is None
+    assert protein.predict(PLAIN.center()).cost is None
+
+
+def curve_of(x: float, shares: tuple[float, ...], steps: float = 1e6) -> tuple[CurvePoint, ...]:
+    return tuple(CurvePoint(int(share * steps), share * 100, (1 - (x - 0.3) ** 2) * share**0.3) for share in shares)
+
+
+def trained(goal: Any = "maximize", sign: float = 1.0) -> Protein:
+    protein, rng = make(goal=goal), np.random.default_rng(0)
+    for x, y in zip(np.linspace(-0.4, 0.9, 16), rng.uniform(-0.5, 0.5, 16), strict=True):
+        points = tuple(CurvePoint(p.env_steps, p.seconds, sign * p.score) for p in curve_of(float(x), (0.2, 0.3, 0.5, 0.8)))
+        protein.observe(Observation({"x": float(x), "y": float(y), LENGTH: 1e6}, sign * (1 - (x - 0.3) ** 2), 100.0, curve=points))
+    return protein
+
+
+def hopeless(share: float, sign: float = 1.0) -> RunningCurve:
+    points = tuple(CurvePoint(int(s * 1e6), s * 100, sign * -3.0 * s) for s in (0.1, 0.2, 0.3, 0.5, 0.8) if s <= share)
+    return RunningCurve({"x": -0.9, "y": 0.0, LENGTH: 1e6}, points, 1_000_000)
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
+def test_a_hopeless_run_is_stopped_but_never_before_a_fifth(goal: Any, sign: float) -> None:
+    protein = trained(goal, sign)
+    assert protein.advise(hopeless(0.1, sign)).rule == "too_early"
+    assert not protein.advise(hopeless(0.1, sign)).stop
+    advice = protein.advise(hopeless(0.3, sign))
+    assert advice.stop
+    assert advice.rule == "quantile_0.3"
+    assert sign * advice.value < sign * advice.threshold
+    assert advice.probability < 0.05
+    assert protein.advise(hopeless(0.5, sign)).rule == "quantile_0.5"
+
+
+def test_a_good_run_goes_on() -> None:
+    advice = trained().advise(RunningCurve({"x": 0.3, "y": 0.0, LENGTH: 1e6}, curve_of(0.3, (0.2, 0.3, 0.5)), 1_000_000))
+    assert not advice.stop
+    assert advice.probability > 0.05
+
+
+def test_too_few_comparable_runs_give_no_advice_and_nan_stops_at_once() -> None:
+    assert make().advise(hopeless(0.5)).rule == "too_few_runs"
+    nan = RunningCurve({"x": 0.0, "y": 0.0, LENGTH: 1e6}, (CurvePoint(1000, 1.0, math.nan),), 1_000_000)
+    assert make().advise(nan).stop
+
+
+@pytest.mark.parametrize(
+    ("mapping", "lines"),
+    [
+        ({"max_sugestion_cost": 1}, ("max_sugestion_cost: unknown setting; did you mean max_suggestion_cost?",)),
+        ({"num_random_samples": 2.5, "objective": "prato"}, ("num_random_samples: need a whole number, got 2.5",)),
+        ({"objective": "parto"}, ("objective: need one of pareto, best, target, got 'parto'; did you mean pareto?",)),
+        ({"objective": "target"}, ("target_score: objective target needs it; set target_score or use objective: best",)),
+        ({"max_suggestion_cost": 0}, ("max_suggestion_cost: need a number > 0, got 0.0; leave it out for no limit",)),
+        ({"resample_frequency": -1}, ("resample_frequency: need at least 0, got -1",)),
+        ({"seed_with_search_center": "yes"}, ("seed_with_search_center: need true or false, got 'yes'",)),
+        ({"exploration_share": 1.0}, ("exploration_share: need a share from 0 to below 1, got 1.0",)),
+    ],
+)
+def test_a_bad_setting_has_its_line(mapping: dict[str, Any], lines: tuple[str, ...]) -> None:
+    with pytest.raises(SpaceError) as caught:
+        ProteinConfig.from_mapping(mapping)
+    assert caught.value.problems[: len(lines)] == lines
+
+
+def test_settings_of_the_page_are_read_with_their_types() -> None:
+    page = {
+        "num_random_samples": 20,
+        "max_suggestion_cost": 3600,
+        "resample_frequency": 3,
+        "global_search_scale": 1.0,
+        "random_suggestions": 15,
+        "suggestions_per_pareto": 32,
+        "expansion_rate": 0.15,
+        "seed_with_search_center": True,
+    }
+    config = ProteinConfig.from_mapping(page)
+    assert {key: getattr(config, key) for key in page} == page
+    assert isinstance(config.max_suggestion_cost, float)
+
+
+def test_a_goal_is_maximize_or_minimize() -> None:
+    with pytest.raises(ValueError, match="goal: need maximize or minimize, got 'max'"):
+        make(goal="max")
+
+
+def test_the_fidelity_may_lie_outside_the_space() -> None:
+    features = Features.of(Space.from_config({"x": {"min": 0.0, "max": 1.0}}), None, 3)
+    assert features.length_index is None
+    assert features.total_steps({"x": 0.1, LENGTH: 100}) == 100.0
