@@ -61,7 +61,8 @@ def _missing(run: Mapping[str, Any], name: str, known: Collection[str]) -> str |
     if isinstance(present, Mapping) and present:
         below = [key for key in known if key.startswith(f"{name}.")]
         return f"names a section of the training configuration, not a value{trees.hint(name, below)}"
-    is_open = path[0] == "env" and len(path) > 1  # the environment knows its own options
+    is_program = trees.get(run, ("trainable", "kind")) in ("command", "function")  # knows its own parameters
+    is_open = is_program or (path[0] == "env" and len(path) > 1)  # the environment knows its own options
     if present is not None or name in known or is_open:
         return None
     return f"no such parameter in the training configuration{trees.hint(name, known)}"

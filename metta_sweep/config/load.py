@@ -18,16 +18,13 @@ from metta_sweep.config.environment import MODES, from_environment
 from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, read_phases
-from metta_sweep.config.runs import name_problems, raise_located, read_resources, resolve, run_mapping, template_of
+from metta_sweep.config.runs import COMMON_KEYS, name_problems, raise_located, read_resources, resolve, run_mapping, template_of, unknown_keys
 from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.errors import ConfigError
 
 Problems = list[tuple[str, str]]
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
-JOB_KEYS = frozenset(
-    {"sweep_name", "data_dir", "seed", "device", "user", "settings", "budget", "wandb", "resources", "sweep"}
-    | {"trainable", "trainer", "model", "env", "sim"}
-)
+JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
 CHOICES = {
     "goal": ("maximize", "minimize"),
     "method": ("bayes", "random", "sobol", "grid"),
@@ -145,7 +142,7 @@ class _Loader:
             resources=resources,
             budget=budget,
             wandb=wandb,
-            train=template_of(tree),
+            train=template_of({**tree, "suggestion": dict(self._fixed)}),
             spec_yaml=self._spec_yaml(sweep, seed),
             notes=tuple(f"{key}={value!r} on the command line fixes this parameter; it is not searched" for key, value in self._fixed.items()),
             machine=self._machine,
@@ -164,11 +161,9 @@ class _Loader:
         }
 
     def _unknown_keys(self) -> Problems:
-        """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
-        text = str(self._tree)
-        unknown = [key for key in self._tree if key not in JOB_KEYS and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
-        known = {*JOB_KEYS, *self._composed.choices, *ALIASES}
-        return [(key, f"unknown key{trees.hint(key, known)}") for key in unknown]
+        searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
+        own = set(searched) if isinstance(searched, Mapping) else set()
+        return unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
 
     def _budget(self) -> Budget | None:
         budget = sections.read(Budget, self._resolved.get("budget"), "budget", self._problems)
@@ -246,7 +241,9 @@ class _Loader:
 
     def _check_runs(self, sweep: SweepSpec | None) -> None:
         """Ask the trainable about the configuration, then about each searched parameter."""
-        run = run_mapping({**self._resolved, "run": "run", "metric": "reward" if sweep is None else sweep.metric})
+        center = {**self._fixed, **(sweep.phases[0].space.center() if sweep and sweep.phases else {})}
+        metric = sweep.metric if sweep else "reward"
+        run = run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
         told = {key for key, _ in self._problems}
         found = [("sweep.metric" if key == "metric" else key, text) for key, text in checks.spec_problems(run, is_written=True)]
         self._problems += [(key, text) for key, text in found if key not in told]

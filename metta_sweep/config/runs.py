@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, 
 from metta_sweep.config.tree import Tree
 from metta_sweep.errors import ConfigError
 
-RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources")
+RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
+COMMON_KEYS = frozenset({"data_dir", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"})
+TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
 NAMES = ("run", "sweep_name")  # a missing one has its own message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -40,7 +42,8 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     tree: Tree = yaml.safe_load(template.tree_yaml)
     for name, value in params.items():
         tree = trees.put(tree, trees.split(name), value)
-    resolved, problems = resolve({**tree, "run": run_id, "seed": seed})
+    told = {**tree.get("suggestion", {}), **params}  # a program that is not ours is told what was searched, by its dotted names
+    resolved, problems = resolve({**tree, "run": run_id, "seed": seed, "suggestion": told})
     if problems:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
     return run_mapping(resolved)
@@ -48,7 +51,8 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
 
 def run_mapping(resolved: Mapping[str, Any]) -> Tree:
     """What a trainable gets of a resolved configuration."""
-    return {key: resolved[key] for key in RUN_KEYS if key in resolved}
+    is_ours = trees.get(resolved, ("trainable", "kind"), "ppo") == "ppo"  # finds the suggestion in its own sections
+    return {key: resolved[key] for key in RUN_KEYS if key in resolved and not (is_ours and key == "suggestion")}
 
 
 def template_of(tree: Mapping[str, Any]) -> TrainTemplate:
@@ -115,6 +119,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     """
     train = TrainComposition.of(overrides, environ, config_dirs)
     resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
+    problems += unknown_keys(train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices)
     resources = read_resources(resolved, problems)
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
     if not problems:
@@ -124,6 +129,17 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     assert resources is not None
     assert wandb is not None
     return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, train.machine)
+
+
+def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[tuple[str, str]]:
+    """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
+    text = str(tree)
+    unknown = [key for key in tree if key not in known and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
+    return [(key, f"unknown key{trees.hint(key, {*known, *groups})}") for key in unknown]
+
+
+def _roots(suggestion: Any) -> list[str]:
+    return [str(name).split(".")[0] for name in suggestion] if isinstance(suggestion, Mapping) else []
 
 
 def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
