@@ -29,19 +29,22 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.config.registered import load_location
     from metta_sweep.dashboard.app import create_app, serve
     from metta_sweep.dashboard.desk import Desk
+    from metta_sweep.dashboard.digests import Digests
     from metta_sweep.dashboard.reader import open_reader
     from metta_sweep.dashboard.snapshot import FeedOptions
     from metta_sweep.dashboard.source import Source
+    from metta_sweep.dashboard.studies import Studies
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
     location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=False)
     reader = open_reader(location.data_dir, location.sweep_server_uri)
     price = args.hourly_cost if args.hourly_cost is not None else location.hourly_cost
     source = Source(reader, FeedOptions(Budget(hourly_cost=price), args.max_observations))
+    studies = Studies()
     try:
         if location.sweep_name:
             source.snapshot(location.sweep_name)
-        app = create_app(Desk(source, location.data_dir, location.sweep_name), host=args.host)
+        app = create_app(Desk(source, studies, Digests(reader), location.data_dir, location.sweep_name), host=args.host)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         print(f"dashboard: http://{args.host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)")
         serve(app, args.host, args.port)
@@ -50,5 +53,6 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        studies.close()
         source.close()
     return 0

@@ -12,7 +12,9 @@ from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.view import HOME, Range, View
 
 FIGURE = {"type": "figure", "name": ALL}
+COMPARE = {"type": "compare", "sweep": ALL}
 OPTION = {"type": "option", "name": ALL}
+SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
 PICK = {"type": "pick", "run": ALL}
 
 
@@ -21,6 +23,7 @@ def register(app: Dash, desk: Desk) -> None:
     register_page(app, desk)
     register_view(app, desk)
     register_updates(app, desk)
+    register_brush(app, desk)
     register_run(app, desk)
     register_exports(app, desk)
     register_browser(app)
@@ -42,7 +45,8 @@ def register_page(app: Dash, desk: Desk) -> None:
 
     @app.callback(Output("content", "children"), Output("filters", "hidden"), Input("tabs", "active_tab"), State("view", "data"))  # type: ignore[untyped-decorator]
     def open_tab(page: str, search: str) -> tuple[Any, bool]:
-        return layout.content(page, dataclasses.replace(desk.view(search), page=page)), page == HOME
+        view = dataclasses.replace(desk.view(search), page=page)
+        return layout.content(page, view, desk.parameters(view)), page == HOME or not view.sweep
 
 
 def register_view(app: Dash, desk: Desk) -> None:
@@ -57,6 +61,7 @@ def register_view(app: Dash, desk: Desk) -> None:
             "brush": Input("brush", "data"),
             "run": Input("run", "data"),
             "chosen": Input(OPTION, "value"),
+            "compared": Input(COMPARE, "value"),
             "ends": [State("score", "min"), State("score", "max"), State("cost", "min"), State("cost", "max")],
             "before": State("view", "data"),
             "shown": State("shown", "data"),
@@ -64,7 +69,7 @@ def register_view(app: Dash, desk: Desk) -> None:
     )
     def note_view(**now: Any) -> tuple[str, Any]:
         view = read_controls(desk.view(now["before"]), now, ctx.inputs_list)
-        shown = dataclasses.replace(view, run="").to_search()
+        shown = (view if view.page in SHOW_RUN else dataclasses.replace(view, run="")).to_search()
         return view.to_search(), no_update if shown == now["shown"] else shown
 
 
@@ -72,6 +77,9 @@ def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
     """The view that the controls describe."""
     chosen = {item["id"]["name"]: item.get("value") for item in inputs["chosen"]} if isinstance(inputs, dict) else {}
     options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None}
+    compared = [(item["id"]["sweep"], item.get("value")) for item in inputs["compared"]] if isinstance(inputs, dict) else []
+    if compared:
+        options["compare"] = tuple(name for name, is_ticked in compared if is_ticked)
     score_low, score_high, cost_low, cost_high = now["ends"]
     return dataclasses.replace(
         before,
@@ -126,6 +134,51 @@ def register_updates(app: Dash, desk: Desk) -> None:
     )
     def draw(search: str, _version: str, identity: dict[str, str]) -> Any:
         return desk.figure(identity["name"], desk.view(search))
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output({"type": "panel", "name": MATCH}, "children"),
+        Input("shown", "data"),
+        Input("version", "data"),
+        State({"type": "panel", "name": MATCH}, "id"),
+    )
+    def tell(search: str, _version: str, identity: dict[str, str]) -> Any:
+        return desk.panel(identity["name"], desk.view(search))
+
+
+def register_brush(app: Dash, desk: Desk) -> None:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("brush", "data"),
+        Input({"type": "figure", "name": ALL}, "restyleData"),
+        Input({"type": "brush-action", "name": ALL}, "n_clicks"),
+        State("brush", "data"),
+        State("view", "data"),
+        prevent_initial_call=True,
+    )
+    def brush(_changes: Any, _clicks: Any, before: dict[str, list[float]], search: str) -> Any:
+        source, value = ctx.triggered_id, ctx.triggered[0]["value"]
+        if not value or not isinstance(source, dict):
+            return no_update
+        if source.get("type") == "brush-action":
+            return {} if source["name"] == "clear" else no_update
+        return desk.brushed(value, before, desk.view(search)) if source["name"] == "parallel" else no_update
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("download", "data", allow_duplicate=True),
+        Input({"type": "brush-action", "name": ALL}, "n_clicks"),
+        State("view", "data"),
+        prevent_initial_call=True,
+    )
+    def save_space(_clicks: Any, search: str) -> Any:
+        source, value = ctx.triggered_id, ctx.triggered[0]["value"]
+        if not value or source["name"] == "clear":
+            return no_update
+        view = desk.view(search)
+        text = export.narrowed_yaml(desk.scene(view), as_phase=source["name"] == "phase")
+        return dcc.send_string(text, f"{view.sweep}_{'phase' if source['name'] == 'phase' else 'narrowed'}.yaml")
+
+    @app.callback(Output("brush-words", "children"), Input("shown", "data"))  # type: ignore[untyped-decorator]
+    def say_brush(search: str) -> str:
+        return desk.brush_words(desk.view(search))
 
 
 def register_run(app: Dash, desk: Desk) -> None:

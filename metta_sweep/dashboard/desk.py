@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,23 @@ from dash import html, no_update
 
 from metta_sweep.analysis.estimates import Forecast, totals
 from metta_sweep.analysis.money import Money, expected_best, money
-from metta_sweep.dashboard import layout, tables
+from metta_sweep.dashboard import layout, panels, tables
+from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.figures import theme
-from metta_sweep.dashboard.pages import find
+from metta_sweep.dashboard.figures.compare import compare
+from metta_sweep.dashboard.figures.parallel import axes_of, natural_range
+from metta_sweep.dashboard.figures.theme import LOOKS
+from metta_sweep.dashboard.pages import UNFILTERED, find
 from metta_sweep.dashboard.run_panel import run_panel
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.dashboard.source import Source
+from metta_sweep.dashboard.studies import Studies
 from metta_sweep.dashboard.view import HOME, Range, View
 from metta_sweep.errors import SweepError
 
 SLIDER_STEPS = 500
+BRUSHED = re.compile(r"dimensions\[(\d+)\]\.constraintrange")
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,16 @@ class Desk:
 
     Attributes:
         source: snapshots.
+        studies: what is worked out in the background.
+        digests: lines of the list of sweeps.
         data_dir: where the runs' files lie; shown, never opened.
         default_sweep: opened when the URL names none; "" = the list of sweeps.
         actions: whether runs may be retried and sweeps stopped from the page.
     """
 
     source: Source
+    studies: Studies
+    digests: Digests
     data_dir: Path
     default_sweep: str = ""
     actions: bool = False
@@ -57,17 +69,20 @@ class Desk:
 
     def version(self, view: View) -> str:
         """Changes whenever something that the page shows has changed."""
-        names = view.compare if view.page == HOME else (view.sweep,)
-        return " ".join(self.source.snapshot(name).version for name in names if name)
+        if view.page == HOME:
+            return " ".join(str(one.last_at) for one in self.digests.read(self.source.sweeps()))
+        return f"{self.source.snapshot(view.sweep).version}.{self.studies.version(view.sweep)}" if view.sweep else ""
 
     def scene(self, view: View) -> Scene:
-        others = {name: self.source.snapshot(name) for name in view.compare}
-        return Scene(self.source.snapshot(view.sweep), view, others)
+        snapshot = self.source.snapshot(view.sweep)
+        return Scene(snapshot, view, self.studies.get(snapshot), {})
 
     def figure(self, name: str, view: View) -> go.Figure:
         """One figure; never raises for what a sweep may hold."""
+        if name == "comparison":
+            return compare({one: (self.source.snapshot(one).all_runs, self.source.snapshot(one).goal) for one in view.compare}, LOOKS[view.theme])
         scene = self.scene(view)
-        if scene.runs.empty and len(scene.snapshot.runs):
+        if scene.runs.empty and len(scene.snapshot.runs) and name not in UNFILTERED:
             return theme.empty(scene.look, "No run lies inside these ranges")
         return find(name).draw(scene)
 
@@ -96,7 +111,41 @@ class Desk:
     def details(self, run_id: str, view: View) -> Any:
         """The panel of one run; None when the sweep has no such run."""
         snapshot = self.source.snapshot(view.sweep)
-        return run_panel(snapshot, run_id, self.data_dir) if run_id in snapshot.records else None
+        return run_panel(snapshot, run_id, self.data_dir, LOOKS[view.theme]) if run_id in snapshot.records else None
+
+    def panel(self, page: str, view: View) -> list[Any]:
+        """What a page says beside its figures."""
+        if page == HOME:
+            return panels.sweeps_table(self.digests.read(self.source.sweeps()), view.compare, LOOKS[view.theme].accent)
+        return panels.PANELS[page](self.scene(view)) if page in panels.PANELS else []
+
+    def parameters(self, view: View) -> list[str]:
+        """Free parameters of the sweep, for choices."""
+        if not view.sweep:
+            return []
+        spec = self.source.snapshot(view.sweep).spec
+        return list(spec.phases[-1].space.names) if spec is not None else []
+
+    def brushed(self, changes: Sequence[Any], brush: Mapping[str, Sequence[float]], view: View) -> dict[str, list[float]]:
+        """The brush after the parallel coordinates said what was dragged."""
+        scene = self.scene(view)
+        axes = axes_of(scene.unbrushed)
+        after = {path: list(limits) for path, limits in brush.items()}
+        for key, value in changes[0].items():
+            index = BRUSHED.fullmatch(key)
+            if index is None or int(index[1]) >= len(axes):
+                continue
+            path = axes[int(index[1])]
+            limits = _first_range(value)
+            after.pop(path, None)
+            if limits is not None:
+                after[path] = list(natural_range(path, scene.space, limits))
+        return after
+
+    def brush_words(self, view: View) -> str:
+        """The brushed ranges in words."""
+        ranges = [f"{path} from {theme.number(low)} to {theme.number(high)}" for path, (low, high) in view.brush.items()]
+        return f"{len(self.scene(view).runs):,} runs inside: {', '.join(ranges)}" if ranges else "No range is chosen."
 
     def summary(self, view: View) -> list[Any]:
         """Money bar and summary cards; they count all runs, whatever the ranges are."""
@@ -106,6 +155,12 @@ class Desk:
         wealth = wealth_of(snapshot)
         expected = expected_of(snapshot, wealth)
         return [tables.summary_cards(totals(snapshot.all_runs, snapshot.goal)), tables.money_bar(wealth, expected)]
+
+
+def _first_range(value: Any) -> tuple[float, float] | None:
+    """The range in what Plotly says about an axis: null, [low, high], or either in lists; of several ranges their hull."""
+    numbers = np.array(value if value is not None else [], dtype=float).ravel()
+    return (float(numbers.min()), float(numbers.max())) if numbers.size else None
 
 
 def ends_of(values: pd.Series[float], chosen: Range | None) -> tuple[float, float, list[float], float]:

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pandas as pd
+import yaml
 
 from metta_sweep.analysis.frame import PARAM
+from metta_sweep.dashboard.figures.parallel import narrowed_parameters
+from metta_sweep.dashboard.scene import Scene
+from metta_sweep.errors import InvalidRequest
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame without its dict column; parameters stand in `param.<path>`."""
     return runs.drop(columns="params")
+
+
+def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
+    """The search space with the brushed ranges as bounds: a sweep file, or one phase to append to `schedule.phases`.
+
+    Raises:
+        InvalidRequest: the sweep has no specification to narrow.
+    """
+    if scene.space is None or scene.snapshot.spec is None:
+        raise InvalidRequest(f"sweep_name={scene.snapshot.sweep.name}: has no specification whose space could be narrowed")
+    spec = scene.snapshot.spec
+    parameters = narrowed_parameters(scene.space, scene.view.brush)
+    constraints = [constraint.text for constraint in scene.space.constraints]
+    search = {"parameters": parameters, **({"constraints": constraints} if constraints else {})}
+    if as_phase:
+        content: dict[str, Any] = {"schedule": {"phases": [{"name": "narrowed", "num_runs": 50, "sweep": search}]}}
+    else:
+        content = {"metric": spec.metric, "goal": spec.goal, "method": spec.method, **search}
+    ranges = ", ".join(f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items()) or "nothing"
+    return f"# Sweep {scene.snapshot.sweep.name}, narrowed: {ranges}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def csv_text(runs: pd.DataFrame) -> str:

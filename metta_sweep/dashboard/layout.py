@@ -72,7 +72,7 @@ def header(view: View, sweeps: list[str]) -> html.Header:
     )
 
 
-def _button(label: str, name: str, title: str) -> dbc.Button:
+def _button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
     return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
 
 
@@ -114,17 +114,42 @@ def _range_slider(name: str, limits: tuple[float, float] | None) -> dcc.RangeSli
     )
 
 
-def content(name: str, view: View) -> list[Any]:
-    """Cards of a page's figures, in rows."""
-    return [*options(name, view), dbc.Row([card(key, figure) for key, figure in figures_of(name).items()], className="g-3")]
+def content(name: str, view: View, parameters: list[str]) -> list[Any]:
+    """What a page says, its choices, and the cards of its figures."""
+    panel = html.Div(id={"type": "panel", "name": name})
+    cards = dbc.Row([card(key, figure) for key, figure in figures_of(name).items()], className="g-3")
+    return [*options(name, view, parameters), panel, cards]
 
 
-def options(name: str, view: View) -> list[Any]:
+def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     """Choices that only this page has."""
-    if name != "curves":
-        return []
-    axes = [{"label": text, "value": key} for key, text in CURVE_AXES.items()]
-    return [dbc.RadioItems(id={"type": "option", "name": "curve_x"}, options=axes, value=view.curve_x, inline=True, className="mb-2")]
+    if name == "curves":
+        axes = [{"label": text, "value": key} for key, text in CURVE_AXES.items()]
+        radio = dbc.RadioItems(id={"type": "option", "name": "curve_x"}, options=axes, value=view.curve_x, inline=True)
+        return [html.Div([html.Span("Horizontal axis:", className="me-2 small"), radio], className="d-flex mb-2")]
+    if name == "model":
+        return [dbc.Row([parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)], className="g-3 mb-2")]
+    return brush_buttons() if name == "parallel" else []
+
+
+def _second(view: View, parameters: list[str]) -> dbc.Col:
+    return parameter_choice("y", "Contour, second parameter", view.y, parameters)
+
+
+def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
+    choices = [{"label": "most important", "value": ""}, *({"label": path, "value": path} for path in parameters)]
+    select = dbc.Select(id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "", size="sm")
+    return dbc.Col([html.Label([label, select], className="small w-100")], lg=4)
+
+
+def brush_buttons() -> list[Any]:
+    """What to do with the brushed ranges."""
+    buttons = [
+        _button("Clear all ranges", {"type": "brush-action", "name": "clear"}, "Show all runs again"),
+        _button("Narrowed space as next sweep", {"type": "brush-action", "name": "sweep"}, "Download a sweep file with these ranges as bounds"),
+        _button("Narrowed space as next phase", {"type": "brush-action", "name": "phase"}, "Download a phase with these ranges as bounds"),
+    ]
+    return [html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2"), html.Div(id="brush-words", className="small mb-2", role="status")]
 
 
 def card(name: str, figure: Figure) -> dbc.Col:

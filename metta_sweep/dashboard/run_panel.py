@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from dash import dcc, html
 from metta_sweep.analysis.frame import METRIC
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.curves import run_curve
+from metta_sweep.dashboard.figures.theme import Look
 from metta_sweep.dashboard.snapshot import Snapshot
-from metta_sweep.registry.records import RunRecord
+from metta_sweep.registry.records import RunRecord, RunState
 
+THRESHOLD = re.compile(r"threshold ([-+\d.e]+\d)")
 WANDB_URL = "https://wandb.ai"
 PARTS = ("setup", "train", "curve", "evaluate")
 
 
-def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path) -> list[Any]:
+def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path, look: Look) -> list[Any]:
     """The panel's children."""
     record = snapshot.records[run_id]
     rows = snapshot.all_runs[snapshot.all_runs["id"] == run_id].to_dict("records")
@@ -31,6 +35,7 @@ def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path) -> list[Any]:
         *section("Result", pairs(result(row))),
         *section("Why this run", why(record, row)),
         *section("Ended", ending(record)),
+        *section("Learning curve", curve(snapshot, record, look)),
         *section("Time and money", pairs(costs(row))),
         *section("Identification", identification(snapshot, record, data_dir)),
     ]
@@ -119,6 +124,16 @@ def ending(record: RunRecord) -> list[Any]:
     if record.log_tail:
         parts.append(html.Details([html.Summary("End of the log"), html.Pre(record.log_tail, className="small")]))
     return parts
+
+
+def curve(snapshot: Snapshot, record: RunRecord, look: Look) -> list[Any]:
+    """The run's learning curve, with the threshold that was in force when the stop rule ended it."""
+    points = snapshot.curves[snapshot.curves["id"] == record.id]
+    if points.empty:
+        return []
+    told = THRESHOLD.search(record.message) if record.state is RunState.STOPPED_EARLY else None
+    graph = dcc.Graph(figure=run_curve(points, look, float(told[1]) if told else None), config={"displayModeBar": False})
+    return [graph]
 
 
 def costs(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.pareto import direction
 from metta_sweep.dashboard.figures.theme import LOOKS, Look
 from metta_sweep.dashboard.snapshot import Snapshot
+from metta_sweep.dashboard.studies import Study
 from metta_sweep.dashboard.view import View, filtered
 from searchers import NumericParameter, Space
 
@@ -27,6 +32,7 @@ class Scene:
 
     snapshot: Snapshot
     view: View
+    study: Study | None
     others: Mapping[str, Snapshot]
 
     @property
@@ -42,6 +48,11 @@ class Scene:
         """Rows inside the view's ranges."""
         return filtered(self.snapshot.runs, self.view)
 
+    @cached_property
+    def unbrushed(self) -> pd.DataFrame:
+        """Rows inside the ranges of score and cost, whatever is brushed."""
+        return filtered(self.snapshot.runs, dataclasses.replace(self.view, brush={}))
+
     @property
     def space(self) -> Space | None:
         """Search space of the last phase; None for a sweep without a specification."""
@@ -49,13 +60,34 @@ class Scene:
 
     @property
     def log_params(self) -> tuple[str, ...]:
-        """Parameters whose scale is not linear."""
+        """Parameters that are searched on a logarithmic scale."""
         parameters = self.space.parameters if self.space is not None else ()
         return tuple(one.name for one in parameters if isinstance(one, NumericParameter) and is_logarithmic(one))
 
+    @property
+    def held(self) -> Mapping[str, Any] | None:
+        """The point that slices and contours go through: the chosen run's, else the best one's."""
+        chosen = self.snapshot.records.get(self.view.run)
+        if chosen is not None:
+            return chosen.params
+        done = scored(self.snapshot.runs)
+        if done.empty:
+            return None
+        winner = int((direction(self.goal) * done["score"]).to_numpy().argmax())
+        best: Mapping[str, Any] = done["params"].iloc[winner]
+        return best
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The two parameters of the contour: the view's, else the most important ones; None when there are no two."""
+        if self.study is None or self.space is None or self.space.dimension < 2 or "score" not in self.study.importance:
+            return None
+        order = self.study.importance["score"]["parameter"].tolist()
+        x = self.view.x if self.view.x in order else order[0]
+        y = self.view.y if self.view.y in order and self.view.y != x else next(name for name in order if name != x)
+        return x, y
+
 
 def is_logarithmic(parameter: NumericParameter) -> bool:
-    """Whether equal steps of the search multiply the value: its middle lies near the geometric mean of its ends."""
-    if parameter.low <= 0:
-        return False
-    return "log_normal" in parameter.distribution.name or "pow2" in parameter.distribution.name
+    """Whether equal steps of the search multiply the value."""
+    return parameter.low > 0 and ("log_normal" in parameter.distribution.name or "pow2" in parameter.distribution.name)

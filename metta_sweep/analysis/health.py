@@ -1,0 +1,132 @@
+"""What is wrong with a sweep, or right, in words, each with advice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.pareto import direction, pareto_front
+from metta_sweep.analysis.surrogate import Surrogate, bounds_hit
+
+GOOD, NOTE, WARNING = "good", "note", "warning"
+NO_EFFECT = 0.02
+MIN_PREDICTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One observation about the sweep.
+
+    Attributes:
+        level: good, note or warning.
+        title: what was looked at.
+        text: what was found, with its numbers.
+        advice: what to do about it; "" when nothing.
+    """
+
+    level: str
+    title: str
+    text: str
+    advice: str = ""
+
+
+def check_runs(runs: pd.DataFrame) -> list[Finding]:
+    """What can be said without a model: failures, money on runs that were stopped, cost predictions, seed noise."""
+    checks = (failure_share(runs), stopped_share(runs), cost_error(runs), calibration(runs))
+    return [finding for finding in checks if finding is not None]
+
+
+def check_model(runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFrame) -> list[Finding]:
+    """What the surrogate adds: whether it can be trusted, parameters without effect, bounds hit, the leaders' gap against noise."""
+    front = pareto_front(runs[runs["state"] == "completed"], surrogate.goal)
+    front_units = np.array([surrogate.space.embed(params) for params in front["params"]]).reshape(-1, surrogate.space.dimension)
+    return [trust(surrogate), no_effect(importance), bounds(bounds_hit(surrogate, front_units)), leaders(runs, surrogate)]
+
+
+def failure_share(runs: pd.DataFrame) -> Finding | None:
+    ended = runs[runs["sequence"] > 0]
+    if ended.empty:
+        return None
+    share = float((ended["state"] == "failed").mean())
+    paid = ended["paid_wall_seconds"].sum()
+    lost = float(ended.loc[ended["state"] == "failed", "paid_wall_seconds"].sum() / paid) if paid > 0 else 0.0
+    text = f"{share:.0%} of the runs failed and took {lost:.0%} of the time."
+    if share < 0.1:
+        return Finding(GOOD, "Failures", text)
+    return Finding(WARNING, "Failures", text, "See the Failures page: one cause usually explains most.")
+
+
+def stopped_share(runs: pd.DataFrame) -> Finding | None:
+    stopped = runs[runs["state"] == "stopped_early"]
+    if stopped.empty:
+        return None
+    share = float(stopped["paid_wall_seconds"].sum() / max(runs["paid_wall_seconds"].sum(), 1e-9))
+    return Finding(NOTE, "Early stopping", f"{len(stopped)} runs were stopped early; they took {share:.0%} of the time.")
+
+
+def cost_error(runs: pd.DataFrame) -> Finding | None:
+    """Typical factor between predicted and real cost of completed runs."""
+    known = runs[(runs["state"] == "completed") & (runs["predicted_cost"] > 0) & (runs["cost_seconds"] > 0)]
+    if len(known) < MIN_PREDICTED:
+        return None
+    ratio = np.log((known["cost_seconds"] / known["predicted_cost"]).to_numpy())
+    factor, bias = math.exp(float(np.median(np.abs(ratio)))), math.exp(float(np.median(ratio)))
+    text = f"Predicted costs are off by a factor of {factor:.2f} (median); runs cost {bias:.2f} times what was predicted."
+    if factor < 1.3:
+        return Finding(GOOD, "Cost model", text)
+    return Finding(WARNING, "Cost model", text, "Costs vary for a reason that no parameter shows: shared machines, or different kinds of GPU.")
+
+
+def calibration(runs: pd.DataFrame) -> Finding | None:
+    """Rank correlation of predicted and real scores of completed runs, as they were predicted before they ran."""
+    known = runs[(runs["state"] == "completed") & runs["predicted_score"].notna()]
+    if len(known) < MIN_PREDICTED or known["score"].nunique() < 2 or known["predicted_score"].nunique() < 2:
+        return None
+    agreement = float(np.corrcoef(known["predicted_score"].rank(), known["score"].rank())[0, 1])
+    text = f"Scores predicted before the runs and real ones agree in rank by {agreement:.2f} (1 is perfect, 0 is chance)."
+    if agreement >= 0.3:
+        return Finding(GOOD, "Predictions", text)
+    return Finding(
+        WARNING, "Predictions", text, "The optimiser searches nearly blind: more curve points, more episodes per evaluation, or a smaller space."
+    )
+
+
+def trust(surrogate: Surrogate) -> Finding:
+    r_squared = surrogate.score.r_squared()
+    text = f"Leave-one-out, the score model explains {r_squared:.0%} of the variance of {len(surrogate.score.y)} runs."
+    if r_squared >= 0.5:
+        return Finding(GOOD, "Score model", text)
+    advice = "Read slices and importance with care until it does; noisy scores need more evaluation episodes."
+    return Finding(NOTE if r_squared >= 0.2 else WARNING, "Score model", text, advice)
+
+
+def no_effect(importance: pd.DataFrame) -> Finding:
+    weak = importance.loc[importance["total_high"] < NO_EFFECT, "parameter"].tolist()
+    if not weak:
+        return Finding(GOOD, "Effects", "Every parameter has some effect on the score.")
+    return Finding(
+        NOTE, "Effects", f"No effect on the score is seen of: {', '.join(weak)}.", "Fix them in the next sweep: a smaller space is searched faster."
+    )
+
+
+def bounds(hits: Sequence[tuple[str, str]]) -> Finding:
+    if not hits:
+        return Finding(GOOD, "Bounds", "The best runs lie inside the search space.")
+    text = "Half or more of the best runs lie at a bound: " + ", ".join(f"{name} ({side})" for name, side in hits) + "."
+    return Finding(WARNING, "Bounds", text, "Widen these bounds: the optimum may lie beyond.")
+
+
+def leaders(runs: pd.DataFrame, surrogate: Surrogate) -> Finding:
+    """The gap between the best two single scores against the noise between equal runs, as the model learned it."""
+    done = scored(runs[runs["state"] == "completed"])
+    top = (direction(surrogate.goal) * done["score"]).nlargest(2)
+    gap = float(top.iloc[0] - top.iloc[-1])
+    text = f"The two best scores differ by {gap:.3g}; runs of one and the same point differ by about {surrogate.score.noise:.3g}."
+    if gap > 2 * surrogate.score.noise:
+        return Finding(GOOD, "Leaders", text)
+    return Finding(NOTE, "Leaders", text, "The first place may be luck: run the best few points again with other seeds before you choose.")

@@ -1,0 +1,65 @@
+"""Which parameters matter, for the score and for the cost, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from metta_sweep.analysis import importance as correlation
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.model import band_traces, is_log
+from metta_sweep.dashboard.figures.theme import Look
+
+MAX_BARS = 20
+
+
+def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
+    """Total share of the variance that each parameter explains, with bootstrap intervals; the part that it explains alone is darker."""
+    top = table.head(MAX_BARS).iloc[::-1]
+    names = theme.short_names(top["parameter"])
+    labels = [theme.safe(names[path]) for path in top["parameter"]]
+    figure = theme.base(look, f"share of the {target}'s variation explained (fANOVA, 90 % bootstrap interval)", height=max(260, 30 * len(top) + 110))
+    bars = {"type": "data", "symmetric": False, "array": top["total_high"] - top["total"], "arrayminus": top["total"] - top["total_low"]}
+    shared = {"type": "bar", "orientation": "h", "y": labels}
+    hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
+    total = {**shared, "x": top["total"], "name": "with interactions", "error_x": {**bars, "color": look.text}, "hovertemplate": hover, "width": 0.7}
+    alone = {**shared, "x": top["main"], "name": "alone", "hovertemplate": hover, "width": 0.35}
+    figure.add_traces([{**total, "marker": {"color": theme.COLOURS[4]}}, {**alone, "marker": {"color": theme.COLOURS[0]}}])
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    return figure
+
+
+def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score") -> go.Figure:
+    """Rank correlation, blind to humps and interactions: what stands in until there are enough runs for a model."""
+    table = correlation.importance(runs, target).head(MAX_BARS).iloc[::-1]
+    if table.empty:
+        return theme.empty(look, "Importance needs 3 runs with different parameters and scores")
+    names = theme.short_names(table["parameter"])
+    figure = theme.base(look, "absolute rank correlation (fallback: blind to humps and interactions)", height=max(260, 30 * len(table) + 110))
+    figure.add_trace(
+        {
+            "type": "bar",
+            "orientation": "h",
+            "x": table["importance"].to_numpy(),
+            "y": [theme.safe(names[path]) for path in table["parameter"]],
+            "marker": {"color": theme.COLOURS[1]},
+            "customdata": [theme.number(value, 2) for value in table["correlation"]],
+            "hovertemplate": "%{y}: %{x:.2f}, with sign %{customdata}<extra></extra>",
+        }
+    )
+    figure.update_xaxes(range=[0, 1])
+    return figure
+
+
+def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Figure:
+    """Predicted score along each of the leading parameters, averaged over all others."""
+    names = theme.short_names(marginals)
+    cells = []
+    for path, line in marginals.items():
+        is_text = isinstance(line["value"].iloc[0], str)
+        style = {"type": "category"} if is_text else theme.LOG_AXIS if is_log(line["value"]) else {}
+        cells.append(theme.Cell(theme.safe(names[path]), "score", band_traces(line["value"], line, theme.COLOURS[0], "average prediction"), style))
+    return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

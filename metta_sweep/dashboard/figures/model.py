@@ -1,0 +1,177 @@
+"""What the model believes: its front over the observed one, slices, contours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.analysis.surrogate import Contour, Surrogate, contour, slice_along
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.scores import add_front, add_runs
+from metta_sweep.dashboard.figures.theme import Look
+
+MAX_SLICES = 9
+SLICE_COLUMNS = 3
+WAITING = "The model is being fitted …"
+NO_MODEL = "A model needs 6 completed runs of a sweep with a specification"
+
+
+def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look) -> go.Figure:
+    """Observed runs and front, the predicted front with its band, and where unfinished runs are expected to land.
+
+    Args:
+        runs: of a sweep; unfinished ones with a prediction are drawn as open rings.
+        front: columns cost, mean, low, high.
+    """
+    done = scored(runs)
+    figure = theme.base(look, "cost (s)", "score", height=460)
+    for phase, colour in theme.phase_colours(done).items():
+        add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
+    add_band(figure, front["cost"], front, theme.COLOURS[4], "predicted front, 90 %")
+    add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
+    pending = runs[runs["state"].isin(("reserved", "running", "interrupted")) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]
+    for state, symbol in (("running", "circle-open"), ("reserved", "diamond-open"), ("interrupted", "square-open")):
+        some = pending[pending["state"] == state]
+        if len(some):
+            add_pending(figure, some, state, symbol, look)
+    theme.log_axis(figure)
+    return figure
+
+
+def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, look: Look) -> None:
+    name = "next (reserved)" if state == "reserved" else state
+    figure.add_trace(
+        {
+            "type": "scatter",
+            "x": runs["predicted_cost"].to_numpy(),
+            "y": runs["predicted_score"].to_numpy(),
+            "mode": "markers",
+            "name": name,
+            "marker": {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}},
+            "customdata": runs["id"].tolist(),
+            "hovertemplate": "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>",
+        }
+    )
+
+
+def add_band(figure: go.Figure, x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -> None:
+    """A mean line inside its interval."""
+    figure.add_traces(band_traces(x, band, colour, name))
+
+
+def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -> list[dict[str, Any]]:
+    """Lower edge, filled upper edge, mean."""
+    shared = {"type": "scatter", "mode": "lines", "x": x.to_numpy(), "legendgroup": name}
+    edge = {**shared, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    line = {**shared, "name": name, "line": {"color": colour, "width": 2}}
+    hover = "%{y:.4g}<extra>" + name + "</extra>"
+    return [
+        {**edge, "y": band["low"].to_numpy()},
+        {**edge, "y": band["high"].to_numpy(), "fill": "tonexty", "fillcolor": theme.translucent(colour, 0.2)},
+        {**line, "y": band["mean"].to_numpy(), "hovertemplate": hover},
+    ]
+
+
+def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: list[str], look: Look) -> go.Figure:
+    """Predicted score along each parameter through one point, with the 90 % interval, over the runs' scores.
+
+    Args:
+        at: the point that the other parameters are held at.
+        order: parameters by importance.
+    """
+    done = scored(runs)
+    names = theme.short_names(order)
+    cells = [_slice_cell(surrogate, done, name, names[name], at, look) for name in order[:MAX_SLICES]]
+    columns = min(SLICE_COLUMNS, len(cells))
+    return theme.grid(look, cells, columns=columns, height=260 * -(-len(cells) // columns) + 40)
+
+
+def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str, at: Mapping[str, Any], look: Look) -> theme.Cell:
+    line = slice_along(surrogate, name, at)
+    is_text = line["value"].map(lambda value: isinstance(value, str)).any()
+    column = runs[f"param.{name}"] if f"param.{name}" in runs else pd.Series(index=runs.index, dtype=object)
+    points = {
+        "type": theme.scatter_type(len(runs)),
+        "mode": "markers",
+        "x": (column.astype(str) if is_text else column).to_numpy(),
+        "y": runs["score"].to_numpy(),
+        "marker": {"color": look.muted, "size": 5, "opacity": 0.5},
+        "customdata": runs["id"].tolist(),
+        "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
+    }
+    here = {"type": "scatter", "mode": "markers", "marker": {"symbol": "star", "size": 13, "color": look.accent}, "hoverinfo": "skip"}
+    value = at.get(name)
+    mark = []
+    if value is not None:
+        mark = [{**here, "x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}]
+    style = {"type": "category"} if is_text else theme.LOG_AXIS if is_log(line["value"]) else {}
+    traces = [points, *band_traces(line["value"], line, theme.COLOURS[0], "prediction")[:2], _mean_line(line, is_text=bool(is_text)), *mark]
+    return theme.Cell(theme.safe(label), "score", traces, style)
+
+
+def _mean_line(line: pd.DataFrame, *, is_text: bool) -> dict[str, Any]:
+    style = {"type": "scatter", "mode": "markers" if is_text else "lines", "line": {"color": theme.COLOURS[0], "width": 2}}
+    bars = {"type": "data", "symmetric": False, "array": line["high"] - line["mean"], "arrayminus": line["mean"] - line["low"], "visible": is_text}
+    marker = {"size": 9, "color": theme.COLOURS[0]}
+    hover = "%{x}: %{y:.4g}<extra>prediction</extra>"
+    return {**style, "x": line["value"].to_numpy(), "y": line["mean"].to_numpy(), "error_y": bars, "marker": marker, "hovertemplate": hover}
+
+
+def nearest_row(values: pd.Series[Any], value: Any) -> int:
+    """Index of the row whose value is this one, or the nearest number to it."""
+    if isinstance(value, str | bool):
+        return int((values == str(value)).to_numpy().argmax())
+    return int((values.astype(float) - float(value)).abs().to_numpy().argmin())
+
+
+def is_log(values: pd.Series[Any]) -> bool:
+    """Whether equal steps multiply the value: its middle lies nearer to the geometric mean of its ends than to the arithmetic one."""
+    low, middle, high = float(values.iloc[0]), float(values.iloc[len(values) // 2]), float(values.iloc[-1])
+    return low > 0 and high / low > 20 and abs(middle - (low * high) ** 0.5) < abs(middle - (low + high) / 2)
+
+
+def surface(surrogate: Surrogate, pair: tuple[str, str], at: Mapping[str, Any], runs: pd.DataFrame, look: Look) -> go.Figure:
+    """Predicted score and its standard deviation over two parameters, the others held, with the runs on top."""
+    table = contour(surrogate, *pair, at)
+    done = scored(runs)
+    cells = [_surface_cell(table, kind, pair, done, look) for kind in ("mean", "std")]
+    figure = theme.grid(look, cells, columns=2, height=430)
+    figure.update_layout(margin={"r": 70})
+    return figure
+
+
+def axis_style(values: list[Any]) -> dict[str, Any]:
+    """Type of an axis that has these values."""
+    return {"type": "category"} if isinstance(values[0], str) else {"type": "log"} if is_log(pd.Series(values)) else {}
+
+
+def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
+    axes = [axis_style(values) for values in (table.x, table.y)]
+    is_mean = kind == "mean"
+    bar = {"x": 0.43 if is_mean else 1.0, "len": 0.95, "thickness": 12, "title": {"text": "score" if is_mean else "± std", "side": "top"}}
+    map_ = {
+        "type": "heatmap" if "category" in (axes[0].get("type"), axes[1].get("type")) else "contour",
+        "x": table.x,
+        "y": table.y,
+        "z": table.mean if is_mean else table.std,
+        "colorscale": theme.SCALE,
+        "colorbar": bar,
+        "hovertemplate": "%{x}, %{y}: %{z:.4g}<extra></extra>",
+    }
+    columns = [runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object)) for name in pair]
+    points = {
+        "type": theme.scatter_type(len(runs)),
+        "mode": "markers",
+        "x": columns[0].to_numpy(),
+        "y": columns[1].to_numpy(),
+        "marker": {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}},
+        "customdata": runs["id"].tolist(),
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+    names = theme.short_names(pair)
+    return theme.Cell(theme.safe(names[pair[0]]), theme.safe(names[pair[1]]), [map_, points], axes[0], axes[1])

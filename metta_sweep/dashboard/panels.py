@@ -1,0 +1,177 @@
+"""What pages say in words and tables: findings, failures, runs, bounds, idle time, and the list of sweeps."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dash_bootstrap_components as dbc
+import pandas as pd
+from dash import dcc, html
+
+from metta_sweep.analysis.best import best
+from metta_sweep.analysis.failed import failures
+from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.health import Finding, check_runs
+from metta_sweep.analysis.pareto import direction
+from metta_sweep.analysis.timeline import idle_seconds, spans
+from metta_sweep.config.patches import patch_text
+from metta_sweep.dashboard import tables
+from metta_sweep.dashboard.digests import Digest
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.compare import sparkline
+from metta_sweep.dashboard.scene import Scene
+
+MAX_ROWS = 100
+LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
+
+
+def health(scene: Scene) -> list[Any]:
+    """Findings, warnings first."""
+    found = [*check_runs(scene.snapshot.all_runs), *(scene.study.findings if scene.study is not None else ())]
+    order = list(LEVELS)[::-1]
+    cards = [finding(one) for one in sorted(found, key=lambda one: order.index(one.level))]
+    if scene.study is None:
+        cards.append(html.P("The model's findings follow when it is fitted.", className="text-body-secondary"))
+    return cards or [html.P("Nothing to say before the first run ended.", className="text-body-secondary")]
+
+
+def finding(one: Finding) -> html.Div:
+    advice = [html.Div(one.advice, className="fst-italic")] if one.advice else []
+    head = html.Div([html.Span(LEVELS[one.level], className="badge text-bg-secondary me-2"), html.Span(one.title, className="fw-semibold")])
+    return html.Div([head, html.Div(one.text), *advice], className=f"finding {one.level} mb-3")
+
+
+def failed(scene: Scene) -> list[Any]:
+    """One card per signature with the log of the newest run."""
+    table = failures(scene.snapshot.all_runs)
+    if table.empty:
+        return [html.P("No run has failed.", className="text-body-secondary")]
+    return [failure_card(scene, row) for row in table.to_dict("records")]
+
+
+def failure_card(scene: Scene, row: dict[Any, Any]) -> dbc.Card:
+    record = scene.snapshot.records[row["example"]]
+    lost = f"{theme.seconds(row['paid_wall_seconds'])} and {theme.dollars(row['dollars'])} lost"
+    body = [
+        html.H2([html.Code(row["signature"] or "no signature")], className="h6"),
+        html.Div(f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}", className="small"),
+        html.P(row["message"], className="mb-1"),
+        pick(row["example"], "Newest example"),
+    ]
+    if record.log_tail:
+        body.append(html.Details([html.Summary("End of its log"), html.Pre(record.log_tail, className="small mb-0")]))
+    return dbc.Card(dbc.CardBody(body), className="mb-3")
+
+
+def runs_table(scene: Scene) -> list[Any]:
+    """The best configuration as a patch with its command, and the runs, best first."""
+    rows = scene.runs
+    order = (direction(scene.goal) * rows["score"]).sort_values(ascending=False, na_position="last").index
+    shown = rows.loc[order].head(MAX_ROWS)
+    cells = [
+        (
+            pick(row["id"], f"#{row['number']}"),
+            row["state"],
+            row["phase"],
+            theme.number(row["score"]),
+            theme.seconds(row["cost_seconds"]),
+            theme.dollars(row["dollars"]),
+            row["message"][:80],
+        )
+        for row in shown.to_dict("records")
+    ]
+    note = f"The {len(shown)} best of {len(rows):,} runs" if len(shown) < len(rows) else f"{len(rows):,} runs"
+    head = ("run", "state", "phase", "score", "cost", "paid", "message")
+    return [*best_patch(scene), html.H2("Runs", className="h6 mt-4"), html.P(note, className="small"), tables.table(head, cells, label="Runs")]
+
+
+def best_patch(scene: Scene) -> list[Any]:
+    """The best configuration as a patch to copy, and the commands that write it and train with it."""
+    if scored(scene.snapshot.runs).empty:
+        return []
+    name = scene.snapshot.sweep.name
+    winner = best(scene.snapshot.runs, 1, scene.goal, by="score")[0]
+    patch = patch_text(winner.params, [f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."])
+    commands = (
+        f"python -m metta_sweep best sweep_name={name} --output-dir configs/trainer/patch\n"
+        f"python -m metta_sweep train run=production +trainer/patch={name}_best"
+    )
+    return [
+        html.H2("Best configuration", className="h6"),
+        copyable(patch),
+        html.P("Write it as a patch file, and train with it:"),
+        copyable(commands),
+    ]
+
+
+def copyable(text: str) -> html.Div:
+    """Text with a button that copies it."""
+    button = dcc.Clipboard(content=text, title="Copy", className="copy")
+    return html.Div([html.Pre(text, className="p-2 border rounded small"), button], className="position-relative")
+
+
+def idle(scene: Scene) -> list[Any]:
+    """Time and money between attempts."""
+    table = spans(scene.snapshot.attempts, scene.snapshot.read_at)
+    seconds = idle_seconds(table)
+    busy = float((table["end"] - table["start"])[table["kind"] != "idle"].sum())
+    price = scene.snapshot.budget.hourly_cost
+    money = f", {theme.dollars(seconds / 3600 * price)}" if price is not None else ""
+    share = seconds / (seconds + busy) if seconds + busy > 0 else 0.0
+    return [html.P(f"Idle between attempts: {theme.seconds(seconds)}{money}, {share:.0%} of the slots' time.")]
+
+
+def model_notes(scene: Scene) -> list[Any]:
+    """What the model rests on, and its warnings."""
+    study = scene.study
+    if study is None or study.surrogate is None:
+        return []
+    left_out = f", {study.surrogate.num_left_out} more are left out" if study.surrogate.num_left_out else ""
+    words = f"Fitted by this page to {len(study.surrogate.score.y)} completed runs{left_out}; results so far: {study.num_results}."
+    notes = [finding(one) for one in study.findings if one.title in ("Bounds", "Score model")]
+    return [html.P(words, className="small text-body-secondary"), *notes]
+
+
+def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -> list[Any]:
+    """Every sweep with its owner, state, runs, best score, cost and a sparkline; ticked ones are compared below."""
+    if not digests:
+        words = "No sweeps yet. Start one with: python -m metta_sweep run sweep_name=demo sweep=quick"
+        return [html.P(words, className="text-body-secondary")]
+    rows = [
+        (
+            dbc.Checkbox(id={"type": "compare", "sweep": one.sweep.name}, value=one.sweep.name in compared, label=f"Compare {one.sweep.name}"),
+            html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"),
+            one.sweep.state.value,
+            f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
+            theme.number(one.best[-1]) if one.best else "–",
+            picture(one.spark, hue),
+            theme.seconds(one.cost_seconds),
+            one.owner,
+            when(one.last_at),
+        )
+        for one in digests
+    ]
+    head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost", "last owner", "last event (UTC)")
+    return [tables.table(head, rows, label="Sweeps")]
+
+
+def picture(values: list[float], hue: str) -> Any:
+    """A sparkline as an image: text of a sweep never becomes markup of the page."""
+    svg = sparkline(values, hue)
+    encoded = base64.b64encode(svg.encode()).decode()
+    return html.Img(src=f"data:image/svg+xml;base64,{encoded}", alt=f"from {theme.number(values[0])} to {theme.number(values[-1])}") if svg else ""
+
+
+def pick(run_id: str, label: str) -> dbc.Button:
+    """Opens a run's panel, from the keyboard as well."""
+    return dbc.Button(label, id={"type": "pick", "run": run_id}, color="link", size="sm", className="p-0", title=run_id)
+
+
+def when(epoch_seconds: float) -> str:
+    return "–" if pd.isna(epoch_seconds) else time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch_seconds))
+
+
+PANELS = {"health": health, "failures": failed, "runs": runs_table, "timeline": idle, "model": model_notes}

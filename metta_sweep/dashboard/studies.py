@@ -1,0 +1,111 @@
+"""What takes seconds to work out, in a thread of its own: surrogate, importance, findings. Keyed by the number of results."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metta_sweep.analysis.fanova import fanova, marginal
+from metta_sweep.analysis.health import Finding, check_model
+from metta_sweep.analysis.surrogate import Surrogate, fit_surrogate, predicted_front
+from metta_sweep.dashboard.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+SEED = 0
+# With many results a few new ones change nothing that one can see.
+REDO_SHARE = 0.02
+MAX_MARGINALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What was worked out about one sweep.
+
+    Attributes:
+        num_results: results behind it.
+        surrogate: None when there are too few completed runs, or no search space is known.
+        importance: of each parameter for "score" and for "cost", as `analysis.fanova.fanova` gives it.
+        marginals: effect of the most important parameters on the score, by dotted path.
+        front: predicted front, as `analysis.surrogate.predicted_front` gives it.
+        findings: about the model.
+    """
+
+    num_results: int
+    surrogate: Surrogate | None
+    importance: Mapping[str, pd.DataFrame]
+    marginals: Mapping[str, pd.DataFrame]
+    front: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+
+def study(snapshot: Snapshot) -> Study:
+    """Work everything out; the same snapshot gives the same study."""
+    num_results = count_results(snapshot)
+    space = snapshot.spec.phases[-1].space if snapshot.spec is not None else None
+    surrogate = fit_surrogate(snapshot.runs, space, snapshot.goal) if space is not None else None
+    if surrogate is None:
+        return Study(num_results, None, {}, {}, pd.DataFrame(), ())
+    rng = np.random.default_rng(SEED)
+    importance = {
+        "score": fanova(surrogate.space, surrogate.score, rng),
+        "cost": fanova(surrogate.space, surrogate.log_cost, rng),
+    }
+    leading = importance["score"]["parameter"].head(MAX_MARGINALS)
+    marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
+    findings = check_model(snapshot.runs, surrogate, importance["score"])
+    return Study(num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(findings))
+
+
+def count_results(snapshot: Snapshot) -> int:
+    return int((snapshot.runs["sequence"] > 0).sum())
+
+
+class Studies:
+    """Studies by sweep, made in the background one after the other. Safe to use from any thread; `close` ends its own."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, Study] = {}
+        self._asked: set[str] = set()
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="dashboard-studies", daemon=True)
+        self._thread.start()
+
+    def get(self, snapshot: Snapshot) -> Study | None:
+        """The newest study of this sweep, which may be a few results old; None while the first is being made."""
+        name = snapshot.sweep.name
+        with self._lock:
+            known = self._done.get(name)
+            is_old = known is None or count_results(snapshot) - known.num_results > REDO_SHARE * known.num_results
+            if is_old and name not in self._asked and (known is None or count_results(snapshot) != known.num_results):
+                self._asked.add(name)
+                self._queue.put(snapshot)
+        return known
+
+    def version(self, sweep: str) -> int:
+        """Results behind the newest study of this sweep, -1 before there is one."""
+        with self._lock:
+            return self._done[sweep].num_results if sweep in self._done else -1
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (snapshot := self._queue.get()) is not None:
+            name = snapshot.sweep.name
+            try:
+                result = study(snapshot)
+            except (np.linalg.LinAlgError, ValueError) as error:
+                logger.warning("%s: no surrogate: %s", name, error)
+                result = Study(count_results(snapshot), None, {}, {}, pd.DataFrame(), ())
+            with self._lock:
+                self._done[name] = result
+                self._asked.discard(name)
