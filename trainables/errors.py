@@ -35,4 +35,12 @@ class InfrastructureFailure(RunError):
 
 
 class CodeFailure(RunError):
-    """The training code raised an exception that has nothing to do with the point."""
+    """The training code raised an exception that has nothing to do with the point.
+
+    Attributes:
+        signature: equal for equal causes, when the traceback of this exception does not show the cause; else "".
+    """
+
+    def __init__(self, message: str, signature: str = "") -> None:
+        super().__init__(message)
+        self.signature = signature

@@ -7,12 +7,12 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, SpecError
+from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError
 
 HYPERPARAMETERS, INFRASTRUCTURE, CODE = "hyperparameters", "infrastructure", "code"
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN}
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _HARDWARE = ("cuda error", "nccl error", "cublas_status", "cudnn_status", "connection closed by peer")
 
 
@@ -39,8 +39,10 @@ class Failure:
 def classify(error: BaseException) -> Failure:
     """The failure behind an exception that ended a run."""
     text = str(error).strip() or type(error).__name__
-    message = f"{type(error).__name__}: {text.splitlines()[0]}" if not isinstance(error, SpecError) else text.splitlines()[0]
-    return Failure(_kind(error, text.lower()), _signature(error), message[:500])
+    name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "  # our own messages speak for themselves
+    message = f"{name}{text.splitlines()[0]}"
+    signature = error.signature if isinstance(error, CodeFailure) and error.signature else _signature(error)
+    return Failure(_kind(error, text.lower()), signature, message[:500])
 
 
 def _kind(error: BaseException, text: str) -> str:
@@ -51,7 +53,7 @@ def _kind(error: BaseException, text: str) -> str:
     # A specification that was sound before the sweep is only broken by the point.
     if isinstance(error, HyperparameterFailure | SpecError | MemoryError | FloatingPointError):
         return HYPERPARAMETERS
-    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and any(phrase in text for phrase in _OUT_OF_MEMORY)):
+    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)):
         return HYPERPARAMETERS
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return INFRASTRUCTURE

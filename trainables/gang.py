@@ -14,7 +14,7 @@ from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables.errors import HyperparameterFailure, InfrastructureFailure
+from trainables.errors import HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import Failure
 from trainables.messages import Place
 from trainables.rank_actor import Meeting, RankActor, Seat
@@ -90,6 +90,16 @@ class Gang:
         """Calls the method on every rank at once; returns the pending results, in order of rank."""
         self._num_runs += method == "train"
         return [getattr(worker, method).remote(*args) for worker in self._workers]
+
+    def meeting(self) -> tuple[str, int] | None:
+        """Address and free port of rank 0, for several ranks of a program that find each other; None for one.
+
+        Raises:
+            InfrastructureFailure: rank 0 is gone.
+        """
+        if self.key.world_size == 1:
+            return None
+        return self.places[0].address, _wait_for([self._workers[0].free_port.remote()], START_SECONDS, lambda: False)[0]
 
     def wait(self, pending: list[Any], on_tick: Callable[[], None], tick_seconds: float = 0.2) -> list[Any]:
         """Results of all ranks; the first rank that fails ends the wait, whichever rank it is.
@@ -204,6 +214,8 @@ def _wait_for(calls: list[Any], seconds: float, is_cancelled: Callable[[], bool]
                 raise InfrastructureFailure(f"workers did not start within {seconds:.0f} s; is the node overloaded?") from error
         except RayError as error:
             cause = getattr(error, "cause", None)
+            if isinstance(cause, RunError):
+                raise cause from error
             raise InfrastructureFailure(f"a worker did not start: {_first_line(cause or error)}") from error
 
 

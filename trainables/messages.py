@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One run, as a rank gets it. `mapping` is the run's configuration; it was checked by the driver, leniently."""
+    """One run, as a rank gets it.
+
+    Attributes:
+        mapping: the run's configuration; it was checked by the driver, leniently.
+        directory: of the run.
+        attempt: from 1.
+        meeting: address and free port where the ranks of a command may find each other; None for one rank.
+    """
 
     mapping: Mapping[str, Any]
     directory: str
     attempt: int
+    meeting: tuple[str, int] | None = None
 
     @property
     def files(self) -> RunFiles:
@@ -45,6 +53,7 @@ class Trained:
         costs: of this rank in this attempt.
         base_costs: over all ranks, of earlier attempts, as far as their work survived.
         curve: points of the learning curve.
+        reported: what a command or function reported last, by name.
     """
 
     complete: bool
@@ -52,6 +61,7 @@ class Trained:
     costs: Costs
     base_costs: Costs
     curve: tuple[Point, ...]
+    reported: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ class RankActor:
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         return self._worker.open_rendezvous(meeting, world_size)
 
+    def free_port(self) -> int:
+        return self._worker.free_port()
+
     def join(self, seat: Seat, meeting: Meeting) -> None:
         self._worker.join(seat, meeting)
 

@@ -81,7 +81,7 @@ def output_to(path: Path) -> Iterator[None]:
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
@@ -93,6 +93,7 @@ def output_to(path: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        handler.close()
         root.setLevel(level)
         sys.stdout.flush()
         sys.stderr.flush()

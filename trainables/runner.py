@@ -111,6 +111,8 @@ class Runner:
                 trained = self._train(gang, attempt)
                 if not all(rank.complete for rank in trained):
                     return attempt.interrupted()
+                if spec.trainable.kind != "ppo":
+                    return attempt.reported(spec, trained[0].reported)
                 return self._evaluate(gang, spec, attempt)
             except (InfrastructureFailure, RankFailed) as error:
                 failure = error.failure if isinstance(error, RankFailed) else classify(error)
@@ -124,8 +126,10 @@ class Runner:
                 logger.warning("run %s: %s; going on from the last checkpoint (%d)", attempt.request.id, failure.message, restarts)
 
     def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
-        environment = type(spec.environment).__name__
-        key = gang_key(spec.code_version, spec.trainable.kind, environment, spec.device, spec.resources)
+        trainable = spec.trainable
+        environment = type(spec.environment).__name__ if trainable.kind == "ppo" else trainable.command or trainable.function
+        device = "cpu" if trainable.kind == "command" else spec.device  # a command has a torch of its own, or none
+        key = gang_key(spec.code_version, trainable.kind, environment, device, spec.resources)
         if self._gang is not None and not self._gang.may_run(key):
             self._kill_gang()
         if self._gang is None:
@@ -148,7 +152,7 @@ class Runner:
                 gang.stop_soon()
             attempt.tell(gang.news())
 
-        pending = gang.call("train", attempt.task)
+        pending = gang.call("train", replace(attempt.task, meeting=gang.meeting()))
         trained: list[Trained] = gang.wait(pending, tick)
         attempt.tell(gang.news())
         attempt.trained(trained)
@@ -228,6 +232,14 @@ class _Attempt:
             env_steps=self._env_steps,
             nodes=self._nodes,
         )
+
+    def reported(self, spec: RunSpec, latest: Mapping[str, float]) -> RunResult:
+        """What a program said last is its result."""
+        score = latest[spec.metric]
+        results = {"run": self.request.id, "metric": spec.metric, "score": score, "metrics": dict(latest), "costs": asdict(self._costs())}
+        write_yaml(self.request.files.eval_results, results)
+        result = self._unfinished("completed")
+        return replace(result, score=score, metrics=dict(latest))
 
     def _write_evaluation(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float], error: float | None) -> None:
         files = self.request.files

@@ -13,6 +13,7 @@ from trainables.environments.catalog import Family, env_option_types, resolve, s
 from trainables.errors import SpecError
 from trainables.fields import build, known_keys, nearest
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, value_problems
+from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
 
@@ -44,13 +45,6 @@ class ResourcesConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainableConfig:
-    """What does the training. `kind`: ppo (ours), command (any program) or function (any Python function)."""
-
-    kind: str = "ppo"
-
-
-@dataclass(frozen=True, slots=True)
 class _Sections:
     """The top level of the mapping."""
 
@@ -65,11 +59,15 @@ class _Sections:
     env: Mapping[str, Any] = field(default_factory=dict)
     sim: SuiteConfig = field(default_factory=SuiteConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    suggestion: Mapping[str, Any] = field(default_factory=dict)
+
+
+_OF_PROGRAMS = ("run", "seed", "device", "code_version", "metric", "trainable", "resources", "suggestion")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run.
+    """One run. For a command or a function, everything from `trainer` to `suite` is left at its default and unused.
 
     Attributes:
         run: id of the run.
@@ -83,6 +81,7 @@ class RunSpec:
         environment: what is trained on.
         suite: what is evaluated on.
         resources: what the run is given.
+        parameters: what a command or function is told, by dotted key.
     """
 
     run: str
@@ -96,13 +95,15 @@ class RunSpec:
     environment: Family
     suite: Suite
     resources: ResourcesConfig
+    parameters: Mapping[str, Any]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, strict: bool = True) -> RunSpec:
         """Checked specification of a run.
 
         Args:
-            mapping: resolved configuration; see `known_keys`.
+            mapping: resolved configuration; see `known_keys`. With `trainable.kind` command or function, sections that are not ours may
+                be in it; what the program is told is `trainable.parameters`, and on top `suggestion`, the searched values by dotted path.
             strict: True refuses batch sizes that do not divide evenly, as a person's mistake; False leaves them to be rounded by the
                 rules of `trainables.ppo.plan`, as for a point that a search proposed.
 
@@ -110,9 +111,11 @@ class RunSpec:
             SpecError: with every problem.
         """
         problems: list[str] = []
-        sections = build(_Sections, mapping, "", problems)
-        problems += _section_problems(sections)
-        if strict:
+        is_program = _kind(mapping) != "ppo"
+        sections = build(_Sections, {k: v for k, v in mapping.items() if k in _OF_PROGRAMS} if is_program else mapping, "", problems)
+        parameters = parameters_of(sections.trainable, sections.suggestion)
+        problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
+        if strict and not is_program:
             problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
         path = str(sections.trainer.curriculum)
         environment = resolve(path, sections.env, "trainer.curriculum", "env", problems)
@@ -133,6 +136,7 @@ class RunSpec:
             environment=environment,
             suite=suite,
             resources=sections.resources,
+            parameters=parameters,
         )
         names = metric_names(spec)
         if spec.metric not in names:
@@ -143,13 +147,20 @@ class RunSpec:
     def known_keys() -> dict[str, Any]:
         """Dotted key of every setting with its type, those of MettaGrid tasks under `env.` included."""
         keys = known_keys(_Sections)
-        del keys["env"]
+        del keys["env"], keys["suggestion"]
         return keys | {f"env.{name}": hint for name, hint in env_option_types().items()}
 
 
 def metric_names(spec: RunSpec) -> tuple[str, ...]:
     """Everything that the run can report as its score."""
+    if spec.trainable.kind != "ppo":
+        return tuple(dict.fromkeys(("score", "reward", *spec.trainable.metrics)))
     return suite_metric_names(spec.suite)
+
+
+def _kind(mapping: Mapping[str, Any]) -> str:
+    trainable = mapping.get("trainable")
+    return str(trainable.get("kind", "ppo")) if isinstance(trainable, Mapping) else "ppo"
 
 
 def _section_problems(sections: _Sections) -> list[str]:

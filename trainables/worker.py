@@ -26,6 +26,7 @@ from trainables.messages import Evaluated, Place, Task, Trained
 from trainables.metering import Meter
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
+from trainables.program_host import ProgramHost
 from trainables.rank_actor import Meeting, Seat
 from trainables.result import Progress
 from trainables.run_files import append_json_line, output_to
@@ -58,6 +59,12 @@ class RankWorker:
         self._store = TCPStore(meeting.address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timeout)
         return int(self._store.port)
 
+    def free_port(self) -> int:
+        """A port of this node that is free now."""
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            return int(listener.getsockname()[1])
+
     def join(self, seat: Seat, meeting: Meeting) -> None:
         """Joins the group of ranks; returns when all have."""
         torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
@@ -82,6 +89,9 @@ class RankWorker:
     def _train(self, task: Task) -> Trained:
         spec, meter = self._begin(task)
         self._stop.clear()
+        if spec.trainable.kind != "ppo":
+            self._progress.take()
+            return ProgramHost(task, spec, self._context, self._stop, self._progress.put).train(meter)
         start = checkpoints.load_newest(task.files.checkpoints)
         trainer = PpoTrainer(spec, self._context, meter, start)
         host = RankZeroHost(task, spec, self._stop, self._progress) if self._context.is_main else SilentHost()

@@ -1,0 +1,209 @@
+"""What commands and functions of the user's own have in common: their settings, their parameters, their reports."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import HyperparameterFailure
+from trainables.fields import join
+from trainables.metering import add
+from trainables.result import Costs, Point, Progress, Span
+from trainables.run_files import append_json_line
+
+PREFIX = "trainable.parameters."
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+WORDS = ("overrides", "config", "run", "directory", "seed", "attempt", "rank", "world_size")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableConfig:
+    """What does the training.
+
+    Attributes:
+        kind: ppo (ours), command (any program) or function (`package.module:train`, called in a rank's process).
+        command: the program and its arguments. `{overrides}` becomes one argument per parameter, `{config}` the path of a YAML file with
+            all parameters; `{run}`, `{directory}`, `{seed}`, `{attempt}`, `{rank}`, `{world_size}` and `{name}` of any parameter are filled in.
+        override: form of one override: `++{key}={value}` (Hydra), `--{key}={value}`, `--{key} {value}` (two arguments), ...
+        function: what to call with `(config, context)`.
+        workdir: directory that the command starts in; "" = where Ray's workers start: that of the sweep, or of the code shipped with it.
+        parameters: values that every run gets, nested or dotted; searched ones come on top.
+        environment: further environment variables.
+        results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in `command`.
+        pattern: regular expression on lines of output, with a group `score`, and `step` or others when there are such numbers.
+        metrics: names of further numbers that the program reports, besides `score`, any of which can be the sweep's `metric`.
+        total_steps: the step that the program reports at its end, for the progress bar; 0 = unknown.
+        stop_seconds: how long the program may take to end by itself when it is asked to (SIGTERM) before it is killed.
+    """
+
+    kind: str = "ppo"
+    command: str = ""
+    override: str = "++{key}={value}"
+    function: str = ""
+    workdir: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    results: str = ""
+    pattern: str = ""
+    metrics: tuple[str, ...] = ()
+    total_steps: int = 0
+    stop_seconds: float = 20.0
+
+
+def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the settings of a command or function, one line each."""
+    problems = []
+    if config.kind == "command" and not config.command.strip():
+        problems.append("trainable.command: missing; name the program, such as 'python train.py {overrides}'")
+    if config.kind == "function" and config.function.count(":") != 1:
+        problems.append(f"trainable.function: need package.module:function, got {config.function!r}")
+    if config.stop_seconds < 0:
+        problems.append(f"trainable.stop_seconds: need at least 0, got {config.stop_seconds}")
+    for key, text in (("command", config.command), ("results", config.results)):
+        unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
+        problems += [f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}" for name in unknown]
+    try:
+        groups = re.compile(config.pattern).groupindex
+    except re.error as error:
+        problems.append(f"trainable.pattern: {error}, in {config.pattern!r}")
+    else:
+        if config.pattern and "score" not in groups:
+            problems.append(f"trainable.pattern: need a group (?P<score>...), got {config.pattern!r}")
+    return problems
+
+
+def flatten(mapping: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Leaves of a nested mapping by dotted key."""
+    leaves: dict[str, Any] = {}
+    for name, value in mapping.items():
+        key = join(path, str(name))
+        leaves |= flatten(value, key) if isinstance(value, Mapping) and value else {key: value}
+    return leaves
+
+
+def parameters_of(config: TrainableConfig, suggestion: Mapping[str, Any]) -> dict[str, Any]:
+    """What the program is told: its own settings, with the suggestion on top, by dotted key."""
+    searched = {key.removeprefix(PREFIX): value for key, value in flatten(suggestion).items()}
+    return flatten(config.parameters) | searched
+
+
+class Tail:
+    """Complete new lines of a growing file that may not exist yet."""
+
+    def __init__(self, path: Path, skip_old: bool = False) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if skip_old and path.exists() else 0
+        self._rest = b""
+
+    def lines(self) -> Iterator[str]:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        self._offset += len(new)
+        *complete, self._rest = (self._rest + new).split(b"\n")
+        for line in complete:
+            yield line.decode(errors="replace")
+
+
+@dataclass(slots=True)
+class Reports:
+    """Everything that a program has reported in this attempt, and what earlier attempts left to build on.
+
+    Attributes:
+        metric: which number is the score of the sweep: `score`, or one of the declared metrics.
+        total_steps: see `TrainableConfig`.
+        earlier: points of earlier attempts with their costs; those before the step at which this attempt begins survived.
+    """
+
+    metric: str
+    total_steps: int
+    earlier: tuple[Point, ...] = ()
+    base: Costs = field(default_factory=Costs)
+    step: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
+    curve: list[Point] = field(default_factory=list)
+    num_reports: int = 0
+
+    @property
+    def score(self) -> float | None:
+        """The last value of the metric."""
+        return self.latest.get(self.metric)
+
+    def add(self, values: Mapping[str, Any], spent: Costs) -> Progress | None:
+        """Takes one report, made when the attempt had cost `spent`; None when there is no number in it.
+
+        Raises:
+            HyperparameterFailure: the score is not finite.
+        """
+        numbers = {name: float(value) for name, value in values.items() if _is_number(value) and name not in ("time", "step")}
+        if not numbers:
+            return None
+        if "score" in numbers:
+            numbers.setdefault("reward", numbers["score"])
+        self.num_reports += 1
+        self.step = int(float(values["step"])) if _is_number(values.get("step")) else self.num_reports
+        if self.num_reports == 1:
+            self._build_on_earlier_work()
+        self.latest |= numbers
+        return self.progress(spent, self._point(numbers, spent))
+
+    def _build_on_earlier_work(self) -> None:
+        """A program that goes on where it was interrupted reports steps beyond its earlier ones: those are part of what the run costs."""
+        self.curve = [point for point in self.earlier if point.env_steps < self.step]
+        if self.curve:
+            self.base = Costs(train=self.curve[-1].train)
+
+    def _point(self, numbers: Mapping[str, float], spent: Costs) -> Point | None:
+        if self.metric not in numbers:
+            return None
+        if not math.isfinite(numbers[self.metric]):
+            name = "score" if self.metric == "reward" else self.metric
+            raise HyperparameterFailure(f"the program reported {name}={numbers[self.metric]} at step {self.step}")
+        point = Point(self.step, self.base.train + spent.train, numbers[self.metric])
+        self.curve = [*(old for old in self.curve if old.env_steps < self.step), point]
+        return point
+
+    def progress(self, spent: Costs, point: Point | None = None) -> Progress:
+        wall = spent.train.wall_seconds
+        costs = add(self.base, spent)
+        return Progress(self.step, self.total_steps, self.step / wall if wall > 0 else 0.0, dict(self.latest), point, costs, spent)
+
+
+def save_point(path: Path, point: Point) -> None:
+    """Notes a point where the next attempt finds it."""
+    append_json_line(path, {"env_steps": point.env_steps, "score": point.score, "train": asdict(point.train)})
+
+
+def load_points(path: Path) -> tuple[Point, ...]:
+    """Points of earlier attempts; a later one at the same step replaces an earlier one."""
+    points: list[Point] = []
+    for line in Tail(path).lines():
+        row = read_json_line(line)
+        points = [old for old in points if old.env_steps < row["env_steps"]] + [Point(row["env_steps"], Span(**row["train"]), row["score"])]
+    return tuple(points)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def read_json_line(line: str) -> Mapping[str, Any]:
+    """The object in a line; nothing when there is none."""
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, Mapping) else {}

@@ -1,0 +1,81 @@
+"""Runs one command and leaves nothing of it behind, whatever happens to whoever started it.
+
+`python supervisor.py GRACE_SECONDS COMMAND...` with a pipe as standard input. When the pipe closes, because its other end asked
+for it or died, the whole process tree gets SIGTERM, and SIGKILL after the grace. Ends with the exit status of the command; 128 + n for
+a signal n.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_SECONDS = 0.05
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; see the module."""
+    grace = float(arguments[0])
+    _adopt_orphans()
+    # The terminal's Ctrl-C is for the sweep, which decides what becomes of its runs; the pipe tells us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(arguments[1:], stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        print(f"{arguments[1]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - this goes to the run's log, as a shell would say it
+        return 127
+    while child.poll() is None and not _input_closed():
+        pass
+    _end_tree(child, grace)
+    status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+def _input_closed() -> bool:
+    """Waits a moment for the pipe to close."""
+    readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
+    return bool(readable) and not os.read(0, 1024)
+
+
+def _end_tree(child: subprocess.Popen[bytes], grace: float) -> None:
+    """Ends every descendant: those of a running command, and those that it left behind."""
+    deadline = time.monotonic() + grace
+    number = signal.SIGTERM
+    while alive := _descendants(child):
+        for process in alive:
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+        _, alive = psutil.wait_procs(alive, timeout=max(0.0, deadline - time.monotonic()) if number == signal.SIGTERM else 1.0)
+        number = signal.SIGKILL
+
+
+def _descendants(child: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    child.poll()  # buries it when it is dead
+    return [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _adopt_orphans() -> None:
+    """Makes descendants whose parent died our children (Linux), so that daemons of the command are found."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
