@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End the Ray processes whose session lies under DIR, and only those.
+# End the Ray processes whose session lies in or under DIR, and only those.
 #   stop.sh DIR
 set -uo pipefail
 directory=${1:?usage: stop.sh DIR}
@@ -9,7 +9,8 @@ members() {
   for entry in /proc/[0-9]*; do
     pid=${entry#/proc/}
     [ "$pid" = "$$" ] || [ ! -O "$entry" ] && continue
-    tr '\0' ' ' < "$entry/cmdline" 2>/dev/null | grep -qF "$directory/session_" && echo "$pid"
+    line=$(tr '\0' ' ' < "$entry/cmdline" 2>/dev/null)
+    [[ $line =~ $directory/([^\ ]*/)?session_ ]] && echo "$pid"
   done
 }
 

@@ -122,17 +122,12 @@ def launch(args: argparse.Namespace) -> int:
 
 
 def submit(args: argparse.Namespace) -> int:
-    from metta_sweep.launch.cluster_files import worker_nodes
     from metta_sweep.launch.jobs import follow, make_submission
     from metta_sweep.launch.jobs import submit as submit_job
 
-    config: dict[str, Any] = {}
-    if not args.address:
-        text = cluster_path(args).read_text(encoding="utf-8")
-        config = check_sweep(args, text)
-    nodes = worker_nodes(config) if config else []
+    config = None if args.address else check_sweep(args, cluster_path(args).read_text(encoding="utf-8"))
     words = [*args.overrides, *(word for directory in args.config_dir for word in ("--config-dir", directory))]
-    submission = make_submission(sweep_name_of(args), words, Path.cwd(), args.environ, nodes[0] if nodes else None)
+    submission = make_submission(sweep_name_of(args), words, Path.cwd(), args.environ, config)
     with reached(args) as client:
         job_id = submit_job(client, submission)
         print(f"submitted: {job_id}; it goes on without this machine. See: python -m metta_sweep cluster status")
@@ -234,7 +229,7 @@ def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
 
     config = check_cluster_file(text)
     nodes = worker_nodes(config)
-    environ = worker_environment(nodes[0] if nodes else None) | args.environ
+    environ = worker_environment(config) | args.environ
     job = load_sweep_job(args.overrides, environ, [Path(directory) for directory in args.config_dir])
     slots = check_fit(config, job.resources)
     if slots is not None:

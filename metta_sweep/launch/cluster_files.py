@@ -48,6 +48,20 @@ def image_of(config: Mapping[str, Any]) -> str:
     return str((config.get("docker") or {}).get("image", ""))
 
 
+def start_option(config: Mapping[str, Any], name: str) -> str:
+    """Value of an option or variable, such as `--port=`, in the head's start commands of a file for `ray up`."""
+    words = " ".join(config["head_start_ray_commands"]).replace(";", " ").split()
+    return next(word.removeprefix(name) for word in words if word.startswith(name))
+
+
+def python_of(config: Mapping[str, Any]) -> str:
+    """The interpreter of the nodes, for a shell there: that of the virtual environment on machines without containers.
+
+    A login shell may put another Python first on the path that Ray was started with.
+    """
+    return f"{start_option(config, 'PATH=').partition(':')[0]}/python" if provider_of(config) == "local" else "python"
+
+
 def worker_nodes(config: Mapping[str, Any]) -> list[dict[str, float]]:
     """CPUs and GPUs of every node that may ever be there at once; empty for machines that only Ray will measure."""
     if provider_of(config) == "local":

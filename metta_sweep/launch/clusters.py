@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import yaml
 
 from metta_sweep.errors import ClusterError, ConfigError
-from metta_sweep.launch.cluster_files import name_of, provider_of
+from metta_sweep.launch.cluster_files import name_of, provider_of, start_option
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +99,12 @@ class OwnCluster:
         execute([*RAY, "up", "--yes", "--no-config-cache", str(self.path)])
 
     def status(self) -> str:
-        path, address = self._option("PATH=", "head"), f"127.0.0.1:{self._option('--port=', 'head')}"
+        path, address = start_option(self.config, "PATH="), f"{self.config['provider']['head_ip']}:{start_option(self.config, '--port=')}"
         return captured(self._ssh(self.config["provider"]["head_ip"], f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"))
 
     def down(self) -> None:
-        """Workers first, so that the head's autoscaler does not bring them back; `ray down` would end everybody's Ray on each machine."""
-        stop = self.config["head_start_ray_commands"][0]
+        """The head first, for its autoscaler would bring workers back; `ray down` would end everybody's Ray on each machine."""
+        stop = self.config["head_start_ray_commands"][0].removesuffix("/head")
         for address in (self.config["provider"]["head_ip"], *self.config["provider"]["worker_ips"]):
             execute(self._ssh(address, stop))
         Path(f"/tmp/ray/cluster-{self.config['cluster_name']}.state").unlink(missing_ok=True)
@@ -113,13 +113,8 @@ class OwnCluster:
         return token_path().read_text(encoding="utf-8").strip()
 
     def tunnel_command(self, port: int) -> list[str]:
-        head, remote = self.config["provider"]["head_ip"], self._option("--dashboard-port=", "head")
+        head, remote = self.config["provider"]["head_ip"], start_option(self.config, "--dashboard-port=")
         return self._ssh(head, "while true; do sleep 3600; done", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:{remote}")
-
-    def _option(self, name: str, kind: str) -> str:
-        """The value of an option in the packaged start commands."""
-        words = " ".join(self.config[f"{kind}_start_ray_commands"]).replace(";", " ").split()
-        return next(word.removeprefix(name) for word in words if word.startswith(name))
 
     def _ssh(self, address: str, command: str, *options: str) -> list[str]:
         auth = self.config["auth"]

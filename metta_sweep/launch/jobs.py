@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import time
@@ -13,22 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 from metta_sweep.config.files import packaged_configs
 from metta_sweep.errors import ClusterError, ConfigError
+from metta_sweep.launch.cluster_files import python_of, worker_nodes
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 SWEEP_KEY = "sweep"
+# They tell of every ignored file.
+TALKATIVE = ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", "ray.dashboard.modules.dashboard_sdk")
 API_ADDRESS = "RAY_API_SERVER_ADDRESS"
-# Environments, histories, data and caches: large, and of no use to a run.
+# Environments, histories, data and caches: large, and of no use to a run. A leading `/` means the shipped directory itself: configs/env stays.
 EXCLUDES = (
-    *(".git", ".hg", ".svn", ".venv", "venv", "env", ".env", "node_modules", "__pycache__", "*.pyc", "*.egg-info", "build", "dist"),
-    *("train_dir", "outputs", "wandb", "artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.db", "*.pt", "*.ckpt"),
+    *(".git", ".hg", ".svn", ".venv", "/venv", "/env", "node_modules", "__pycache__", "*.pyc", "*.egg-info", "/build", "/dist"),
+    *("/train_dir", "/outputs", "/wandb", "/artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.db", "*.pt", "*.ckpt"),
 )
 # What a run needs to reach WandB and the registry; passed on in the job's environment, written nowhere.
 PASSED_ON = (
     *("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE", "WANDB_TAGS"),
     *("METTA_SWEEP_TOKEN", "HYDRA_FULL_ERROR", "NUM_GPUS", "NUM_CPUS"),
 )
+# A head that has just started takes no jobs for a few seconds, and says so in these words.
+NO_AGENT = "No available agent"
+AGENT_SECONDS = 60.0
 CLUSTER_DATA_DIR = "/shared/metta_sweep"
 
 
@@ -48,7 +55,7 @@ class Submission:
 
 
 def make_submission(
-    sweep_name: str, overrides: Sequence[str], code: Path, environ: Mapping[str, str], node: Mapping[str, float] | None
+    sweep_name: str, overrides: Sequence[str], code: Path, environ: Mapping[str, str], config: Mapping[str, Any] | None
 ) -> Submission:
     """The job that runs a sweep on a cluster.
 
@@ -56,7 +63,7 @@ def make_submission(
         overrides: of `run`; `data_dir` becomes the cluster's shared directory unless one is given.
         code: working directory that is shipped.
         environ: environment of the user.
-        node: CPUs and GPUs of a worker, which `auto` in the configuration then means; None = those of the head.
+        config: the cluster's file, None when others keep it: `auto` in the configuration means the size of its workers.
 
     Raises:
         ConfigError: our own packages cannot be shipped from there.
@@ -64,16 +71,18 @@ def make_submission(
     words = list(overrides)
     if not any(word.lstrip("+").startswith("data_dir=") for word in words):
         words.append(f"data_dir={CLUSTER_DATA_DIR}")
-    environment = worker_environment(node) | {name: environ[name] for name in PASSED_ON if environ.get(name)}
+    environment = worker_environment(config) | {name: environ[name] for name in PASSED_ON if environ.get(name)}
     shipped = {"working_dir": str(code), "excludes": list(EXCLUDES), "env_vars": environment}
     if packages := packages_outside(code):
         shipped["py_modules"] = [str(path) for path in packages]
-    return Submission(sweep_name, shlex.join(["python", "-m", "metta_sweep.launch.head", *words]), shipped)
+    python = python_of(config) if config else "python"
+    return Submission(sweep_name, f"{python} -m metta_sweep.launch.head {shlex.join(words)}", shipped)
 
 
-def worker_environment(node: Mapping[str, float] | None) -> dict[str, str]:
-    """What `auto` in the configuration means on a cluster whose head is unlike its workers; empty when no worker is known."""
-    return {} if node is None else {"NUM_CPUS": f"{node['CPU']:.0f}", "NUM_GPUS": f"{node.get('GPU', 0):.0f}"}
+def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:
+    """What `auto` in the configuration means on a cluster whose head is unlike its workers; empty where only Ray knows them."""
+    nodes = worker_nodes(config) if config else []
+    return {"NUM_CPUS": f"{nodes[0]['CPU']:.0f}", "NUM_GPUS": f"{nodes[0].get('GPU', 0):.0f}"} if nodes else {}
 
 
 def packages_outside(code: Path) -> list[Path]:
@@ -101,6 +110,8 @@ def job_client(address: str, token: str) -> Iterator[JobSubmissionClient]:
     """
     from ray.job_submission import JobSubmissionClient
 
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     # Ray reads RAY_ADDRESS even when it is told an address; this variable alone comes first.
     before = os.environ.get(API_ADDRESS)
     os.environ[API_ADDRESS] = address
@@ -125,14 +136,21 @@ def submit(client: JobSubmissionClient, submission: Submission) -> str:
     if running:
         raise ConfigError(f"sweep_name={submission.sweep_name}: job {running[0]} runs it on this cluster already; see `cluster status`")
     number = sum(job.metadata[SWEEP_KEY] == submission.sweep_name for job in jobs) + 1
-    return str(
-        client.submit_job(
-            entrypoint=submission.entrypoint,
-            submission_id=f"{submission.sweep_name}-{number}",
-            runtime_env=dict(submission.runtime_env),
-            metadata={SWEEP_KEY: submission.sweep_name},
-        )
-    )
+    job_id = f"{submission.sweep_name}-{number}"
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            client.submit_job(
+                entrypoint=submission.entrypoint,
+                submission_id=job_id,
+                runtime_env=dict(submission.runtime_env),
+                metadata={SWEEP_KEY: submission.sweep_name},
+            )
+            return job_id
+        except RuntimeError as error:
+            if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 def sweep_jobs(client: JobSubmissionClient) -> list[JobDetails]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from ray._private.runtime_env.packaging import create_package
 
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.jobs import EXCLUDES, Submission, make_submission
+from metta_sweep.launch.render import render
+from metta_sweep.launch.request import ClusterRequest, OwnMachines
 
 CHECKOUT = Path(__file__).parents[3]
 
 
-def submission(*overrides: str, environ: dict[str, str] | None = None, node: dict[str, float] | None = None) -> Submission:
-    return make_submission("s", ["sweep_name=s", *overrides], CHECKOUT, environ or {}, node)
+def submission(*overrides: str, environ: dict[str, str] | None = None, request: ClusterRequest | None = None) -> Submission:
+    config = yaml.safe_load(render(request)) if request else None
+    return make_submission("s", ["sweep_name=s", *overrides], CHECKOUT, environ or {}, config)
 
 
 def test_the_job_is_run_on_the_head_with_the_clusters_shared_directory() -> None:
@@ -39,13 +45,30 @@ def test_keys_travel_in_the_environment_and_nothing_else_of_it_does() -> None:
 
 
 def test_auto_means_a_worker_and_not_the_head_unless_the_user_says_otherwise() -> None:
-    node = {"CPU": 16.0, "GPU": 1.0}
-    assert submission(node=node).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "1"}
-    assert submission(node=node, environ={"NUM_GPUS": "4"}).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "4"}
+    request = ClusterRequest("aws", gpus=1)
+    assert submission(request=request).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "1"}
+    assert submission(request=request, environ={"NUM_GPUS": "4"}).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "4"}
 
 
-def test_environments_data_and_history_stay_behind() -> None:
-    assert {".git", ".venv", "train_dir", "wandb", "outputs", "__pycache__"} <= set(EXCLUDES)
+def test_own_machines_run_the_python_that_their_set_up_made() -> None:
+    request = ClusterRequest("local", own=OwnMachines(head="h", ssh_user="u"))
+    assert submission(request=request).entrypoint.startswith("~/metta_sweep_venv/bin/python -m metta_sweep.launch.head sweep_name=s")
+    assert submission(request=request).runtime_env["env_vars"] == {}, "only Ray knows their size"
+
+
+def test_what_git_tracks_is_shipped_and_environments_data_and_history_stay_behind(tmp_path: Path) -> None:
+    for name in (".git/config", ".venv/bin/python", "train_dir/registry.db", "wandb/run", "outputs/x", "a/__pycache__/b.pyc", "policy.pt"):
+        file = tmp_path / "code" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("large")
+    kept = ["configs/env/default.yaml", "configs/wandb/auto.yaml", "metta_sweep/launch/jobs.py"]
+    for name in kept:
+        file = tmp_path / "code" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("needed")
+    create_package(str(tmp_path / "code"), tmp_path / "package.zip", include_gitignore=True, excludes=list(EXCLUDES))
+    with zipfile.ZipFile(tmp_path / "package.zip") as package:
+        assert sorted(name for name in package.namelist() if not name.endswith("/")) == kept
     assert submission().runtime_env["working_dir"] == str(CHECKOUT)
 
 
