@@ -87,5 +87,5 @@ def test_equal_rows_need_jitter_and_get_it() -> None:
 
 
 def test_a_matrix_that_is_no_covariance_is_refused() -> None:
-    with pytest.raises(np.linalg.LinAlgError, match="not positive definite even with|not positive definite with jitter"):
+    with pytest.raises(np.linalg.LinAlgError, match="is not positive definite with jitter"):
         cholesky(-np.eye(3))
