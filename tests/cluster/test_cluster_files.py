@@ -80,7 +80,8 @@ def test_requirements_are_what_the_package_needs_at_the_tested_versions() -> Non
     pinned = {plain(name): version for name, version in pins.items()}
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     lines = [line for line in (CLUSTER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [plain(line.split("==")[0]) for line in lines] == [plain(re.split(r"[><=]", word)[0]) for word in wanted]
+    names = {plain(line.split("==")[0]) for line in lines}
+    assert names == {plain(re.split(r"[><=~]", word)[0]) for word in wanted}, "put what pyproject.toml needs into cluster/requirements.txt"
     for line in lines:
         name, version = line.split("==")
         assert pinned.get(plain(name), version) == version, f"{name}: constraints.txt has {pinned[plain(name)]}"
