@@ -18,8 +18,7 @@ from trainables.result import Costs, Point, Progress, RunResult, Span
 class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process id beside its run.
 
-    INSTANT_OPTIONS (JSON, in the environment that Ray was started with) holds `behaviour` (complete, code, hyperparameters, die_first) and
-    `sleep_seconds`.
+    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first) and `sleep_seconds`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -32,7 +31,7 @@ class InstantTrainable(tune.Trainable):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
         steps = int(spec["trainer"]["total_timesteps"])
-        options = json.loads(os.environ.get("INSTANT_OPTIONS", "{}"))
+        options = json.loads((directory.parents[3] / "instant.json").read_text())
         time.sleep(float(options.get("sleep_seconds", 0.0)) / 2)
         self._steps_done += 1
         cost = Costs(train=Span(steps / 2000, steps / 2000, 0.0))

@@ -14,6 +14,7 @@ from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import outcome
 from metta_sweep.driver.board import Board, LiveRun
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.event_log import copy_events
 from metta_sweep.driver.failures import FailureCount
 from metta_sweep.driver.run_files import write_run_files
 from metta_sweep.driver.spending import Spending
@@ -164,6 +165,7 @@ class Clerk:
             self._guarded(self._deliver)
             time.sleep(0.2 if self._outbox.pending() else 0.0)
         self._write_files()
+        self._guarded(self._copy_events)
 
     def _guarded(self, turn: Any) -> None:
         """A registry that is away is waited for; what is on disk is not lost."""
@@ -210,10 +212,14 @@ class Clerk:
                 if self._board_says_running(run_id):
                     self._control.lose_run(run_id)
         self._obey(self._registry.get_sweep(job.sweep_name).state)
+        self._copy_events()
         if verdict := self._spending.must_stop_running():
             self._control.drain(verdict, now=True)
         if self._control.draining is None and self.stock is not None:
             self.stock.take_up(self._claim())
+
+    def _copy_events(self) -> None:
+        copy_events(self._registry, self._desk.job.sweep_name, self._desk.job.directory / "events.jsonl")
 
     def _board_says_running(self, run_id: str) -> bool:
         return any(run.record.id == run_id for run in self._board.running())

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from ray.cluster_utils import Cluster
 
+from metta_sweep.driver.sweep import EXIT_CAP
 from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
@@ -22,18 +24,31 @@ from metta_sweep.registry.records import RunState
 from tests.metta_sweep.driver.drive import SWEEP, drive
 
 pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[3]
+Environ = dict[str, str]
+Instant = Callable[..., None]
 ONE_SLOT = "resources.max_concurrent_runs=1"
 
 
+@pytest.fixture(scope="module")
+def environ() -> Iterator[Environ]:
+    """One Ray with two CPUs for all tests of this file; starting one takes longer than most of them."""
+    process = pytest.MonkeyPatch()
+    process.setenv("RAY_AUTH_MODE", "disabled")
+    process.setenv("PYTHONPATH", str(ROOT))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield {"RAY_ADDRESS": cluster.address}
+    cluster.shutdown()
+    process.undo()
+
+
 @pytest.fixture
-def instant(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets what instant runs do; before Ray starts, whose workers inherit it."""
+def instant(tmp_path: Path) -> Instant:
+    """Sets what instant runs of this test do."""
 
     def set_options(**options: Any) -> None:
-        monkeypatch.setenv("INSTANT_OPTIONS", json.dumps(options))
+        (tmp_path / "instant.json").write_text(json.dumps(options))
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     set_options()
     return set_options
 
@@ -50,9 +65,11 @@ def pids(data_dir: Path) -> dict[str, str]:
     return {path.parent.name: path.read_text() for path in (data_dir / "sweep" / SWEEP / "runs").glob("*/pid_*")}
 
 
-def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=1.0)
-    ending = drive(tmp_path, "sweep.num_samples=8")
+    ending = drive(tmp_path, "sweep.num_samples=8", environ=environ)
     runs = registry.runs(SWEEP)
     assert [run.id for run in runs] == [f"{SWEEP}.r.{number}" for number in range(8)]
     assert {run.state for run in runs} == {RunState.COMPLETED}
@@ -61,48 +78,61 @@ def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(tmp_p
     assert (tmp_path / "sweep" / SWEEP / "runs" / f"{SWEEP}.r.0" / "protein_suggestion.yaml").read_text().startswith("protein:")
 
 
-def test_a_finished_sweep_is_not_repeated_and_goes_on_when_more_runs_are_asked_for(tmp_path: Path, registry: Registry, instant: Any) -> None:
-    drive(tmp_path, "sweep.num_samples=2")
+def test_everything_that_happened_is_in_a_file(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    drive(tmp_path, "sweep.num_samples=1", environ=environ)
+    lines = [json.loads(line) for line in (tmp_path / "sweep" / SWEEP / "events.jsonl").read_text().splitlines()]
+    assert [line["sequence"] for line in lines] == [event.sequence for event in registry.events(SWEEP)]
+    assert [line["kind"] for line in lines if line["run_id"]] == ["reserved", "started", "completed"]
+
+
+def test_a_finished_sweep_is_not_repeated_and_goes_on_when_more_runs_are_asked_for(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    drive(tmp_path, "sweep.num_samples=2", environ=environ)
     first = registry.observations(SWEEP)
-    drive(tmp_path, "sweep.num_samples=3")
+    drive(tmp_path, "sweep.num_samples=3", environ=environ)
     assert registry.observations(SWEEP)[:2] == first
     assert [run.attempts for run in registry.runs(SWEEP)] == [1, 1, 1]
 
 
-def test_a_run_whose_process_dies_goes_on_under_its_own_id_and_nobody_is_blamed(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_a_run_whose_process_dies_goes_on_under_its_own_id_and_nobody_is_blamed(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(behaviour="die_first")
-    ending = drive(tmp_path, "sweep.num_samples=2")
+    ending = drive(tmp_path, "sweep.num_samples=2", environ=environ)
     runs = registry.runs(SWEEP)
     assert [(run.state, run.attempts) for run in runs] == [(RunState.COMPLETED, 2)] * 2
     assert ending.exit_code == 0
 
 
-def test_code_that_fails_in_the_same_place_stops_the_sweep_and_shows_it(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_code_that_fails_in_the_same_place_stops_the_sweep_and_shows_it(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(behaviour="code")
     with pytest.raises(SweepAborted, match="code: here"):
-        drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1")
+        drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1", environ=environ)
     assert len(registry.runs(SWEEP, states=[RunState.FAILED])) == 2
 
 
-def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
     instant(behaviour="hyperparameters")
     with pytest.raises(SweepAborted, match="max_consecutive_failures=3"):
-        drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1")
+        drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1", environ=environ)
     assert [record.observation.failure for record in registry.observations(SWEEP)] == ["hyperparameters"] * 3
 
 
-def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
     # An instant run takes 65 to 132 virtual slot-seconds; a cap of 300 leaves room for a few.
-    ending = drive(tmp_path, "sweep.num_samples=null", ONE_SLOT, "budget.dollars=0.30", "budget.hourly_cost=3.6")
+    ending = drive(tmp_path, "sweep.num_samples=null", ONE_SLOT, "budget.dollars=0.30", "budget.hourly_cost=3.6", environ=environ)
     spent = sum(record.observation.wall_seconds for record in registry.observations(SWEEP))
-    assert ending.exit_code == 3
+    assert ending.exit_code == EXIT_CAP
     assert "budget.dollars" in ending.reason
     assert 300 - 132 <= spent <= 300 + 132
 
 
 def start_driver(data_dir: Path, *overrides: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[3], env=dict(os.environ), start_new_session=True)
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
 
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
@@ -116,7 +146,7 @@ def kill_everything(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -129,25 +159,26 @@ def finished(registry: Registry) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_killed_three_times_the_sweep_equals_one_that_never_was(tmp_path: Path, registry: Registry, instant: Any) -> None:
+def test_killed_three_times_the_sweep_equals_one_that_never_was(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
     instant(sleep_seconds=1.0)
-    overrides = ("sweep.num_samples=7", ONE_SLOT)
-    for at_least in (1, 3, 5):
+    overrides = ("sweep.num_samples=6", ONE_SLOT)
+    for at_least in (1, 2, 4):
         process = start_driver(tmp_path, *overrides)
         wait_for(lambda at_least=at_least: finished(registry) >= at_least)  # type: ignore[misc]
         kill_everything(process)
     started = time.monotonic()
     process = start_driver(tmp_path, *overrides)
-    wait_for(lambda: finished(registry) == 7)
+    wait_for(lambda: finished(registry) == 6)
     assert time.monotonic() - started < 120  # no lease (300 s) was waited for
     assert process.wait(timeout=60) == 0
     runs = registry.runs(SWEEP)
-    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(7)]
-    assert [record.run_number for record in registry.observations(SWEEP)] == list(range(7))
+    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(6)]
+    assert [record.run_number for record in registry.observations(SWEEP)] == list(range(6))
 
     unbroken = tmp_path / "unbroken"
-    instant()
-    drive(unbroken, *overrides)
+    unbroken.mkdir()
+    (unbroken / "instant.json").write_text("{}")
+    drive(unbroken, *overrides, environ=environ)
     other = open_registry(unbroken, None)
     assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
     other.close()
