@@ -203,7 +203,10 @@ def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFr
     band = band[band["cost"] <= math.exp(surrogate.log_cost.mean + surrogate.log_cost.std * float(surrogate.log_cost.y.max()))].sort_values("cost")
     utility = direction(surrogate.goal) * band["mean"].to_numpy()
     before = np.concatenate(([-np.inf], np.maximum.accumulate(utility)[:-1]))
-    return band[utility > before].reset_index(drop=True)
+    front = band[utility > before]
+    # Of points that cost the same to a hundredth only the best: the others would be drawn as a wall.
+    is_last = np.append(np.diff(np.log(front["cost"].to_numpy())) > 0.01, True)
+    return front[is_last].reset_index(drop=True)
 
 
 def bounds_hit(surrogate: Surrogate, front_points_unit: Array, *, margin: float = 0.1, share: float = 0.5) -> list[tuple[str, str]]:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metta_sweep.cli.main import add_config_arguments
 from metta_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from metta_sweep.config.registered import Location
+    from metta_sweep.dashboard.actions import Actions
+    from metta_sweep.dashboard.reader import Reader
+    from metta_sweep.dashboard.snapshot import FeedOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,43 +26,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="sweep to open; without it the page lists all")
     parser.add_argument("--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first")
     parser.add_argument("--project", default="", help="its WandB project")
-    parser.add_argument("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only")
+    parser.add_argument("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
     parser.add_argument(
-        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs); default budget.hourly_cost"
+        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=8050, help="port to serve on (default 8050)")
+    parser.add_argument("--allow-actions", action="store_true", help="let who has the printed token retry runs and stop the sweep from the page")
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.config.job import Budget
+    from metta_sweep.dashboard.reader import open_reader
+
+    location = located(args, os.environ, need_sweep=False)
+    reader = open_reader(location.data_dir, location.sweep_server_uri)
+    if args.entity or args.project:
+        import_first(args, location, reader)
+    serve_pages(args, location, reader)
+    return 0
+
+
+def located(args: argparse.Namespace, environ: Mapping[str, str], *, need_sweep: bool) -> Location:
+    """Registry and sweep that the words and flags name.
+
+    Raises:
+        ConfigError: a word or flag that cannot be read.
+    """
     from metta_sweep.config.registered import load_location
+
+    if args.max_observations is not None and args.max_observations < 1:
+        raise ConfigError(f"--max-observations: need at least 1, got {args.max_observations}")
+    overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
+    return load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep)
+
+
+def feed_options(args: argparse.Namespace, location: Location) -> FeedOptions:
+    """Caps from the configuration's `budget`, price from the flag before it."""
+    from metta_sweep.dashboard.snapshot import FeedOptions
+
+    price = args.hourly_cost if args.hourly_cost is not None else location.budget.hourly_cost
+    return FeedOptions(replace(location.budget, hourly_cost=price), args.max_observations)
+
+
+def import_first(args: argparse.Namespace, location: Location, reader: Reader) -> None:
+    """Bring a sweep that the registry does not know from WandB into it; one that it knows stays as it is."""
+    from metta_sweep.registry.open import open_registry
+    from metta_sweep.tracking.wandb_import import import_wandb
+
+    if not location.sweep_name:
+        raise ConfigError("--entity, --project: name the sweep to import with --sweep-name")
+    if location.sweep_name in [sweep.name for sweep in reader.list_sweeps()]:
+        return
+    registry = open_registry(location.data_dir, location.sweep_server_uri)
+    limit = args.max_observations or location.max_observations_to_load
+    try:
+        report = import_wandb(args.entity, args.project or location.wandb.project, location.sweep_name, registry, limit)
+    finally:
+        registry.close()
+    print(f"{location.sweep_name}: {len(report.imported)} runs imported from WandB, {len(report.skipped)} skipped")
+
+
+def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) -> None:
+    """Read the sweep once, then serve until Ctrl-C.
+
+    Raises:
+        ConfigError: the address cannot be served on.
+    """
     from metta_sweep.dashboard.app import create_app, serve
     from metta_sweep.dashboard.desk import Desk
     from metta_sweep.dashboard.digests import Digests
-    from metta_sweep.dashboard.reader import open_reader
-    from metta_sweep.dashboard.snapshot import FeedOptions
     from metta_sweep.dashboard.source import Source
     from metta_sweep.dashboard.studies import Studies
 
-    overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=False)
-    reader = open_reader(location.data_dir, location.sweep_server_uri)
-    price = args.hourly_cost if args.hourly_cost is not None else location.hourly_cost
-    source = Source(reader, FeedOptions(Budget(hourly_cost=price), args.max_observations))
-    studies = Studies()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    source, studies = Source(reader, feed_options(args, location)), Studies()
     try:
         if location.sweep_name:
             source.snapshot(location.sweep_name)
-        app = create_app(Desk(source, studies, Digests(reader), location.data_dir, location.sweep_name), host=args.host)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        print(f"dashboard: http://{args.host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)")
+        desk = Desk(source, studies, Digests(reader), location.data_dir, location.sweep_name)
+        app = create_app(desk, host=args.host, actions=actions(location) if args.allow_actions else None)
+        print(f"dashboard: http://{args.host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
         serve(app, args.host, args.port)
     except OSError as error:
         raise ConfigError(f"--host {args.host} --port {args.port}: {error.strerror or error}; choose another --port") from error
     except KeyboardInterrupt:
-        return 0
+        return
     finally:
         studies.close()
         source.close()
-    return 0
+
+
+def actions(location: Location) -> Actions:
+    """Retry and stop, for who has the token that is printed here."""
+    from metta_sweep.dashboard.actions import Actions
+    from metta_sweep.registry.open import open_registry
+
+    token = secrets.token_urlsafe(16)
+    print(f"token for actions: {token}")
+    return Actions(lambda: open_registry(location.data_dir, location.sweep_server_uri), token)

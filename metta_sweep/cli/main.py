@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "what a sweep is doing and what it found",
     "best": "the best configurations, and a patch file to train with",
     "dashboard": "an interactive page: where the money goes and what it bought",
+    "report": "the dashboard's figures of one sweep as a single HTML file",
     "stop": "let a sweep's running runs finish, or end them now",
     "retry": "run failed runs again, under their own ids",
     "train": "train one policy, for example with the patch that `best` wrote",

@@ -12,7 +12,7 @@ import yaml
 from metta_sweep.config import sections
 from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
-from metta_sweep.config.job import Phase, Settings, SweepSpec, WandbSettings
+from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
 from metta_sweep.config.runs import name_problems, resolve
 from metta_sweep.errors import ConfigError
@@ -28,6 +28,7 @@ class Location:
     data_dir: Path
     sweep_server_uri: str | None
     hourly_cost: float | None
+    budget: Budget
     wandb: WandbSettings
     max_observations_to_load: int
 
@@ -62,13 +63,15 @@ def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_d
     problems = name_problems("sweep_name", name) if need_sweep or is_named else []
     settings = sections.read(Settings, resolved.get("settings"), "settings", problems)
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
-    if problems or settings is None or wandb is None:
+    budget = sections.read(Budget, resolved.get("budget"), "budget", problems)
+    if problems or settings is None or wandb is None or budget is None:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
     return Location(
         sweep_name=str(name) if is_named else "",
         data_dir=Path(str(resolved["data_dir"])).expanduser().absolute(),
         sweep_server_uri=settings.sweep_server_uri,
-        hourly_cost=(resolved.get("budget") or {}).get("hourly_cost"),
+        hourly_cost=budget.hourly_cost,
+        budget=budget,
         wandb=wandb,
         max_observations_to_load=settings.max_observations_to_load,
     )

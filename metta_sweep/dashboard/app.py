@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from dash import Dash
 from werkzeug.serving import make_server
 
 from metta_sweep.dashboard import layout
-from metta_sweep.dashboard.callbacks import register
+from metta_sweep.dashboard.actions import Actions
+from metta_sweep.dashboard.callbacks import register, register_actions
 from metta_sweep.dashboard.desk import Desk
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -23,12 +25,13 @@ CONTENT_POLICY = (
 )
 
 
-def create_app(desk: Desk, *, host: str = "127.0.0.1") -> Dash:
+def create_app(desk: Desk, *, host: str = "127.0.0.1", actions: Actions | None = None) -> Dash:
     """The application over a desk; `app.server` is its WSGI callable.
 
     Args:
         host: address it will be bound to. On a loopback address requests that name another host are refused, so that no web site can reach
             the dashboard through a name of its own that resolves to this machine.
+        actions: what may be done from the page; None = nothing, the callbacks do not even exist.
     """
     server = flask.Flask("metta_sweep.dashboard")
     app = Dash(
@@ -43,7 +46,9 @@ def create_app(desk: Desk, *, host: str = "127.0.0.1") -> Dash:
         suppress_callback_exceptions=True,
     )
     app.layout = layout.shell()
-    register(app, desk)
+    register(app, desk if actions is None else replace(desk, has_actions=True))
+    if actions is not None:
+        register_actions(app, desk, actions)
     protect(server, host)
     server.add_url_rule(STYLESHEET, "bootstrap", bootstrap)
     return app

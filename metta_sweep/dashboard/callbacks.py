@@ -8,6 +8,7 @@ from typing import Any
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
 from metta_sweep.dashboard import export, layout
+from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.view import HOME, Range, View
 
@@ -224,6 +225,24 @@ def register_exports(app: Dash, desk: Desk) -> None:
         if ctx.triggered_id == "export-csv":
             return dcc.send_string(export.csv_text(runs), f"{view.sweep}.csv")
         return dcc.send_bytes(export.parquet_bytes(runs), f"{view.sweep}.parquet")
+
+
+def register_actions(app: Dash, desk: Desk, actions: Actions) -> None:
+    """Retry and stop; only registered when the command line allowed them."""
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("action-answer", "children"),
+        Input("retry-run", "n_clicks"),
+        Input("stop-sweep", "n_clicks"),
+        State("token", "value"),
+        State("run", "data"),
+        State("view", "data"),
+        prevent_initial_call=True,
+    )
+    def act(_retry: int, _stop: int, token: str | None, run: str, search: str) -> str:
+        if ctx.triggered_id == "retry-run":
+            return actions.retry(run, token or "")
+        return actions.stop(desk.view(search).sweep, token or "")
 
 
 def register_browser(app: Dash) -> None:

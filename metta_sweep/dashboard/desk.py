@@ -45,7 +45,7 @@ class Desk:
         digests: lines of the list of sweeps.
         data_dir: where the runs' files lie; shown, never opened.
         default_sweep: opened when the URL names none; "" = the list of sweeps.
-        actions: whether runs may be retried and sweeps stopped from the page.
+        has_actions: whether runs may be retried and sweeps stopped from the page.
     """
 
     source: Source
@@ -53,7 +53,7 @@ class Desk:
     digests: Digests
     data_dir: Path
     default_sweep: str = ""
-    actions: bool = False
+    has_actions: bool = False
 
     def view(self, search: str) -> View:
         return View.from_search(search, self.default_sweep)
@@ -65,7 +65,7 @@ class Desk:
             version = self.version(view)
         except SweepError as error:
             return html.Div(html.P(str(error)), className="alert alert-danger m-4", role="alert")
-        return layout.page(view, sweeps, version=version, actions=self.actions)
+        return layout.page(view, sweeps, version=version, actions=self.has_actions)
 
     def version(self, view: View) -> str:
         """Changes whenever something that the page shows has changed."""
@@ -172,10 +172,10 @@ def ends_of(values: pd.Series[float], chosen: Range | None) -> tuple[float, floa
 
 def wealth_of(snapshot: Snapshot) -> Money:
     """The sweep's money; a sweep where nothing runs stands still at its last event."""
-    is_running = any(attempt.ended_at is None for attempt in snapshot.attempts)
-    ends = [attempt.ended_at for attempt in snapshot.attempts if attempt.ended_at is not None]
-    now = time.time() if is_running or not ends else max(ends)
-    return money(snapshot.all_runs, snapshot.attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)
+    attempts = snapshot.attempts_until(time.time())
+    ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
+    now = max(ends) if len(ends) == len(attempts) and ends else time.time()
+    return money(snapshot.all_runs, attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)
 
 
 def expected_of(snapshot: Snapshot, wealth: Money) -> Forecast | None:

@@ -94,7 +94,7 @@ def filters(view: View) -> dbc.Row:
                 lg=2,
             ),
         ],
-        className="filters g-4 mb-2",
+        className="filters gx-5 gy-4 mb-2",
     )
 
 
@@ -137,8 +137,8 @@ def _second(view: View, parameters: list[str]) -> dbc.Col:
 
 
 def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
-    choices = [{"label": "most important", "value": ""}, *({"label": path, "value": path} for path in parameters)]
-    select = dbc.Select(id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "", size="sm")
+    choices = [{"label": "most important", "value": "auto"}, *({"label": path, "value": path} for path in parameters)]
+    select = dbc.Select(id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "auto", size="sm")
     return dbc.Col([html.Label([label, select], className="small w-100")], lg=4)
 
 

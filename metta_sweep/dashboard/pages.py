@@ -106,7 +106,7 @@ def parallel_coordinates(scene: Scene) -> go.Figure:
 
 
 def timeline_of(scene: Scene) -> go.Figure:
-    return timeline.timeline(spans(scene.snapshot.attempts, scene.snapshot.read_at), scene.look)
+    return timeline.timeline(spans(scene.snapshot.attempts_until(scene.snapshot.read_at), scene.snapshot.read_at), scene.look)
 
 
 def comparison(scene: Scene) -> go.Figure:

@@ -79,7 +79,7 @@ def runs_table(scene: Scene) -> list[Any]:
             theme.number(row["score"]),
             theme.seconds(row["cost_seconds"]),
             theme.dollars(row["dollars"]),
-            row["message"][:80],
+            row["message"][:140],
         )
         for row in shown.to_dict("records")
     ]
@@ -115,7 +115,7 @@ def copyable(text: str) -> html.Div:
 
 def idle(scene: Scene) -> list[Any]:
     """Time and money between attempts."""
-    table = spans(scene.snapshot.attempts, scene.snapshot.read_at)
+    table = spans(scene.snapshot.attempts_until(scene.snapshot.read_at), scene.snapshot.read_at)
     seconds = idle_seconds(table)
     busy = float((table["end"] - table["start"])[table["kind"] != "idle"].sum())
     price = scene.snapshot.budget.hourly_cost
@@ -142,7 +142,7 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
         return [html.P(words, className="text-body-secondary")]
     rows = [
         (
-            dbc.Checkbox(id={"type": "compare", "sweep": one.sweep.name}, value=one.sweep.name in compared, label=f"Compare {one.sweep.name}"),
+            tick_box(one.sweep.name, is_ticked=one.sweep.name in compared),
             html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"),
             one.sweep.state.value,
             f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
@@ -156,6 +156,11 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
     ]
     head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost", "last owner", "last event (UTC)")
     return [tables.table(head, rows, label="Sweeps")]
+
+
+def tick_box(name: str, *, is_ticked: bool) -> dbc.Checkbox:
+    label = html.Span(f"Compare {name}", className="visually-hidden")
+    return dbc.Checkbox(id={"type": "compare", "sweep": name}, value=is_ticked, label=label)
 
 
 def picture(values: list[float], hue: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
 UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)
 # Reading single runs beats reading all of them until about this many changed.
 MAX_SINGLE_READS = 50
+# Drivers give a sign of life every half minute; after this long without one nobody works on the run.
+SILENT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,16 @@ class Snapshot:
     budget: Budget
     version: str
     read_at: float
+
+    def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
+        """All attempts; one whose run was silent for `SILENT_SECONDS` ended with its last sign of life, as far as anybody knows."""
+        return tuple(self._closed(attempt, now) for attempt in self.attempts)
+
+    def _closed(self, attempt: AttemptRecord, now: float) -> AttemptRecord:
+        seen_at = self.records[attempt.run_id].seen_at if attempt.run_id in self.records else now
+        if attempt.ended_at is not None or now - seen_at < SILENT_SECONDS:
+            return attempt
+        return dataclasses.replace(attempt, ended_at=max(seen_at, attempt.started_at), exit_reason="silent")
 
     @property
     def goal(self) -> str:

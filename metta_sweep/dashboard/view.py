@@ -45,7 +45,7 @@ class View:
         run: id of the run whose details are open; "" = none.
         curve_x: key of `CURVE_AXES`.
         cost_axis: key of `COST_AXES`.
-        x: dotted path of the parameter on the first axis of slices and contours; "" = the most important.
+        x: dotted path of the parameter on the first axis of slices and contours; "auto" = the most important.
         y: on the second axis.
         compare: names of the sweeps to compare.
     """
@@ -59,8 +59,8 @@ class View:
     run: str = ""
     curve_x: str = "env_steps"
     cost_axis: str = "cost_seconds"
-    x: str = ""
-    y: str = ""
+    x: str = "auto"
+    y: str = "auto"
     compare: tuple[str, ...] = ()
 
     @classmethod
@@ -78,8 +78,8 @@ class View:
             run=query.get("run", ""),
             curve_x=_one_of(query.get("curve_x"), CURVE_AXES, "env_steps"),
             cost_axis=_one_of(query.get("cost_axis"), COST_AXES, "cost_seconds"),
-            x=query.get("x", ""),
-            y=query.get("y", ""),
+            x=query.get("x", "auto"),
+            y=query.get("y", "auto"),
             compare=tuple(name for name in query.get("compare", "").split(",") if name),
         )
 

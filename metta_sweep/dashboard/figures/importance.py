@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis import importance as correlation
 from metta_sweep.dashboard.figures import theme
-from metta_sweep.dashboard.figures.model import band_traces, is_log
+from metta_sweep.dashboard.figures.model import axis_style, effect_traces
 from metta_sweep.dashboard.figures.theme import Look
 
 MAX_BARS = 20
@@ -59,7 +59,5 @@ def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Fi
     names = theme.short_names(marginals)
     cells = []
     for path, line in marginals.items():
-        is_text = isinstance(line["value"].iloc[0], str)
-        style = {"type": "category"} if is_text else theme.LOG_AXIS if is_log(line["value"]) else {}
-        cells.append(theme.Cell(theme.safe(names[path]), "score", band_traces(line["value"], line, theme.COLOURS[0], "average prediction"), style))
+        cells.append(theme.Cell(theme.safe(names[path]), "score", effect_traces(line), axis_style(line["value"].tolist())))
     return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

@@ -109,14 +109,19 @@ def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str,
     mark = []
     if value is not None:
         mark = [{**here, "x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}]
-    style = {"type": "category"} if is_text else theme.LOG_AXIS if is_log(line["value"]) else {}
-    traces = [points, *band_traces(line["value"], line, theme.COLOURS[0], "prediction")[:2], _mean_line(line, is_text=bool(is_text)), *mark]
-    return theme.Cell(theme.safe(label), "score", traces, style)
+    return theme.Cell(theme.safe(label), "score", [points, *effect_traces(line), *mark], axis_style(line["value"].tolist()))
 
 
-def _mean_line(line: pd.DataFrame, *, is_text: bool) -> dict[str, Any]:
-    style = {"type": "scatter", "mode": "markers" if is_text else "lines", "line": {"color": theme.COLOURS[0], "width": 2}}
-    bars = {"type": "data", "symmetric": False, "array": line["high"] - line["mean"], "arrayminus": line["mean"] - line["low"], "visible": is_text}
+def effect_traces(line: pd.DataFrame) -> list[dict[str, Any]]:
+    """A prediction along a parameter: a line in its band, or a point with an error bar for each choice."""
+    if not isinstance(line["value"].iloc[0], str):
+        return band_traces(line["value"], line, theme.COLOURS[0], "prediction")
+    return [_choices(line)]
+
+
+def _choices(line: pd.DataFrame) -> dict[str, Any]:
+    style = {"type": "scatter", "mode": "markers"}
+    bars = {"type": "data", "symmetric": False, "array": line["high"] - line["mean"], "arrayminus": line["mean"] - line["low"]}
     marker = {"size": 9, "color": theme.COLOURS[0]}
     hover = "%{x}: %{y:.4g}<extra>prediction</extra>"
     return {**style, "x": line["value"].to_numpy(), "y": line["mean"].to_numpy(), "error_y": bars, "marker": marker, "hovertemplate": hover}
@@ -147,7 +152,9 @@ def surface(surrogate: Surrogate, pair: tuple[str, str], at: Mapping[str, Any], 
 
 def axis_style(values: list[Any]) -> dict[str, Any]:
     """Type of an axis that has these values."""
-    return {"type": "category"} if isinstance(values[0], str) else {"type": "log"} if is_log(pd.Series(values)) else {}
+    if isinstance(values[0], str):
+        return {"type": "category"}
+    return theme.log_style(float(values[-1])) if is_log(pd.Series(values)) else {}
 
 
 def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:

@@ -58,9 +58,8 @@ def _numeric_axis(runs: pd.DataFrame, path: str, space: Space | None, limits: tu
     low, high = np.nanmin(values), np.nanmax(values)
     ends = to_unit(np.array([low, high]))
     axis = {"label": path, "values": to_unit(values), "range": ends.tolist()}
-    ticks = np.linspace(ends[0], ends[1], NUM_TICKS)
-    sample = np.geomspace(low, high, 400) if low > 0 else np.linspace(low, high, 400)
-    axis |= {"tickvals": ticks.tolist(), "ticktext": [theme.number(float(np.interp(tick, to_unit(sample), sample)), 2) for tick in ticks]}
+    ticks = [natural_range(path, space, (tick, tick))[0] for tick in np.linspace(ends[0], ends[1], NUM_TICKS)]
+    axis |= {"tickvals": to_unit(np.array(ticks)).tolist(), "ticktext": [theme.number(tick, 3) for tick in ticks]}
     return axis if limits is None else {**axis, "constraintrange": to_unit(np.array(limits)).tolist()}
 
 

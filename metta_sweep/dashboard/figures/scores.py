@@ -203,7 +203,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "customdata": runs["id"].tolist(),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
-    style = theme.LOG_AXIS if is_log else {} if is_number else {"type": "category"}
+    style = theme.log_style(float(values.max())) if is_log else {} if is_number else {"type": "category"}
     return theme.Cell(theme.safe(name), "score", [points, _trend_trace(x, runs["score"], look, is_number=is_number)], style)
 
 

@@ -103,7 +103,9 @@ class Cell:
     y_style: Mapping[str, Any] = field(default_factory=dict)
 
 
-LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~s"}
+def log_style(high: float) -> dict[str, Any]:
+    """A logarithmic axis with ticks at 1, 2 and 5: 20k above one, 2e-5 below."""
+    return {"type": "log", "dtick": "D2", "tickformat": "~s" if high > 1 else "~e"}
 
 
 def empty(look: Look, message: str, *, height: int = 380) -> go.Figure:
@@ -204,8 +206,8 @@ def label(column: str) -> str:
 
 
 def log_axis(figure: go.Figure) -> None:
-    """A logarithmic x axis with ticks at 1, 2 and 5 and short numbers."""
-    figure.update_xaxes(**LOG_AXIS)
+    """Make the x axis of costs or steps logarithmic."""
+    figure.update_xaxes(**log_style(math.inf))
 
 
 def scatter_type(count: int) -> str:

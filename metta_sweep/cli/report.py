@@ -1,0 +1,41 @@
+"""`report`: the dashboard's figures of one sweep as a single HTML file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from metta_sweep.cli.main import add_config_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument("--sweep-name", default="", metavar="NAME", help="same as sweep_name=NAME")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: {data_dir}/sweep/{sweep_name}/report.html)")
+    parser.add_argument("--max-observations", type=int, metavar="N", help="show the newest N results only")
+    parser.add_argument(
+        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
+    )
+    parser.add_argument("--theme", choices=("light", "dark"), default="light", help="colours (default light)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from metta_sweep.cli.dashboard import feed_options, located
+    from metta_sweep.dashboard.reader import open_reader
+    from metta_sweep.dashboard.report import write_report
+    from metta_sweep.dashboard.scene import Scene
+    from metta_sweep.dashboard.snapshot import Feed
+    from metta_sweep.dashboard.studies import study
+    from metta_sweep.dashboard.view import View
+
+    location = located(args, os.environ, need_sweep=True)
+    reader = open_reader(location.data_dir, location.sweep_server_uri)
+    try:
+        snapshot = Feed(reader, location.sweep_name, feed_options(args, location)).refresh()
+    finally:
+        reader.close()
+    path = args.output or location.data_dir / "sweep" / location.sweep_name / "report.html"
+    write_report(Scene(snapshot, View(sweep=location.sweep_name, theme=args.theme), study(snapshot), {}), path)
+    print(f"wrote {path}")
+    return 0

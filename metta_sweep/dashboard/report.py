@@ -1,0 +1,80 @@
+"""The same figures as one HTML file that needs neither a server nor a network."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from metta_sweep.analysis.estimates import totals
+from metta_sweep.analysis.health import Finding, check_runs
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.scene import Scene
+from metta_sweep.dashboard.view import HOME, PAGES
+
+STYLE = """
+body { font-family: system-ui, sans-serif; margin: 0 auto; max-width: 1400px; padding: 1rem 2rem; }
+figure { margin: 0 0 2rem 0; } figcaption { color: #7b8794; } .cards { display: flex; gap: 2rem; flex-wrap: wrap; }
+.cards b { display: block; font-size: 1.4rem; } body.dark { background: #1b2027; color: #e4e7eb; }
+"""
+
+
+def write_report(scene: Scene, path: Path) -> None:
+    """Write the report; the directory is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report_html(scene), encoding="utf-8")
+
+
+def report_html(scene: Scene) -> str:
+    """The whole page. Texts of the sweep are escaped; Plotly's own code is part of the file."""
+    name = html.escape(scene.snapshot.sweep.name)
+    body = "\n".join([f"<h1>Sweep {name}</h1>", summary(scene), words(scene), *sections(scene)])
+    head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body class="{scene.view.theme}">{body}</body></html>\n'
+
+
+def sections(scene: Scene) -> Iterator[str]:
+    """A heading for each page with its figures."""
+    for page, figures in FIGURES.items():
+        if page == HOME:
+            continue
+        yield f"<h2>{html.escape(PAGES[page])}</h2>"
+        for name, figure in figures.items():
+            caption = f"<figcaption><b>{html.escape(figure.title)}</b> {html.escape(figure.help)}</figcaption>"
+            yield f"<figure>{caption}{drawing(figure.draw(scene), name)}</figure>"
+
+
+def drawing(figure: go.Figure, name: str) -> str:
+    """A figure as an HTML fragment that finds Plotly on the page."""
+    fragment: str = figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config={"responsive": True, "displaylogo": False}
+    )
+    return fragment
+
+
+def summary(scene: Scene) -> str:
+    """The cards of the dashboard."""
+    all_runs = totals(scene.snapshot.all_runs, scene.goal)
+    cards = {
+        "runs": f"{all_runs.num_runs:,}",
+        "best score": theme.number(all_runs.best_score),
+        "compute cost": theme.dollars(all_runs.dollars),
+        "average run time": theme.seconds(all_runs.mean_wall_seconds),
+        "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(scene.snapshot.read_at)),
+    }
+    return '<div class="cards">' + "".join(f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items()) + "</div>"
+
+
+def words(scene: Scene) -> str:
+    """Findings as a list."""
+    found = [*check_runs(scene.snapshot.all_runs), *(scene.study.findings if scene.study is not None else ())]
+    return "<ul>" + "".join(f"<li>{sentence(one)}</li>" for one in found) + "</ul>"
+
+
+def sentence(one: Finding) -> str:
+    return f"<b>{html.escape(one.title)}</b>: {html.escape(one.text)} {html.escape(one.advice)}"
