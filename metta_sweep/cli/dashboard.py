@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first")
     parser.add_argument("--project", default="", help="its WandB project")
     parser.add_argument("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
-    parser.add_argument(
-        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
-    )
+    parser.add_argument("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=8050, help="port to serve on (default 8050)")
     parser.add_argument("--allow-actions", action="store_true", help="let who has the printed token retry runs and stop the sweep from the page")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from metta_sweep.cli.readers import Source, add_reader_arguments, opened, print_json
-from metta_sweep.registry.records import RunRecord
+from metta_sweep.registry.records import NewObservation, RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +47,9 @@ def total_wall(costs: object) -> float:
     return sum(float(part.get("wall_seconds", 0.0)) for part in parts)
 
 
-def run_report(run: RunRecord, observations: dict[str, object], nodes: dict[str, tuple[str, ...]]) -> dict[str, object]:
+def run_report(run: RunRecord, observations: Mapping[str, NewObservation], nodes: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
     observation = observations.get(run.id)
-    result = asdict(observation) if observation is not None else {}  # type: ignore[call-overload]
+    result = asdict(observation) if observation is not None else {}
     return {
         "id": run.id,
         "phase": run.phase,

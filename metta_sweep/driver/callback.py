@@ -10,7 +10,6 @@ import ray
 from ray.tune import Callback, Stopper
 
 from metta_sweep.driver.control import Control
-from metta_sweep.driver.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +19,13 @@ CHECKPOINT_SECONDS = 30.0
 class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
     """Keeps the control informed that the loop turns, draws, and ends the experiment in order."""
 
-    def __init__(self, control: Control, slots: Slots, draw: Callable[[], None]) -> None:
+    def __init__(self, control: Control, draw: Callable[[], None]) -> None:
         self._control = control
-        self._slots = slots
         self._draw = draw
         self.may_end = False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._control.loop_is_alive()
-        self._slots.look()
         self._draw()
         if self._control.stop_now and not self.may_end:
             checkpoint_running(trials)

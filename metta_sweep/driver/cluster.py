@@ -91,14 +91,6 @@ def count_slots(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> i
     Raises:
         ConfigError: not even one fits; names what is missing.
     """
-    slots = slots_on(resources, nodes)
-    if slots < 1:
-        raise ConfigError(explain_misfit(resources, nodes))
-    return slots
-
-
-def slots_on(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many runs fit at once; 0 when none does."""
     workers_per_node = [workers_on(node, resources) for node in nodes]
     if resources.strategy == "STRICT_PACK":
         slots = sum(count // resources.world_size for count in workers_per_node)
@@ -106,6 +98,8 @@ def slots_on(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
         slots = strict_spread_slots(workers_per_node, resources.world_size)
     else:
         slots = sum(workers_per_node) // resources.world_size
+    if slots < 1:
+        raise ConfigError(explain_misfit(resources, nodes))
     return min(slots, resources.max_concurrent_runs or slots)
 
 

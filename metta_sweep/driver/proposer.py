@@ -10,7 +10,7 @@ from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord, RunRecord
-from searchers import Advice, Interval, Observation, Params, Protein, RunningCurve, Searcher, Suggestion, make_searcher, pick_phase
+from searchers import Advice, Goal, Interval, Observation, Params, Protein, RunningCurve, Searcher, Suggestion, make_searcher, pick_phase
 
 
 class Proposer:
@@ -74,9 +74,14 @@ class Proposer:
     def _make(self, phase: Phase) -> Searcher:
         spec = self._spec
         if spec.searcher is None:
-            return make_searcher(spec.method, phase.space, phase.protein, goal=spec.goal, seed=self._seed)
+            return make_searcher(spec.method, phase.space, phase.protein, goal=direction_of(spec.goal), seed=self._seed)
         searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
         return searcher
+
+
+def direction_of(goal: str) -> Goal:
+    """The goal as the optimiser knows it; the configuration allows no other."""
+    return "maximize" if goal == "maximize" else "minimize"
 
 
 def load_class(path: str) -> Any:

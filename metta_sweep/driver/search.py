@@ -12,10 +12,11 @@ from ray.tune.search import Searcher
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.clerk import Clerk
 from metta_sweep.driver.control import Control
-from metta_sweep.driver.slots import Slots
 from metta_sweep.driver.stock import Stock
 from metta_sweep.registry.records import RunRecord
 from trainables.result import Costs, Point, Progress, RunResult, Span
+
+FINISHED = str(Searcher.FINISHED)
 
 
 class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
@@ -26,7 +27,6 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: writes what happened.
         board: what is known of this driver's runs.
         control: who should stop.
-        slots: how many runs may be live.
         retry_delay: seconds a slot waits after a failed run.
     """
 
@@ -36,7 +36,6 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: Clerk,
         board: Board,
         control: Control,
-        slots: Slots,
         *,
         retry_delay: float = 0.0,
     ) -> None:
@@ -45,7 +44,6 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._clerk = clerk
         self._board = board
         self._control = control
-        self._slots = slots
         self._retry_delay = retry_delay
         self._not_before = 0.0
         self._runs: dict[str, RunRecord] = {}
@@ -55,8 +53,8 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._control.draining is not None:
-            return None if self._runs else Searcher.FINISHED
-        if time.monotonic() < self._not_before or len(self._runs) >= self._slots.now:
+            return None if self._runs else FINISHED
+        if time.monotonic() < self._not_before:
             return None
         entry = self._stock.pop()
         if entry is None:
@@ -64,7 +62,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
             if verdict is None or self._runs:
                 return None
             self._control.drain(verdict)
-            return Searcher.FINISHED
+            return FINISHED
         self._runs[trial_id] = entry.record
         self._board.started(entry.record)
         self._clerk.start(entry)

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from metta_sweep.driver.proposer import Proposer
-from metta_sweep.driver.slots import Slots
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.api import Registry
@@ -74,15 +73,15 @@ class Stock:
         registry: where points are reserved before anything starts.
         proposer: the optimiser behind it.
         lease: sweep, owner and lease.
-        slots: as many points are held ready.
+        size: points to hold ready.
         hooks: the rest of the driver.
     """
 
-    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, slots: Slots, hooks: Hooks) -> None:
+    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: int, hooks: Hooks) -> None:
         self._registry = registry
         self._proposer = proposer
         self._lease = lease
-        self._slots = slots
+        self._size = size
         self._hooks = hooks
         self._condition = threading.Condition()
         self._entries: list[Entry] = []
@@ -255,7 +254,7 @@ class Stock:
     def _reserve_one(self) -> bool:
         """Reserve the next point when the stock is short and the stop rules allow. Returns whether it did."""
         with self._condition:
-            if len(self._entries) >= max(self._slots.now, 1) or self._closed:
+            if len(self._entries) >= self._size or self._closed:
                 return False
         number = self._registry.next_number(self._lease.sweep)
         verdict = self._hooks.may_reserve(number, 0.0)

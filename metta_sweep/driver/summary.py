@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ def print_summary(sweep_name: str, registry: Registry, ending: Ending, console: 
     console.print()
     console.print(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {ending.reason}", highlight=False, soft_wrap=True)
     ranking = rank(registry, sweep_name)
-    counts = ranking.runs["state"].value_counts() if len(ranking.runs) else {}
+    counts = Counter(ranking.runs["state"])
     console.print("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)
     if not ranking.best:
         console.print("no run has a score yet; see train.log in the run directories", highlight=False)
