@@ -60,6 +60,7 @@ def local_options(environ: Mapping[str, str], machine: Machine) -> dict[str, Any
     """A private Ray: token authentication is off, for nobody else can reach it, and nothing of it outlives this process."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     return {
+        "address": "local",  # never a cluster that somebody else started on this machine
         "num_cpus": machine.num_cpus,
         "num_gpus": machine.num_gpus,
         "include_dashboard": environ.get("METTA_SWEEP_RAY_DASHBOARD", "1") != "0",
