@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trainables.environments.catalog import Family, env_option_types, resolve, share_observations
+from trainables.environments.catalog import Family, env_option_types, share_observations
+from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import SpecError
 from trainables.fields import build, known_keys, nearest
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, value_problems
@@ -78,7 +79,7 @@ class RunSpec:
         trainable: what does the training.
         trainer: training settings.
         model: the network.
-        environment: what is trained on.
+        curriculum: what is trained on.
         suite: what is evaluated on.
         resources: what the run is given.
         parameters: what a command or function is told, by dotted key.
@@ -92,7 +93,7 @@ class RunSpec:
     trainable: TrainableConfig
     trainer: TrainerConfig
     model: ModelConfig
-    environment: Family
+    curriculum: Curriculum
     suite: Suite
     resources: ResourcesConfig
     parameters: Mapping[str, Any]
@@ -117,12 +118,11 @@ class RunSpec:
         problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
         if strict and not is_program:
             problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
-        path = str(sections.trainer.curriculum)
-        environment = resolve(path, sections.env, "trainer.curriculum", "env", problems)
-        suite = resolve_suite(sections.sim, path, problems) if environment is not None else None
-        if environment is None or suite is None or problems:
+        curriculum = resolve_curriculum(sections.trainer.curriculum, sections.env, problems)
+        suite = resolve_suite(sections.sim, curriculum.paths, problems) if curriculum is not None else None
+        if curriculum is None or suite is None or problems:
             raise SpecError(tuple(problems))
-        environment, families = share_observations(environment, [sim.family for sim in suite.simulations])
+        environment, families = share_observations(curriculum.family, [sim.family for sim in suite.simulations])
         suite = replace(suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True)))
         spec = cls(
             run=sections.run,
@@ -133,7 +133,7 @@ class RunSpec:
             trainable=sections.trainable,
             trainer=sections.trainer,
             model=sections.model,
-            environment=environment,
+            curriculum=replace(curriculum, family=environment),
             suite=suite,
             resources=sections.resources,
             parameters=parameters,
@@ -142,6 +142,11 @@ class RunSpec:
         if spec.metric not in names:
             raise SpecError((f"metric: unknown {spec.metric!r}{nearest(spec.metric, names)}",))
         return spec
+
+    @property
+    def environment(self) -> Family:
+        """What is trained on, without the order in which tasks are played."""
+        return self.curriculum.family
 
     @staticmethod
     def known_keys() -> dict[str, Any]:

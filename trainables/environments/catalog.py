@@ -122,6 +122,30 @@ class GymnasiumFamily:
         return GymnasiumVector(self.env_id, self.options, options.num_envs, options.seeds)
 
 
+@dataclass(frozen=True, slots=True)
+class AtariFamily:
+    """One Atari game; `options` go to the emulator's vector."""
+
+    game: str
+    options: Mapping[str, Any]
+
+    @property
+    def agents_per_env(self) -> int:
+        return 1
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return (self.game,)
+
+    def stat_names(self) -> tuple[str, ...]:
+        return ()
+
+    def make(self, options: VectorOptions) -> VectorEnvironment:
+        from trainables.environments.atari_vector import AtariVector
+
+        return AtariVector(self.game, self.options, options.num_envs, options.seeds, options.num_threads)
+
+
 def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> Family | None:
     """The environment that a path names, with options applied.
 
@@ -140,7 +164,10 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
         return _resolve_mettagrid(name, options, key, options_key, problems)
     if kind == "gymnasium":
         return _resolve_gymnasium(name, options, key, problems)
-    problems.append(f"{key}: unknown environment {path!r}; use /env/mettagrid/TASK with TASK one of {', '.join(TASKS)}, or /env/gymnasium/ID")
+    if kind == "atari" and name:
+        return AtariFamily(name, dict(options))
+    known = f"/env/mettagrid/TASK with TASK one of {', '.join(TASKS)}, /env/gymnasium/ID or /env/atari/GAME"
+    problems.append(f"{key}: unknown environment {path!r}; use {known}")
     return None
 
 

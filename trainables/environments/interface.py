@@ -53,6 +53,7 @@ class Episode:
         score: the task's own score, per agent, free of training shaping.
         shaped_return: sum of the rewards that the agents were trained on, per agent.
         stats: what else the environment counted, per agent; empty unless asked for.
+        is_whole: False for a first episode that was cut short to spread resets.
     """
 
     env: int
@@ -62,6 +63,7 @@ class Episode:
     score: float
     shaped_return: float
     stats: Mapping[str, float] = field(default_factory=dict)
+    is_whole: bool = True
 
 
 class Encoder(Protocol):

@@ -143,6 +143,7 @@ class MettaGridVector:
             num_steps=int(self._elapsed[env]),
             score=float(np.mean(hearts)),
             shaped_return=float(np.mean(sim.get_episode_rewards())),
+            is_whole=bool(self._elapsed[env] == self._tasks[int(self._task_of[env])].max_steps),
             stats=_mean_stats(sim.get_episode_stats()["agent"]) if self._setup.collect_stats else {},
         )
 

@@ -13,6 +13,7 @@ import torch
 from trainables.checkpoint import Checkpoint
 from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
+from trainables.environments.curriculum import TaskSampler
 from trainables.environments.interface import ActionSpace, Encoder, Episode
 from trainables.errors import SpecError
 from trainables.metering import PARTS, Meter, add, costs_from_vector
@@ -57,11 +58,11 @@ class SilentHost:
 
 @dataclass(frozen=True, slots=True)
 class _Agreed:
-    """What all ranks know after an update: rank 0's decisions, and the mean score of training episodes (NaN when none ended)."""
+    """What all ranks know after an update: rank 0's decisions, and the mean score of training episodes, if any ended."""
 
     stop: bool
     save: bool
-    score: float
+    scores: dict[str, float]
 
 
 class PpoTrainer:
@@ -81,7 +82,16 @@ class PpoTrainer:
         self._start_steps = self.env_steps
         first_env = context.rank * self.plan.num_envs
         seeds = training_seeds(spec.seed, first_env, self._start_steps)
-        options = VectorOptions(self.plan.num_envs, seeds, num_threads=spec.trainer.num_workers, stagger=True)
+        self._sampler = TaskSampler(spec.curriculum.weights, spec.curriculum.sampling, (spec.seed, self._start_steps))
+        if start:
+            self._sampler.load(start.curriculum)
+        options = VectorOptions(
+            num_envs=self.plan.num_envs,
+            seeds=seeds,
+            num_threads=spec.trainer.num_workers,
+            stagger=True,
+            pick_task=lambda env, episode: self._sampler.pick(first_env + env, episode),
+        )
         self._env = spec.environment.make(options)
         self.policy = make_policy(spec, context, self._env.encoder, self._env.action_space)
         self.learner = Learner(self.policy, spec.trainer, self.plan, context)
@@ -116,7 +126,7 @@ class PpoTrainer:
                 agreed = self._agree(host, episodes)
                 point = self._evaluate() if self._updates in evaluate_after else None
                 speed = self.plan.batch_size / (time.perf_counter() - began)
-                host.report(self._progress(losses | {"training_score": agreed.score}, speed, point))
+                host.report(self._progress(losses | agreed.scores, speed, point))
                 if agreed.save or agreed.stop or self.is_complete:
                     host.save(self._checkpoint())
                     self._last_save = time.monotonic()
@@ -145,13 +155,14 @@ class PpoTrainer:
             due = time.monotonic() - self._last_save >= self._spec.trainer.checkpoint.interval_seconds
             decisions = [float(host.wants_stop()), float(due)]
         spent = self._meter.spent()
-        scores = [sum(episode.score for episode in episodes), float(len(episodes))]
+        scores = [[e.score for e in episodes if e.task == task and e.is_whole] for task in self._spec.environment.task_names]
         cpu = [getattr(spent, part).cpu_seconds for part in PARTS]
-        stop, save, score, count, *cpu = self._context.sum_(torch.tensor([*decisions, *scores, *cpu], dtype=torch.float64)).tolist()
+        (stop, save), sums, counts, cpu = self._context.sum_lists(decisions, [sum(s) for s in scores], [len(s) for s in scores], cpu)
+        self._sampler.learn(sums, counts)
         walls = {part: getattr(spent, part).wall_seconds for part in PARTS}
         num_gpus = self._spec.resources.gpus_per_worker * self._context.world_size
         self._attempt_costs = costs_from_vector(cpu, walls, num_gpus)
-        return _Agreed(bool(stop), bool(save), score / count if count else math.nan)
+        return _Agreed(bool(stop), bool(save), {"training_score": sum(sums) / sum(counts)} if sum(counts) else {})
 
     def _evaluate(self) -> Point:
         """A point of the learning curve, its time booked apart. The ranks' shares are equal, so nobody waits long."""
@@ -186,7 +197,7 @@ class PpoTrainer:
             updates=self._updates,
             policy=self.policy.state_dict(),
             optimizer=self.learner.optimizer.state_dict(),
-            curriculum={},
+            curriculum=self._sampler.state(),
             costs=self._costs(),
             curve=tuple(self.curve),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,11 @@ class SuiteConfig:
     """The `sim` section of a configuration.
 
     Attributes:
-        name: of the suite; "" = as the training task's path says: `arena` for `/env/mettagrid/arena/basic`.
+        name: of the suite; "" = as the path of the training tasks says: `arena` for `/env/mettagrid/arena/basic`.
         episodes: per simulation, unless that says otherwise.
         seed: names the held-out episodes; the same number means the same maps, whatever was trained.
         greedy: True: the likeliest action; False: actions are sampled, as in training.
-        simulations: by name: `env` (path), optionally `episodes`, and overrides of the task; none = the training task itself.
+        simulations: by name: `env` (path), optionally `episodes`, and overrides of the task; none = the training tasks themselves.
         metrics: further metrics as `package.module:function`; see `trainables.simulation.aggregate`.
     """
 
@@ -53,17 +53,17 @@ class Suite:
     metrics: tuple[str, ...]
 
 
-def resolve_suite(config: SuiteConfig, training_path: str, problems: list[str]) -> Suite:
+def resolve_suite(config: SuiteConfig, training_paths: Sequence[str], problems: list[str]) -> Suite:
     """The suite that a configuration asks for; `problems` gets one line for each thing that is wrong with it."""
-    *_, group, task = f"/{training_path}".split("/")
-    entries = dict(config.simulations) or {task: {"env": training_path}}
+    entries = dict(config.simulations) or {path.rpartition("/")[2]: {"env": path} for path in training_paths}
+    groups = {f"/{path}".split("/")[-2] for path in training_paths}
     simulations = [found for name, entry in entries.items() if (found := _resolve_simulation(str(name), entry, config, problems)) is not None]
     if config.seed < 0:
         problems.append(f"sim.seed: need at least 0, got {config.seed}")
     for metric in config.metrics:
         if metric.count(":") != 1:
             problems.append(f"sim.metrics: need package.module:function, got {metric!r}")
-    name = config.name or group
+    name = config.name or (groups.pop() if len(groups) == 1 else "suite")
     return Suite(name, tuple(simulations), config.seed, config.greedy, config.metrics)
 
 
