@@ -129,12 +129,14 @@ def register_updates(app: Dash, desk: Desk) -> None:
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "figure", "name": MATCH}, "figure"),
+        Output({"type": "figure", "name": MATCH}, "style"),
         Input("shown", "data"),
         Input("version", "data"),
         State({"type": "figure", "name": MATCH}, "id"),
     )
-    def draw(search: str, _version: str, identity: dict[str, str]) -> Any:
-        return desk.figure(identity["name"], desk.view(search))
+    def draw(search: str, _version: str, identity: dict[str, str]) -> tuple[Any, dict[str, str]]:
+        figure = desk.figure(identity["name"], desk.view(search))
+        return figure, {"height": f"{figure.layout.height}px"}
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "panel", "name": MATCH}, "children"),

@@ -49,7 +49,8 @@ def _amount(amount: Amount) -> html.Div:
         words += [f"{_show(amount.committed, unit)} committed", f"{_show(amount.per_hour, unit)} per hour"]
     if amount.cap is not None:
         words += [f"{_show(amount.left, unit)} left of {_show(amount.cap, unit)}", _runs_out(amount.hours_left)]
-    return html.Div([_progress(amount), html.Div(" · ".join(word for word in words if word), className="small")])
+    bar = [_progress(amount)] if unit != "h" or amount.cap is not None else []
+    return html.Div([*bar, html.Div(" · ".join(word for word in words if word), className="small")])
 
 
 def _progress(amount: Amount) -> html.Div:

@@ -34,8 +34,8 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
     figure = theme.base(look, PAID[cost], "best score so far", height=420)
     for index, (name, (runs, goal)) in enumerate(sweeps.items()):
         line = best_for_money(runs, goal, cost)
-        repeat, colour = divmod(index, len(theme.COLOURS))
-        style = {"color": theme.COLOURS[colour], "width": 2.5, "shape": "hv", "dash": DASHES[repeat % len(DASHES)]}
+        repeat, colour = divmod(index, len(look.colours))
+        style = {"color": look.colours[colour], "width": 2.5, "shape": "hv", "dash": DASHES[repeat % len(DASHES)]}
         trace = {"type": "scatter", "mode": "lines", "x": line["paid"], "y": line["best"], "name": theme.safe(name), "line": style}
         figure.add_trace({**trace, "hovertemplate": "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>", "showlegend": True})
     if not any(len(trace.x) for trace in figure.data):

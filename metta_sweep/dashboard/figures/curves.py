@@ -29,9 +29,9 @@ def learning_curves(curves: pd.DataFrame, shown: pd.DataFrame, goal: str, look: 
     figure.add_trace(_single_curves(shown.dropna(subset=["x"]), look))
     band = best_band(known, goal)
     edge = {"type": "scatter", "mode": "lines", "x": band["x"], "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    fill = {"fill": "tonexty", "fillcolor": theme.translucent(theme.COLOURS[0], 0.25), "name": "middle half of the runs", "showlegend": True}
+    fill = {"fill": "tonexty", "fillcolor": theme.translucent(look.colours[0], 0.25), "name": "middle half of the runs", "showlegend": True}
     figure.add_traces([{**edge, "y": band["low"]}, {**edge, "y": band["high"], **fill}])
-    for column, name, colour in (("median", "median", theme.COLOURS[0]), ("best", "best so far", look.accent)):
+    for column, name, colour in (("median", "median", look.colours[0]), ("best", "best so far", look.accent)):
         line = {"color": colour, "width": 2.5}
         figure.add_trace({"type": "scatter", "mode": "lines", "x": band["x"], "y": band[column], "name": name, "line": line})
     if chosen:
@@ -63,7 +63,7 @@ def _single_curves(curves: pd.DataFrame, look: Look) -> dict[str, object]:
 def run_curve(points: pd.DataFrame, look: Look, threshold: float | None) -> go.Figure:
     """The curve of one run, with the threshold that stopped it."""
     figure = theme.base(look, "env steps", "score", height=240)
-    line = {"color": theme.COLOURS[0]}
+    line = {"color": look.colours[0]}
     figure.add_trace({"type": "scatter", "mode": "lines+markers", "x": points["env_steps"], "y": points["score"], "line": line})
     if threshold is not None:
         note = {"text": "stop threshold", "font": {"color": look.accent}}

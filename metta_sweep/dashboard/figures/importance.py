@@ -26,7 +26,7 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
     total = {**shared, "x": top["total"], "name": "with interactions", "error_x": {**bars, "color": look.text}, "hovertemplate": hover, "width": 0.7}
     alone = {**shared, "x": top["main"], "name": "alone", "hovertemplate": hover, "width": 0.35}
-    figure.add_traces([{**total, "marker": {"color": theme.COLOURS[4]}}, {**alone, "marker": {"color": theme.COLOURS[0]}}])
+    figure.add_traces([{**total, "marker": {"color": look.colours[4]}}, {**alone, "marker": {"color": look.colours[0]}}])
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return figure
@@ -45,7 +45,7 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score") -> g
             "orientation": "h",
             "x": table["importance"].to_numpy(),
             "y": [theme.safe(names[path]) for path in table["parameter"]],
-            "marker": {"color": theme.COLOURS[1]},
+            "marker": {"color": look.colours[1]},
             "customdata": [theme.number(value, 2) for value in table["correlation"]],
             "hovertemplate": "%{y}: %{x:.2f}, with sign %{customdata}<extra></extra>",
         }
@@ -59,5 +59,5 @@ def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Fi
     names = theme.short_names(marginals)
     cells = []
     for path, line in marginals.items():
-        cells.append(theme.Cell(theme.safe(names[path]), "score", effect_traces(line), axis_style(line["value"].tolist())))
+        cells.append(theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist())))
     return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

@@ -30,9 +30,9 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
     """
     done = scored(runs)
     figure = theme.base(look, "cost (s)", "score", height=460)
-    for phase, colour in theme.phase_colours(done).items():
+    for phase, colour in theme.phase_colours(done, look).items():
         add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
-    add_band(figure, front["cost"], front, theme.COLOURS[4], "predicted front, 90 %")
+    add_band(figure, front["cost"], front, look.colours[4], "predicted front, 90 %")
     add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
     pending = runs[runs["state"].isin(("reserved", "running", "interrupted")) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]
     for state, symbol in (("running", "circle-open"), ("reserved", "diamond-open"), ("interrupted", "square-open")):
@@ -109,20 +109,20 @@ def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str,
     mark = []
     if value is not None:
         mark = [{**here, "x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}]
-    return theme.Cell(theme.safe(label), "score", [points, *effect_traces(line), *mark], axis_style(line["value"].tolist()))
+    return theme.Cell(theme.safe(label), "score", [points, *effect_traces(line, look), *mark], axis_style(line["value"].tolist()))
 
 
-def effect_traces(line: pd.DataFrame) -> list[dict[str, Any]]:
+def effect_traces(line: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
     """A prediction along a parameter: a line in its band, or a point with an error bar for each choice."""
     if not isinstance(line["value"].iloc[0], str):
-        return band_traces(line["value"], line, theme.COLOURS[0], "prediction")
-    return [_choices(line)]
+        return band_traces(line["value"], line, look.colours[0], "prediction")
+    return [_choices(line, look)]
 
 
-def _choices(line: pd.DataFrame) -> dict[str, Any]:
+def _choices(line: pd.DataFrame, look: Look) -> dict[str, Any]:
     style = {"type": "scatter", "mode": "markers"}
     bars = {"type": "data", "symmetric": False, "array": line["high"] - line["mean"], "arrayminus": line["mean"] - line["low"]}
-    marker = {"size": 9, "color": theme.COLOURS[0]}
+    marker = {"size": 9, "color": look.colours[0]}
     hover = "%{x}: %{y:.4g}<extra>prediction</extra>"
     return {**style, "x": line["value"].to_numpy(), "y": line["mean"].to_numpy(), "error_y": bars, "marker": marker, "hovertemplate": hover}
 

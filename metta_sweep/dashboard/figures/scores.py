@@ -29,7 +29,7 @@ def cost_vs_score(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cos
     if done.empty:
         return theme.empty(look, NO_SCORES)
     figure = theme.base(look, theme.label(cost), "score")
-    for phase, colour in theme.phase_colours(done).items():
+    for phase, colour in theme.phase_colours(done, look).items():
         add_runs(figure, done[done["phase"] == phase], cost, colour, phase or "runs")
     add_front(figure, pareto_front(done, goal, cost=cost), cost, look)
     theme.log_axis(figure)
@@ -91,7 +91,7 @@ def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int 
         )
     )
     for column, name, colour, shape in (
-        ("moving_average", f"moving average of {window}", theme.COLOURS[0], "linear"),
+        ("moving_average", f"moving average of {window}", look.colours[0], "linear"),
         ("best_so_far", "best so far", look.accent, "hv"),
     ):
         line = {"color": colour, "width": 2, "shape": shape}
@@ -117,7 +117,7 @@ def efficiency_frontier(runs: pd.DataFrame, goal: str, look: Look, *, cost: str 
             line={"color": look.accent, "width": 2, "shape": "hv"},
             marker={"size": 11, "color": look.accent},
             text=_spaced([f"#{n}" for n in front["number"]]),
-            textposition="top left",
+            textposition=["top right", *["top left"] * (len(front) - 1)],
             customdata=front["id"].tolist(),
             hovertext=[f"{text}<br>{step}" for text, step in zip(theme.hover_texts(front), steps, strict=True)],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -141,11 +141,11 @@ def distributions(runs: pd.DataFrame, look: Look, *, cost: str = "cost_seconds")
     paid = done.loc[done[cost] > 0, cost]
     if done.empty:
         return theme.empty(look, NO_SCORES)
-    cells = [theme.Cell("score (dashed: median)", "runs", _histogram(done["score"].to_numpy(), theme.COLOURS[0], look))]
+    cells = [theme.Cell("score (dashed: median)", "runs", _histogram(done["score"].to_numpy(), look.colours[0], look))]
     if len(paid):
         ticks = _decades(paid)
         style = {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [theme.number(tick, 2) for tick in ticks]}
-        cells.append(theme.Cell(theme.label(cost), "", _histogram(np.log10(paid.to_numpy()), theme.COLOURS[1], look), style))
+        cells.append(theme.Cell(theme.label(cost), "", _histogram(np.log10(paid.to_numpy()), look.colours[1], look), style))
     return theme.grid(look, cells, columns=len(cells), height=380)
 
 
@@ -199,7 +199,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "mode": "markers",
         "x": x.to_numpy(),
         "y": runs["score"].to_numpy(),
-        "marker": {"color": theme.COLOURS[0], "size": 5, "opacity": 0.5},
+        "marker": {"color": look.colours[0], "size": 5, "opacity": 0.5},
         "customdata": runs["id"].tolist(),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }

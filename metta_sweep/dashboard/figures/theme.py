@@ -14,7 +14,9 @@ import plotly.graph_objects as go
 from metta_sweep.analysis.frame import METRIC, PARAM
 
 # Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+# The same hues, lighter: the blue and the green of the originals sink into a dark page.
+ON_DARK = ("#56B4E9", "#E69F00", "#2CC79B", "#E39CC4", "#9AD0F5", "#FF8C42")
 SCALE = "Cividis"  # even lightness steps for every kind of colour vision
 STATE_SYMBOLS = {"completed": "circle", "stopped_early": "diamond-open", "failed": "x", "running": "circle-open", "reserved": "circle-open-dot"}
 HOVER_PARAMS = 12
@@ -33,6 +35,7 @@ class Look:
         grid: of grid lines.
         paper: behind the figure.
         accent: of the one thing to look at: front, best so far.
+        colours: of phases, sweeps and kinds, in order.
     """
 
     name: str
@@ -41,10 +44,11 @@ class Look:
     grid: str
     paper: str
     accent: str
+    colours: tuple[str, ...]
 
 
-LIGHT = Look("light", "#1f2933", "#7b8794", "#e4e7eb", "#ffffff", "#D55E00")
-DARK = Look("dark", "#e4e7eb", "#9aa5b1", "#3a424d", "#1b2027", "#FF8C42")
+LIGHT = Look("light", "#1f2933", "#7b8794", "#e4e7eb", "#ffffff", "#D55E00", ON_LIGHT)
+DARK = Look("dark", "#e4e7eb", "#9aa5b1", "#3a424d", "#1b2027", "#FF8C42", ON_DARK)
 LOOKS = {look.name: look for look in (LIGHT, DARK)}
 
 
@@ -61,7 +65,7 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
         "paper_bgcolor": look.paper,
         "plot_bgcolor": look.paper,
         "font": {"color": look.text, "family": FONT, "size": 12},
-        "colorway": COLOURS,
+        "colorway": look.colours,
         "hoverlabel": {"align": "left", "font": {"family": FONT, "color": look.text}, "bgcolor": look.paper, "bordercolor": look.muted},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "uirevision": "kept",
@@ -215,10 +219,10 @@ def scatter_type(count: int) -> str:
     return "scattergl" if count >= WEBGL_FROM else "scatter"
 
 
-def phase_colours(runs: pd.DataFrame) -> dict[str, str]:
+def phase_colours(runs: pd.DataFrame, look: Look) -> dict[str, str]:
     """Colour of each phase, in the order in which the phases began."""
     phases = list(dict.fromkeys(runs.sort_values("number")["phase"]))
-    return {phase: COLOURS[index % len(COLOURS)] for index, phase in enumerate(phases)}
+    return {phase: look.colours[index % len(look.colours)] for index, phase in enumerate(phases)}
 
 
 def translucent(colour: str, alpha: float) -> str:
