@@ -1,0 +1,99 @@
+"""5,000 runs with 50-point curves: what the server takes, what the browser takes, and the page's memory.
+
+Run by hand: `python -m pytest -m benchmark tests/benchmarks/dashboard -s`. Writing the sweep through the registry takes minutes; set
+DASHBOARD_BENCHMARK_DIR to a directory to keep it between runs.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.config.job import Budget
+from metta_sweep.dashboard.app import create_app
+from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.reader import SqliteReader
+from metta_sweep.dashboard.snapshot import FeedOptions
+from metta_sweep.dashboard.source import Source
+from metta_sweep.dashboard.studies import Studies
+from metta_sweep.dashboard.view import View
+from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
+from tests.metta_sweep.dashboard.simulated import Plan, simulate
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
+PLAN = Plan(name="big", num_runs=5000, num_curve_points=50, phases=(("explore", 2500), ("exploit", None)))
+REPEATS = 20
+FIRST_FIGURES_SECONDS = 1.0
+CALLBACK_SECONDS = 0.5
+VIEW = View(sweep="big")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    directory = Path(os.environ.get("DASHBOARD_BENCHMARK_DIR") or tmp_path_factory.mktemp("big"))
+    if not (directory / "registry.db").exists():
+        simulate(directory, PLAN)
+    reader = SqliteReader(directory / "registry.db")
+    source, studies = Source(reader, FeedOptions(Budget(hourly_cost=3.0, dollars=10_000.0))), Studies()
+    started = time.perf_counter()
+    snapshot = source.snapshot("big")
+    print(f"\nfirst read of 5,000 runs and {len(snapshot.curves):,} curve points: {time.perf_counter() - started:.1f} s, before the server starts")
+    studies.get(snapshot)
+    while studies.version("big") < 0:
+        time.sleep(0.1)
+    print(f"surrogate and importance, in the background: {time.perf_counter() - started:.1f} s after the start")
+    yield Desk(source, studies, Digests(reader), directory, "big")
+    studies.close()
+    source.close()
+
+
+def median_seconds(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+@pytest.mark.parametrize("name", [name for figures in FIGURES.values() for name in figures])
+def test_every_figure_is_served_in_half_a_second(desk: Desk, name: str) -> None:
+    size = len(desk.figure(name, VIEW).to_json())
+    median = median_seconds(lambda: desk.figure(name, VIEW).to_json())
+    print(f"{name}: median of {REPEATS} {median * 1000:.0f} ms, {size / 1000:,.0f} kB")
+    assert median < CALLBACK_SECONDS
+
+
+def test_page_and_summary_are_served_in_half_a_second(desk: Desk) -> None:
+    assert median_seconds(lambda: desk.page(VIEW)) < CALLBACK_SECONDS
+    assert median_seconds(lambda: desk.summary(VIEW)) < CALLBACK_SECONDS
+
+
+def test_the_first_figures_are_served_in_a_second(desk: Desk) -> None:
+    """Everything that the server does for the first two figures, one after the other."""
+    median = median_seconds(lambda: [desk.page(VIEW), *(desk.figure(name, VIEW).to_json() for name in ("cost_vs_score", "efficiency"))])
+    print(f"page and first two figures: median of {REPEATS} {median * 1000:.0f} ms")
+    assert median < FIRST_FIGURES_SECONDS
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+def test_what_the_browser_takes(desk: Desk, tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    with served(create_app(desk)) as address:
+        started = time.perf_counter()
+        page.open(f"{address}?sweep=big")
+        page.drawn("cost_vs_score")
+        whole = time.perf_counter() - started
+        paint = page.driver.execute_async_script(
+            f"const done = arguments[0], t = performance.now(); Plotly.redraw({graph('cost_vs_score')}).then(() => done(performance.now() - t))"
+        )
+        memory = page.run("return performance.memory.usedJSHeapSize")
+        print(f"from the address to the first figure: {whole:.1f} s; drawing 5,000 points again: {paint:.0f} ms; page memory {memory / 1e6:.0f} MB")
+    page.close()
