@@ -91,7 +91,7 @@ def table(outcomes: Sequence[Outcome], reference: str) -> str:
         for task, method in sorted({(o.task, o.method) for o in chosen}):
             lines.append(_row([o for o in chosen if o.task == task and o.method == method]))
         lines += ["", f"Cost to 95 % of {reference} over each peer's, paired (below 1 is better):", ""]
-        lines += _ratios(chosen, reference) + [""]
+        lines += [*_ratios(chosen, reference), ""]
     return "\n".join(lines)
 
 
