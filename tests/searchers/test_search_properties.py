@@ -39,7 +39,7 @@ def spaces(draw: st.DrawFn) -> Space:
     if draw(st.booleans()):
         config["trainer.total_timesteps"] = {"distribution": "int_log_normal", "min": 1000, "max": 30_000}
     choices = config["p0"].get("choices")
-    if choices and isinstance(choices[0], str) and len(config) > 1:
+    if choices and isinstance(choices[0], str) and "p1" in config:
         config["p1"] = {**config["p1"], "when": f"p0 == {choices[0]}"}
     numeric = [name for name, leaf in config.items() if "min" in leaf]
     constraints = [f"{numeric[0]} <= {numeric[0]} + 0 * {numeric[-1]}"] if numeric else []
