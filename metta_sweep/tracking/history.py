@@ -75,7 +75,8 @@ def new_rows(metrics: Sequence[Mapping[str, Any]], curve: Sequence[Mapping[str, 
     A training row keeps its names (nested ones joined with "/"); a curve point becomes `curve/env_steps`, `curve/seconds`, `curve/score`. The step is
     the row's env steps, or one more than the last step when that is taken: a curve point that arrives late is shown at its own `curve/env_steps`.
     """
-    rows = [(int(row["env_steps"]), 0, flatten(row)) for row in metrics if "env_steps" in row]
+    # `score` stands there for a curve point, which the registry has, too; WandB would show it as the score of a run that then failed.
+    rows = [(int(row["env_steps"]), 0, flatten({key: row[key] for key in row if key != "score"})) for row in metrics if "env_steps" in row]
     rows += [(int(point["env_steps"]), 1, flatten({"curve": point})) for point in curve]
     for env_steps, is_curve, values in sorted(rows, key=lambda row: row[:2]):
         if env_steps <= (position.curve_env_steps if is_curve else position.env_steps):

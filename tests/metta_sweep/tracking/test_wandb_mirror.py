@@ -61,6 +61,7 @@ def test_score_cost_suggestion_outcome_and_curve_are_in_the_summary(sweep: Sweep
 
 def test_a_failed_run_shows_kind_and_message_and_no_score(sweep: SweepOnDisk) -> None:
     run = sweep.start(0)
+    (sweep.directory(run) / "metrics.jsonl").write_text('{"env_steps": 100, "score": 2.0}\n')  # a curve point before it failed
     sweep.finish(run, failed())
     mirror(sweep).sync()
     copy = only_copy(sweep, run)
