@@ -52,6 +52,7 @@ def ask(store: SqlRegistry, how_many: settings) -> None:
     assert min(answered[200], answered[404], answered[422]) > 0, "the requests got past the door"
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_no_request_is_a_server_error(store: SqlRegistry) -> None:
     ask(store, FEW)
 

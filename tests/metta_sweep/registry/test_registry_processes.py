@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metta_sweep.registry.outbox import Outbox
 from metta_sweep.registry.store import SqlRegistry
 
 RESERVE = """
@@ -23,26 +22,6 @@ registry, owner = SqlRegistry(sys.argv[1]), current_owner()
 print("ready", flush=True); sys.stdin.readline()
 for n in range(int(sys.argv[3])):
     print(registry.reserve("s", Reservation(None, {"x": n}), owner, lease_seconds=300, key=f"{sys.argv[2]}-{n}").id, flush=True)
-"""
-
-DRIVE = """
-import sys
-from pathlib import Path
-from metta_sweep.registry.outbox import Outbox
-from metta_sweep.registry.owner import current_owner
-from metta_sweep.registry.records import NewObservation, Reservation
-from metta_sweep.registry.store import SqlRegistry
-registry, owner, outbox = SqlRegistry(sys.argv[1]), current_owner(), Outbox(Path(sys.argv[2]))
-print("ready", flush=True); sys.stdin.readline()
-outbox.deliver(registry)
-stock = registry.claim("s", owner, lease_seconds=300, key=f"claim-{owner.pid}-{owner.started}")
-while len(registry.observations("s")) < 40:
-    key = f"{owner.pid}-{registry.next_number('s')}"
-    run = stock.pop(0) if stock else registry.reserve("s", Reservation(None, {}), owner, lease_seconds=300, key=key)
-    outbox.put("start", {"run_id": run.id, "fence": run.fence, "num_gpus": 0})
-    outbox.put("finish", {"run_id": run.id, "fence": run.fence, "observation": NewObservation("completed", 1.0, 1.0, 1.0)})
-    print(run.id, flush=True)
-    outbox.deliver(registry)
 """
 
 
@@ -107,23 +86,3 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_was_told(tmp_path: Path)
     assert set(told) <= {run.id for run in registry.runs("s")}
     assert len(numbers) - len(told) <= 4, "each kill may hide at most the one answer on its way"
     assert sqlite3.connect(tmp_path / "registry.db").execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def test_a_driver_killed_again_and_again_finishes_every_run_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/registry.db"
-    registry = SqlRegistry(url)
-    registry.create_sweep("s", "")
-    rng = random.Random(11)
-    kept: list[str] = []
-    for _ in range(8):
-        with child(DRIVE, url, str(tmp_path / "outbox")) as process:
-            go(process)
-            time.sleep(rng.uniform(0.02, 0.4))
-            process.kill()
-            kept += lines(process)
-    Outbox(tmp_path / "outbox").deliver(registry)
-    finished = [seen.run_id for seen in registry.observations("s")]
-    assert len(finished) == len(set(finished))
-    assert set(kept) <= set(finished), "a result that reached the outbox reaches the registry"
-    assert [run.number for run in registry.runs("s")] == list(range(registry.next_number("s")))
-    assert len(kept) == len(set(kept)), "no run whose result was kept is run again"
