@@ -10,6 +10,7 @@ from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx
 from metta_sweep.dashboard import export, layout
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.updates import update_of
 from metta_sweep.dashboard.view import HOME, Range, View
 
 FIGURE = {"type": "figure", "name": ALL}
@@ -44,7 +45,7 @@ def register_page(app: Dash, desk: Desk) -> None:
             no_update if name == view.sweep else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
         )
 
-    @app.callback(Output("content", "children"), Output("filters", "hidden"), Input("tabs", "active_tab"), State("view", "data"))  # type: ignore[untyped-decorator]
+    @app.callback(Output("content", "children"), Output("filters", "hidden"), Input("tabs", "value"), State("view", "data"))  # type: ignore[untyped-decorator]
     def open_tab(page: str, search: str) -> tuple[Any, bool]:
         view = dataclasses.replace(desk.view(search), page=page)
         return layout.content(page, view, desk.parameters(view)), page == HOME or not view.sweep
@@ -55,7 +56,7 @@ def register_view(app: Dash, desk: Desk) -> None:
         Output("view", "data"),
         Output("shown", "data"),
         {
-            "page": Input("tabs", "active_tab"),
+            "page": Input("tabs", "value"),
             "dark": Input("dark", "value"),
             "cost_axis": Input("cost-axis", "value"),
             "ranges": {"score": Input("score", "value"), "cost": Input("cost", "value")},
@@ -69,16 +70,16 @@ def register_view(app: Dash, desk: Desk) -> None:
         },
     )
     def note_view(**now: Any) -> tuple[str, Any]:
-        view = read_controls(desk.view(now["before"]), now, ctx.inputs_list)
+        view = read_controls(desk.view(now["before"]), now, ctx.args_grouping)
         shown = (view if view.page in SHOW_RUN else dataclasses.replace(view, run="")).to_search()
         return view.to_search(), no_update if shown == now["shown"] else shown
 
 
 def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
     """The view that the controls describe."""
-    chosen = {item["id"]["name"]: item.get("value") for item in inputs["chosen"]} if isinstance(inputs, dict) else {}
+    chosen = {item["id"]["name"]: item.get("value") for item in inputs["chosen"]}
     options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None}
-    compared = [(item["id"]["sweep"], item.get("value")) for item in inputs["compared"]] if isinstance(inputs, dict) else []
+    compared = [(item["id"]["sweep"], item.get("value")) for item in inputs["compared"]]
     if compared:
         options["compare"] = tuple(name for name, is_ticked in compared if is_ticked)
     score_low, score_high, cost_low, cost_high = now["ends"]
@@ -133,10 +134,12 @@ def register_updates(app: Dash, desk: Desk) -> None:
         Input("shown", "data"),
         Input("version", "data"),
         State({"type": "figure", "name": MATCH}, "id"),
+        State({"type": "figure", "name": MATCH}, "style"),
     )
-    def draw(search: str, _version: str, identity: dict[str, str]) -> tuple[Any, dict[str, str]]:
+    def draw(search: str, _version: str, identity: dict[str, str], style: dict[str, str] | None) -> tuple[Any, dict[str, str]]:
         figure = desk.figure(identity["name"], desk.view(search))
-        return figure, {"height": f"{figure.layout.height}px"}
+        is_there = bool(style) and ctx.triggered_id == "version"
+        return update_of(figure) if is_there else figure, {"height": f"{figure.layout.height}px"}
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "panel", "name": MATCH}, "children"),

@@ -11,7 +11,10 @@ from metta_sweep.dashboard.pages import Figure, figures_of
 from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
-GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]]}
+# Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes superfluous. A flat
+# list: Plotly takes nested ones (`modeBarButtons`) for changed at every update and then draws anew, zoom lost.
+HIDDEN_BUTTONS = ["toImage", "sendChartToCloud", "lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
+GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": HIDDEN_BUTTONS}
 
 
 def shell() -> html.Div:
@@ -76,8 +79,18 @@ def _button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
     return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
 
 
-def tabs(view: View) -> dbc.Tabs:
-    return dbc.Tabs([dbc.Tab(label=label, tab_id=key) for key, label in PAGES.items()], id="tabs", active_tab=view.page, className="mb-3")
+def tabs(view: View) -> html.Nav:
+    """Pages as one group of radio buttons that look like tabs: the arrow keys go through them."""
+    radios = dbc.RadioItems(
+        id="tabs",
+        options=[{"label": label, "value": key} for key, label in PAGES.items()],
+        value=view.page,
+        className="nav nav-tabs",
+        inputClassName="btn-check",
+        labelClassName="nav-link",
+        labelCheckedClassName="active",
+    )
+    return html.Nav(radios, className="mb-3", **{"aria-label": "Pages"})
 
 
 def filters(view: View) -> dbc.Row:

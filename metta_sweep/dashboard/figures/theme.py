@@ -53,7 +53,7 @@ LOOKS = {look.name: look for look in (LIGHT, DARK)}
 
 
 def base(look: Look, x: str = "", y: str = "", *, height: int = 380) -> go.Figure:
-    """An empty figure with labelled axes; zoom survives new data because `uirevision` never changes."""
+    """An empty figure with labelled axes."""
     return go.Figure(layout={**page_layout(look, height), "xaxis": axis(look, x), "yaxis": axis(look, y)})
 
 
@@ -74,7 +74,7 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
 
 def axis(look: Look, title: str = "", **more: Any) -> dict[str, Any]:
     """An axis in the page's look."""
-    style = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.grid, "automargin": True}
+    style = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.grid, "automargin": True, "visible": True}
     return {**style, "title": {"text": title, "standoff": 8}, **more}
 
 

@@ -1,0 +1,61 @@
+"""Sweeps that several tests look at, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.config.job import Budget
+from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.reader import SqliteReader
+from metta_sweep.dashboard.snapshot import Feed, FeedOptions, Snapshot
+from metta_sweep.dashboard.source import Source
+from metta_sweep.dashboard.studies import Studies, Study, study
+from tests.metta_sweep.dashboard.simulated import Plan, simulate
+
+OPTIONS = FeedOptions(Budget(hourly_cost=3.0, dollars=40.0))
+HOSTILE = "<script>alert(1)</script>"
+PLANS = (
+    Plan(name="sim", num_runs=40, message=HOSTILE),
+    Plan(name="empty", num_runs=0, num_running=0, num_reserved=0),
+    Plan(name="one", num_runs=1, num_running=0, num_reserved=0),
+    Plan(name="allfailed", num_runs=4, failing=1, num_running=0, num_reserved=0),
+)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with `PLANS`."""
+    directory = tmp_path_factory.mktemp("dashboard")
+    simulate(directory, *PLANS)
+    return directory
+
+
+def read(data_dir: Path, name: str) -> Snapshot:
+    reader = SqliteReader(data_dir / "registry.db")
+    try:
+        return Feed(reader, name, OPTIONS).refresh()
+    finally:
+        reader.close()
+
+
+@pytest.fixture(scope="session")
+def snapshot(data_dir: Path) -> Snapshot:
+    return read(data_dir, "sim")
+
+
+@pytest.fixture(scope="session")
+def known(snapshot: Snapshot) -> Study:
+    return study(snapshot)
+
+
+@pytest.fixture
+def desk(data_dir: Path) -> Iterator[Desk]:
+    reader = SqliteReader(data_dir / "registry.db")
+    source, studies = Source(reader, OPTIONS), Studies()
+    yield Desk(source, studies, Digests(reader), data_dir)
+    studies.close()
+    source.close()

@@ -1,0 +1,227 @@
+"""The server: pages, exports, security, and the sweep that it must not disturb."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import re
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from dash import Dash
+
+from metta_sweep.cli.main import main
+from metta_sweep.dashboard import export, panels
+from metta_sweep.dashboard.actions import WRONG_TOKEN, Actions
+from metta_sweep.dashboard.app import create_app
+from metta_sweep.dashboard.callbacks import chosen_run
+from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.reader import SqliteReader
+from metta_sweep.dashboard.report import report_html
+from metta_sweep.dashboard.scene import Scene
+from metta_sweep.dashboard.snapshot import Feed, Snapshot
+from metta_sweep.dashboard.studies import Study
+from metta_sweep.dashboard.view import View
+from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.records import EventRecord
+from metta_sweep.registry.store import SqlRegistry
+from searchers import Space
+from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS
+from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
+
+SIM = View(sweep="sim")
+FORK = multiprocessing.get_context("fork")  # a reader is there in milliseconds
+
+
+@pytest.fixture
+def app(desk: Desk) -> Dash:
+    return create_app(desk)
+
+
+def test_the_page_and_its_style_come_from_this_server(app: Dash) -> None:
+    client = app.server.test_client()
+    page = client.get("/").text
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+    assert client.get("/bootstrap.min.css").status_code == 200
+    assert "default-src 'self'" in client.get("/").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/../pyproject.toml", "/assets/../app.py", "/assets/%2e%2e/app.py", "/assets//etc/passwd", "/etc/passwd"])
+def test_no_path_in_a_url_reaches_the_file_system(app: Dash, path: str) -> None:
+    answer = app.server.test_client().get(path)
+    assert answer.status_code == 404 or "<title>metta_sweep</title>" in answer.text  # Dash answers other paths with the page
+
+
+def test_another_host_name_is_refused_on_loopback(app: Dash) -> None:
+    client = app.server.test_client()
+    assert client.get("/", headers={"Host": "evil.example:8050"}).status_code == 403
+    assert client.get("/", headers={"Host": "localhost:8050"}).status_code == 200
+    assert client.get("/", headers={"Host": "[::1]:8050"}).status_code == 200
+
+
+def components(tree: Any) -> str:
+    """A component tree as the JSON that goes to the browser."""
+    return json.dumps(tree, default=lambda component: component.to_plotly_json())
+
+
+def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
+    page = components(desk.page(SIM))
+    for label in ("Overview", "Importance", "Timeline", "Score", "Cost (s)", "Dark"):
+        assert f'"{label}"' in page
+    summary = components(desk.summary(SIM))
+    for words in ("Runs", "Best score", "Total compute cost", "Average run time", "left of $40.00", "Expected best at this budget"):
+        assert words in summary
+
+
+def test_a_sweep_that_does_not_exist_gives_its_name_back_as_text(desk: Desk) -> None:
+    assert "no such sweep" in components(desk.page(View(sweep=HOSTILE)))
+
+
+def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(desk: Desk) -> None:
+    panel = components(desk.details("sim.r.6", SIM))  # stopped early
+    for words in ("trainer.ppo.gamma", "highest expected improvement per dollar", "acquisition", "predicted score", "arena/basic/reward"):
+        assert words in panel
+    for words in ("stop threshold", "Nearest results it knew", "https://wandb.ai/team/metta/runs/sim.r.6", "sweep/sim/runs/sim.r.6", "paid"):
+        assert words in panel
+    failed = components(desk.details("sim.r.8", SIM))
+    assert "OutOfMemoryError" in failed
+    assert "End of the log" in failed
+
+
+def test_an_unknown_run_in_the_url_opens_no_panel(desk: Desk) -> None:
+    assert desk.details("../../etc/passwd", SIM) is None
+
+
+@pytest.mark.parametrize("page", [*panels.PANELS, "home"])
+@pytest.mark.parametrize("sweep", ["sim", "empty", "one", "allfailed"])
+def test_every_panel_has_something_to_say_about_every_sweep(desk: Desk, page: str, sweep: str) -> None:
+    told = components(desk.panel(page, View(sweep=sweep, page=page)))
+    assert page == "model" or len(told) > 40
+
+
+def test_clicks_choose_the_run_under_the_pointer() -> None:
+    click = {"value": {"points": [{"customdata": "s.r.1"}]}}
+    assert chosen_run([click], {"type": "figure", "name": "f"}, "", is_open=False) == "s.r.1"
+    assert chosen_run([{"value": {"points": [{}]}}], {"type": "figure", "name": "f"}, "s.r.0", is_open=True) == "s.r.0"
+    assert chosen_run([{"value": 1}], {"type": "pick", "run": "s.r.2"}, "", is_open=False) == "s.r.2"
+    assert chosen_run([{"value": False}], "panel", "s.r.2", is_open=False) == ""
+
+
+def test_a_brush_filters_runs_and_a_cleared_axis_does_not(desk: Desk) -> None:
+    axes = desk.scene(SIM).unbrushed
+    lower_half = desk.brushed([{"dimensions[1].constraintrange": [[-1.0, 0.0]]}, [0]], {}, SIM)
+    ((path, limits),) = lower_half.items()
+    assert path == "trainer.optimizer.learning_rate"
+    assert limits == pytest.approx([1e-5, 10**-3.5], rel=1e-3)
+    view = replace(SIM, brush={path: (limits[0], limits[1])})
+    assert 0 < len(desk.scene(view).runs) < len(axes)
+    assert desk.brushed([{"dimensions[1].constraintrange": None}, [0]], lower_half, SIM) == {}
+    assert desk.brushed([{"dimensions[99].constraintrange": [0, 1]}, [0]], {}, SIM) == {}
+
+
+def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> None:
+    back = pd.read_csv(io.StringIO(export.csv_text(snapshot.runs)))
+    assert back["score"].to_numpy() == pytest.approx(snapshot.runs["score"].to_numpy(), rel=0, abs=0, nan_ok=True)
+    parquet = pd.read_parquet(io.BytesIO(export.parquet_bytes(snapshot.runs)))
+    np.testing.assert_array_equal(parquet["score"].to_numpy(), snapshot.runs["score"].to_numpy())
+    assert parquet["id"].tolist() == snapshot.runs["id"].tolist()
+
+
+@pytest.mark.parametrize("as_phase", [False, True])
+def test_a_narrowed_space_is_yaml_that_the_next_sweep_reads(desk: Desk, *, as_phase: bool) -> None:
+    view = replace(SIM, brush={"trainer.ppo.gamma": (0.9, 0.95)})
+    content = yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=as_phase))
+    search = content["schedule"]["phases"][0]["sweep"] if as_phase else content
+    gamma = next(one for one in Space.from_config(search["parameters"]).parameters if one.name == "trainer.ppo.gamma")
+    assert (gamma.low, gamma.high) == pytest.approx((0.9, 0.95))  # type: ignore[union-attr]
+
+
+def test_the_report_is_one_file_that_needs_no_network(snapshot: Snapshot, known: Study) -> None:
+    page = report_html(Scene(snapshot, SIM, known, {}))
+    assert page.count("<figure>") == sum(len(figures) for key, figures in FIGURES.items() if key != "home")
+    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']""", page.partition("</script>")[2])
+    assert HOSTILE not in page
+
+
+def test_report_and_dashboard_are_commands(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "deep" / "report.html"
+    assert main(["report", f"data_dir={data_dir}", "sweep_name=one", "--output", str(output)]) == 0
+    assert "<h1>Sweep one</h1>" in output.read_text()
+    assert main(["dashboard", f"data_dir={data_dir}", "--max-observations", "0"]) == 2
+    assert "--max-observations: need at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_a_clear_error(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["dashboard", f"data_dir={data_dir}", "--port", port]) == 2
+    assert "choose another --port" in capsys.readouterr().err
+
+
+def test_nothing_can_be_done_from_the_page_unless_it_was_allowed(desk: Desk) -> None:
+    assert "action-answer" not in components(desk.page(SIM))
+    assert not any("action-answer" in output for output in create_app(desk).callback_map)
+    allowed = create_app(desk, actions=Actions(lambda: pytest.fail("opened"), "secret"))
+    assert any("action-answer" in output for output in allowed.callback_map)
+
+
+def test_actions_need_the_token_and_leave_an_event(tmp_path: Path) -> None:
+    clock = Clock()
+    run_id = Simulator(SqlRegistry(sqlite_url(tmp_path), clock), clock, Plan(name="s", failing=1)).finish_one()
+    actions = Actions(lambda: SqlRegistry(sqlite_url(tmp_path)), "secret")
+    assert actions.retry(run_id, "guess") == WRONG_TOKEN
+    assert actions.stop("s", "") == WRONG_TOKEN
+    assert actions.retry(run_id, "secret") == "s.r.0 will run again."
+    assert "only failed runs can be retried" in actions.retry(run_id, "secret")
+    assert "no new ones start" in actions.stop("s", "secret")
+    events = SqlRegistry(sqlite_url(tmp_path)).events("s")
+    assert [(event.kind, event.by) for event in events[-2:]] == [("retry", "dashboard"), ("sweep_draining", "dashboard")]
+
+
+def watch(path: Path, name: str) -> None:
+    """A dashboard's reader as a process: reads on until it is killed."""
+    while True:
+        Feed(SqliteReader(path), name, OPTIONS).refresh()
+
+
+def told(events: list[EventRecord]) -> list[tuple[Any, ...]]:
+    return [(event.sequence, event.kind, event.run_id, event.at, event.detail) for event in events]
+
+
+def run_sweep(directory: Path, *, watched: bool) -> list[tuple[Any, ...]]:
+    """Events of a sweep of 50 runs on virtual time; when watched, two readers start at every run, and are killed or frozen."""
+    clock = Clock()
+    registry = SqlRegistry(sqlite_url(directory), clock)
+    simulator = Simulator(registry, clock, Plan(name="s"))
+    frozen: list[int] = []
+    for number in range(50):
+        readers = [FORK.Process(target=watch, args=(directory / "registry.db", "s"), daemon=True) for _ in range(2 * watched)]
+        for reader in readers:
+            reader.start()
+        time.sleep(0.002 * (number % 7) * watched)  # at another moment of their reading each time
+        simulator.finish_one()
+        pids = [reader.pid for reader in readers if reader.pid is not None]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP if number % 10 == 0 else signal.SIGKILL)
+        frozen += pids if number % 10 == 0 else []
+    for pid in frozen:
+        os.kill(pid, signal.SIGKILL)
+    return told(registry.events("s"))
+
+
+def test_readers_killed_and_frozen_a_hundred_times_leave_the_sweep_as_it_is_without_them(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "watched").mkdir()
+    assert run_sweep(tmp_path / "watched", watched=True) == run_sweep(tmp_path / "alone", watched=False)

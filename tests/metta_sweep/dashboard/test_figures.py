@@ -1,0 +1,176 @@
+"""Every figure of every page, for full, empty, one-run and all-failed sweeps, and with hostile texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.dashboard.figures import compare, parallel, scores, theme
+from metta_sweep.dashboard.figures.theme import DARK, LIGHT
+from metta_sweep.dashboard.pages import FIGURES, find
+from metta_sweep.dashboard.scene import Scene
+from metta_sweep.dashboard.snapshot import Snapshot
+from metta_sweep.dashboard.studies import Study, study
+from metta_sweep.dashboard.updates import update_of
+from metta_sweep.dashboard.view import View
+from searchers import Space
+from tests.metta_sweep.dashboard.conftest import HOSTILE, PLANS, read
+from tests.metta_sweep.dashboard.simulated import PARAMETERS
+
+NAMES = [name for figures in FIGURES.values() for name in figures]
+SPACE = Space.from_config(PARAMETERS)
+
+
+def scene_of(snapshot: Snapshot, known: Study | None, **view: object) -> Scene:
+    return Scene(snapshot, View(sweep=snapshot.sweep.name, **view), known, {snapshot.sweep.name: snapshot})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_of_a_full_sweep_has_data(name: str, look: str, snapshot: Snapshot, known: Study) -> None:
+    figure = find(name).draw(scene_of(snapshot, known, theme=look))
+    assert len(figure.data) > 0
+    assert figure.layout.height >= 240
+
+
+@pytest.mark.parametrize("plan", [plan.name for plan in PLANS if plan.name != "sim"])
+def test_poor_sweeps_get_a_figure_or_a_sentence_on_every_page(plan: str, data_dir: Path) -> None:
+    snapshot = read(data_dir, plan)
+    for known in (None, study(snapshot)):
+        for name in NAMES:
+            figure = find(name).draw(scene_of(snapshot, known))
+            assert len(figure.data) > 0 or figure.layout.annotations[0].text, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_while_the_model_is_fitted_every_figure_says_so_or_does_without(name: str, snapshot: Snapshot) -> None:
+    figure = find(name).draw(scene_of(snapshot, None))
+    assert len(figure.data) > 0 or "fitted" in figure.layout.annotations[0].text
+
+
+def hostile_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same runs with markup wherever a run brings a text of its own."""
+    renamed = runs.rename(columns={"param.model.type": f"param.{HOSTILE}"})
+    params = [{**row, HOSTILE: HOSTILE} for row in renamed["params"]]
+    return renamed.assign(
+        id=HOSTILE, phase=HOSTILE, message=HOSTILE, params=params, **{f"param.{HOSTILE}": [HOSTILE, "b"] * (len(runs) // 2) + ["b"] * (len(runs) % 2)}
+    )
+
+
+def texts(figure: go.Figure) -> str:
+    """What Plotly would read as its markup: everything but `customdata` and raw values."""
+    return repr([figure.layout, *[(trace.name, trace.text, trace.hovertext, trace.hovertemplate) for trace in figure.data]])
+
+
+@pytest.mark.parametrize("draw", [scores.cost_vs_score, scores.score_progression, scores.efficiency_frontier])
+def test_markup_in_a_runs_texts_is_shown_and_not_read(draw: object, snapshot: Snapshot) -> None:
+    figure = draw(hostile_runs(snapshot.runs), "maximize", LIGHT)  # type: ignore[operator]
+    assert "<script" not in texts(figure)
+    assert "&lt;script&gt;" in texts(figure)
+
+
+def test_markup_in_a_parameters_name_is_shown_and_not_read(snapshot: Snapshot) -> None:
+    runs = hostile_runs(snapshot.runs)
+    assert "<script" not in repr(scores.parameter_grid(runs, LIGHT).layout)
+    dimensions = parallel.parallel_coordinates(runs, None, {}, LIGHT).data[0].dimensions
+    assert not any("<script" in repr((dimension.label, dimension.ticktext)) for dimension in dimensions)
+
+
+def test_the_front_that_is_drawn_is_the_front(snapshot: Snapshot) -> None:
+    figure = scores.cost_vs_score(snapshot.runs, "maximize", LIGHT)
+    line = next(trace for trace in figure.data if trace.name == "Pareto front")
+    assert list(line.customdata) == pareto_front(snapshot.runs, "maximize")["id"].tolist()
+
+
+def test_many_points_are_drawn_with_webgl_and_few_are_not(snapshot: Snapshot) -> None:
+    many = pd.concat([snapshot.runs] * 40, ignore_index=True)
+    assert scores.cost_vs_score(many, "maximize", LIGHT).data[0].type == "scattergl"
+    assert {trace.type for trace in scores.cost_vs_score(snapshot.runs, "maximize", LIGHT).data} == {"scatter"}
+
+
+def test_what_is_hidden_in_a_legend_stays_hidden_because_uirevision_never_changes(snapshot: Snapshot, known: Study) -> None:
+    assert {find(name).draw(scene_of(snapshot, known)).layout.uirevision for name in NAMES} == {"kept"}
+
+
+def test_an_update_brings_everything_but_the_ranges_that_a_zoom_has_set(snapshot: Snapshot) -> None:
+    figure = scores.cost_vs_score(snapshot.runs, "maximize", LIGHT)
+    figure.update_xaxes(range=[0, 1], autorange=False)
+    changed = {".".join(map(str, operation["location"])) for operation in update_of(figure).to_plotly_json()["operations"]}
+    assert {"data", "layout.xaxis.type", "layout.annotations", "layout.paper_bgcolor"} <= changed
+    assert not changed & {"layout.xaxis", "layout.xaxis.range", "layout.xaxis.autorange"}
+
+
+def test_the_trend_is_the_median_of_equal_groups() -> None:
+    x = pd.Series(np.arange(16.0))
+    line = scores.trend(x, x * 2.0, bins=4)
+    assert line.to_numpy().tolist() == [[1.5, 3.0], [5.5, 11.0], [9.5, 19.0], [13.5, 27.0]]
+
+
+def test_a_brush_comes_back_as_the_natural_range_it_was_made_from(snapshot: Snapshot) -> None:
+    limits = (1e-4, 1e-3)
+    path = "trainer.optimizer.learning_rate"
+    figure = parallel.parallel_coordinates(snapshot.runs, SPACE, {path: limits}, LIGHT)
+    dimension = next(one for one in figure.data[0].dimensions if one.label == "learning_rate")
+    assert parallel.natural_range(path, SPACE, tuple(dimension.constraintrange)) == pytest.approx(limits)
+
+
+def test_a_narrowed_space_has_the_brushed_bounds_and_the_rest_unchanged() -> None:
+    config = parallel.narrowed_parameters(SPACE, {"trainer.ppo.gamma": (0.9, 0.95), "trainer.minibatch_size": (500.0, 5000.0)})
+    assert (config["trainer.ppo.gamma"]["min"], config["trainer.ppo.gamma"]["max"]) == pytest.approx((0.9, 0.95))
+    assert (config["trainer.minibatch_size"]["min"], config["trainer.minibatch_size"]["max"]) == (512, 4096)
+    untouched = SPACE.to_config()
+    assert {name: config[name] for name in ("model.type", "trainer.total_timesteps")} == {
+        name: untouched[name] for name in ("model.type", "trainer.total_timesteps")
+    }
+    Space.from_config(config)
+
+
+def test_a_sweep_is_compared_by_all_it_paid_failed_runs_included() -> None:
+    runs = pd.DataFrame({"id": list("abc"), "sequence": [1, 2, 3], "score": [1.0, float("nan"), 0.5], "dollars": [2.0, 3.0, 5.0]})
+    line = compare.best_for_money(runs, "maximize", "dollars")
+    assert line[["paid", "best"]].to_numpy().tolist() == [[2.0, 1.0], [5.0, 1.0], [10.0, 1.0]]
+    assert compare.best_for_money(runs, "minimize", "dollars")["best"].tolist() == [1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.000123456, "0.0001235"),
+        (100.0, "100"),
+        (12345.6, "12,346"),
+        (7, "7"),
+        (1_000_000, "1,000,000"),
+        (float("nan"), "–"),
+        (None, "–"),
+        ("mlp", "mlp"),
+    ],
+)
+def test_numbers_are_written_for_people(value: object, text: str) -> None:
+    assert theme.number(value) == text
+
+
+def test_durations_and_money_are_written_for_people() -> None:
+    assert [theme.seconds(value) for value in (42.0, 210.0, 7560.0, 449280.0)] == ["42 s", "3.5 min", "2.1 h", "5.2 d"]
+    assert [theme.dollars(value) for value in (0.0012, 1.234, 1234.5, float("nan"))] == ["$0.0012", "$1.23", "$1,234", "–"]
+
+
+def test_names_are_as_short_as_tells_them_apart() -> None:
+    assert theme.short_names(["a.x.lr", "b.x.lr", "a.gamma"]) == {"a.x.lr": "a.x.lr", "b.x.lr": "b.x.lr", "a.gamma": "gamma"}
+
+
+def luminance(colour: str) -> float:
+    """WCAG relative luminance of `#rrggbb`."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK])
+def test_texts_have_the_contrast_that_people_need_to_read(look: theme.Look) -> None:
+    bright, dark = sorted((luminance(look.text), luminance(look.paper)), reverse=True)
+    assert (bright + 0.05) / (dark + 0.05) >= 7.0

@@ -1,0 +1,139 @@
+"""Reading a sweep: incremental equals anew, nothing is ever written, silence is no work."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sqlite3
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from metta_sweep.config.job import Budget
+from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.reader import SqliteReader
+from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
+from metta_sweep.dashboard.source import Source
+from metta_sweep.errors import UnknownSweep
+from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.dashboard.conftest import OPTIONS
+from tests.metta_sweep.dashboard.simulated import OWNER, Clock, Plan, Simulator
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Simulator:
+    """A sweep that has only begun."""
+    return Simulator(SqlRegistry(sqlite_url(tmp_path), clock := Clock()), clock, Plan(name="live", num_runs=0))
+
+
+def test_reading_on_gives_the_same_as_reading_anew(simulator: Simulator, tmp_path: Path) -> None:
+    reader = SqliteReader(tmp_path / "registry.db")
+    feed = Feed(reader, "live", OPTIONS)
+    for _ in range(12):
+        simulator.finish_one()
+        feed.refresh()
+    simulator.start_one()
+    on, anew = feed.refresh(), Feed(reader, "live", OPTIONS).refresh()
+    pd.testing.assert_frame_equal(on.runs, anew.runs)
+    pd.testing.assert_frame_equal(on.curves, anew.curves)
+    assert on.version == anew.version
+    assert (on.records, on.attempts) == (anew.records, anew.attempts)
+
+
+def test_nothing_new_gives_the_very_same_snapshot(simulator: Simulator, tmp_path: Path) -> None:
+    simulator.finish_one()
+    feed = Feed(SqliteReader(tmp_path / "registry.db"), "live", OPTIONS)
+    assert feed.refresh() is feed.refresh()
+
+
+def test_a_running_run_grows_its_curve_without_an_event(simulator: Simulator, tmp_path: Path) -> None:
+    run_id, fence, _ = simulator.start_one()
+    feed = Feed(SqliteReader(tmp_path / "registry.db"), "live", OPTIONS)
+    before = feed.refresh()
+    simulator.registry.record_progress(run_id, fence, [{"env_steps": 10**9, "seconds": 1.0, "score": 9.0}])
+    after = feed.refresh()
+    assert after.version != before.version
+    assert len(after.curves) == len(before.curves) + 1
+
+
+def test_a_retried_run_loses_its_result(tmp_path: Path) -> None:
+    clock = Clock()
+    simulator = Simulator(SqlRegistry(sqlite_url(tmp_path), clock), clock, Plan(name="live", failing=1))
+    run_id = simulator.finish_one()
+    feed = Feed(SqliteReader(tmp_path / "registry.db"), "live", OPTIONS)
+    assert feed.refresh().runs["sequence"].tolist() == [1]
+    simulator.registry.retry(run_id, by="test", key="again")
+    after = feed.refresh()
+    assert after.runs[["state", "sequence"]].to_numpy().tolist() == [["interrupted", 0]]
+
+
+def test_the_newest_results_are_shown_and_all_are_paid_for(data_dir: Path) -> None:
+    options = dataclasses.replace(OPTIONS, max_observations=10)
+    snapshot = Feed(SqliteReader(data_dir / "registry.db"), "sim", options).refresh()
+    assert sorted(snapshot.runs.loc[snapshot.runs["sequence"] > 0, "sequence"]) == list(range(31, 41))
+    assert (snapshot.runs["sequence"] == 0).sum() == 3
+    assert len(snapshot.all_runs) == 43
+
+
+def test_the_file_cannot_be_written_through_the_reader(data_dir: Path) -> None:
+    reader = SqliteReader(data_dir / "registry.db")
+    with reader._reading() as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM runs")
+
+
+def test_an_open_reader_never_blocks_a_writer(simulator: Simulator, tmp_path: Path) -> None:
+    reader = SqliteReader(tmp_path / "registry.db")
+    with reader._reading() as connection:
+        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql("SELECT count(*) FROM runs").scalar()
+        simulator.finish_one()  # would wait for `BUSY_TIMEOUT_SECONDS` and fail
+    assert sqlite3.connect(tmp_path / "registry.db").execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+def test_a_registry_that_is_not_there_yet_has_no_sweeps(tmp_path: Path) -> None:
+    assert SqliteReader(tmp_path / "registry.db").list_sweeps() == []
+    assert not (tmp_path / "registry.db").exists()
+
+
+def test_what_the_user_says_about_money_goes_before_what_the_driver_wrote(simulator: Simulator, tmp_path: Path) -> None:
+    told = {"budget": {"dollars": 10.0, "hourly_cost": 1.0, "gpu_hours": None, "wall_clock": 60.0}}
+    simulator.registry.add_event("live", "driver_started", run_id=None, by="driver", detail=told)
+    options = FeedOptions(Budget(hourly_cost=3.0))
+    assert Feed(SqliteReader(tmp_path / "registry.db"), "live", options).refresh().budget == Budget(None, 10.0, 3.0, 60.0)
+
+
+def test_a_run_that_is_silent_for_long_ended_with_its_last_sign_of_life(snapshot: Snapshot) -> None:
+    running = [attempt for attempt in snapshot.attempts if attempt.ended_at is None]
+    seen_at = max(snapshot.records[attempt.run_id].seen_at for attempt in running)
+    soon = snapshot.attempts_until(seen_at + SILENT_SECONDS / 2)
+    late = snapshot.attempts_until(seen_at + 1e6)
+    assert len([attempt for attempt in soon if attempt.ended_at is None]) >= 1
+    assert all(attempt.ended_at is not None and attempt.ended_at <= seen_at for attempt in late)
+
+
+def test_a_source_follows_a_sweep_by_itself(simulator: Simulator, tmp_path: Path) -> None:
+    source = Source(SqliteReader(tmp_path / "registry.db"), OPTIONS)
+    before = source.snapshot("live").version
+    simulator.finish_one()
+    deadline = time.monotonic() + 20
+    while source.snapshot("live").version == before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(source.snapshot("live").runs) == 1
+    with pytest.raises(UnknownSweep):
+        source.snapshot("nobody")
+    source.close()
+
+
+def test_a_digest_adds_up_the_events(data_dir: Path) -> None:
+    reader = SqliteReader(data_dir / "registry.db")
+    digests = {one.sweep.name: one for one in Digests(reader).read(reader.list_sweeps())}
+    sim, failed = digests["sim"], digests["allfailed"]
+    assert (sim.num_runs, sim.num_ended, sim.num_failed) == (43, 40, 4)
+    assert sim.best[-1] == pytest.approx(max(Feed(reader, "sim", OPTIONS).refresh().runs["score"].dropna()))
+    assert list(sim.best) == sorted(sim.best)
+    assert (failed.num_failed, failed.best, failed.owner) == (4, (), f"{OWNER.host}:{OWNER.pid}")
+    assert digests["empty"].num_runs == 0
+    assert math.isclose(failed.cost_seconds, 80.0)

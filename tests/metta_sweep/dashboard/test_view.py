@@ -1,0 +1,60 @@
+"""The URL holds the whole view."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metta_sweep.dashboard.callbacks import narrowed
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, PAGES, View, filtered
+
+number = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.7g}"))
+limits = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
+name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
+
+
+@given(
+    st.builds(
+        View,
+        sweep=name,
+        page=st.sampled_from(list(PAGES)),
+        theme=st.sampled_from(["light", "dark"]),
+        score=st.none() | limits,
+        cost=st.none() | limits,
+        brush=st.dictionaries(name, limits, max_size=3),
+        run=st.just("") | name,
+        curve_x=st.sampled_from(list(CURVE_AXES)),
+        cost_axis=st.sampled_from(list(COST_AXES)),
+        x=name,
+        y=name,
+        compare=st.lists(name, max_size=3).map(tuple),
+    )
+)
+def test_a_view_survives_the_url(view: View) -> None:
+    assert View.from_search(view.to_search()) == view
+
+
+@pytest.mark.parametrize(
+    "search", ["?page=../../etc/passwd&sweep=s", "?score=nan~1&sweep=s", "?cost=2~1&sweep=s", "?theme=<script>&sweep=s", "?brush.a=x&sweep=s"]
+)
+def test_what_makes_no_sense_in_a_url_falls_back_to_the_default(search: str) -> None:
+    assert View.from_search(search) == View(sweep="s")
+
+
+def test_without_a_sweep_the_page_lists_all() -> None:
+    assert View.from_search("").page == "home"
+    assert View.from_search("", "mine") == View(sweep="mine", page="overview")
+
+
+def test_ranges_keep_runs_that_have_no_score_yet_and_brushes_do_not() -> None:
+    runs = pd.DataFrame({"score": [1.0, 2.0, float("nan")], "cost_seconds": [5.0, 50.0, float("nan")], "param.lr": [0.1, 0.2, 0.3]})
+    assert list(filtered(runs, View(score=(1.5, 3.0))).index) == [1, 2]
+    assert list(filtered(runs, View(cost=(0.0, 10.0))).index) == [0, 2]
+    assert list(filtered(runs, View(brush={"lr": (0.15, 0.25), "gone": (0.0, 1.0)})).index) == [1]
+
+
+def test_a_slider_open_at_both_ends_is_no_filter() -> None:
+    assert narrowed([0.0, 1.0], (0.0, 1.0)) is None
+    assert narrowed([0.2, 1.0], (0.0, 1.0)) == (0.2, 1.0)
