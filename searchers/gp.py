@@ -71,23 +71,16 @@ def _log_length_mean(count: int) -> float:
 
 def squared_distances(a: Array, b: Array) -> Array:
     """(n, m) squared Euclidean distances of scaled features, never negative."""
-    squared = (-2.0 * a) @ b.T
-    squared += (a * a).sum(axis=1)[:, None]
-    squared += (b * b).sum(axis=1)[None, :]
-    return cast(Array, np.maximum(squared, 0.0, out=squared))
+    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
+    return cast(Array, np.maximum(squared, 0.0))
 
 
 def matern(squared: Array, variance: float) -> Array:
     """k(r) = variance (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r), given r^2."""
     r = np.sqrt(squared)
     r *= SQRT5
-    value = r * (1.0 / 3.0)  # (r / 3 + 1) r + 1, in place: these arrays are what a suggestion spends its time on
-    value += 1.0
-    value *= r
-    value += 1.0
-    np.negative(r, out=r)
-    np.exp(r, out=r)
-    value *= r
+    value = np.exp(-r)
+    value *= 1.0 + r + r * r / 3.0
     value *= variance
     return value
 
@@ -195,23 +188,6 @@ def fit(data: Data, y: Array, start: Hyperparameters, max_iterations: int = 30) 
     return Hyperparameters.from_vector(result.x)
 
 
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Posterior of pairs of rows; all (m,).
-
-    Attributes:
-        mean: of the first.
-        other_mean: of the second.
-        variance: of the first, without noise.
-        covariance: between them.
-    """
-
-    mean: Array
-    other_mean: Array
-    variance: Array
-    covariance: Array
-
-
 @dataclass(slots=True)
 class GaussianProcess:
     """Posterior given rows; grows row by row without a new factorisation.
@@ -279,13 +255,6 @@ class GaussianProcess:
         """(m,) posterior mean."""
         return self._with_trend(self.alpha @ self.cross(x), x)
 
-    def rough_mean(self, x: Array) -> Array:
-        """(m,) posterior mean in single precision: enough to leave out hopeless candidates, at half the time."""
-        lengths = self.hyper.lengths[self.data.groups]
-        train, query = (self.data.x / lengths).astype(np.float32), (x / lengths).astype(np.float32)
-        cross = matern(squared_distances(train, query), self.hyper.variance)  # type: ignore[arg-type]
-        return self._with_trend((self.alpha.astype(np.float32) @ cross).astype(np.float64), x)
-
     def mean_std(self, x: Array) -> tuple[Array, Array]:
         """(m,) posterior mean and standard deviation of the noiseless function."""
         cross = self.cross(x)
@@ -301,17 +270,10 @@ class GaussianProcess:
     def _std(self, white: Array) -> Array:
         return cast(Array, np.sqrt(np.maximum(self.hyper.variance - np.einsum("ij,ij->j", white, white), 1e-12)))
 
-    def paired(self, x: Array, other: Array) -> Paired:
-        """Posterior of x_i and other_i together, for rows x and other (m, p)."""
-        cross = self.cross(x)
-        white = self.whiten(cross)
-        mean, variance = self._with_trend(self.alpha @ cross, x), self._std(white) ** 2
-        if x is other:
-            return Paired(mean, mean, variance, variance)
-        cross_other = self.cross(other)
-        # k(x, other) - w_x . w_other needs L^-1 of one side only: w_x . w_other = (L^-T w_x) . k(X, other).
-        back = solve_triangular(self.factor, white, lower=True, trans="T", check_finite=False)
+    def paired(self, x: Array, other: Array) -> tuple[Array, Array, Array]:
+        """(m,) posterior covariance of x_i with other_i, and the variances of each."""
+        white, white_other = self.whiten(self.cross(x)), self.whiten(self.cross(other))
         lengths = self.hyper.lengths[self.data.groups]
         prior = matern((((x - other) / lengths) ** 2).sum(axis=1), self.hyper.variance)
-        covariance = prior - np.einsum("ij,ij->j", back, cross_other)
-        return Paired(mean, self._with_trend(self.alpha @ cross_other, other), variance, covariance)
+        covariance = prior - np.einsum("ij,ij->j", white, white_other)
+        return covariance, self._std(white) ** 2, self._std(white_other) ** 2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from searchers.acquisition import pick
 from searchers.belief import Belief
-from searchers.candidates import DESIGN_SPREAD, global_candidates, initial_design, local_candidates
+from searchers.candidates import global_candidates, initial_design, local_candidates
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.errors import NoAffordableCandidate
@@ -31,7 +31,6 @@ REFINED_EACH = 16
 MIN_SCORED = 2
 SEED_DESIGN = 2**31
 MIN_DISTANCE = 0.02
-FIRST_LENGTHS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Proposer:
         if is_initial:
             return self._initial(number, pending, rng)
         if config.resample_frequency and number % config.resample_frequency == 0:
-            return self._replicate(pending)
+            return self._replicate(number)
         try:
             rater = Rater.of(self.belief, config, number, pending, rng)
             if config.exploration_share and rng.random() < config.exploration_share:
@@ -92,7 +91,7 @@ class Proposer:
             return Choice(space.center_unit, Origin.CENTER, "the search centre comes first")
         count = max(self.config.num_random_samples, number + 1)
         scale = self.config.global_search_scale
-        design = self._ramped(initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN])))[number : number + 1]
+        design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[number : number + 1]
         inherited = self.belief.inherited_points()
         fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
@@ -102,29 +101,12 @@ class Proposer:
             return self._cheapest(fresh)
         return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
 
-    def _ramped(self, design: Array) -> Array:
-        """The design with training lengths that grow along it: the first looks at a space are the cheapest.
-
-        Source: cost-effective initial design, Lee et al. 2020, arXiv 2003.10870.
-        """
-        index = self.belief.features.length_index
-        if index is None:
-            return design
-        space = self.belief.space
-        reach = DESIGN_SPREAD * self.config.global_search_scale * space.scales_unit[index]
-        low = max(-1.0, float(space.center_unit[index]) - reach)
-        ramped = design.copy()
-        ramped[:, index] = low + np.maximum(design[:, index] - low, 0.0) * np.linspace(FIRST_LENGTHS, 1.0, len(design))
-        snapped = space.snap(ramped)
-        return np.where(space.feasible(snapped)[:, None], snapped, design)
-
-    def _replicate(self, pending: Array) -> Choice:
+    def _replicate(self, number: int) -> Choice:
         evaluated = self.belief.evaluated
         front = evaluated.front
         affordable = front[self._affordable(evaluated.points_unit[front])]
         options = affordable if len(affordable) else front[:1]
-        open_runs = [sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]]
-        chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
+        chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options]))[0])]
         reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
         return Choice(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
 
@@ -143,7 +125,7 @@ class Proposer:
         if not affordable.any():
             return self._cheapest(points if len(points) else self.belief.evaluated.points_unit)
         points = self._likely(points[affordable])
-        points = points[rater.preselect(points, rater.effort(PRESELECTED), rng)]
+        points = points[rater.preselect(points, PRESELECTED, rng)]
         rating = rater.rate(points)
         for radius in REFINEMENTS if rater.refines else ():
             points, rating = self._refine(rater, points, rating, pending, radius, rng)
@@ -157,9 +139,8 @@ class Proposer:
     def _refine(self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """The candidates and new ones around the best of them."""
         top = points[np.argsort(-rating, kind="stable")[:REFINED]]
-        each = rater.effort(REFINED_EACH)
-        near = local_candidates(self.belief.space, top, each, radius * self.config.global_search_scale, rng)
-        near = np.concatenate([near, rater.other_lengths(top[: max(2, each // 4)])])
+        near = local_candidates(self.belief.space, top, REFINED_EACH, radius * self.config.global_search_scale, rng)
+        near = np.concatenate([near, rater.other_lengths(top)])
         near = self._fresh(near, pending)
         near = near[self._affordable(near)]
         near = near[self._success(near) >= self.belief.success.required]

@@ -74,8 +74,7 @@ def test_num_random_samples_is_the_length_of_the_initial_design() -> None:
 def test_the_initial_design_reaches_all_of_the_range() -> None:
     points = np.array([PLAIN.to_unit(s.params) for s in played(make(num_random_samples=64), 64)])
     assert (points.min(axis=0) < -0.85).all()
-    # Training lengths, the first column, grow along the design: only its end may be long.
-    assert (points.max(axis=0) > [0.7, 0.85, 0.85]).all()
+    assert (points.max(axis=0) > 0.85).all()
 
 
 def test_max_suggestion_cost_excludes_by_predicted_wall_time() -> None:
