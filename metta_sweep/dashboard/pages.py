@@ -13,6 +13,7 @@ from metta_sweep.analysis.timeline import spans
 from metta_sweep.dashboard.figures import compare, curves, importance, model, parallel, scores, theme, timeline
 from metta_sweep.dashboard.scene import Scene
 
+MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
 Draw = Callable[[Scene], go.Figure]
 
 
@@ -95,7 +96,8 @@ def marginals(scene: Scene) -> go.Figure:
 
 def learning_curves(scene: Scene) -> go.Figure:
     snapshot = scene.snapshot
-    inside = snapshot.curves[snapshot.curves["id"].isin(scene.runs["id"])]
+    is_whole = len(scene.runs) == len(snapshot.all_runs)
+    inside = snapshot.curves if is_whole else snapshot.curves[snapshot.curves["id"].isin(scene.runs["id"])]
     points = with_axis(inside, snapshot.all_runs, scene.view.curve_x, snapshot.budget.hourly_cost)
     shown = thinned(points, snapshot.all_runs, scene.goal, np.random.default_rng(0))
     return curves.learning_curves(points, shown, scene.goal, scene.look, scene.view.curve_x, chosen=scene.view.run)
@@ -106,7 +108,8 @@ def parallel_coordinates(scene: Scene) -> go.Figure:
 
 
 def timeline_of(scene: Scene) -> go.Figure:
-    return timeline.timeline(spans(scene.snapshot.attempts_until(scene.snapshot.read_at), scene.snapshot.read_at), scene.look)
+    attempts = sorted(scene.snapshot.attempts_until(scene.snapshot.read_at), key=lambda attempt: attempt.started_at)
+    return timeline.timeline(spans(attempts[-MAX_ATTEMPTS:], scene.snapshot.read_at), scene.look)
 
 
 def comparison(scene: Scene) -> go.Figure:
@@ -141,7 +144,9 @@ FIGURES: dict[str, dict[str, Figure]] = {
     },
     "curves": {"learning_curves": Figure("Learning curves", "A sample of single runs; band and best are over all of them.", learning_curves, 12)},
     "parallel": {"parallel": Figure("Parallel coordinates", "Drag along an axis: the range filters every page.", parallel_coordinates, 12)},
-    "timeline": {"timeline": Figure("Timeline", "Attempts by node and slot; grey is idle time between two attempts.", timeline_of, 12)},
+    "timeline": {
+        "timeline": Figure("Timeline", f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.", timeline_of, 12)
+    },
 }
 UNFILTERED = ("parallel", "timeline", "comparison")
 

@@ -21,7 +21,7 @@
   window.dccFunctions = Object.assign({}, window.dccFunctions, {
     shortNumber: function (value) {
       const size = Math.abs(value);
-      if (size >= 1e4) return Math.round(value).toLocaleString("en-US");
+      if (size >= 100) return Math.round(value).toLocaleString("en-US");
       return size >= 1 || size === 0 ? String(+value.toFixed(2)) : String(+value.toPrecision(3));
     },
   });

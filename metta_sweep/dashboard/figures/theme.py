@@ -108,8 +108,8 @@ class Cell:
 
 
 def log_style(high: float) -> dict[str, Any]:
-    """A logarithmic axis with ticks at 1, 2 and 5: 20k above one, 2e-5 below."""
-    return {"type": "log", "dtick": "D2", "tickformat": "~s" if high > 1 else "~e"}
+    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below."""
+    return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
 
 
 def empty(look: Look, message: str, *, height: int = 380) -> go.Figure:

@@ -18,22 +18,20 @@ COLOURS = {
     "idle": "rgba(128,128,128,0.25)",
 }
 NAMES = {"curve": "curve points", "setup": "set-up", "running": "running now"}
-MAX_SPANS = 6000
 
 
 def timeline(table: pd.DataFrame, look: Look) -> go.Figure:
     """Bars from start to end, a lane per slot of a node; time is UTC.
 
     Args:
-        table: from `analysis.timeline.spans`; only the latest `MAX_SPANS` are drawn.
+        table: from `analysis.timeline.spans`.
     """
     if table.empty:
         return theme.empty(look, "No run has started yet")
-    latest = table.sort_values("start").tail(MAX_SPANS)
-    lanes = sorted(latest["lane"].unique(), reverse=True)
+    lanes = sorted(table["lane"].unique(), reverse=True)
     figure = theme.base(look, "time (UTC)", height=max(260, 34 * len(lanes) + 120))
     for kind, colour in COLOURS.items():
-        part = latest[latest["kind"] == kind]
+        part = table[table["kind"] == kind]
         if len(part):
             figure.add_trace(_bars(part, NAMES.get(kind, kind), colour))
     figure.update_layout(barmode="overlay", bargap=0.25)
