@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from metta_sweep.registry import queries
 from metta_sweep.registry.database import translated_errors
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.schema import sweeps
 
 BUSY_SECONDS = 5.0
 
@@ -43,7 +44,8 @@ class Reader(Protocol):
 
 
 class SqliteReader:
-    """A registry file, opened with `mode=ro`. A file that does not exist yet reads as a registry without sweeps.
+    """A registry file, opened with `mode=ro`. A file that is not there yet, or still without tables, reads as a registry
+    without sweeps.
 
     Every call is one short read of its own connection, so that a sweep's writer is never kept from tidying its log.
     """
@@ -64,7 +66,7 @@ class SqliteReader:
         if not self._path.exists():
             return []
         with self._reading() as connection:
-            return queries.list_sweeps(connection)
+            return queries.list_sweeps(connection) if inspect(connection).has_table(sweeps.name) else []
 
     def get_sweep(self, name: str) -> SweepRecord:
         with self._reading() as connection:
