@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import secrets
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    need_extra()
     from metta_sweep.dashboard.reader import open_reader
 
     location = located(args, os.environ, need_sweep=False)
@@ -42,6 +44,13 @@ def run(args: argparse.Namespace) -> int:
         import_first(args, location, reader)
     serve_pages(args, location, reader)
     return 0
+
+
+def need_extra() -> None:
+    """Raises `ConfigError` when the packages of the extra `dashboard` are not there."""
+    missing = [name for name in ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{', '.join(missing)}: not installed; pip install 'metta_sweep[dashboard]'")
 
 
 def located(args: argparse.Namespace, environ: Mapping[str, str], *, need_sweep: bool) -> Location:

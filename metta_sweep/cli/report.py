@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.cli.dashboard import feed_options, located
+    from metta_sweep.cli.dashboard import feed_options, located, need_extra
+
+    need_extra()
     from metta_sweep.dashboard.reader import open_reader
     from metta_sweep.dashboard.report import write_report
     from metta_sweep.dashboard.scene import Scene

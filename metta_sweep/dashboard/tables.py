@@ -44,7 +44,7 @@ def _show(value: float, unit: str) -> str:
 
 def _amount(amount: Amount) -> html.Div:
     unit = amount.unit
-    words = [f"{_show(amount.spent, unit)} {'passed' if unit == 'h' else 'spent'}"]
+    words = [f"{_show(amount.spent, unit)} spent" if unit != "h" else f"{theme.seconds(amount.spent * 3600)} passed"]
     if unit != "h":
         words += [f"{_show(amount.committed, unit)} committed", f"{_show(amount.per_hour, unit)} per hour"]
     if amount.cap is not None:

@@ -154,7 +154,7 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
     """Type of an axis that has these values."""
     if isinstance(values[0], str):
         return {"type": "category"}
-    return theme.log_style(float(values[-1])) if is_log(pd.Series(values)) else {}
+    return theme.log_style(float(values[0]), float(values[-1])) if is_log(pd.Series(values)) else {}
 
 
 def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:

@@ -171,7 +171,8 @@ def _decades(values: pd.Series[float]) -> list[float]:
     low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
     digits = (1, 2, 5) if high - low <= 2 else (1,)
     ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in digits]
-    return [tick for tick in ticks if values.min() / 1.3 <= tick <= values.max() * 1.3]
+    inside = [tick for tick in ticks if values.min() / 1.3 <= tick <= values.max() * 1.3]
+    return inside if len(inside) > 1 else np.linspace(values.min(), values.max(), 3).tolist()
 
 
 def parameter_grid(runs: pd.DataFrame, look: Look, log_params: Sequence[str] = ()) -> go.Figure:
@@ -203,7 +204,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "customdata": runs["id"].tolist(),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
-    style = theme.log_style(float(values.max())) if is_log else {} if is_number else {"type": "category"}
+    style = theme.log_style(float(values.min()), float(values.max())) if is_log else {} if is_number else {"type": "category"}
     return theme.Cell(theme.safe(name), "score", [points, _trend_trace(x, runs["score"], look, is_number=is_number)], style)
 
 

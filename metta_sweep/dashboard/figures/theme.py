@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -107,8 +108,10 @@ class Cell:
     y_style: Mapping[str, Any] = field(default_factory=dict)
 
 
-def log_style(high: float) -> dict[str, Any]:
-    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below."""
+def log_style(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below; Plotly's own when it is narrow."""
+    if high < 5 * low:
+        return {"type": "log", "nticks": 5}
     return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
 
 
@@ -211,7 +214,8 @@ def label(column: str) -> str:
 
 def log_axis(figure: go.Figure) -> None:
     """Make the x axis of costs or steps logarithmic."""
-    figure.update_xaxes(**log_style(math.inf))
+    ends = [end for trace in figure.data if len(trace.x) for end in (np.nanmin(trace.x), np.nanmax(trace.x))]
+    figure.update_xaxes(**log_style(float(min(ends)), float(max(ends))))
 
 
 def scatter_type(count: int) -> str:
