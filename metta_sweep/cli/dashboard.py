@@ -18,8 +18,8 @@ from metta_sweep.errors import ConfigError
 if TYPE_CHECKING:
     from metta_sweep.config.registered import Location
     from metta_sweep.dashboard.actions import Actions
-    from metta_sweep.dashboard.reader import Reader
     from metta_sweep.dashboard.snapshot import FeedOptions
+    from metta_sweep.registry.reader import Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     need_extra()
-    from metta_sweep.dashboard.reader import open_reader
+    from metta_sweep.registry.reader import open_reader
 
     location = located(args, os.environ, need_sweep=False)
     reader = open_reader(location.data_dir, location.sweep_server_uri)

@@ -13,6 +13,7 @@ from metta_sweep.errors import SweepError
 
 COMMANDS = {
     "run": "start a sweep, or continue it",
+    "plan": "what a sweep will do and cost, before anything starts",
     "validate": "check a sweep file or overrides without starting anything",
     "status": "what a sweep is doing and what it found",
     "best": "the best configurations, and a patch file to train with",

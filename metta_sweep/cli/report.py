@@ -22,12 +22,12 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.dashboard import feed_options, located, need_extra
 
     need_extra()
-    from metta_sweep.dashboard.reader import open_reader
     from metta_sweep.dashboard.report import write_report
     from metta_sweep.dashboard.scene import Scene
     from metta_sweep.dashboard.snapshot import Feed
     from metta_sweep.dashboard.studies import study
     from metta_sweep.dashboard.view import View
+    from metta_sweep.registry.reader import open_reader
 
     location = located(args, os.environ, need_sweep=True)
     reader = open_reader(location.data_dir, location.sweep_server_uri)

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job, validate_file
+    from metta_sweep.driver.cluster import slots_of
 
     config_dirs = [Path(path) for path in args.config_dir]
     files = [text for text in args.overrides if "=" not in text and Path(text).suffix in (".yaml", ".yml")]
@@ -24,5 +25,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{file}: valid")
     if not files:
         job = load_sweep_job(overrides, config_dirs=config_dirs, environ=os.environ)
+        slots_of(job.resources, job.machine, os.environ)  # a file is valid anywhere, a job has to fit where it would run
         print(f"{job.sweep_name}: valid")
     return 0

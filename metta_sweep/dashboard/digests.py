@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
-from metta_sweep.dashboard.reader import Reader
+from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import EventRecord, SweepRecord
 
 ENDINGS = ("completed", "stopped_early", "failed")

@@ -13,7 +13,7 @@ import pandas as pd
 from metta_sweep.analysis.frame import build
 from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
-from metta_sweep.dashboard.reader import Reader
+from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
 
 CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")

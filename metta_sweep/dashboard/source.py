@@ -7,9 +7,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from metta_sweep.dashboard.reader import Reader
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions, Snapshot
 from metta_sweep.errors import RegistryError
+from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import SweepRecord
 
 logger = logging.getLogger(__name__)

@@ -47,11 +47,12 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
         )
     options = local_options(environ, machine) if address is None else {"address": address}
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
+        context = ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
     try:
-        yield describe(address is None)
+        nodes = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
+        yield Cluster(nodes, url_of(context.dashboard_url), is_local=address is None)
     finally:
         ray.shutdown()
 
@@ -68,14 +69,22 @@ def local_options(environ: Mapping[str, str], machine: Machine) -> dict[str, Any
     }
 
 
-def describe(is_local: bool) -> Cluster:
-    """Nodes and dashboard of the cluster this process is connected to."""
-    import ray
+def url_of(address: str | None) -> str:
+    """The dashboard's `host:port` as an address for a browser; "" without a dashboard."""
+    return f"http://{address}" if address and "://" not in address else address or ""
 
-    nodes = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
-    url = ray.get_runtime_context().dashboard_url if hasattr(ray.get_runtime_context(), "dashboard_url") else ""
-    url = url or getattr(ray._private.worker.global_worker.node, "webui_url", "") or ""
-    return Cluster(nodes=nodes, dashboard_url=f"http://{url}" if url and "://" not in url else url, is_local=is_local)
+
+def slots_of(resources: Resources, machine: Machine, environ: Mapping[str, str]) -> int:
+    """How many runs fit at once where `run` would start them; a cluster is asked, on this machine nothing is started.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+        ConfigError: not even one fits.
+    """
+    if not environ.get("RAY_ADDRESS"):
+        return count_slots(resources, [{"CPU": float(machine.num_cpus), "GPU": float(machine.num_gpus)}])
+    with connected(environ, machine) as cluster:
+        return count_slots(resources, cluster.nodes)
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:

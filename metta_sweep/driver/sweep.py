@@ -25,6 +25,8 @@ from metta_sweep.driver.clerk import Clerk, Desk
 from metta_sweep.driver.cluster import Cluster, bundles, connected, count_slots
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.outcome import cost_clock
+from metta_sweep.driver.past import plan_from
+from metta_sweep.driver.plan_text import print_plan
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
@@ -93,7 +95,8 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     job.directory.mkdir(parents=True, exist_ok=True)
     with connected(environ, job.machine) as cluster, MirrorProcess(MirrorJob.of(job, environ)):
         slots = count_slots(job.resources, cluster.nodes)
-        say_start(job, cluster, slots, console)
+        say_start(job, cluster, console)
+        print_plan(plan_from(registry, job, slots), console)
         driver = Driver(job, registry, slots, trainable)
         write_sweep_files(job)
         baseline = RandomBaseline(job.directory, driver.any_config())
@@ -211,11 +214,10 @@ def write_sweep_files(job: SweepJob) -> None:
     write_yaml(job.directory / "config.yaml", yaml.safe_load(job.spec_yaml))
 
 
-def say_start(job: SweepJob, cluster: Cluster, slots: int, console: Console) -> None:
-    """What is about to run, where."""
+def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:
+    """Where it runs, where its files are, where to look."""
     where = "this machine" if cluster.is_local else f"{len(cluster.nodes)} node(s)"
-    runs = "until stopped" if job.sweep.num_samples is None else f"{job.sweep.num_samples} runs"
-    console.print(f"sweep {job.sweep_name}: {runs}, {slots} at a time on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
+    console.print(f"sweep {job.sweep_name} on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
     if cluster.dashboard_url:
         console.print(f"Ray dashboard: {cluster.dashboard_url}", highlight=False)
 

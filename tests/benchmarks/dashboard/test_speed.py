@@ -19,11 +19,11 @@ from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.reader import SqliteReader
 from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.studies import Studies
 from metta_sweep.dashboard.view import View
+from metta_sweep.registry.reader import SqliteReader
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
 from tests.metta_sweep.dashboard.simulated import Plan, simulate
 

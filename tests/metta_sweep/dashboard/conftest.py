@@ -10,10 +10,10 @@ import pytest
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.digests import Digests
-from metta_sweep.dashboard.reader import SqliteReader
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.studies import Studies, Study, study
+from metta_sweep.registry.reader import SqliteReader
 from tests.metta_sweep.dashboard.simulated import Plan, simulate
 
 OPTIONS = FeedOptions(Budget(hourly_cost=3.0, dollars=40.0))

@@ -26,13 +26,13 @@ from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.callbacks import chosen_run
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.reader import SqliteReader
 from metta_sweep.dashboard.report import report_html
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Feed, Snapshot
 from metta_sweep.dashboard.studies import Study
 from metta_sweep.dashboard.view import View
 from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.records import EventRecord
 from metta_sweep.registry.store import SqlRegistry
 from searchers import Space

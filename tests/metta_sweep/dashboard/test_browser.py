@@ -18,11 +18,11 @@ from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.reader import SqliteReader
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.studies import Studies
 from metta_sweep.dashboard.view import PAGES
 from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
 from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS

@@ -13,11 +13,11 @@ import pytest
 
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.digests import Digests
-from metta_sweep.dashboard.reader import SqliteReader
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
 from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.conftest import OPTIONS
 from tests.metta_sweep.dashboard.simulated import OWNER, Clock, Plan, Simulator

@@ -1,0 +1,235 @@
+"""What a sweep will do and cost, computed before anything starts: pure arithmetic over the job and what the registry knows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from metta_sweep.config import resolve_run
+from metta_sweep.config import tree as trees
+from metta_sweep.config.job import Phase, SweepJob
+from metta_sweep.driver.pace import Pace
+from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.stop_rules import Limits, cap_seconds
+from metta_sweep.registry.records import ObservationRecord, RunRecord
+from searchers import Suggestion
+
+MAX_SUGGESTIONS = 5
+LENGTH = "trainer.total_timesteps"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the registry knows of this sweep; all empty before its first start.
+
+    Attributes:
+        runs: of any state.
+        observations: in order.
+        spent_seconds: GPU seconds (slot seconds without GPU) of all attempts.
+        elapsed_seconds: since the sweep was first started.
+    """
+
+    runs: Sequence[RunRecord] = ()
+    observations: Sequence[ObservationRecord] = ()
+    spent_seconds: float = 0.0
+    elapsed_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """A phase, or what is left of it.
+
+    Attributes:
+        name: "" without a schedule.
+        first_number, num_runs: which runs belong to it; None = until a stop rule.
+        done: runs of it that have ended.
+        max_suggestion_cost: wall seconds; None = no limit.
+        run_seconds: what a run is expected to take on its slot; None = not known.
+    """
+
+    name: str
+    first_number: int
+    num_runs: int | None
+    done: int
+    max_suggestion_cost: float | None
+    run_seconds: float | None
+
+    @property
+    def remaining(self) -> float:
+        """Runs to come; infinite in a phase without end."""
+        return math.inf if self.num_runs is None else max(self.num_runs - self.done, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """One thing that ends the sweep. `runs`: how many more it is expected to leave room for; None = cannot be told."""
+
+    rule: str
+    runs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer to "what will this do, and what will it cost?".
+
+    Attributes:
+        slots: runs at once.
+        runs: further runs that are expected; None = until stopped.
+        seconds: until the end, wall clock; None = not known.
+        gpu_hours: 0 without GPUs.
+        slot_hours: hours of occupied slots.
+        dollars: None without `budget.hourly_cost`.
+        basis: where the figures come from, for people.
+        waiting: ids of runs that go first: interrupted, or reserved but never started.
+        suggestions: the first points.
+        stops: what will end it, what is expected first coming first.
+    """
+
+    sweep_name: str
+    phases: tuple[PhasePlan, ...]
+    slots: int
+    runs: int | None
+    seconds: float | None
+    gpu_hours: float | None
+    slot_hours: float | None
+    dollars: float | None
+    basis: str
+    waiting: tuple[str, ...]
+    suggestions: tuple[Suggestion, ...]
+    stops: tuple[StopRule, ...]
+
+
+def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> Plan:
+    """Put the plan together.
+
+    Args:
+        slots: runs at once.
+        history: of this sweep.
+        pace: of past runs of the same task; None when there are none.
+    """
+    phases = plan_phases(job, history, pace)
+    stops = stop_rules(job, slots, history, phases)
+    runs = min((stop.runs for stop in stops if stop.runs is not None), default=None)
+    seconds = None if runs is None else slot_seconds(phases, runs)
+    hours = None if seconds is None else seconds / 3600.0
+    gpus = job.resources.gpus_per_worker * job.resources.world_size
+    price = job.budget.hourly_cost
+    return Plan(
+        sweep_name=job.sweep_name,
+        phases=phases,
+        slots=slots,
+        runs=runs,
+        seconds=None if runs is None or seconds is None else wall_seconds(phases, runs, slots),
+        gpu_hours=None if hours is None else hours * gpus,
+        slot_hours=hours,
+        dollars=None if hours is None or price is None else hours * (gpus or 1.0) * price,
+        basis=describe_basis(phases, pace),
+        waiting=tuple(run.id for run in history.runs if run.state in ("interrupted", "reserved")),
+        suggestions=first_suggestions(job, slots, history, runs),
+        stops=stops,
+    )
+
+
+def plan_phases(job: SweepJob, history: History, pace: Pace | None) -> tuple[PhasePlan, ...]:
+    """Every phase with what a run of it is expected to take."""
+    done = Counter(run.phase for run in history.runs if run.state.is_final)
+    return tuple(
+        PhasePlan(phase.name, phase.first_number, phase.num_runs, done[phase.name], phase.protein.max_suggestion_cost, run_seconds(job, phase, pace))
+        for phase in job.sweep.phases
+    )
+
+
+def run_seconds(job: SweepJob, phase: Phase, pace: Pace | None) -> float | None:
+    """Wall seconds of a run at the phase's search centre, or the most that a run may take when no past run tells."""
+    most = phase.protein.max_suggestion_cost
+    if pace is None:
+        return most
+    config = resolve_run(job.train, "plan", phase.space.center(), seed=job.seed)
+    steps = trees.get(config, trees.split(LENGTH))
+    expected = pace.of_steps(float(steps)) if isinstance(steps, int | float) else pace.seconds_per_run
+    return expected if most is None else min(expected, most)
+
+
+def describe_basis(phases: Sequence[PhasePlan], pace: Pace | None) -> str:
+    """Whence the figures come; one that nobody knows is said to be so."""
+    if pace is not None:
+        return f"from {pace.num_runs} past runs of the same task ({', '.join(pace.sweeps)})"
+    if all(phase.run_seconds is not None for phase in phases):
+        return "at most, from max_suggestion_cost: the registry has no past runs of this task"
+    return "not known: the registry has no past runs of this task, and max_suggestion_cost sets no limit"
+
+
+def stop_rules(job: SweepJob, slots: int, history: History, phases: Sequence[PhasePlan]) -> tuple[StopRule, ...]:
+    """Every rule that is set, with the number of further runs that it leaves room for; the tightest first."""
+    sweep, budget, gpus = job.sweep, job.budget, job.resources.gpus_per_worker * job.resources.world_size
+    found: list[StopRule] = []
+    if sweep.num_samples is not None:
+        ended = sum(run.state.is_final for run in history.runs)
+        found.append(StopRule(f"sweep.num_samples={sweep.num_samples}", max(sweep.num_samples - ended, 0)))
+    caps = {"gpu_hours": budget.gpu_hours if gpus else None, "dollars": budget.dollars}
+    for name, value in caps.items():
+        only = replace(budget, **{other: None for other in caps if other != name})
+        cap = cap_seconds(Limits(None, None, True, only, has_gpus=gpus > 0))
+        if value is not None and cap is not None:
+            room = max(cap - history.spent_seconds, 0.0) / (gpus or 1.0)
+            found.append(StopRule(f"budget.{name}={value:g}", runs_within(phases, room)))
+    if budget.wall_clock is not None:
+        room = max(budget.wall_clock - history.elapsed_seconds, 0.0) * slots
+        found.append(StopRule(f"budget.wall_clock={budget.wall_clock:g}", runs_within(phases, room)))
+    if sweep.target_score is not None:
+        found.append(StopRule(f"sweep.target_score={sweep.target_score:g}", None))
+    return tuple(sorted(found, key=lambda stop: math.inf if stop.runs is None else stop.runs))
+
+
+def runs_within(phases: Sequence[PhasePlan], room_seconds: float) -> int | None:
+    """How many runs fit into so many seconds of one slot; None when a run's length is not known."""
+    runs = 0
+    for phase in phases:
+        if phase.run_seconds is None:
+            return None
+        fit = min(phase.remaining, room_seconds // phase.run_seconds)
+        runs += int(fit)
+        room_seconds -= fit * phase.run_seconds
+        if fit < phase.remaining:
+            break
+    return runs
+
+
+def slot_seconds(phases: Sequence[PhasePlan], runs: int) -> float | None:
+    """Seconds of slots that the next `runs` runs take; None when a run's length is not known."""
+    total = 0.0
+    for phase in phases:
+        now = min(phase.remaining, runs)
+        if not now:
+            continue
+        if phase.run_seconds is None:
+            return None
+        total += now * phase.run_seconds
+        runs -= int(now)
+    return total
+
+
+def wall_seconds(phases: Sequence[PhasePlan], runs: int, slots: int) -> float:
+    """Until the last of `runs` runs ends: slots are never idle, but a run does not split."""
+    full = slot_seconds(phases, runs) or 0.0
+    longest = max((phase.run_seconds or 0.0 for phase in phases if phase.remaining), default=0.0)
+    return max(full / slots, longest) if runs else 0.0
+
+
+def first_suggestions(job: SweepJob, slots: int, history: History, runs: int | None) -> tuple[Suggestion, ...]:
+    """What the optimiser will propose for the first slots, as `run` itself will compute it."""
+    proposer = Proposer(job.sweep, job.seed)
+    proposer.observe(history.observations)
+    waiting = [run for run in history.runs if not run.state.is_final]
+    pending: list[Mapping[str, Any]] = [run.params for run in waiting]
+    first = len(history.runs)  # numbers have no gaps
+    wanted = min(max(slots, 2), MAX_SUGGESTIONS)
+    count = wanted if runs is None else max(min(wanted, runs - len(waiting)), 0)
+    found: list[Suggestion] = []
+    for number in range(first, first + count):
+        found.append(proposer.suggest(number, pending))
+        pending.append(found[-1].params)
+    return tuple(found)
