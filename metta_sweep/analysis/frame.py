@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from metta_sweep.registry.api import Registry
+from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord
 from trainables.result import Costs
 
@@ -44,7 +44,7 @@ BLANK = {**dict.fromkeys(TEXTS, ""), **dict.fromkeys(INTEGERS, 0)}
 COLUMNS = (*TEXTS, *INTEGERS, *NUMBERS, "params")
 
 
-def frame(registry: Registry, sweep: str, *, hourly_cost: float | None = None) -> pd.DataFrame:
+def frame(registry: Reader, sweep: str, *, hourly_cost: float | None = None) -> pd.DataFrame:
     """Read one sweep; see `build`.
 
     Raises:

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import Source, add_reader_arguments, opened, print_json
+from metta_sweep.cli.readers import Source, add_reader_arguments, print_json, reading
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from metta_sweep.analysis.best import BestRun
     from metta_sweep.driver.ranking import Ranking
+    from metta_sweep.registry.reader import Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.top_n < 1:
         raise ConfigError(f"--top-n: need at least 1, got {args.top_n}")
-    with opened(args) as source:
+    with reading(args) as source:
         ranking = rank(source.registry, source.sweep_name, top_n=args.top_n, by=args.by)
     if not ranking.best:
         raise ConfigError(
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_patch(args: argparse.Namespace, source: Source, ranking: Ranking) -> Path:
+def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranking) -> Path:
     """Write the winner's configuration as a patch file that makes `train` reproduce it.
 
     Raises:
@@ -64,7 +65,7 @@ def write_patch(args: argparse.Namespace, source: Source, ranking: Ranking) -> P
     return path
 
 
-def run_config(source: Source, run_id: str, ranking: Ranking) -> Mapping[str, Any]:
+def run_config(source: Source[Reader], run_id: str, ranking: Ranking) -> Mapping[str, Any]:
     """What the run was given: its own file, or what the registry knows when the file is on another machine."""
     import yaml
 

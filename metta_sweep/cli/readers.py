@@ -9,20 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from metta_sweep.cli.main import add_config_arguments
-from metta_sweep.registry.api import Registry
 
 if TYPE_CHECKING:
     from metta_sweep.config.registered import Location
+    from metta_sweep.registry.api import Registry
+    from metta_sweep.registry.reader import Reader
+
+Store = TypeVar("Store")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Source(Generic[Store]):
     """An open registry, the sweep that the user named ("" for all), and what else the configuration says about where."""
 
-    registry: Registry
+    registry: Store
     location: Location
 
     @property
@@ -38,25 +41,51 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def opened(args: argparse.Namespace, *, need_sweep: bool = True, must_exist: bool = True) -> Iterator[Source]:
-    """Open the registry that the configuration names.
+def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Source[Reader]]:
+    """The registry that the configuration names, for reading: nothing is made or changed.
 
     Raises:
         ConfigError: no sweep is named although one is needed.
         UnknownSweep: it does not exist; names the nearest.
     """
-    from metta_sweep.config.registered import load_location
+    from metta_sweep.registry.reader import open_reader
+
+    location = locate(args, need_sweep=need_sweep)
+    reader = open_reader(location.data_dir, location.sweep_server_uri)
+    try:
+        if location.sweep_name:
+            reader.get_sweep(location.sweep_name)
+        yield Source(reader, location)
+    finally:
+        reader.close()
+
+
+@contextmanager
+def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Source[Registry]]:
+    """The same for writing.
+
+    Raises:
+        ConfigError: no sweep is named.
+        UnknownSweep: it does not exist; names the nearest.
+    """
     from metta_sweep.registry.open import open_registry
 
-    overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=need_sweep)
+    location = locate(args, need_sweep=True)
     registry = open_registry(location.data_dir, location.sweep_server_uri)
     try:
-        if location.sweep_name and must_exist:
+        if must_exist:
             registry.get_sweep(location.sweep_name)
         yield Source(registry, location)
     finally:
         registry.close()
+
+
+def locate(args: argparse.Namespace, *, need_sweep: bool) -> Location:
+    """Which sweep in which registry the words and flags name."""
+    from metta_sweep.config.registered import load_location
+
+    overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
+    return load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=need_sweep)
 
 
 def print_json(value: Any) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections import Counter
-from collections.abc import Mapping
+import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import Source, add_reader_arguments, opened, print_json
-from metta_sweep.registry.records import NewObservation, RunRecord
+from metta_sweep.cli.readers import add_reader_arguments, print_json, reading
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from metta_sweep.analysis.money import Amount
+    from metta_sweep.analysis.overview import Overview
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,71 +24,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with opened(args, need_sweep=False) as source:
+    from metta_sweep.analysis.overview import overview
+    from metta_sweep.config.job import Budget
+    from metta_sweep.driver.table import new_console
+
+    with reading(args, need_sweep=False) as source:
         names = [source.sweep_name] if source.sweep_name else [sweep.name for sweep in source.registry.list_sweeps()]
-        reports = [report(source, name) for name in names]
+        budget = source.location.budget if source.location.budget != Budget() else None
+        found = [overview(source.registry, name, time.time(), budget) for name in names]
     if args.json:
-        print_json(reports if not source.sweep_name else reports[0])
-    else:
-        show(reports, detailed=bool(source.sweep_name))
+        reports = [report(one) for one in found]
+        print_json(reports[0] if source.sweep_name else reports)
+        return 0
+    console = new_console(sys.stdout)
+    if not found:
+        console.print("no sweeps yet; start one with: python -m metta_sweep run sweep_name=demo sweep=quick", highlight=False)
+    for one in found:
+        show(one, console)
+        if source.sweep_name:
+            console.print(run_table(one))
     return 0
 
 
-def report(source: Source, name: str) -> dict[str, object]:
-    """Everything that `status` says about one sweep, JSON-ready."""
-    sweep = source.registry.get_sweep(name)
-    runs = source.registry.runs(name)
-    observations = {record.run_id: record.observation for record in source.registry.observations(name)}
-    nodes = {attempt.run_id: attempt.nodes for attempt in source.registry.attempts(name)}
+def report(one: Overview) -> dict[str, Any]:
+    """Everything that `status` says about one sweep, JSON-ready: numbers that are not known are null."""
     return {
-        "sweep": name,
-        "state": sweep.state.value,
-        "runs_by_state": dict(Counter(run.state.value for run in runs)),
-        "spent_wall_seconds": sum(total_wall(attempt.costs) for attempt in source.registry.attempts(name)),
-        "runs": [run_report(run, observations, nodes) for run in runs],
+        "sweep": one.sweep.name,
+        "state": one.sweep.state.value,
+        "phase": one.phase,
+        "runs_by_state": dict(one.states),
+        "best": asdict(one.best) if one.best else None,
+        "drivers": one.drivers,
+        "slots": one.slots,
+        "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
+        "rules": dict(one.rules),
+        "runs": [run_report(row, one) for row in one.runs.to_dict("records")],
     }
 
 
-def total_wall(costs: object) -> float:
-    parts = costs.values() if isinstance(costs, dict) else ()
-    return sum(float(part.get("wall_seconds", 0.0)) for part in parts)
+def run_report(row: dict[Any, Any], one: Overview) -> dict[str, Any]:
+    numbers = {key: known(row[key]) for key in ("score", "cost_seconds", "wall_seconds", "dollars")}
+    texts = {key: row[key] for key in ("id", "phase", "state", "attempts", "message")}
+    return {**texts, **numbers, "nodes": list(one.nodes.get(row["id"], ())), "params": row["params"]}
 
 
-def run_report(run: RunRecord, observations: Mapping[str, NewObservation], nodes: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
-    observation = observations.get(run.id)
-    result = asdict(observation) if observation is not None else {}
-    return {
-        "id": run.id,
-        "phase": run.phase,
-        "state": run.state.value,
-        "score": result.get("score"),
-        "cost_seconds": result.get("cost_seconds"),
-        "attempts": run.attempts,
-        "nodes": list(nodes.get(run.id, ())),
-        "message": run.message,
-        "params": dict(run.params),
-    }
+def known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def show(reports: list[dict[str, object]], *, detailed: bool) -> None:
-    """The same for people."""
+def show(one: Overview, console: Console) -> None:
+    """A sweep in a few lines."""
+    states = ", ".join(f"{count} {state}" for state, count in one.states.items()) or "no runs yet"
+    phase = f", phase {one.phase}" if one.phase else ""
+    console.print(f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}", highlight=False, soft_wrap=True)
+    if one.best is not None:
+        console.print(f"  best: {one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s", highlight=False)
+    for amount in one.amounts:
+        console.print(f"  {amount_text(amount)}", highlight=False)
+    if one.rules:
+        console.print("  ends: " + ", ".join(f"{key}={value:g}" for key, value in one.rules.items()), highlight=False, soft_wrap=True)
+
+
+def activity(one: Overview) -> str:
+    """The sweep's state, and whether anybody works on it."""
+    who = f" on {', '.join(one.drivers)}" if one.drivers else ", no driver runs"
+    return f"{one.sweep.state.value}{who}"
+
+
+def amount_text(amount: Amount) -> str:
+    """`$0.12 spent, $0.03 committed, $0.85 left of $1.00, $3.60 per hour now`."""
+    if amount.unit == "h":
+        cap = "" if amount.cap is None else f" of {amount.cap:.3g} h"
+        return f"{amount.spent:.3g} h since it was started{cap}"
+    left = "" if amount.cap is None else f", {money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}"
+    spent, committed = money_text(amount.spent, amount.unit), money_text(amount.committed, amount.unit)
+    return f"{spent} spent, {committed} committed{left}, {money_text(amount.per_hour, amount.unit)} per hour now"
+
+
+def money_text(value: float, unit: str) -> str:
+    return f"${value:.3f}" if unit == "$" else f"{value:.3g} {unit}"
+
+
+def run_table(one: Overview) -> Table:
+    """A line per run."""
     from rich.table import Table
 
-    from metta_sweep.driver.table import new_console
-
-    console = new_console(sys.stdout)
-    if not reports:
-        console.print("no sweeps yet; start one with: python -m metta_sweep run sweep_name=demo sweep=quick", highlight=False)
-    for one in reports:
-        states = ", ".join(f"{count} {state}" for state, count in one["runs_by_state"].items())  # type: ignore[attr-defined]
-        console.print(f"[bold]{one['sweep']}[/bold] {one['state']}: {states or 'no runs yet'}", highlight=False)
-        if not detailed:
-            continue
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for label in ("run", "phase", "state", "score", "cost", "attempts", "nodes", "message"):
-            table.add_column(label)
-        for row in one["runs"]:  # type: ignore[attr-defined]
-            score = "" if row["score"] is None else f"{row['score']:.4g}"
-            cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
-            table.add_row(row["id"], row["phase"], row["state"], score, cost, str(row["attempts"]), " ".join(row["nodes"]), row["message"][:60])
-        console.print(table)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for label in ("run", "phase", "state", "score", "cost s", "attempts", "nodes", "message"):
+        table.add_column(label, justify="right" if label in ("score", "cost s", "attempts") else "left")
+    for row in (run_report(row, one) for row in one.runs.to_dict("records")):
+        score = "" if row["score"] is None else f"{row['score']:.4g}"
+        cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
+        nodes = " ".join(dict.fromkeys(row["nodes"]))
+        table.add_row(row["id"], row["phase"], row["state"], score, cost, str(row["attempts"]), nodes, row["message"][:60])
+    return table

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import asdict
 
-from metta_sweep.cli.readers import add_reader_arguments, opened, print_json
+from metta_sweep.cli.readers import add_reader_arguments, print_json, reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.tracking.job import MirrorJob, resolve_mode
     from metta_sweep.tracking.mirror_process import sync
 
-    with opened(args) as source:
+    with reading(args) as source:
         wandb = source.location.wandb
     mode = resolve_mode(wandb.mode, os.environ)
     location = source.location

@@ -118,7 +118,7 @@ class _Loader:
         resolved, problems = self._resolved, self._problems
         problems += name_problems("sweep_name", resolved.get("sweep_name"))
         problems += self._unknown_keys()
-        settings = sections.read(Settings, resolved.get("settings"), "settings", problems)
+        settings = self._settings()
         budget = self._budget()
         wandb = self._wandb()
         seed, data_dir = self._seed(), self._data_dir()
@@ -164,6 +164,13 @@ class _Loader:
         searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
         own = set(searched) if isinstance(searched, Mapping) else set()
         return unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
+
+    def _settings(self) -> Settings | None:
+        settings = sections.read(Settings, self._resolved.get("settings"), "settings", self._problems)
+        if settings is not None and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
+            text = f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got {settings.heartbeat_seconds:g}"
+            self._problems.append(("settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"))
+        return settings
 
     def _budget(self) -> Budget | None:
         budget = sections.read(Budget, self._resolved.get("budget"), "budget", self._problems)

@@ -29,7 +29,7 @@ from trainables.result import RunResult
 
 logger = logging.getLogger(__name__)
 
-# How often the thread looks for requests of `stop` and for runs that lost their driver.
+# How often the thread looks for requests of `stop` and for runs that lost their driver; leases have their own setting.
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
 # A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
@@ -67,8 +67,9 @@ class Clerk:
         self._failures = FailureCount(limit=desk.job.settings.max_consecutive_failures)
         self._wake = threading.Event()
         self._closed = False
+        self._nodes: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._files: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._beat_at = time.monotonic()
+        self._looked_at = self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
         self.stock: Stock | None = None
 
@@ -92,11 +93,20 @@ class Clerk:
 
     def progress(self, run: LiveRun) -> None:
         """The run reported; a new curve point is stored, and the stopping rule may look at it."""
-        if run.progress is None or run.progress.point is None:
+        if run.progress is None:
+            return
+        self._note_nodes(run.record, run.progress.nodes)
+        if run.progress.point is None:
             return
         self._put("record_progress", run.record, curve=[outcome.curve_point(run.progress.point, self._desk.clock)])
         if self._desk.job.sweep.early_stopping and self.stock is not None:
             self.stock.look_at(run.record, [outcome.curve_point(point, self._desk.clock) for point in run.curve], run.progress.total_env_steps)
+
+    def _note_nodes(self, record: RunRecord, nodes: tuple[str, ...]) -> None:
+        """Where this attempt runs; told once, and again when its workers were moved."""
+        if nodes and self._nodes.get(record.id) != (record.fence, nodes):
+            self._nodes[record.id] = (record.fence, nodes)
+            self._put("record_nodes", record, nodes=nodes)
 
     def ended(self, record: RunRecord, result: RunResult) -> None:
         """The run ended with a result of its own."""
@@ -157,7 +167,7 @@ class Clerk:
 
     def _work(self) -> None:
         while not self._closed:
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(min(LOOK_SECONDS, self._desk.job.settings.heartbeat_seconds))
             self._wake.clear()
             self._guarded(self._turn)
         deadline = time.monotonic() + CLOSE_SECONDS / 2
@@ -178,8 +188,12 @@ class Clerk:
     def _turn(self) -> None:
         self._write_files()
         self._deliver()
-        if time.monotonic() - self._beat_at >= LOOK_SECONDS:
-            self._beat_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._beat_at >= self._desk.job.settings.heartbeat_seconds:
+            self._beat_at = now
+            self._beat()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
             self._look()
 
     def _write_files(self) -> None:
@@ -203,15 +217,19 @@ class Clerk:
         if delivery.message.kind == "finish" and self.stock is not None:
             self.stock.tell()
 
-    def _look(self) -> None:
-        """Heartbeat, what other people want of the sweep, what other drivers left behind."""
+    def _beat(self) -> None:
+        """Extend the leases of everything this driver holds, while Tune's loop turns."""
         job = self._desk.job
-        if self._control.loop_silent_seconds < job.settings.lease_seconds / 2:
-            held = [run.record.id for run in self._board.running()] + (self.stock.reserved_ids() if self.stock else [])
-            for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
-                if self._board_says_running(run_id):
-                    self._control.lose_run(run_id)
-        self._obey(self._registry.get_sweep(job.sweep_name).state)
+        if self._control.loop_silent_seconds >= job.settings.lease_seconds / 2:
+            return
+        held = [run.record.id for run in self._board.running()] + (self.stock.reserved_ids() if self.stock else [])
+        for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
+            if self._board_says_running(run_id):
+                self._control.lose_run(run_id)
+
+    def _look(self) -> None:
+        """What other people want of the sweep, what other drivers left behind."""
+        self._obey(self._registry.get_sweep(self._desk.job.sweep_name).state)
         self._copy_events()
         if verdict := self._spending.must_stop_running():
             self._control.drain(verdict, now=True)

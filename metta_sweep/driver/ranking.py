@@ -11,7 +11,7 @@ from metta_sweep.analysis.frame import frame
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.proposer import Proposer
-from metta_sweep.registry.api import Registry
+from metta_sweep.registry.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Ranking:
     front: pd.DataFrame
 
 
-def rank(registry: Registry, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None) -> Ranking:
+def rank(registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None) -> Ranking:
     """Read the sweep, ask the model about every point that ran, and rank.
 
     Raises:

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
+from metta_sweep.analysis.overview import DRIVER_STARTED
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.baseline import RandomBaseline
@@ -132,6 +133,18 @@ class Driver:
         self.clerk.stock = self.stock
         self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, retry_delay=job.settings.rollout_retry_delay)
 
+    def introduction(self) -> dict[str, Any]:
+        """What readers are told of this driver: its slots, and the stop rules, which the specification leaves out."""
+        job, resources = self.job, self.job.resources
+        rules = {"sweep.num_samples": job.sweep.num_samples, "sweep.target_score": job.sweep.target_score}
+        rules |= {f"budget.{key}": value for key, value in asdict(job.budget).items()}
+        return {
+            "slots": self.slots,
+            "world_size": resources.world_size,
+            "gpus": resources.gpus_per_worker,
+            "rules": {key: value for key, value in rules.items() if value is not None},
+        }
+
     def trial_config(self, record: RunRecord) -> dict[str, Any]:
         """What the trainable gets for a run: plain data, nothing of the sweep."""
         seed = int(np.random.SeedSequence([self.job.seed, record.number]).generate_state(1)[0])
@@ -149,6 +162,7 @@ class Driver:
     def run(self, console: Console) -> None:
         """Tune's loop, from the first suggestion to the last result delivered."""
         self.registry.set_sweep_state(self.job.sweep_name, SweepState.ACTIVE, by="run", reason="")
+        self.registry.add_event(self.job.sweep_name, DRIVER_STARTED, run_id=None, by="run", detail=self.introduction())
         view = ProgressView(self.board, self.table_style(), console)
         with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console):
             self.stock.start(self.clerk.open())

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
+from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry import queries
 from metta_sweep.registry.database import translated_errors
 from metta_sweep.registry.open import open_registry
@@ -69,6 +70,8 @@ class SqliteReader:
             return queries.list_sweeps(connection) if inspect(connection).has_table(sweeps.name) else []
 
     def get_sweep(self, name: str) -> SweepRecord:
+        if not self.list_sweeps():
+            raise UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep; {self._path} holds none")
         with self._reading() as connection:
             return queries.get_sweep(connection, name)
 

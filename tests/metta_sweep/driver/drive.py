@@ -20,7 +20,7 @@ def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None
     """One `run` command, with instant runs in place of training."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet)
-    write_yaml_once(job.directory / "random_policy.yaml")
+    write_known_baseline(job.directory / "random_policy.yaml")
     registry = open_registry(job.data_dir, None)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml)
@@ -29,8 +29,8 @@ def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None
         registry.close()
 
 
-def write_yaml_once(path: Path) -> None:
-    """A known random policy: measuring one takes seconds, and these tests are about other things."""
+def write_known_baseline(path: Path) -> None:
+    """A random policy's score as if measured before: measuring takes seconds, and these tests are about other things."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{score: -9.0, standard_error: 0.1}")
 

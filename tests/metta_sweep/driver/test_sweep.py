@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
+from metta_sweep.analysis.overview import overview
 from metta_sweep.driver.sweep import EXIT_CAP
 from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
@@ -130,9 +133,54 @@ def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(tmp_path: Path, regi
     assert 300 - 132 <= spent <= 300 + 132
 
 
-def start_driver(data_dir: Path, *overrides: str) -> subprocess.Popen[bytes]:
+@pytest.mark.parametrize(("heartbeat", "extensions"), [(0.5, range(4, 40)), (60, range(1))])
+def test_leases_are_extended_as_often_as_the_setting_says(
+    heartbeat: float, extensions: range, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(sleep_seconds=5.0)
+    leases: set[float | None] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            runs = registry.runs(SWEEP, states=[RunState.RUNNING]) if SWEEP in [sweep.name for sweep in registry.list_sweeps()] else []
+            leases.update(run.lease_until for run in runs)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    drive(tmp_path, "sweep.num_samples=1", ONE_SLOT, f"settings.heartbeat_seconds={heartbeat}", environ=environ)
+    ended.set()
+    watcher.join()
+    assert len(leases) - 1 in extensions
+
+
+def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(sleep_seconds=6.0)
+    rules = ("sweep.num_samples=1", ONE_SLOT, "budget.dollars=5", "budget.hourly_cost=3.6")
+    process = start_driver(tmp_path, *rules, environ=environ)
+    wait_for(lambda: SWEEP in [sweep.name for sweep in registry.list_sweeps()] and bool(overview(registry, SWEEP, time.time()).nodes))
+    now = overview(registry, SWEEP, time.time())
+    assert now.nodes == {f"{SWEEP}.r.0": ("here",)}
+    assert now.states == {"running": 1}
+    assert now.drivers == (f"{socket.gethostname()}:{process.pid}",)
+    assert now.rules == {"sweep.num_samples": 1, "budget.dollars": 5, "budget.hourly_cost": 3.6}
+    dollars = now.amounts[0]
+    assert dollars.unit == "$"
+    assert 0 < dollars.spent < 0.02
+    assert dollars.left == pytest.approx(5 - dollars.spent - dollars.committed)
+    assert dollars.per_hour > 0
+    assert process.wait(timeout=60) == 0
+    ended = overview(registry, SWEEP, time.time())
+    assert ended.best is not None
+    assert ended.drivers == ()
+    assert ended.amounts[0].per_hour == 0
+
+
+def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
 
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:

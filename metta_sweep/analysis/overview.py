@@ -1,0 +1,113 @@
+"""What a sweep is doing right now: phase, runs, money, who works on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from metta_sweep.analysis.best import BestRun, best
+from metta_sweep.analysis.frame import build
+from metta_sweep.analysis.money import Amount, money
+from metta_sweep.config.job import Budget
+from metta_sweep.registry.owner import is_dead
+from metta_sweep.registry.reader import Reader
+from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
+
+# Written by a driver when it starts: the stop rules it keeps, which are no part of the sweep's specification.
+DRIVER_STARTED = "driver_started"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A sweep at one moment.
+
+    Attributes:
+        sweep: its row.
+        phase: of the newest run; "" without a schedule.
+        states: number of runs by state.
+        best: by measured score; None before there is one.
+        drivers: `host:pid` of everybody who works on it now.
+        slots: of the driver that started last; None before one did.
+        amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
+        rules: stop rules of the driver that started last, by dotted key.
+        runs: one row per run; see `analysis.frame`.
+        nodes: host of each rank, by run; of the last attempt that told them.
+    """
+
+    sweep: SweepRecord
+    phase: str
+    states: Mapping[str, int]
+    best: BestRun | None
+    drivers: tuple[str, ...]
+    slots: int | None
+    amounts: tuple[Amount, ...]
+    rules: Mapping[str, float]
+    runs: pd.DataFrame
+    nodes: Mapping[str, tuple[str, ...]]
+
+
+def overview(registry: Reader, name: str, now: float, budget: Budget | None = None) -> Overview:
+    """Read one sweep.
+
+    Args:
+        now: epoch seconds.
+        budget: caps and price to hold against it; None = those of the driver that started last.
+
+    Raises:
+        UnknownSweep: no sweep of this name.
+    """
+    sweep = registry.get_sweep(name)
+    records = registry.runs(name)
+    started = last_start(registry.events(name))
+    rules: dict[str, Any] = dict(started.get("rules") or {})
+    budget = budget or Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
+    living = [run for run in records if is_held(run, now)]
+    attempts = [as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)]
+    runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
+    goal = (yaml.load(sweep.spec_yaml, Loader=yaml.CSafeLoader) or {}).get("goal", "maximize")
+    return Overview(
+        sweep=sweep,
+        phase=records[-1].phase if records else "",
+        states=Counter(run.state.value for run in records),
+        best=next(iter(best(runs, 1, goal, by="score")), None),
+        drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
+        slots=started.get("slots"),
+        amounts=amounts_now(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now),
+        rules=rules,
+        runs=runs,
+        nodes={attempt.run_id: attempt.nodes for attempt in attempts if attempt.nodes},
+    )
+
+
+def last_start(events: Sequence[EventRecord]) -> Mapping[str, Any]:
+    """What the driver that started last said of itself; empty before one did."""
+    return next((event.detail for event in reversed(events) if event.kind == DRIVER_STARTED), {})
+
+
+def is_held(run: RunRecord, now: float) -> bool:
+    """Whether somebody who may be alive holds the run."""
+    return run.owner is not None and (run.lease_until is None or run.lease_until > now) and not is_dead(run.owner)
+
+
+def as_of_last_sign(attempt: AttemptRecord, runs: Mapping[str, RunRecord], living: Sequence[RunRecord]) -> AttemptRecord:
+    """An attempt whose driver is gone ended with its last sign of life, not now."""
+    run = runs[attempt.run_id]
+    return attempt if attempt.ended_at is not None or run in living else replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
+
+
+def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:
+    """Predicted costs without GPUs are CPU seconds over all ranks; a slot runs the ranks at once."""
+    ranks = 1 if started.get("gpus") else started.get("world_size", 1)
+    return runs.assign(predicted_cost=runs["predicted_cost"] / ranks)
+
+
+def amounts_now(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float) -> tuple[Amount, ...]:
+    """The money bar; nothing burns while nothing runs."""
+    amounts = money(runs, attempts, budget, created_at=created_at, now=now).amounts
+    is_running = any(attempt.ended_at is None for attempt in attempts)
+    return amounts if is_running else tuple(replace(amount, per_hour=0.0) for amount in amounts)
