@@ -28,6 +28,7 @@ COMMANDS = {
     "sync": "bring WandB up to date from what is on disk",
     "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
     "import-wandb": "bring a sweep that lives only in WandB into the registry",
+    "completion": "let a shell complete commands, flags, configs and sweeps",
 }
 OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
 EXIT_INTERRUPTED = 130
@@ -40,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 2 usage or configuration, 3 a cap of money or time ended it, 4 finished with failed runs,
         5 registry or cluster unreachable, 130 interrupted.
     """
+    if "_ARGCOMPLETE" in os.environ and argv is None:
+        from metta_sweep.cli.complete import complete
+
+        complete()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = top_parser()
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -48,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         parser.error(unknown_command(name))
-    module = importlib.import_module(f"metta_sweep.cli.{name.replace('-', '_')}")
+    module = importlib.import_module(module_of(name))
     command = argparse.ArgumentParser(prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False)
     module.add_arguments(command)
     try:
@@ -58,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def module_of(name: str) -> str:
+    """Where a command lives."""
+    return f"metta_sweep.cli.{name.replace('-', '_')}"
 
 
 def top_parser() -> argparse.ArgumentParser:
