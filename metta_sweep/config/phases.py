@@ -13,6 +13,8 @@ from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.tree import Path, Tree
 from searchers.config import ProteinConfig
 from searchers.errors import SpaceError
+from searchers.features import DEFAULT_FIDELITY
+from searchers.length_cap import length_parameter
 from searchers.space import Space
 
 Problems = list[tuple[str, str]]  # dotted key, what is wrong
@@ -27,7 +29,7 @@ class PhaseEntry:
     Attributes:
         name: shown wherever runs are.
         num_runs: runs until the next phase.
-        auto: raise the training-length cap only while the top ranks are unstable.
+        auto: raise the longest training length only while the top ranks are unstable; see `searchers.length_cap`.
     """
 
     name: str
@@ -138,6 +140,10 @@ def _phase(search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: i
     before = len(problems)
     space = _read_space(search, block, inside, problems)
     protein = _read_protein(block, inside, problems)
+    if entry.auto and space is not None and protein is not None:
+        length = protein.fidelity or DEFAULT_FIDELITY
+        if length_parameter(space, length) is None:
+            problems.append((f"{key}.auto", f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out"))
     if len(problems) > before or space is None or protein is None:
         return None
     return Phase(entry.name, first, entry.num_runs, space, protein, entry.auto)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from metta_sweep.config.job import Phase, SweepSpec
@@ -11,6 +12,9 @@ from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord, RunRecord
 from searchers import Advice, Goal, Interval, Observation, Params, Protein, RunningCurve, Searcher, Suggestion, make_searcher, pick_phase
+from searchers.config import ProteinConfig
+from searchers.features import DEFAULT_FIDELITY
+from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
 
 
 class Proposer:
@@ -20,7 +24,7 @@ class Proposer:
         self._spec = spec
         self._seed = seed
         self._observations: list[Observation] = []
-        self._searchers: dict[str, Searcher] = {}
+        self._searchers: dict[tuple[str, float | None], Searcher] = {}
         self._cursor = 0
 
     @property
@@ -47,9 +51,15 @@ class Proposer:
         phases = self._spec.phases
         return pick_phase(number, phases, [phase.num_runs for phase in phases])
 
+    def length_cap(self, number: int) -> LengthCap | None:
+        """How long run `number` may train at most, and why; None outside `auto` phases."""
+        phase = self.phase(number)
+        length = length_parameter(phase.space, length_name(phase.protein)) if phase.auto else None
+        return None if length is None else length_cap(length, self._observations, maximize=self._spec.goal == "maximize")
+
     def suggest(self, number: int, pending: Sequence[Params]) -> Suggestion:
         """The point for run `number`, given the parameters of runs that are not back yet."""
-        return self._searcher(self.phase(number)).suggest(pending=pending, number=number)
+        return self._searcher(self.phase(number), self.length_cap(number)).suggest(pending=pending, number=number)
 
     def believe(self, params: Params) -> Interval | None:
         """What the last phase's model believes of the noiseless score at a point; None without a model or outside its space."""
@@ -63,13 +73,17 @@ class Proposer:
         searcher = self._searcher(self.phase(record.number))
         return searcher.advise(curve) if isinstance(searcher, Protein) else None
 
-    def _searcher(self, phase: Phase) -> Searcher:
-        if phase.name not in self._searchers:
+    def _searcher(self, phase: Phase, cap: LengthCap | None = None) -> Searcher:
+        key = (phase.name, cap.steps if cap else None)
+        if key not in self._searchers:
+            if cap is not None:  # a cap that was left is rarely come back to, and each searcher fits every observation
+                self._searchers = {other: one for other, one in self._searchers.items() if other[0] != phase.name or other[1] is None}
+                phase = replace(phase, space=capped(phase.space, length_name(phase.protein), cap.steps))
             searcher = self._make(phase)
             for observation in self._observations:
                 searcher.observe(observation)
-            self._searchers[phase.name] = searcher
-        return self._searchers[phase.name]
+            self._searchers[key] = searcher
+        return self._searchers[key]
 
     def _make(self, phase: Phase) -> Searcher:
         spec = self._spec
@@ -77,6 +91,11 @@ class Proposer:
             return make_searcher(spec.method, phase.space, phase.protein, goal=direction_of(spec.goal), seed=self._seed)
         searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
         return searcher
+
+
+def length_name(config: ProteinConfig) -> str:
+    """The parameter that sets the training length."""
+    return config.fidelity or DEFAULT_FIDELITY
 
 
 def direction_of(goal: str) -> Goal:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from metta_sweep.driver.proposer import Proposer
@@ -92,7 +92,6 @@ class Stock:
         self._curves: dict[str, tuple[RunRecord, list[dict[str, Any]], int]] = {}
         self._verdict: Verdict | None = None
         self._closed = False
-        self._suggest_seconds = 0.0
         self._thread = threading.Thread(target=self._work, name="stock", daemon=True)
         self._failure: BaseException | None = None
 
@@ -162,12 +161,6 @@ class Stock:
         """Why no further point will come, once the stock is empty; None while more may come."""
         with self._condition:
             return self._verdict if not self._entries and self._seen == self._expected else None
-
-    @property
-    def suggest_seconds(self) -> float:
-        """How long the last suggestion took."""
-        with self._condition:
-            return self._suggest_seconds
 
     def close(self) -> None:
         """Stop the thread. What is reserved but never started stays so: whoever continues the sweep takes it up at once."""
@@ -281,11 +274,10 @@ class Stock:
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
         pending = [run.params for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]
-        started = time.perf_counter()
         suggestion = self._proposer.suggest(number, pending)
-        with self._condition:
-            self._suggest_seconds = time.perf_counter() - started
-        return reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
+        reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
+        cap = self._proposer.length_cap(number)
+        return replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)}) if cap else reservation
 
 
 def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:

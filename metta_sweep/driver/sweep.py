@@ -207,7 +207,6 @@ class Driver:
             params=spec.phases[0].space.names,
             show_phase=len(spec.phases) > 1,
             cost_label=f"{clock.split('_', maxsplit=1)[0]} s",
-            num_samples=spec.num_samples,
         )
 
     def ending(self, wall_seconds: float, random_score: tuple[float, float | None] | None) -> Ending:

@@ -34,13 +34,11 @@ class TableStyle:
         params: dotted paths of the parameters that vary.
         show_phase: whether the sweep has phases.
         cost_label: unit of the cost column, such as "cpu s".
-        num_samples: runs of the whole sweep, or None.
     """
 
     params: Sequence[str]
     show_phase: bool
     cost_label: str
-    num_samples: int | None
 
 
 class ProgressView:

@@ -109,6 +109,11 @@ def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
             "- name: a\n  sweep: {protein: {expansion_rte: 1}}",
             "9: sweep.schedule.phases.0.sweep.protein.expansion_rte: unknown setting; did you mean expansion_rate?",
         ),
+        (
+            "- name: a\n  auto: true\n  sweep:\n    parameters: {trainer: {total_timesteps: {value: 1000}}}",
+            "9: sweep.schedule.phases.0.auto: true raises the longest trainer.total_timesteps, which is not searched; "
+            "add it to parameters, or leave auto out",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_phase_is_told_with_its_line(phases: str, expected: str, tmp_path: Path) -> None:

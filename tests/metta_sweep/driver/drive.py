@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,12 +15,15 @@ from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
 
 SWEEP = "instant"
+ROOT = Path(__file__).parents[3]
+Environ = dict[str, str]
+Instant = Callable[..., None]  # sets what instant runs of a test do
 
 
-def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None) -> Ending:
+def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None, config_dirs: Sequence[Path] = ()) -> Ending:
     """One `run` command, with instant runs in place of training."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
-    job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet)
+    job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
     write_known_baseline(job.directory / "random_policy.yaml")
     registry = open_registry(job.data_dir, None)
     try:

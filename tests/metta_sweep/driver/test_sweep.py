@@ -10,57 +10,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from ray.cluster_utils import Cluster
 
 from metta_sweep.analysis.overview import overview
+from metta_sweep.config import load_sweep_job
+from metta_sweep.driver.plan import History, make_plan
 from metta_sweep.driver.sweep import EXIT_CAP
 from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import RunState
-from tests.metta_sweep.driver.drive import SWEEP, drive
+from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, drive
 
 pytestmark = pytest.mark.ray
-ROOT = Path(__file__).parents[3]
-Environ = dict[str, str]
-Instant = Callable[..., None]
 ONE_SLOT = "resources.max_concurrent_runs=1"
-
-
-@pytest.fixture(scope="module")
-def environ() -> Iterator[Environ]:
-    """One Ray with two CPUs for all tests of this file; starting one takes longer than most of them."""
-    process = pytest.MonkeyPatch()
-    process.setenv("RAY_AUTH_MODE", "disabled")
-    process.setenv("PYTHONPATH", str(ROOT))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield {"RAY_ADDRESS": cluster.address}
-    cluster.shutdown()
-    process.undo()
-
-
-@pytest.fixture
-def instant(tmp_path: Path) -> Instant:
-    """Sets what instant runs of this test do."""
-
-    def set_options(**options: Any) -> None:
-        (tmp_path / "instant.json").write_text(json.dumps(options))
-
-    set_options()
-    return set_options
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    opened = open_registry(tmp_path, None)
-    yield opened
-    opened.close()
 
 
 def pids(data_dir: Path) -> dict[str, str]:
@@ -79,6 +46,13 @@ def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(
     assert ending.exit_code == 0
     assert len(set(pids(tmp_path).values())) == 2  # two slots, two processes, eight runs
     assert (tmp_path / "sweep" / SWEEP / "runs" / f"{SWEEP}.r.0" / "protein_suggestion.yaml").read_text().startswith("protein:")
+
+
+def test_the_plan_shows_the_points_that_the_sweep_then_begins_with(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    words = [f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={tmp_path}", "sweep.num_samples=2"]
+    planned = make_plan(load_sweep_job(words, environ={"WANDB_MODE": "disabled"}), 2, History(), None)
+    drive(tmp_path, "sweep.num_samples=2", environ=environ)
+    assert [dict(one.params) for one in planned.suggestions] == [run.params for run in registry.runs(SWEEP)]
 
 
 def test_everything_that_happened_is_in_a_file(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
