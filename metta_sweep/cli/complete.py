@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from metta_sweep.cli.main import COMMANDS, module_of
+from metta_sweep.cli.main import COMMANDS, add_common_arguments, module_of
 from metta_sweep.errors import SweepError
 
 SWEEP_KEYS = ("sweep_name", "run")
@@ -34,6 +34,7 @@ def parser_for(line: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         if name in words:
             importlib.import_module(module_of(name)).add_arguments(command)
+            add_common_arguments(command)
             attach(command, split(line))
     return parser
 

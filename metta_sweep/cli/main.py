@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -56,10 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(module_of(name))
     command = argparse.ArgumentParser(prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False)
     module.add_arguments(command)
+    add_common_arguments(command)
     try:
-        return int(module.run(command.parse_intermixed_args(arguments[1:])))
+        args = command.parse_intermixed_args(arguments[1:])
+        if args.verbose:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return int(module.run(args))
     except SweepError as error:
         return report(error)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -98,6 +106,13 @@ def report(error: SweepError) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
     return error.exit_code
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command takes."""
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the log on standard error; `run` then prints lines instead of a live table"
+    )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

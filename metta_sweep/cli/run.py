@@ -18,15 +18,18 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from metta_sweep.config import load_sweep_job
+    from metta_sweep.driver.cluster import slots_of
     from metta_sweep.driver.summary import print_summary
     from metta_sweep.driver.sweep import run_sweep
     from metta_sweep.driver.table import new_console
     from metta_sweep.registry.open import open_registry
 
     job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
-    console = new_console(sys.stdout)
+    console = new_console(sys.stdout, plain=args.verbose)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False)
+    if not os.environ.get("RAY_ADDRESS"):
+        slots_of(job.resources, job.machine, os.environ)  # what fits nowhere leaves no trace
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml, wandb_entity=job.wandb.entity, wandb_project=job.wandb.project, update=args.update)

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 # How often the thread looks for requests of `stop` and for runs that lost their driver; leases have their own setting.
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
+# A lease this short is over before anybody can ask; the run keeps its state, so that its point may still be replaced.
+RELEASE_SECONDS = 1e-3
 # A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
 MAX_ATTEMPTS = 8
 
@@ -175,6 +177,7 @@ class Clerk:
             self._guarded(self._deliver)
             time.sleep(0.2 if self._outbox.pending() else 0.0)
         self._write_files()
+        self._guarded(self._give_back)
         self._guarded(self._copy_events)
 
     def _guarded(self, turn: Any) -> None:
@@ -226,6 +229,11 @@ class Clerk:
         for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
             if self._board_says_running(run_id):
                 self._control.lose_run(run_id)
+
+    def _give_back(self) -> None:
+        """Let the leases of runs that never started end now: a driver on another host need not wait for them."""
+        if self.stock is not None and (reserved := self.stock.reserved_ids()):
+            self._registry.heartbeat(self._desk.owner, reserved, lease_seconds=RELEASE_SECONDS)
 
     def _look(self) -> None:
         """What other people want of the sweep, what other drivers left behind."""

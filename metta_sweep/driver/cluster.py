@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from metta_sweep.config.job import Machine, Resources
 from metta_sweep.errors import ClusterError, ConfigError
 
 logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
             f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
             "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
         )
+    if address:
+        check_answers(address)
     options = local_options(environ, machine) if address is None else {"address": address}
     try:
         context = ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
@@ -55,6 +60,17 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
         yield Cluster(nodes, url_of(context.dashboard_url), is_local=address is None)
     finally:
         ray.shutdown()
+
+
+def check_answers(address: str) -> None:
+    """Raises `ClusterError` when nobody listens at `host:port`; Ray itself would try for minutes. Words such as `auto` are left to Ray."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS") from error
 
 
 def local_options(environ: Mapping[str, str], machine: Machine) -> dict[str, Any]:

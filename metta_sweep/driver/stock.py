@@ -163,7 +163,7 @@ class Stock:
             return self._verdict if not self._entries and self._seen == self._expected else None
 
     def close(self) -> None:
-        """Stop the thread. What is reserved but never started stays so: whoever continues the sweep takes it up at once."""
+        """Stop the thread. What is reserved but never started stays so, and the clerk lets its leases end."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

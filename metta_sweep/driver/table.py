@@ -21,9 +21,13 @@ MAX_PARAM_COLUMNS = 6
 STATE_STYLES = {"running": "cyan", "completed": "green", "stopped_early": "yellow", "failed": "red", "interrupted": "magenta"}
 
 
-def new_console(stream: TextIO) -> Console:
-    """A console on this very stream, whatever `sys.stdout` becomes later; wide where nobody's window limits it."""
-    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH)
+def new_console(stream: TextIO, *, plain: bool = False) -> Console:
+    """A console on this very stream, whatever `sys.stdout` becomes later; wide where nobody's window limits it.
+
+    Args:
+        plain: lines without colour or live table on a terminal, too; NO_COLOR alone keeps the live table.
+    """
+    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, force_terminal=False if plain else None)
 
 
 @dataclass(frozen=True, slots=True)

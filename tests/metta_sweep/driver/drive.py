@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from metta_sweep.config import load_sweep_job
-from metta_sweep.driver.sweep import Ending, run_sweep
+from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Ending, run_sweep
 from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
 
@@ -39,5 +41,20 @@ def write_known_baseline(path: Path) -> None:
     path.write_text("{score: -9.0, standard_error: 0.1}")
 
 
+def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.1)
+
+
 if __name__ == "__main__":
-    sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ)).exit_code)
+    try:
+        sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ)).exit_code)
+    except KeyboardInterrupt:  # as the command line does
+        sys.exit(EXIT_INTERRUPTED)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,7 +21,7 @@ from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import RunState
-from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, drive
+from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
 
 pytestmark = pytest.mark.ray
 ONE_SLOT = "resources.max_concurrent_runs=1"
@@ -152,11 +149,6 @@ def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
     assert ended.amounts[0].per_hour == 0
 
 
-def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
-
-
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the driver and all that it started."""
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
@@ -166,13 +158,6 @@ def kill_everything(process: subprocess.Popen[bytes]) -> None:
         except psutil.NoSuchProcess:
             continue  # it went with its parent
     process.wait()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.1)
 
 
 def finished(registry: Registry) -> int:

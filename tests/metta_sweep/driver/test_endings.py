@@ -1,0 +1,96 @@
+"""How a sweep ends when somebody asks it to, and with which exit code."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.driver.sweep import EXIT_INTERRUPTED, EXIT_WITH_FAILURES
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.records import Owner, RunState, SweepState
+from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
+
+pytestmark = pytest.mark.ray
+ELSEWHERE = Owner(host="elsewhere", boot_id="another", pid=1, started=1.0)
+
+
+def running(registry: Registry) -> int:
+    return len(registry.runs(SWEEP, states=[RunState.RUNNING])) if SWEEP in [sweep.name for sweep in registry.list_sweeps()] else 0
+
+
+def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(sleep_seconds=8.0)
+    process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
+    wait_for(lambda: running(registry) == 2)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    assert process.wait(timeout=60) == EXIT_INTERRUPTED
+    assert time.monotonic() - asked < 30
+    assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
+
+    instant(sleep_seconds=0.0)
+    assert drive(tmp_path, "sweep.num_samples=3", environ=environ).exit_code == 0
+    assert [(run.id, run.state, run.attempts) for run in registry.runs(SWEEP)] == [
+        (f"{SWEEP}.r.0", RunState.COMPLETED, 2),
+        (f"{SWEEP}.r.1", RunState.COMPLETED, 2),
+        (f"{SWEEP}.r.2", RunState.COMPLETED, 1),
+    ]
+
+
+def test_the_second_interrupt_ends_at_once(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    instant(sleep_seconds=60.0)
+    process = start_driver(tmp_path, "sweep.num_samples=2", environ=environ)
+    wait_for(lambda: running(registry) == 2)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    assert process.wait(timeout=60) == EXIT_INTERRUPTED
+    assert time.monotonic() - asked < 15
+
+
+def test_what_never_started_is_free_for_drivers_elsewhere_at_once(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    instant(sleep_seconds=6.0)
+    process = start_driver(tmp_path, "sweep.num_samples=9", environ=environ)
+    wait_for(lambda: running(registry) == 2 and len(registry.runs(SWEEP, states=[RunState.RESERVED])) == 2)
+    registry.set_sweep_state(SWEEP, SweepState.STOPPED, by="test", reason="")
+    assert process.wait(timeout=60) == 0
+    claimed = registry.claim(SWEEP, ELSEWHERE, lease_seconds=math.inf, key="claim")
+    assert [run.number for run in claimed] == [0, 1, 2, 3]
+    assert [run.state for run in claimed[2:]] == [RunState.RESERVED] * 2
+
+
+def test_a_drained_sweep_lets_its_runs_finish(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    instant(sleep_seconds=6.0)
+    process = start_driver(tmp_path, "sweep.num_samples=9", environ=environ)
+    wait_for(lambda: running(registry) == 2)
+    registry.set_sweep_state(SWEEP, SweepState.DRAINING, by="test", reason="")
+    assert process.wait(timeout=60) == 0
+    assert len(registry.runs(SWEEP, states=[RunState.COMPLETED])) == 2
+    assert registry.runs(SWEEP, states=[RunState.INTERRUPTED, RunState.RUNNING]) == []
+
+
+def test_a_sweep_that_ends_with_failed_runs_says_so_in_its_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    instant(behaviour="hyperparameters")
+    endless = ("settings.max_consecutive_failures=0", "settings.rollout_retry_delay=0.1")
+    assert drive(tmp_path, "sweep.num_samples=2", *endless, environ=environ).exit_code == EXIT_WITH_FAILURES
+
+
+def test_a_retried_run_has_its_own_parameters_and_its_failure_is_forgotten(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(behaviour="hyperparameters")
+    drive(tmp_path, "sweep.num_samples=1", environ=environ)
+    failed = registry.runs(SWEEP)[0]
+    registry.retry(failed.id, by="test", key="retry")
+    instant()
+    assert drive(tmp_path, "sweep.num_samples=1", environ=environ).exit_code == 0
+    (again,) = registry.runs(SWEEP)
+    assert (again.id, again.params, again.state, again.attempts) == (failed.id, failed.params, RunState.COMPLETED, 2)
+    assert [record.observation.outcome for record in registry.observations(SWEEP)] == ["completed"]
