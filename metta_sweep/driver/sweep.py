@@ -40,7 +40,7 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
 from metta_sweep.tracking.job import MirrorJob
-from metta_sweep.tracking.mirror_process import MirrorProcess
+from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +94,11 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
     job.directory.mkdir(parents=True, exist_ok=True)
-    with connected(environ, job.machine) as cluster, MirrorProcess(MirrorJob.of(job, environ)):
+    with connected(environ, job.machine) as cluster:
         slots = count_slots(job.resources, cluster.nodes)
         say_start(job, cluster, console)
         print_plan(plan_from(registry, job, slots), console)
-        driver = Driver(job, registry, slots, trainable)
+        driver = Driver(job, registry, slots, WandbMirrorCallback(MirrorJob.of(job, environ)), trainable)
         write_sweep_files(job)
         baseline = RandomBaseline(job.directory, driver.any_config())
         driver.run(console)
@@ -111,8 +111,9 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
 class Driver:
     """The parts of one driver, wired; each part says in its own file what it does."""
 
-    def __init__(self, job: SweepJob, registry: Registry, slots: int, trainable: type | None = None) -> None:
+    def __init__(self, job: SweepJob, registry: Registry, slots: int, mirror: WandbMirrorCallback, trainable: type | None = None) -> None:
         self.job = job
+        self.mirror = mirror
         self.trainable = trainable
         self.registry = registry
         self.slots = slots
@@ -171,6 +172,7 @@ class Driver:
             finally:
                 self.stock.close()
                 self.clerk.close(self.search.unfinished)
+                self.mirror.stop()  # after the clerk: the last results are in the registry now
 
     def tune(self, draw: Callable[[], None]) -> None:
         """One Tune experiment; nothing of it needs to outlive this call."""
@@ -189,7 +191,7 @@ class Driver:
             num_samples=-1,
             search_alg=self.search,
             scheduler=SweepScheduler(self.control),
-            callbacks=[callback],
+            callbacks=[callback, self.mirror],
             stop=StopWhenCheckpointed(callback),
             resources_per_trial=tune.PlacementGroupFactory(bundles(self.job.resources), strategy=self.job.resources.strategy),
             reuse_actors=True,
