@@ -155,4 +155,4 @@ def _sorted_names(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The same types for an empty sweep as for a full one."""
     types: dict[str, str] = {**dict.fromkeys(TEXTS, "str"), **dict.fromkeys(INTEGERS, "int64"), **dict.fromkeys(NUMBERS, "float64")}
-    return runs.astype(types)
+    return runs.astype(types).copy()  # in one piece: pandas warns when columns are added to many loose ones

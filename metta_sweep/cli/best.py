@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         )
     patch = write_patch(args, source, ranking) if args.output_dir else None
     if args.json:
-        print_json({"sweep": source.sweep_name, "best": [asdict(one) for one in ranking.best], "patch": str(patch) if patch else None})
+        front = ranking.front[["id", "score", "cost_seconds", "params"]].to_dict("records")
+        best = [asdict(one) for one in ranking.best]
+        print_json({"sweep": source.sweep_name, "best": best, "front": front, "patch": str(patch) if patch else None})
     else:
         show(source.sweep_name, ranking, patch)
     return 0
@@ -83,9 +85,10 @@ def describe(sweep_name: str, winner: BestRun) -> list[str]:
 
 
 def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
-    """The table, the winner's parameters, and what to type next."""
+    """The ranking, the Pareto front, and what to type next."""
     from rich.table import Table
 
+    from metta_sweep.driver.summary import print_front
     from metta_sweep.driver.table import format_value, new_console, short_names
 
     console = new_console(sys.stdout)
@@ -99,6 +102,7 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
         values = [format_value(one.params.get(name, "")) for name in names]
         table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, f"{one.cost_seconds:.1f}", *values)
     console.print(table)
+    print_front(ranking, console)
     if patch is not None:
         console.print(
             f"\nwrote {patch}; train with it:\n  python -m metta_sweep train run=production +trainer/patch={patch.stem}",

@@ -81,8 +81,8 @@ def show(one: Overview, console: Console) -> None:
         console.print(f"  best: {one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s", highlight=False)
     for amount in one.amounts:
         console.print(f"  {amount_text(amount)}", highlight=False)
-    if one.rules:
-        console.print("  ends: " + ", ".join(f"{key}={value:g}" for key, value in one.rules.items()), highlight=False, soft_wrap=True)
+    if rules := [f"{key}={value:g}" for key, value in one.rules.items() if key != "budget.hourly_cost"]:
+        console.print(f"  ends: {', '.join(rules)}", highlight=False, soft_wrap=True)
 
 
 def activity(one: Overview) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any]) ->
     }
     write_yaml(directory / "protein_suggestion.yaml", suggestion)
     write_yaml(directory / "protein_state.yaml", state)
-    write_yaml(directory / "train_config_overrides.yaml", spec)
+    write_run_config(directory, spec)
 
 
-def write_yaml(path: Path, content: dict[str, Any]) -> None:
+def write_run_config(directory: Path, spec: Mapping[str, Any]) -> None:
+    """`train_config_overrides.yaml`: what the run gets, sorted, so that `diff` shows how two runs differ."""
+    write_yaml(directory / "train_config_overrides.yaml", spec, sort_keys=True)
+
+
+def write_yaml(path: Path, content: Mapping[str, Any], *, sort_keys: bool = False) -> None:
     """Write a YAML file so that a reader sees the old one or the new one, never a half."""
     partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    partial.write_text(yaml.safe_dump(dict(content), sort_keys=sort_keys, allow_unicode=True), encoding="utf-8")
     os.replace(partial, path)

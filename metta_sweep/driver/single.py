@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from metta_sweep.config import TrainJob
 from metta_sweep.driver.cluster import connected, count_slots
-from metta_sweep.driver.run_files import write_yaml
+from metta_sweep.driver.run_files import write_run_config
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
 from trainables.errors import SpecError
@@ -27,7 +27,7 @@ def train_one(job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[
         from trainables.launch import run_once
 
         job.directory.mkdir(parents=True, exist_ok=True)
-        write_yaml(job.directory / "train_config_overrides.yaml", dict(job.config))
+        write_run_config(job.directory, job.config)
         try:
             return run_once(job.config, job.directory, on_progress)
         except SpecError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -12,15 +12,17 @@ from rich.table import Table
 
 from metta_sweep.analysis.best import BestRun
 from metta_sweep.driver.ranking import Ranking, rank
-from metta_sweep.driver.sweep import Ending
 from metta_sweep.driver.table import format_value, params_text, short_names
-from metta_sweep.registry.api import Registry
+from metta_sweep.registry.reader import Reader
+
+if TYPE_CHECKING:
+    from metta_sweep.driver.sweep import Ending  # which imports Ray; `best` does without
 
 # Two-sided 95 % interval of a mean over many episodes.
 Z95 = 1.96
 
 
-def print_summary(sweep_name: str, registry: Registry, ending: Ending, console: Console) -> None:
+def print_summary(sweep_name: str, registry: Reader, ending: Ending, console: Console) -> None:
     """Print why it ended, the best run with its bound beside a random policy, the front, and the next command."""
     console.print()
     console.print(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {ending.reason}", highlight=False, soft_wrap=True)

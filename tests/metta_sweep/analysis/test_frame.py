@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sweep_rows import attempt, observation, run
 
+from metta_sweep.analysis.best import best
 from metta_sweep.analysis.frame import COLUMNS, build, frame, scored, varying_params
 from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry.open import open_registry
@@ -73,3 +76,11 @@ def test_a_registered_sweep_without_runs_is_an_empty_frame_and_an_unknown_one_an
     assert frame(registry, "demo").empty
     with pytest.raises(UnknownSweep):
         frame(registry, "nothing")
+
+
+def test_a_sweep_with_many_metrics_is_ranked_without_a_word_from_pandas() -> None:
+    result = observation(0, {"a": 1}, 1.5)
+    many = replace(result, observation=replace(result.observation, metrics={f"metric_{i}": float(i) for i in range(200)}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert best(build([run(0, {"a": 1})], [many], []), 1, "maximize")[0].score == 1.5

@@ -8,10 +8,8 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from metta_sweep.cli.main import main
 
@@ -38,10 +36,6 @@ def succeed(directory: Path, *words: str) -> str:
     return done.stdout
 
 
-def read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
-
-
 def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path) -> None:
     said = succeed(tmp_path, "run", "sweep_name=s", *SMALL, "resources.world_size=2")
     assert "all 2 runs are done" in said
@@ -59,13 +53,17 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
 
     status = json.loads(succeed(tmp_path, "status", "sweep_name=s", "--json"))
     assert status["runs_by_state"] == {"completed": 2}
-    best = json.loads(succeed(tmp_path, "best", "sweep_name=s", "--json", "--output-dir", "configs/trainer/patch"))["best"][0]
+    assert [len(row["nodes"]) for row in status["runs"]] == [2, 2]  # a node for each rank
+    answer = json.loads(succeed(tmp_path, "best", "sweep_name=s", "--json", "--output-dir", "configs/trainer/patch"))
+    best = answer["best"][0]
+    assert best["id"] in [row["id"] for row in answer["front"]]
     assert metta_sweep(tmp_path, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch").returncode == 2  # never overwrites unasked
 
     result = json.loads(succeed(tmp_path, "train", "run=again", "+trainer/patch=s_best", "resources.world_size=2", "--json"))
     assert result["score"] == pytest.approx(best["score"], abs=1e-9)
-    again, before = read(tmp_path / "train_dir" / "again" / "train_config_overrides.yaml"), read(runs / best["id"] / "train_config_overrides.yaml")
-    assert {**again, "run": ""} == {**before, "run": ""}
+    files = (directory / "train_config_overrides.yaml" for directory in (tmp_path / "train_dir" / "again", runs / best["id"]))
+    again, before = (file.read_text().splitlines() for file in files)
+    assert [(new, old) for new, old in zip(again, before, strict=True) if new != old] == [("run: again", f"run: {best['id']}")]
     evaluated = json.loads(succeed(tmp_path, "evaluate", "run=again", "+trainer/patch=s_best", "--json"))
     assert evaluated["score"] == pytest.approx(result["score"], abs=1e-9)
 

@@ -266,9 +266,6 @@ def test_runs_are_listed_by_number_and_filtered_by_state(registry: Registry) -> 
     assert registry.runs("s", states=[RunState.FAILED]) == []
 
 
-# Leases
-
-
 def test_events_tell_a_runs_story_in_order(registry: Registry) -> None:
     run_id, fence = running(registry)
     registry.finish(run_id, fence, DONE, key="f")

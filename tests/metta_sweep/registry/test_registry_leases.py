@@ -76,6 +76,3 @@ def test_a_late_result_counts_while_nobody_took_the_run_over(registry: Registry,
     run_id, fence = running(registry)
     backend.clock.now += 100_000
     assert registry.finish(run_id, fence, DONE, key="late") is not None
-
-
-# Events
