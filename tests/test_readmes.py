@@ -70,15 +70,19 @@ def test_each_environment_variable_stands_on_a_page() -> None:
     assert [name for name in sorted(names) if name not in pages] == []
 
 
+def blocks(kind: str) -> list[str]:
+    """Code blocks of the tutorial."""
+    return re.findall(rf"```{kind}\n(.*?)```", text_of(ROOT / "README.md"), re.S)
+
+
 @pytest.fixture
 def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory as the tutorial leaves it: the sweep file of the page, patches that `best` wrote, sweeps in the registry."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    block = next(block for block in re.findall(r"```yaml\n(.*?)```", text_of(ROOT / "README.md"), re.S) if block.startswith("metric"))
     sweeps = tmp_path / "configs" / "sweep"
     sweeps.mkdir(parents=True)
-    (sweeps / "mine.yaml").write_text(block)
+    (sweeps / "mine.yaml").write_text(blocks("yaml")[0])
     (sweeps / "demo_sweep.yaml").write_text(text_of(ROOT / "configs/sweep/demo_sweep.yaml"))
     patches = tmp_path / "configs" / "trainer" / "patch"
     patches.mkdir(parents=True)
@@ -89,6 +93,12 @@ def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         registry.create_sweep(name, "")
     registry.close()
     return tmp_path
+
+
+def test_the_tutorials_schedule_belongs_to_its_sweep(tutorial: Path) -> None:
+    sweep, schedule = blocks("yaml")
+    (tutorial / "phased.yaml").write_text(sweep + schedule)
+    assert main(["validate", "phased.yaml"]) == 0
 
 
 def test_the_tutorial_has_commands() -> None:
