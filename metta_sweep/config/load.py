@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metta_sweep.config import checks, files, hardware, names, sections
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose, readable_errors
@@ -19,6 +17,7 @@ from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, S
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, read_phases
 from metta_sweep.config.runs import COMMON_KEYS, name_problems, raise_located, read_resources, resolve, run_mapping, template_of, unknown_keys
+from metta_sweep.config.spec_text import spec_yaml
 from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.errors import ConfigError
 
@@ -31,9 +30,6 @@ CHOICES = {
     "cost": ("auto", "wall", "cpu", "gpu"),
 }
 REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
-# What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
-NOT_IN_SPEC = ("device", "resources", "run", "seed", "metric", "code_version")
-RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +139,7 @@ class _Loader:
             budget=budget,
             wandb=wandb,
             train=template_of({**tree, "suggestion": dict(self._fixed)}),
-            spec_yaml=self._spec_yaml(sweep, seed),
+            spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
             notes=tuple(f"{key}={value!r} on the command line fixes this parameter; it is not searched" for key, value in self._fixed.items()),
             machine=self._machine,
         )
@@ -260,27 +256,6 @@ class _Loader:
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
 
-    def _spec_yaml(self, sweep: SweepSpec, seed: int) -> str:
-        """What two drivers of this sweep must agree on, sorted; stop rules and the machine are no part of it."""
-        train = run_mapping({**self._resolved, "run": "", "metric": sweep.metric})
-        kept = {key: value for key, value in train.items() if key not in NOT_IN_SPEC}
-        kept = trees.remove(kept, ("trainer", "num_workers"))
-        spec = {
-            "sweep_name": str(self._resolved["sweep_name"]),
-            "seed": seed,
-            "metric": sweep.metric,
-            "goal": sweep.goal,
-            "method": sweep.method,
-            "cost": sweep.cost,
-            "early_stopping": sweep.early_stopping,
-            "searcher": sweep.searcher,
-            "fixed": dict(sweep.fixed),
-            "phases": [_phase_spec(phase) for phase in sweep.phases],
-            "choices": {group: option for group, option in self._composed.choices.items() if group in RUN_GROUPS},
-            "train": kept,
-        }
-        return yaml.safe_dump(spec, sort_keys=True, allow_unicode=True)
-
 
 def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:
     """The problems without those that only follow from an interpolation that could not be resolved."""
@@ -300,14 +275,3 @@ def _spec(keys: SweepKeys, phases: tuple[Phase, ...], fixed: Mapping[str, Any]) 
         early_stopping=keys.early_stopping,
         searcher=keys.searcher,
     )
-
-
-def _phase_spec(phase: Phase) -> Tree:
-    return {
-        "name": phase.name,
-        "num_runs": phase.num_runs,
-        "auto": phase.auto,
-        "parameters": phase.space.to_config(),
-        "constraints": [constraint.text for constraint in phase.space.constraints],
-        "protein": asdict(phase.protein),
-    }

@@ -1,12 +1,12 @@
-"""A run's result on its way to the registry and from there to the optimiser: pure conversions."""
+"""What goes between optimiser, registry and run: suggestions on their way out, results on their way back. Pure conversions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from metta_sweep.registry.records import NewObservation, ObservationRecord
-from searchers import CurvePoint, FailureKind, Observation, Outcome
+from metta_sweep.registry.records import NewObservation, ObservationRecord, Reservation
+from searchers import CurvePoint, FailureKind, Observation, Outcome, Suggestion
 from trainables.result import Costs, Point, Progress, RunResult, Span
 
 # A run that died at once still took something; a cost of zero has no logarithm.
@@ -103,3 +103,26 @@ def to_searcher(record: ObservationRecord) -> Observation:
         curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve),
         wall_seconds=stored.wall_seconds,
     )
+
+
+def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:
+    """What the registry stores of a suggestion before anything starts."""
+    explanation = suggestion.explanation
+    return Reservation(
+        number=suggestion.number,
+        params=dict(suggestion.params),
+        explanation=to_json(asdict(explanation)),
+        phase=phase,
+        cursor=cursor,
+        predicted_score=explanation.predicted_score.mean if explanation.predicted_score else None,
+        predicted_cost=explanation.predicted_cost.mean if explanation.predicted_cost else None,
+    )
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON types: mappings to dicts, tuples to lists."""
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value.item() if hasattr(value, "item") else value

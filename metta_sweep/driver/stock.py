@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from metta_sweep.driver.outcome import reservation_of
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, Reservation, RunRecord, RunState
-from searchers import CurvePoint, RunningCurve, Suggestion
+from searchers import CurvePoint, RunningCurve
 
 logger = logging.getLogger(__name__)
 
@@ -278,26 +279,3 @@ class Stock:
         reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
         cap = self._proposer.length_cap(number)
         return replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)}) if cap else reservation
-
-
-def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:
-    """What the registry stores of a suggestion before anything starts."""
-    explanation = suggestion.explanation
-    return Reservation(
-        number=suggestion.number,
-        params=dict(suggestion.params),
-        explanation=to_json(asdict(explanation)),
-        phase=phase,
-        cursor=cursor,
-        predicted_score=explanation.predicted_score.mean if explanation.predicted_score else None,
-        predicted_cost=explanation.predicted_cost.mean if explanation.predicted_cost else None,
-    )
-
-
-def to_json(value: Any) -> Any:
-    """Plain JSON types: mappings to dicts, tuples to lists."""
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value.item() if hasattr(value, "item") else value

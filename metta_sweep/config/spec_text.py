@@ -1,0 +1,56 @@
+"""What defines a sweep, as sorted YAML: two drivers of one sweep must agree on it, and a reader finds the search in it (`registered.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from metta_sweep.config import tree as trees
+from metta_sweep.config.job import Phase, SweepSpec
+from metta_sweep.config.runs import run_mapping
+from metta_sweep.config.tree import Tree
+
+# What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
+NOT_IN_SPEC = ("device", "resources", "run", "seed", "metric", "code_version")
+RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
+
+
+def spec_yaml(resolved: Mapping[str, Any], sweep: SweepSpec, seed: int, choices: Mapping[str, str]) -> str:
+    """The specification of a job; stop rules and the machine are no part of it.
+
+    Args:
+        resolved: the composed configuration, interpolations resolved.
+        choices: option of each config group.
+    """
+    train = run_mapping({**resolved, "run": "", "metric": sweep.metric})
+    kept = {key: value for key, value in train.items() if key not in NOT_IN_SPEC}
+    spec = {
+        "sweep_name": str(resolved["sweep_name"]),
+        "seed": seed,
+        "metric": sweep.metric,
+        "goal": sweep.goal,
+        "method": sweep.method,
+        "cost": sweep.cost,
+        "early_stopping": sweep.early_stopping,
+        "searcher": sweep.searcher,
+        "fixed": dict(sweep.fixed),
+        "phases": [phase_spec(phase) for phase in sweep.phases],
+        "choices": {group: option for group, option in choices.items() if group in RUN_GROUPS},
+        "train": trees.remove(kept, ("trainer", "num_workers")),
+    }
+    return yaml.safe_dump(spec, sort_keys=True, allow_unicode=True)
+
+
+def phase_spec(phase: Phase) -> Tree:
+    """A phase with its merged space and settings."""
+    return {
+        "name": phase.name,
+        "num_runs": phase.num_runs,
+        "auto": phase.auto,
+        "parameters": phase.space.to_config(),
+        "constraints": [constraint.text for constraint in phase.space.constraints],
+        "protein": asdict(phase.protein),
+    }
