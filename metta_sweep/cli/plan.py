@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     console = new_console(sys.stdout)
     for note in job.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, markup=False)
     print_plan(plan, console)
     return 0

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
     console = new_console(sys.stdout, plain=args.verbose)
     for note in job.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, markup=False)
     if not os.environ.get("RAY_ADDRESS"):
         slots_of(job.resources, job.machine, os.environ)  # what fits nowhere leaves no trace
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)

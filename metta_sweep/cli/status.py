@@ -108,6 +108,7 @@ def money_text(value: float, unit: str) -> str:
 def run_table(one: Overview) -> Table:
     """A line per run."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for label in ("run", "phase", "state", "score", "cost s", "attempts", "nodes", "message"):
@@ -116,5 +117,5 @@ def run_table(one: Overview) -> Table:
         score = "" if row["score"] is None else f"{row['score']:.4g}"
         cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
         nodes = " ".join(dict.fromkeys(row["nodes"]))
-        table.add_row(row["id"], row["phase"], row["state"], score, cost, str(row["attempts"]), nodes, row["message"][:60])
+        table.add_row(row["id"], row["phase"], row["state"], score, cost, str(row["attempts"]), nodes, Text(row["message"][:60]))
     return table

@@ -59,7 +59,7 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
     if as_json:
         print_json(result.to_dict())
     elif result.score is None:
-        console.print(f"{result.outcome}: {result.message}; see {job.directory}/train.log", highlight=False, soft_wrap=True)
+        console.print(f"{result.outcome}: {result.message}; see {job.directory}/train.log", highlight=False, soft_wrap=True, markup=False)
     else:
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)

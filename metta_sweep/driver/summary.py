@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from metta_sweep.analysis.best import BestRun
@@ -25,7 +26,7 @@ Z95 = 1.96
 def print_summary(sweep_name: str, registry: Reader, ending: Ending, console: Console) -> None:
     """Print why it ended, the best run with its bound beside a random policy, the front, and the next command."""
     console.print()
-    console.print(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {ending.reason}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {escape(ending.reason)}", highlight=False, soft_wrap=True)
     ranking = rank(registry, sweep_name)
     counts = Counter(ranking.runs["state"])
     console.print("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)

@@ -82,7 +82,7 @@ class ProgressView:
         for run in runs:
             if self._said.get(run.record.id) != run.state:
                 self._said[run.record.id] = run.state
-                self._console.print(plain_line(run, self._style), highlight=False, soft_wrap=True)
+                self._console.print(plain_line(run, self._style), highlight=False, soft_wrap=True, markup=False)
 
 
 def render(runs: Sequence[LiveRun], style: TableStyle) -> Table:
