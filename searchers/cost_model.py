@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from searchers.distributions import Array
 from searchers.features import LOG_RANGE, Features
-from searchers.gp import Data, GaussianProcess, Hyperparameters, fit
+from searchers.gp import Data, GaussianProcess, fit
+from searchers.kernel import Hyperparameters
 from searchers.surrogate import is_refit_due, representative
 
 MAX_ROWS = 400
@@ -125,9 +126,9 @@ class CostModel:
         return cast(Array, np.round(np.logaddexp(self._log_overhead, rate), 9))
 
     def _fit_residual(self, rows: Array, residual: Array) -> None:
-        data = Data(rows, np.ones(len(rows)), self.features.groups)
+        data = Data(rows, np.ones(len(rows)), self.features.stationary_layout)
         target = residual / self._residual_sd
-        start = self._hyper or Hyperparameters.prior(self.features.groups, noise=0.1)
+        start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)
         if self._hyper is None or is_refit_due(len(self._rows)):
             subset: NDArray[np.int64] = representative(np.zeros(len(target)), FIT_ROWS)
             self._hyper = fit(data.rows(subset), target[subset], start, max_iterations=15)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchers.distributions import Array, NumericParameter
+from searchers.kernel import Layout
 from searchers.observation import CurvePoint, Observation, Outcome, Params
 from searchers.space import Space
 
@@ -71,11 +72,23 @@ class Features:
         extra = 0 if not self.curve_points else (1 if self.length_index is not None else 2)
         return np.concatenate([groups, self.space.dimension + np.arange(extra)]).astype(np.int64)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Of the rows, where hyperparameters tell more apart the longer a run is."""
+        return Layout(self.groups, self.length_column)
+
+    @cached_property
+    def stationary_layout(self) -> Layout:
+        """Of the rows, for what does not grow with training."""
+        return Layout(self.groups)
+
     def full(self, points_unit: Array) -> Array:
         """(n, p) rows of completed runs."""
         rows = np.zeros((len(points_unit), len(self.groups)))
         encoded = self.space.encode(points_unit)
         rows[:, : encoded.shape[1]] = encoded
+        if self.length_column is not None:
+            rows[:, self.length_column] = 1.0  # runs whose length is not searched are all of full length
         if self.length_parameter is not None and self.length_index is not None:
             steps = self.length_parameter.from_unit(points_unit[:, self.length_index])
             rows[:, self.length_column] = self._coordinate(steps / self.length_parameter.high)

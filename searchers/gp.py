@@ -1,10 +1,8 @@
-"""Exact Gaussian process: Matern-5/2 with one lengthscale per parameter, learned noise, analytic gradients.
+"""Exact Gaussian process with learned noise and analytic gradients; the covariance is in `kernel.py`.
 
 Notation: n training rows, p features in g groups (one lengthscale each), m query rows;
     X (n, p) features, y (n,) targets near zero mean and unit variance, noise_scale (n,) factor on the noise variance per row,
     K = k(X, X) + noise * diag(noise_scale) = L L^T, alpha = K^-1 y.
-Prior on the lengthscales: Hvarfner, Hellsten and Nardi 2024 (arXiv 2402.02229), log-normal around sqrt(d), doubled as our
-coordinates span [-1, 1].
 """
 
 from __future__ import annotations
@@ -20,75 +18,11 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from searchers.distributions import Array
+from searchers.kernel import Hyperparameters, Layout, bounds, kernel, negative_log_prior, paired_kernel, prior_variance, signal_and_gradient
 
 logger = logging.getLogger(__name__)
 
-SQRT5 = math.sqrt(5.0)
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
-LOG_LENGTH_SD = 1.0
-LOG_VARIANCE_SD = 1.0
-LOG_NOISE_MEAN = math.log(0.02)
-LOG_NOISE_SD = 1.5
-BOUNDS_LENGTH = (math.log(0.05), math.log(200.0))
-BOUNDS_VARIANCE = (math.log(0.05), math.log(20.0))
-BOUNDS_NOISE = (math.log(1e-5), math.log(2.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameters:
-    """What the fit learns.
-
-    Attributes:
-        lengths: (g,) lengthscales.
-        variance: of the signal.
-        noise: variance of one observation's noise.
-    """
-
-    lengths: Array
-    variance: float
-    noise: float
-
-    @classmethod
-    def prior(cls, groups: NDArray[np.int64], noise: float = 0.02) -> Hyperparameters:
-        """The prior's centre for g groups."""
-        count = int(groups.max()) + 1 if groups.size else 0
-        return cls(np.full(count, math.exp(_log_length_mean(count))), 1.0, noise)
-
-    def to_vector(self) -> Array:
-        """(g + 2,) logarithms."""
-        return cast(Array, np.log(np.concatenate([self.lengths, [self.variance, self.noise]])))
-
-    @classmethod
-    def from_vector(cls, vector: Array) -> Hyperparameters:
-        natural = np.exp(vector)
-        return cls(natural[:-2], float(natural[-2]), float(natural[-1]))
-
-
-def _log_length_mean(count: int) -> float:
-    """Mode-like centre of the prior: about one range for a few parameters, growing with sqrt(d)."""
-    return math.log(2.0) + 0.5 * math.log(max(count, 1) / 4.0)
-
-
-def squared_distances(a: Array, b: Array) -> Array:
-    """(n, m) squared Euclidean distances of scaled features, never negative."""
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
-    return cast(Array, np.maximum(squared, 0.0))
-
-
-def matern(squared: Array, variance: float) -> Array:
-    """k(r) = variance (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r), given r^2."""
-    r = np.sqrt(squared)
-    r *= SQRT5
-    value = np.exp(-r)
-    value *= 1.0 + r + r * r / 3.0
-    value *= variance
-    return value
-
-
-def kernel(a: Array, b: Array, hyper: Hyperparameters, groups: NDArray[np.int64]) -> Array:
-    """(n, m) covariances between two sets of rows."""
-    lengths = hyper.lengths[groups]
-    return matern(squared_distances(a / lengths, b / lengths), hyper.variance)
 
 
 def cholesky(matrix: Array) -> Array:
@@ -112,51 +46,32 @@ class Data:
     Attributes:
         x: (n, p) features.
         noise_scale: (n,) factor on the noise variance of each row, >= 1 for rows that are less certain.
-        groups: (p,) lengthscale of each feature.
+        layout: what the columns are.
     """
 
     x: Array
     noise_scale: Array
-    groups: NDArray[np.int64]
+    layout: Layout
 
     def rows(self, index: NDArray[np.int64]) -> Data:
-        return Data(self.x[index], self.noise_scale[index], self.groups)
+        return Data(self.x[index], self.noise_scale[index], self.layout)
 
 
 def negative_log_posterior(vector: Array, data: Data, y: Array) -> tuple[float, Array]:
-    """Minus log marginal likelihood minus log prior, and its gradient, at logarithms of the hyperparameters.
-
-    The sum over pairs of A_ab (x_a - x_b)^2 is 2 (rowsum(A) . x^2 - x^T A x): all lengthscales cost one product A X.
-    """
+    """Minus log marginal likelihood minus log prior, and its gradient, at `Hyperparameters.to_vector`."""
     hyper = Hyperparameters.from_vector(vector)
-    scaled = data.x / hyper.lengths[data.groups]
-    r = SQRT5 * np.sqrt(squared_distances(scaled, scaled))
-    decay = np.exp(-r) * hyper.variance
-    signal = decay * (1.0 + r + r * r / 3.0)
-    covariance = signal.copy()
+    covariance, signal_gradient = signal_and_gradient(data.x, hyper, data.layout)
     covariance[np.diag_indices_from(covariance)] += hyper.noise * data.noise_scale + 1e-10
     factor = cholesky(covariance)
     alpha = cho_solve((factor, True), y)
     inverse, _ = lapack.dpotri(factor, lower=1)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    outer = np.outer(alpha, alpha) - inverse
+    weights = np.outer(alpha, alpha) - inverse
     value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum()) + 0.5 * len(y) * math.log(2 * math.pi)
-    weights = outer * decay * (1.0 + r) * (5.0 / 3.0)
-    per_feature = (weights.sum(axis=1) @ (scaled * scaled)) - np.einsum("ij,ij->j", scaled, weights @ scaled)
-    gradient = np.empty_like(vector)
-    gradient[:-2] = -np.bincount(data.groups, per_feature, minlength=len(hyper.lengths))
-    gradient[-2] = -0.5 * float((outer * signal).sum())
-    gradient[-1] = -0.5 * hyper.noise * float(np.diag(outer) @ data.noise_scale)
-    prior, prior_gradient = _negative_log_prior(vector)
+    noise_gradient = hyper.noise * float(np.diag(weights) @ data.noise_scale)
+    gradient = -0.5 * np.append(signal_gradient.of(weights), noise_gradient)
+    prior, prior_gradient = negative_log_prior(vector, data.layout)
     return value + prior, gradient + prior_gradient
-
-
-def _negative_log_prior(vector: Array) -> tuple[float, Array]:
-    count = len(vector) - 2
-    mean = np.concatenate([np.full(count, _log_length_mean(count)), [0.0, LOG_NOISE_MEAN]])
-    spread = np.concatenate([np.full(count, LOG_LENGTH_SD), [LOG_VARIANCE_SD, LOG_NOISE_SD]])
-    z = (vector - mean) / spread
-    return 0.5 * float(z @ z), z / spread
 
 
 def fit(data: Data, y: Array, start: Hyperparameters, max_iterations: int = 30) -> Hyperparameters:
@@ -170,8 +85,8 @@ def fit(data: Data, y: Array, start: Hyperparameters, max_iterations: int = 30) 
     """
     from scipy.optimize import minimize  # half a second to import: on the first fit only
 
-    bounds = [BOUNDS_LENGTH] * len(start.lengths) + [BOUNDS_VARIANCE, BOUNDS_NOISE]
-    low, high = np.array(bounds).T
+    limits = bounds(data.layout)
+    low, high = np.array(limits).T
     try:
         result = minimize(
             negative_log_posterior,
@@ -179,7 +94,7 @@ def fit(data: Data, y: Array, start: Hyperparameters, max_iterations: int = 30) 
             args=(data, y),
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=limits,
             options={"maxiter": max_iterations, "ftol": 1e-5, "gtol": 1e-3},
         )
     except np.linalg.LinAlgError:
@@ -209,7 +124,7 @@ class GaussianProcess:
     @classmethod
     def condition(cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None) -> GaussianProcess:
         """The posterior from scratch, O(n^3)."""
-        covariance = kernel(data.x, data.x, hyper, data.groups)
+        covariance = kernel(data.x, data.x, hyper, data.layout)
         covariance[np.diag_indices_from(covariance)] += hyper.noise * data.noise_scale + 1e-10
         return cls(hyper, data, cholesky(covariance), trend)
 
@@ -220,16 +135,16 @@ class GaussianProcess:
 
     def extended(self, x: Array, noise_scale: Array) -> GaussianProcess:
         """The posterior with m more rows, O(n^2 m); targets have to be set again."""
-        cross = kernel(self.data.x, x, self.hyper, self.data.groups)
+        cross = kernel(self.data.x, x, self.hyper, self.data.layout)
         below = solve_triangular(self.factor, cross, lower=True, check_finite=False).T
-        corner = kernel(x, x, self.hyper, self.data.groups)
+        corner = kernel(x, x, self.hyper, self.data.layout)
         corner[np.diag_indices_from(corner)] += self.hyper.noise * noise_scale + 1e-10
         old, new = len(self.data.x), len(x)
         factor = np.zeros((old + new, old + new))
         factor[:old, :old] = self.factor
         factor[old:, :old] = below
         factor[old:, old:] = cholesky(corner - below @ below.T)
-        data = Data(np.vstack([self.data.x, x]), np.concatenate([self.data.noise_scale, noise_scale]), self.data.groups)
+        data = Data(np.vstack([self.data.x, x]), np.concatenate([self.data.noise_scale, noise_scale]), self.data.layout)
         return GaussianProcess(self.hyper, data, factor, self.trend)
 
     def believe(self, x: Array, noise_scale: Array) -> GaussianProcess:
@@ -249,7 +164,7 @@ class GaussianProcess:
 
     def cross(self, x: Array) -> Array:
         """(n, m) covariances between training and query rows."""
-        return kernel(self.data.x, x, self.hyper, self.data.groups)
+        return kernel(self.data.x, x, self.hyper, self.data.layout)
 
     def mean(self, x: Array) -> Array:
         """(m,) posterior mean."""
@@ -258,7 +173,7 @@ class GaussianProcess:
     def mean_std(self, x: Array) -> tuple[Array, Array]:
         """(m,) posterior mean and standard deviation of the noiseless function."""
         cross = self.cross(x)
-        return self._with_trend(self.alpha @ cross, x), self._std(self.whiten(cross))
+        return self._with_trend(self.alpha @ cross, x), self._std(self.whiten(cross), x)
 
     def _with_trend(self, mean: Array, x: Array) -> Array:
         return mean if self.trend is None else mean + self.trend(x)
@@ -267,13 +182,13 @@ class GaussianProcess:
         """(n, m) L^-1 k(X, x)."""
         return cast(Array, solve_triangular(self.factor, cross, lower=True, check_finite=False))
 
-    def _std(self, white: Array) -> Array:
-        return cast(Array, np.sqrt(np.maximum(self.hyper.variance - np.einsum("ij,ij->j", white, white), 1e-12)))
+    def _std(self, white: Array, x: Array) -> Array:
+        prior = prior_variance(x, self.hyper, self.data.layout)
+        return cast(Array, np.sqrt(np.maximum(prior - np.einsum("ij,ij->j", white, white), 1e-12)))
 
     def paired(self, x: Array, other: Array) -> tuple[Array, Array, Array]:
         """(m,) posterior covariance of x_i with other_i, and the variances of each."""
         white, white_other = self.whiten(self.cross(x)), self.whiten(self.cross(other))
-        lengths = self.hyper.lengths[self.data.groups]
-        prior = matern((((x - other) / lengths) ** 2).sum(axis=1), self.hyper.variance)
+        prior = paired_kernel(x, other, self.hyper, self.data.layout)
         covariance = prior - np.einsum("ij,ij->j", white, white_other)
-        return covariance, self._std(white) ** 2, self._std(white_other) ** 2
+        return covariance, self._std(white, x) ** 2, self._std(white_other, other) ** 2

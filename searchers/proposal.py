@@ -17,7 +17,7 @@ from searchers.candidates import global_candidates, initial_design, local_candid
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.errors import NoAffordableCandidate
-from searchers.gp import squared_distances
+from searchers.kernel import squared_distances
 from searchers.observation import Explanation, Origin, Suggestion
 from searchers.rating import Rater
 

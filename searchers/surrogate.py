@@ -10,7 +10,8 @@ from scipy.special import ndtr
 
 from searchers.distributions import Array
 from searchers.features import Features, noise_scale
-from searchers.gp import Data, GaussianProcess, Hyperparameters, fit
+from searchers.gp import Data, GaussianProcess, fit
+from searchers.kernel import Hyperparameters
 from searchers.observation import FailureKind, Observation, Outcome
 from searchers.warm_start import Trend
 from searchers.warp import Warp
@@ -66,7 +67,7 @@ class ScoreModel:
     _totals: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hyper = Hyperparameters.prior(self.features.groups)
+        self.hyper = Hyperparameters.prior(self.features.layout)
 
     @property
     def num_finals(self) -> int:
@@ -152,7 +153,7 @@ class ScoreModel:
         self.gp = GaussianProcess.condition(data, self.hyper, self.trend)
 
     def _data(self, rows: list[int]) -> Data:
-        return Data(np.array([self._rows[i] for i in rows]), np.array([self._noise[i] for i in rows]), self.features.groups)
+        return Data(np.array([self._rows[i] for i in rows]), np.array([self._noise[i] for i in rows]), self.features.layout)
 
     def _targets(self, rows: list[int]) -> Array:
         return self.warp.forward(np.array(self._scores)[rows])
@@ -181,10 +182,10 @@ class SuccessModel:
     def _update(self) -> None:
         labels = np.array(self._labels)
         used = representative(-labels, SUCCESS_ROWS)
-        data = Data(np.array(self._rows)[used], np.ones(len(used)), self.features.groups)
+        data = Data(np.array(self._rows)[used], np.ones(len(used)), self.features.stationary_layout)
         # Two virtual successes: one early failure must not condemn the whole space.
         self._base = float((labels.sum() + 2.0) / (len(labels) + 2.0))
-        start = self._hyper or Hyperparameters.prior(self.features.groups, noise=0.1)
+        start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)
         if self._hyper is None or is_refit_due(len(labels)):
             subset = representative(-labels[used], FIT_ROWS)
             self._hyper = fit(data.rows(subset), labels[used][subset] - self._base, start, max_iterations=15)

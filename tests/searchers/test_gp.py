@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from searchers.gp import Data, GaussianProcess, Hyperparameters, cholesky, fit, kernel, matern, negative_log_posterior
+from searchers.gp import Data, GaussianProcess, cholesky, fit, negative_log_posterior
+from searchers.kernel import Hyperparameters, Layout, kernel, matern, prior_variance
 
-HYPER = Hyperparameters(np.array([0.5, 2.0]), 1.5, 0.1)
+HYPER = Hyperparameters(np.array([0.5, 2.0]), 1.5, 0.4, 0.7, 0.1)
+LAYOUT = Layout(np.array([0, 1]), length=1)
 X = np.array([[-0.5, 0.1], [0.2, 0.9], [0.7, -0.3]])
 Y = np.array([0.3, -1.0, 0.8])
-DATA = Data(X, np.array([1.0, 1.0, 3.0]), np.array([0, 1]))
+DATA = Data(X, np.array([1.0, 1.0, 3.0]), LAYOUT)
 
 
 def test_matern_at_zero_and_at_distance_one() -> None:
@@ -23,19 +25,24 @@ def test_posterior_of_three_points_is_the_dense_solution() -> None:
     gp = GaussianProcess.condition(DATA, HYPER)
     gp.set_targets(Y)
     query = np.array([[0.0, 0.0], [0.2, 0.9]])
-    covariance = kernel(X, X, HYPER, DATA.groups) + np.diag([0.1, 0.1, 0.3])
-    cross = kernel(X, query, HYPER, DATA.groups)
+    covariance = kernel(X, X, HYPER, LAYOUT) + np.diag([0.1, 0.1, 0.3])
+    cross = kernel(X, query, HYPER, LAYOUT)
     mean, std = gp.mean_std(query)
     assert mean == pytest.approx(cross.T @ np.linalg.solve(covariance, Y), rel=1e-8)
-    assert std**2 == pytest.approx(1.5 - np.diag(cross.T @ np.linalg.solve(covariance, cross)), rel=1e-8)
+    assert std**2 == pytest.approx(np.diag(kernel(query, query, HYPER, LAYOUT)) - np.diag(cross.T @ np.linalg.solve(covariance, cross)), rel=1e-8)
 
 
-def test_gradient_is_that_of_finite_differences() -> None:
+@pytest.mark.parametrize("length", [None, 3])
+def test_gradient_is_that_of_finite_differences(length: int | None) -> None:
     rng = np.random.default_rng(0)
-    data = Data(rng.uniform(-1, 1, (20, 4)), 1 + rng.random(20), np.array([0, 1, 1, 2]))
-    y, at = rng.standard_normal(20), np.log(np.array([0.7, 1.3, 2.0, 1.2, 0.1]))
+    data = Data(rng.uniform(-1, 1, (20, 4)), 1 + rng.random(20), Layout(np.array([0, 1, 1, 2]), length))
+    y = rng.standard_normal(20)
+    at = Hyperparameters(np.array([0.7, 1.3, 2.0]), 1.2, 0.3, 0.6, 0.1).to_vector()
     numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)
-    assert negative_log_posterior(at, data, y)[1] == pytest.approx(numeric, abs=2e-5)
+    gradient = negative_log_posterior(at, data, y)[1]
+    if length is None:  # nothing grows without a training length: only the prior would pull on it, and its bounds hold it at 0
+        gradient, numeric = np.delete(gradient, -2), np.delete(numeric, -2)
+    assert gradient == pytest.approx(numeric, abs=2e-5)
 
 
 def test_growing_row_by_row_equals_starting_over() -> None:
@@ -77,9 +84,31 @@ def test_the_fit_finds_noise_and_what_matters() -> None:
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, (120, 3))
     y = np.sin(4 * x[:, 0]) + 0.3 * rng.standard_normal(120)
-    hyper = fit(Data(x, np.ones(120), np.arange(3)), (y - y.mean()) / y.std(), Hyperparameters.prior(np.arange(3)))
+    hyper = fit(Data(x, np.ones(120), Layout(np.arange(3))), (y - y.mean()) / y.std(), Hyperparameters.prior(Layout(np.arange(3))))
     assert hyper.noise * y.var() == pytest.approx(0.09, rel=0.35)
     assert hyper.lengths[0] < 0.5 * hyper.lengths[1:].min()
+
+
+def test_what_hyperparameters_change_grows_with_training_and_the_shared_level_does_not() -> None:
+    short, long = np.array([[0.4, -1.0]]), np.array([[0.4, 1.0]])
+    level = 1.0 + 1.0  # of either length: 1 + t^2
+    spread = [float(prior_variance(row, HYPER, LAYOUT)[0]) - level for row in (short, long)]
+    trend = 0.4 * ((0.4 / 0.5) ** 2 + (0.4**2 / 0.5) ** 2 + (1 / 2.0) ** 2 + (1 / 2.0) ** 2)
+    assert spread[1] == pytest.approx(1.5 + trend)
+    assert spread[0] / spread[1] == pytest.approx(np.exp(-2.0 * 2.0 * 0.7))
+
+
+def test_a_parabola_is_found_with_few_runs_in_many_dimensions() -> None:
+    rng = np.random.default_rng(3)
+    best = rng.uniform(-0.6, 0.6, 8)
+    x = rng.uniform(-1, 1, (32, 8))
+    y = -((x - best) ** 2).sum(axis=1)
+    data = Data(x, np.ones(32), Layout(np.arange(8)))
+    targets = (y - y.mean()) / y.std()
+    gp = GaussianProcess.condition(data, fit(data, targets, Hyperparameters.prior(data.layout)))
+    gp.set_targets(targets)
+    fresh = rng.uniform(-1, 1, (200, 8))
+    assert np.corrcoef(gp.mean(fresh), -((fresh - best) ** 2).sum(axis=1))[0, 1] > 0.99
 
 
 def test_equal_rows_need_jitter_and_get_it() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,20 +17,24 @@ from pathlib import Path
 
 from tests.benchmarks.search.harness import MakeMethod, simulate
 from tests.benchmarks.search.latency import latency
-from tests.benchmarks.search.ours import baseline, protein
+from tests.benchmarks.search.ours import ablated, baseline, protein
 from tests.benchmarks.search.peers import PEERS
+from tests.benchmarks.search.ppo_table import ppo_task
 from tests.benchmarks.search.report import Outcome, outcome, table
 from tests.benchmarks.search.simulator import simulator_task
+from tests.benchmarks.search.slow_peers import SLOW_PEERS
 from tests.benchmarks.search.synthetic import branin_task, hartmann_task
 from tests.benchmarks.search.tables import HPOLIB, NAS, table_task
 from tests.benchmarks.search.tasks import Task
 
+ALMOST_0 = math.log(1e-4)
 RESULTS = Path(__file__).parent / "results.json"
 TASKS: dict[str, Callable[[int], Task]] = {
     "sim4": lambda seed: simulator_task(4, seed),
     "sim8": lambda seed: simulator_task(8, seed),
     "sim15": lambda seed: simulator_task(15, seed),
     "sim8-min": lambda seed: simulator_task(8, seed, goal="minimize"),
+    "ppo-arena": ppo_task,
     "branin": branin_task,
     "hartmann6": hartmann_task,
     **{f"hpolib-{name}": table_task("hpolib", name) for name in HPOLIB},
@@ -41,11 +46,14 @@ METHODS: dict[str, MakeMethod] = {
     "gittins": protein(acquisition="gittins"),
     "front": protein(acquisition="front"),
     "no-curves": protein(curve_points=0),
+    "no-trend": ablated(LOG_TREND_MEAN=ALMOST_0, BOUNDS_TREND=(ALMOST_0, ALMOST_0)),
+    "no-growth": ablated(GROWTH_MEAN=0.0, BOUNDS_GROWTH=(0.0, 0.0)),
     "no-budget": protein(budget=None),
     "explore": protein(exploration_share=0.125),
     "random": baseline("random"),
     "sobol": baseline("sobol"),
     **PEERS,
+    **SLOW_PEERS,
 }
 
 Job = tuple[str, str, int, int]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Ours:
         return None if incumbent is None else incumbent.params
 
 
-def protein(**settings: Any) -> MakeMethod:
+def protein(**settings: Any) -> Callable[[Task, int], Ours]:
     """Protein for the best score within the task's budget, with other settings on top."""
 
     def make(task: Task, seed: int) -> Ours:
@@ -40,6 +41,27 @@ def protein(**settings: Any) -> MakeMethod:
         return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed)))
 
     return make
+
+
+class Ablated(Ours):
+    """A searcher with other constants in `searchers.kernel`, for this one only."""
+
+    def __init__(self, searcher: Any, constants: Mapping[str, Any]) -> None:
+        super().__init__(searcher)
+        self.constants = constants
+
+    def observe(self, observation: Observation) -> None:
+        with patch.multiple("searchers.kernel", **self.constants):
+            super().observe(observation)
+
+    def suggest(self, pending: Sequence[Params] = ()) -> Suggestion:
+        with patch.multiple("searchers.kernel", **self.constants):
+            return super().suggest(pending)
+
+
+def ablated(**constants: Any) -> MakeMethod:
+    """Protein with other constants of the kernel."""
+    return lambda task, seed: Ablated(protein()(task, seed).searcher, constants)
 
 
 def baseline(method: str) -> MakeMethod:

@@ -1,0 +1,149 @@
+"""Optimisers that take a second and more for a suggestion: BoTorch, SMAC3 and PufferLib's Protein, each imported when it is asked for.
+
+HEBO is missing: its package asks for numpy below 1.25 and does not install beside numpy 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from searchers import Explanation, Observation, Origin, Params, Suggestion
+from tests.benchmarks.search.harness import MakeMethod
+from tests.benchmarks.search.tasks import Task
+
+
+class UnitPeer:
+    """A peer that sees points of our unit cube and scores to maximise; a failed run is told as the worst score so far.
+
+    The incumbent is the best single observation, as these packages report it.
+    """
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task, self.seed, self.count = task, seed, 0
+        self.sign = 1.0 if task.goal == "maximize" else -1.0
+        self.points: list[np.ndarray] = []
+        self.scores: list[float] = []
+        self.costs: list[float] = []
+        self.params: list[Params] = []
+
+    def suggest(self, pending: Sequence[Params] = ()) -> Suggestion:
+        unit = self.ask(np.random.default_rng([self.seed, self.count]), [self.task.space.embed(params) for params in pending])
+        self.count += 1
+        snapped = self.task.space.snap(np.clip(unit, -1, 1)[None])[0]
+        return Suggestion(self.task.space.from_unit(snapped), self.count - 1, Explanation(Origin.BASELINE, type(self).__name__))
+
+    def observe(self, observation: Observation) -> None:
+        score = min(self.scores, default=0.0) if observation.score is None else self.sign * observation.score
+        self.points.append(self.task.space.embed(observation.params))
+        self.scores.append(score)
+        self.costs.append(observation.cost_seconds)
+        self.params.append(observation.params)
+        self.tell(observation)
+
+    def recommend(self) -> Params | None:
+        return self.params[int(np.argmax(self.scores))] if self.scores else None
+
+    def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
+        """(d,) the next point."""
+        raise NotImplementedError
+
+    def tell(self, observation: Observation) -> None:
+        """The newest observation is the last of `points`."""
+
+
+class BoTorch(UnitPeer):
+    """Single-task GP with BoTorch's defaults and log noisy expected improvement; ten Sobol points first."""
+
+    def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
+        import torch
+        from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskGP
+        from botorch.optim import optimize_acqf
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+        from scipy.stats.qmc import Sobol
+
+        dimension = self.task.space.dimension
+        if self.count < 10:
+            return 2 * Sobol(dimension, rng=np.random.default_rng(self.seed)).random(16)[self.count] - 1
+        warnings.simplefilter("ignore")
+        torch.manual_seed(int(rng.integers(2**31)))
+        unit = torch.tensor((np.array(self.points) + 1) / 2, dtype=torch.double)
+        model = SingleTaskGP(unit, torch.tensor(self.scores, dtype=torch.double)[:, None])
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        waiting = torch.tensor((np.array(pending) + 1) / 2, dtype=torch.double) if pending else None
+        acquisition = qLogNoisyExpectedImprovement(model, unit, X_pending=waiting, prune_baseline=True)
+        bounds = torch.stack([torch.zeros(dimension), torch.ones(dimension)]).double()
+        best, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=5, raw_samples=128)
+        point: np.ndarray = 2 * best[0].detach().numpy() - 1
+        return point
+
+
+class Smac(UnitPeer):
+    """SMAC3's facade for hyperparameters (random forest), told of crashes."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        super().__init__(task, seed)
+        import logging
+
+        from ConfigSpace import ConfigurationSpace, Float
+        from smac import HyperparameterOptimizationFacade, Scenario
+
+        logging.disable(logging.INFO)
+        space = ConfigurationSpace(seed=seed)
+        self.names = [f"x{i:02d}" for i in range(task.space.dimension)]
+        space.add([Float(name, (-1.0, 1.0)) for name in self.names])
+        scenario = Scenario(space, n_trials=100_000, seed=seed, output_directory=tempfile.mkdtemp())
+        design = HyperparameterOptimizationFacade.get_initial_design(scenario, n_configs=10)
+        self.facade = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, initial_design=design, overwrite=True, logging_level=40)
+        self.open: list[Any] = []
+
+    def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
+        self.open.append(self.facade.ask())
+        return np.array([float(self.open[-1].config[name]) for name in self.names])
+
+    def tell(self, observation: Observation) -> None:
+        from smac.runhistory import StatusType, TrialValue
+
+        status = StatusType.CRASHED if observation.score is None else StatusType.SUCCESS
+        self.facade.tell(self.open.pop(0), TrialValue(cost=-self.scores[-1], time=observation.cost_seconds, status=status))
+
+
+class PufferProtein(UnitPeer):
+    """PufferLib's own Protein, cost-aware; choices as an ordered number, as its configuration knows no other way."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        super().__init__(task, seed)
+        import pufferlib.sweep
+        import pyro
+
+        pyro.clear_param_store()  # a second optimiser in one process crashes on the first one's parameters
+        pyro.set_rng_seed(seed)
+        self.names = [f"x{i:02d}" for i in range(task.space.dimension)]
+        center = task.space.center_unit
+        spaces = {
+            name: {"distribution": "uniform", "min": -1.0, "max": 1.0, "mean": float(center[i]), "scale": "auto"} for i, name in enumerate(self.names)
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.protein = pufferlib.sweep.Protein(
+                {"method": "Protein", "metric": "score", "goal": "maximize", **spaces}, max_suggestion_cost=1e12, num_random_samples=10
+            )
+
+    def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
+        with contextlib.redirect_stdout(io.StringIO()):
+            values, _ = self.protein.suggest(None)
+        return np.array([float(values[name]) for name in self.names])
+
+    def tell(self, observation: Observation) -> None:
+        values = dict(zip(self.names, map(float, self.points[-1]), strict=True))
+        self.protein.observe(values, self.scores[-1], self.costs[-1], is_failure=observation.score is None)
+
+
+SLOW_PEERS: dict[str, MakeMethod] = {"botorch": BoTorch, "smac": Smac, "puffer-protein": PufferProtein}
