@@ -92,6 +92,9 @@ class Belief:
     success: SuccessModel = field(init=False)
     _wall: CostModel | None = None
     _keys: Counter[bytes] = field(default_factory=Counter)
+    _numbers: dict[bytes, int] = field(default_factory=dict)
+    _identities: list[int] = field(default_factory=list)
+    _log_costs: list[float] = field(default_factory=list)
     _evaluated: Evaluated | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +108,8 @@ class Belief:
         point = self.space.embed(observation.params)
         self.observations.append(observation)
         self.points_unit.append(point)
+        self._identities.append(self._numbers.setdefault(point.tobytes(), len(self._numbers)))
+        self._log_costs.append(math.log(observation.cost_seconds))
         self.spent += observation.cost_seconds
         self._evaluated = None
         if observation.failure in (FailureKind.INFRASTRUCTURE, FailureKind.CODE):
@@ -173,16 +178,14 @@ class Belief:
         index, means = self.score.fitted()
         if not len(index):
             raise RuntimeError("belief: no run has a score yet")
-        groups: dict[bytes, list[int]] = {}
-        for position, observation in enumerate(index):
-            groups.setdefault(self.points_unit[observation].tobytes(), []).append(position)
-        members = list(groups.values())
-        first = np.array([index[group[0]] for group in members])
-        log_costs = np.array([np.mean([math.log(self.observations[index[i]].cost_seconds) for i in group]) for group in members])
-        mean = np.array([means[group].mean() for group in members])
-        runs = np.array([self.times_run(self.points_unit[i]) for i in first])
-        points = np.array([self.points_unit[i] for i in first])
-        return Evaluated(points, mean, log_costs, runs, first, front_indices(mean, log_costs))
+        identities = np.array(self._identities)[index]
+        _, first, member, counts = np.unique(identities, return_index=True, return_inverse=True, return_counts=True)
+        log_cost = np.bincount(member, np.array(self._log_costs)[index]) / counts
+        mean = np.bincount(member, means) / counts
+        run = index[first]
+        points = np.array(self.points_unit)[run]
+        runs = np.array([self._keys[self.points_unit[i].tobytes()] for i in run])
+        return Evaluated(points, mean, log_cost, runs, run, front_indices(mean, log_cost))
 
     def predict(self, points_unit: Array) -> Predictions:
         """Predictions for whole runs at points (m, d)."""
@@ -193,12 +196,12 @@ class Belief:
 
     def log_cost(self, rows: Array) -> Array:
         """(m,) mean log cost; 0 without a model."""
-        return self.cost.predict(rows)[0] if self.cost.is_ready else np.zeros(len(rows))
+        return self.cost.mean(rows) if self.cost.is_ready else np.zeros(len(rows))
 
     def log_wall(self, rows: Array) -> Array:
         """(m,) mean log wall seconds; -inf without a model."""
         model = self._wall or self.cost
-        return model.predict(rows)[0] if model.is_ready else np.full(len(rows), -np.inf)
+        return model.mean(rows) if model.is_ready else np.full(len(rows), -np.inf)
 
     def longest(self, points_unit: Array, max_cost: float | None) -> Array:
         """(m, d) the same points at the longest training length that `max_cost` wall seconds allow."""

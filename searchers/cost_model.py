@@ -88,6 +88,13 @@ class CostModel:
             spread = self._residual_sd * np.sqrt(std**2 + self._gp.hyper.noise)
         return np.clip(mean, -LOG_CLIP, LOG_CLIP), spread
 
+    def mean(self, rows: Array) -> Array:
+        """(m,) mean of log cost; a good deal cheaper than `predict`."""
+        mean = self._parametric(rows)
+        if self._gp is not None:
+            mean = mean + self._residual_sd * self._gp.mean(rows)
+        return np.clip(mean, -LOG_CLIP, LOG_CLIP)
+
     def _fit_parametric(self, rows: Array, target: Array) -> None:
         """Overhead by grid, the rest by ridge regression; the best in log space wins."""
         best = math.inf

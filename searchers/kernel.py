@@ -14,8 +14,8 @@ Without a training length a = 1 and base = 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +90,13 @@ class Hyperparameters:
         variance, trend, noise = np.exp(vector[[-4, -3, -1]])
         return cls(np.exp(vector[:-4]), float(variance), float(trend), float(vector[-2]), float(noise))
 
+    def as_type(self, kind: type[np.floating[Any]]) -> Hyperparameters:
+        """The same with lengthscales of another precision, for rows of that precision."""
+        return replace(self, lengths=self.lengths.astype(kind))
+
     def amplitude(self, x: Array, layout: Layout) -> Array:
         """(n,) a(t) of rows."""
-        return np.ones(len(x)) if layout.length is None else np.exp(self.growth * (x[:, layout.length] - 1.0))
+        return np.ones(len(x), x.dtype) if layout.length is None else np.exp(self.growth * (x[:, layout.length] - 1.0))
 
 
 def log_length_mean(count: int) -> float:

@@ -74,7 +74,7 @@ class Proposer:
         if is_initial:
             return self._initial(number, pending, rng)
         if config.resample_frequency and number % config.resample_frequency == 0:
-            return self._replicate(number)
+            return self._replicate(pending)
         try:
             rater = Rater.of(self.belief, config, number, pending, rng)
             if config.exploration_share and rng.random() < config.exploration_share:
@@ -101,12 +101,13 @@ class Proposer:
             return self._cheapest(fresh)
         return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
 
-    def _replicate(self, number: int) -> Choice:
+    def _replicate(self, pending: Array) -> Choice:
         evaluated = self.belief.evaluated
         front = evaluated.front
         affordable = front[self._affordable(evaluated.points_unit[front])]
         options = affordable if len(affordable) else front[:1]
-        chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options]))[0])]
+        open_runs = [sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]]
+        chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
         reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
         return Choice(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
 
@@ -125,7 +126,7 @@ class Proposer:
         if not affordable.any():
             return self._cheapest(points if len(points) else self.belief.evaluated.points_unit)
         points = self._likely(points[affordable])
-        points = points[rater.preselect(points, PRESELECTED, rng)]
+        points = points[rater.preselect(points, rater.effort(PRESELECTED), rng)]
         rating = rater.rate(points)
         for radius in REFINEMENTS if rater.refines else ():
             points, rating = self._refine(rater, points, rating, pending, radius, rng)
@@ -139,8 +140,9 @@ class Proposer:
     def _refine(self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """The candidates and new ones around the best of them."""
         top = points[np.argsort(-rating, kind="stable")[:REFINED]]
-        near = local_candidates(self.belief.space, top, REFINED_EACH, radius * self.config.global_search_scale, rng)
-        near = np.concatenate([near, rater.other_lengths(top)])
+        each = rater.effort(REFINED_EACH)
+        near = local_candidates(self.belief.space, top, each, radius * self.config.global_search_scale, rng)
+        near = np.concatenate([near, rater.other_lengths(top[: max(2, REFINED * each // REFINED_EACH)])])
         near = self._fresh(near, pending)
         near = near[self._affordable(near)]
         near = near[self._success(near) >= self.belief.success.required]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from searchers.acquisition import (
 from searchers.belief import Belief, Predictions
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
-from searchers.gp import GaussianProcess
+from searchers.gp import GaussianProcess, Paired
 
 LEADERS = 50
 LENGTHS = 6
+FULL_EFFORT_ROWS = 450
 FRONT_WIDTH = 0.2
 MIN_FRONT_RANGE = 0.3
 COOLING_WITHOUT_BUDGET = 0.5
@@ -73,12 +74,16 @@ class Rater:
         """Whether candidates near the best are tried as well; the original rule does not."""
         return self.rule != "naive"
 
+    def effort(self, count: int) -> int:
+        """`count` while the model is small; less as rows make each rating dearer, so that a suggestion takes about the same time."""
+        return max(4, int(count * min(1.0, FULL_EFFORT_ROWS / len(self.gp.data.x))))
+
     def preselect(self, points: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Indices of at most `count` candidates that deserve a variance: most by mean (less cost), a quarter at random."""
         if len(points) <= count:
             return np.arange(len(points))
         rows = self.belief.features.full(points)
-        value = self.gp.mean(rows) - 0.5 * self.cost_exponent * self.belief.log_cost(rows)
+        value = self.gp.rough_mean(rows) - 0.5 * self.cost_exponent * self.belief.log_cost(rows)
         order = np.argsort(-value, kind="stable")
         kept = count * 3 // 4
         return np.concatenate([order[:kept], rng.permutation(order[kept:])[: count - kept]])
@@ -109,10 +114,19 @@ class Rater:
             own = np.maximum(std**2 / np.sqrt(std**2 + noise), 1e-9)
             return mean, own, mean, own
         longest = self.belief.features.full(self.belief.longest(points, self.config.max_suggestion_cost))
-        covariance, variance, _ = self.gp.paired(rows, longest)
-        mean, longest_mean = self.gp.mean(rows), self.gp.mean(longest)
-        scale = np.sqrt(variance + noise)
-        return mean, np.maximum(variance / scale, 1e-9), longest_mean, np.maximum(np.abs(covariance) / scale, 1e-9)
+        shorter = (longest != rows).any(axis=1)
+        pair = self._pairs(rows, longest, shorter)
+        scale = np.sqrt(pair.variance + noise)
+        own, other = np.maximum(pair.variance / scale, 1e-9), np.maximum(np.abs(pair.covariance) / scale, 1e-9)
+        return pair.mean, own, pair.other_mean, other
+
+    def _pairs(self, rows: Array, longest: Array, shorter: NDArray[np.bool_]) -> Paired:
+        """Each row with its full-length twin; rows of full length, which are their own twins, take half the work."""
+        full = rows[~shorter]
+        parts = [self.gp.paired(rows[shorter], longest[shorter]), self.gp.paired(full, full)]
+        order = np.argsort(np.concatenate([np.flatnonzero(shorter), np.flatnonzero(~shorter)]), kind="stable")
+        joined = (np.concatenate(values)[order] for values in zip(*map(astuple, parts), strict=True))
+        return Paired(*joined)
 
     def _logei(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
         """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length prediction by what it teaches."""

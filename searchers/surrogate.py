@@ -64,6 +64,7 @@ class ScoreModel:
     _noise: list[float] = field(default_factory=list)
     _run: list[int] = field(default_factory=list)
     _used: list[int] = field(default_factory=list)
+    _num_finals: int = 0
     _totals: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ class ScoreModel:
     @property
     def num_finals(self) -> int:
         """Scores of ended runs so far."""
-        return sum(run >= 0 for run in self._run)
+        return self._num_finals
 
     def observe(self, index: int, observation: Observation, point_unit: Array) -> None:
         """Learn from a run that has a score (larger is better).
@@ -84,7 +85,8 @@ class ScoreModel:
         """
         before = len(self._rows)
         self._add_rows(index, observation, point_unit)
-        new = list(range(before, len(self._rows)))
+        is_full = len(self._used) >= MAX_ROWS_WITH_CURVES
+        new = [row for row in range(before, len(self._rows)) if self._run[row] >= 0 or not is_full]
         self.warp = Warp.of(np.array(self._scores)[np.array(self._run) >= 0])
         if self.gp is None or is_refit_due(self.num_finals):
             self._used = self._active_rows()
@@ -120,6 +122,7 @@ class ScoreModel:
         self._scores.append(score)
         self._noise.append(noise)
         self._run.append(run)
+        self._num_finals += run >= 0
 
     def _total_steps(self, observation: Observation) -> float | None:
         total = self.features.total_steps(observation.params)
