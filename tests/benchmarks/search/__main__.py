@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -74,6 +74,12 @@ def load(path: Path) -> dict[str, Outcome]:
     return {row.key: row for row in loaded}
 
 
+def save(outcomes: Mapping[str, Outcome], path: Path) -> None:
+    """One outcome a line, so that what is added shows as such."""
+    rows = (json.dumps(outcome.to_dict()) for _, outcome in sorted(outcomes.items()))
+    path.write_text("[\n" + ",\n".join(rows) + "\n]\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="sim4,sim8,branin,hartmann6")
@@ -100,7 +106,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes) as pool:
         for result in pool.map(run, todo):
             known[result.key] = result
-            arguments.out.write_text(json.dumps([row.to_dict() for _, row in sorted(known.items())], indent=1))
+            save(known, arguments.out)
     print(table(list(known.values()), "protein"))
 
 
