@@ -72,7 +72,7 @@ def test_leave_one_out_equals_leaving_each_run_out() -> None:
     closed = response.leave_one_out()
     for left_out in range(12):
         rest = np.delete(np.arange(12), left_out)
-        data = Data(response.rows[rest], np.ones(11), SPACE.feature_groups)
+        data = Data(response.rows[rest], np.ones(11), response.gp.data.layout)
         gp = type(response.gp).condition(data, response.gp.hyper)
         gp.set_targets(response.y[rest])
         assert closed[left_out] == pytest.approx(response.mean + response.std * gp.mean(response.rows[[left_out]])[0], abs=1e-6)
