@@ -35,6 +35,7 @@ from metta_sweep.registry.records import (
 log = logging.getLogger(__name__)
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+PATIENCE_SECONDS = 30.0
 KNOWN_ERRORS = ("UnknownSweep", "UnknownRun", "NumberTaken", "Fenced", "IllegalTransition", "InvalidRequest", "AccessDenied")
 
 
@@ -57,7 +58,7 @@ class HttpRegistry:
         uri: str,
         token: str | None = None,
         *,
-        patience_seconds: float = 30.0,
+        patience_seconds: float = PATIENCE_SECONDS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

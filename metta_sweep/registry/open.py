@@ -7,24 +7,25 @@ from pathlib import Path
 
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.client import HttpRegistry
+from metta_sweep.registry.client import PATIENCE_SECONDS, HttpRegistry
 from metta_sweep.registry.store import SqlRegistry
 
 
-def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | None = None) -> Registry:
+def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | None = None, patience_seconds: float = PATIENCE_SECONDS) -> Registry:
     """The service at `sweep_server_uri`, or `{data_dir}/registry.db` when that is None.
 
     Args:
         data_dir: on a local disk; made when missing.
         sweep_server_uri: `http://` or `https://`.
         token: of the service; METTA_SWEEP_TOKEN when None.
+        patience_seconds: how long one call to a service may try.
 
     Raises:
         RegistryError: another kind of address, or a network file system.
         RegistryUnavailable: cannot be reached now.
     """
     if sweep_server_uri is not None and sweep_server_uri.startswith(("http://", "https://")):
-        return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"))
+        return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds)
     if sweep_server_uri is None:
         return SqlRegistry(sqlite_url(data_dir))
     raise RegistryError(f"settings.sweep_server_uri={sweep_server_uri}: need http://... or https://..., or null for {data_dir}/registry.db")

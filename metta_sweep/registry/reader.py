@@ -20,6 +20,7 @@ from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject,
 from metta_sweep.registry.schema import sweeps
 
 BUSY_SECONDS = 5.0
+READER_PATIENCE_SECONDS = 5.0  # somebody waits for the answer, and nothing is lost by asking again
 
 
 class Reader(Protocol):
@@ -107,4 +108,4 @@ def open_reader(data_dir: Path, sweep_server_uri: str | None) -> Reader:
     """The service at `sweep_server_uri`, or `{data_dir}/registry.db`, for reading."""
     if sweep_server_uri is None:
         return SqliteReader(data_dir / "registry.db")
-    return open_registry(data_dir, sweep_server_uri)
+    return open_registry(data_dir, sweep_server_uri, patience_seconds=READER_PATIENCE_SECONDS)
