@@ -9,6 +9,7 @@ import contextlib
 import io
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.benchmarks.search.harness import MakeMethod
 from tests.benchmarks.search.tasks import Task
 
 
-class UnitPeer:
+class UnitPeer(ABC):
     """A peer that sees points of our unit cube and scores to maximise; a failed run is told as the worst score so far.
 
     The incumbent is the best single observation, as these packages report it.
@@ -50,9 +51,9 @@ class UnitPeer:
     def recommend(self) -> Params | None:
         return self.params[int(np.argmax(self.scores))] if self.scores else None
 
+    @abstractmethod
     def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
         """(d,) the next point."""
-        raise NotImplementedError
 
     def tell(self, observation: Observation) -> None:
         """The newest observation is the last of `points`."""
