@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +125,7 @@ class Rater:
         full = rows[~shorter]
         parts = [self.gp.paired(rows[shorter], longest[shorter]), self.gp.paired(full, full)]
         order = np.argsort(np.concatenate([np.flatnonzero(shorter), np.flatnonzero(~shorter)]), kind="stable")
-        joined = (np.concatenate(values)[order] for values in zip(*map(astuple, parts), strict=True))
-        return Paired(*joined)
+        return Paired(*(np.concatenate([getattr(part, field.name) for part in parts])[order] for field in fields(Paired)))
 
     def _logei(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
         """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length prediction by what it teaches."""

@@ -55,6 +55,7 @@ class UnitPeer(ABC):
     def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
         """(d,) the next point."""
 
+    @abstractmethod
     def tell(self, observation: Observation) -> None:
         """The newest observation is the last of `points`."""
 
@@ -85,6 +86,9 @@ class BoTorch(UnitPeer):
         best, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=5, raw_samples=128)
         point: np.ndarray = 2 * best[0].detach().numpy() - 1
         return point
+
+    def tell(self, observation: Observation) -> None:
+        """Nothing to do: `ask` fits to all points anew."""
 
 
 class Smac(UnitPeer):
