@@ -18,6 +18,7 @@ from searchers.distributions import Array
 from searchers.features import LOG_RANGE, Features
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters
+from searchers.noise import Noise
 from searchers.surrogate import is_refit_due, representative
 
 MAX_ROWS = 400
@@ -133,7 +134,7 @@ class CostModel:
         return cast(Array, np.round(np.logaddexp(self._log_overhead, rate), 9))
 
     def _fit_residual(self, rows: Array, residual: Array) -> None:
-        data = Data(rows, np.ones(len(rows)), self.features.stationary_layout)
+        data = Data(rows, Noise.independent(len(rows)), self.features.stationary_layout)
         target = residual / self._residual_sd
         start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)
         if self._hyper is None or is_refit_due(len(self._rows)):

@@ -17,6 +17,7 @@ from searchers.belief import Belief
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.features import noise_scale
+from searchers.noise import Noise
 from searchers.observation import CurvePoint, Params
 
 FIRST_SHARE = 0.2
@@ -122,7 +123,8 @@ def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
     if useful and belief.features.curve_points:
         rows = np.array([belief.features.partial(full[0], shares[i]) for i in useful])
         scores = belief.score.warp.forward(belief.sign * np.array([curve.points[i].score for i in useful]))
-        gp = gp.informed(rows, np.array([noise_scale(shares[i]) for i in useful]), scores)
+        noise = Noise(np.array([noise_scale(shares[i]) for i in useful]), np.zeros(len(useful), dtype=np.int64))
+        gp = gp.informed(rows, noise, scores)
     mean, std = gp.mean_std(full)
     evaluated = belief.evaluated
     front = evaluated.front

@@ -1,8 +1,8 @@
 """Exact Gaussian process with learned noise and analytic gradients; the covariance is in `kernel.py`.
 
 Notation: n training rows, p features in g groups (one lengthscale each), m query rows;
-    X (n, p) features, y (n,) targets near zero mean and unit variance, noise_scale (n,) factor on the noise variance per row,
-    K = k(X, X) + noise * diag(noise_scale) = L L^T, alpha = K^-1 y.
+    X (n, p) features, y (n,) targets near zero mean and unit variance, N (n, n) noise covariance in units of the noise variance,
+    K = k(X, X) + noise * N = L L^T, alpha = K^-1 y.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from searchers.distributions import Array
 from searchers.kernel import Hyperparameters, Layout, bounds, kernel, negative_log_prior, paired_kernel, prior_variance, signal_and_gradient
+from searchers.noise import Noise
 
 logger = logging.getLogger(__name__)
 
@@ -45,30 +46,38 @@ class Data:
 
     Attributes:
         x: (n, p) features.
-        noise_scale: (n,) factor on the noise variance of each row, >= 1 for rows that are less certain.
+        noise: of the rows.
         layout: what the columns are.
     """
 
     x: Array
-    noise_scale: Array
+    noise: Noise
     layout: Layout
 
     def rows(self, index: NDArray[np.int64]) -> Data:
-        return Data(self.x[index], self.noise_scale[index], self.layout)
+        return Data(self.x[index], self.noise.rows(index), self.layout)
+
+
+def observed(x: Array, noise: Noise, hyper: Hyperparameters, layout: Layout) -> Array:
+    """(n, n) covariance of noisy observations at rows x."""
+    covariance = kernel(x, x, hyper, layout)
+    covariance += hyper.noise * noise.covariance()
+    covariance[np.diag_indices_from(covariance)] += 1e-10
+    return covariance
 
 
 def negative_log_posterior(vector: Array, data: Data, y: Array) -> tuple[float, Array]:
     """Minus log marginal likelihood minus log prior, and its gradient, at `Hyperparameters.to_vector`."""
     hyper = Hyperparameters.from_vector(vector)
     covariance, signal_gradient = signal_and_gradient(data.x, hyper, data.layout)
-    covariance[np.diag_indices_from(covariance)] += hyper.noise * data.noise_scale + 1e-10
-    factor = cholesky(covariance)
+    noise = hyper.noise * data.noise.covariance()
+    factor = cholesky(covariance + noise + 1e-10 * np.eye(len(y)))
     alpha = cho_solve((factor, True), y)
     inverse, _ = lapack.dpotri(factor, lower=1)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = np.outer(alpha, alpha) - inverse
     value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum()) + 0.5 * len(y) * math.log(2 * math.pi)
-    noise_gradient = hyper.noise * float(np.diag(weights) @ data.noise_scale)
+    noise_gradient = float((weights * noise).sum())
     gradient = -0.5 * np.append(signal_gradient.of(weights), noise_gradient)
     prior, prior_gradient = negative_log_prior(vector, data.layout)
     return value + prior, gradient + prior_gradient
@@ -141,41 +150,38 @@ class GaussianProcess:
     @classmethod
     def condition(cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None) -> GaussianProcess:
         """The posterior from scratch, O(n^3)."""
-        covariance = kernel(data.x, data.x, hyper, data.layout)
-        covariance[np.diag_indices_from(covariance)] += hyper.noise * data.noise_scale + 1e-10
-        return cls(hyper, data, cholesky(covariance), trend)
+        return cls(hyper, data, cholesky(observed(data.x, data.noise, hyper, data.layout)), trend)
 
     def set_targets(self, y: Array) -> None:
         """Give the rows their targets (n,), O(n^2)."""
         residual = y if self.trend is None else y - self.trend(self.data.x)
         self.alpha = cho_solve((self.factor, True), residual, check_finite=False)
 
-    def extended(self, x: Array, noise_scale: Array) -> GaussianProcess:
-        """The posterior with m more rows, O(n^2 m); targets have to be set again."""
+    def extended(self, x: Array, noise: Noise) -> GaussianProcess:
+        """The posterior with m more rows, of other runs, O(n^2 m); targets have to be set again."""
         cross = kernel(self.data.x, x, self.hyper, self.data.layout)
         below = solve_triangular(self.factor, cross, lower=True, check_finite=False).T
-        corner = kernel(x, x, self.hyper, self.data.layout)
-        corner[np.diag_indices_from(corner)] += self.hyper.noise * noise_scale + 1e-10
+        corner = observed(x, noise, self.hyper, self.data.layout)
         old, new = len(self.data.x), len(x)
         factor = np.zeros((old + new, old + new))
         factor[:old, :old] = self.factor
         factor[old:, :old] = below
         factor[old:, old:] = cholesky(corner - below @ below.T)
-        data = Data(np.vstack([self.data.x, x]), np.concatenate([self.data.noise_scale, noise_scale]), self.data.layout)
+        data = Data(np.vstack([self.data.x, x]), self.data.noise.joined(noise), self.data.layout)
         return GaussianProcess(self.hyper, data, factor, self.trend)
 
-    def believe(self, x: Array, noise_scale: Array) -> GaussianProcess:
-        """The posterior as if rows `x` had come back with their predicted values: same mean everywhere, less variance nearby."""
-        grown = self.extended(x, noise_scale)
+    def believe(self, x: Array) -> GaussianProcess:
+        """The posterior as if finished runs `x` had come back with their predicted values: same mean everywhere, less variance nearby."""
+        grown = self.extended(x, Noise.independent(len(x)))
         grown.alpha = np.concatenate([self.alpha, np.zeros(len(x))])
         return grown
 
-    def informed(self, x: Array, noise_scale: Array, y: Array) -> GaussianProcess:
+    def informed(self, x: Array, noise: Noise, y: Array) -> GaussianProcess:
         """The posterior with m more rows and their targets."""
         targets = self.factor @ (self.factor.T @ self.alpha)
         if self.trend is not None:
             targets = targets + self.trend(self.data.x)
-        grown = self.extended(x, noise_scale)
+        grown = self.extended(x, noise)
         grown.set_targets(np.concatenate([targets, y]))
         return grown
 

@@ -60,7 +60,7 @@ class Rater:
         assert gp is not None
         rule = rule_of(config, number)
         if len(pending) and rule != "naive":
-            gp = gp.believe(belief.features.full(pending), np.ones(len(pending)))
+            gp = gp.believe(belief.features.full(pending))
         evaluated = belief.evaluated
         leaders = evaluated.points_unit[np.argsort(-evaluated.mean, kind="stable")[:LEADERS]]
         longest = belief.longest(leaders, config.max_suggestion_cost)

@@ -12,6 +12,7 @@ from searchers.distributions import Array
 from searchers.features import Features, noise_scale
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters
+from searchers.noise import Noise
 from searchers.observation import FailureKind, Observation, Outcome
 from searchers.warm_start import Trend
 from searchers.warp import Warp
@@ -63,6 +64,7 @@ class ScoreModel:
     _scores: list[float] = field(default_factory=list)
     _noise: list[float] = field(default_factory=list)
     _run: list[int] = field(default_factory=list)
+    _is_final: list[bool] = field(default_factory=list)
     _used: list[int] = field(default_factory=list)
     _num_finals: int = 0
     _totals: list[float] = field(default_factory=list)
@@ -86,24 +88,25 @@ class ScoreModel:
         before = len(self._rows)
         self._add_rows(index, observation, point_unit)
         is_full = len(self._used) >= MAX_ROWS_WITH_CURVES
-        new = [row for row in range(before, len(self._rows)) if self._run[row] >= 0 or not is_full]
-        self.warp = Warp.of(np.array(self._scores)[np.array(self._run) >= 0])
+        new = [row for row in range(before, len(self._rows)) if self._is_final[row] or not is_full]
+        self.warp = Warp.of(np.array(self._scores)[np.array(self._is_final)])
         if self.gp is None or is_refit_due(self.num_finals):
             self._used = self._active_rows()
             self._refit()
         else:
-            self.gp = self.gp.extended(np.array([self._rows[i] for i in new]), np.array([self._noise[i] for i in new]))
+            data = self._data(new)
+            self.gp = self.gp.extended(data.x, data.noise)
             self._used = self._used + new
         assert self.gp is not None
         self.gp.set_targets(self._targets(self._used))
 
     def fitted(self) -> tuple[NDArray[np.int64], Array]:
-        """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise alpha."""
+        """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise N alpha."""
         if self.gp is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        means = self._targets(self._used) - self.gp.hyper.noise * self.gp.data.noise_scale * self.gp.alpha
+        means = self._targets(self._used) - self.gp.hyper.noise * self.gp.data.noise.times(self.gp.alpha)
         runs = np.array(self._run)[self._used]
-        completed = (runs >= 0) & (self.gp.data.noise_scale == 1.0)
+        completed = np.array(self._is_final)[self._used] & (self.gp.data.noise.scale == 1.0)
         return runs[completed], means[completed]
 
     def _add_rows(self, index: int, observation: Observation, point_unit: Array) -> None:
@@ -114,15 +117,16 @@ class ScoreModel:
         if total and self.features.curve_points:
             for part, point in self.features.curve_rows(observation, total):
                 if part < share - 1e-9:
-                    self._append(self.features.partial(row, part), point.score, noise_scale(part), run=-1)
-        self._append(self.features.partial(row, share), observation.score, noise_scale(share), run=index)
+                    self._append(self.features.partial(row, part), point.score, noise_scale(part), index, is_final=False)
+        self._append(self.features.partial(row, share), observation.score, noise_scale(share), index, is_final=True)
 
-    def _append(self, row: Array, score: float, noise: float, *, run: int) -> None:
+    def _append(self, row: Array, score: float, noise: float, run: int, *, is_final: bool) -> None:
         self._rows.append(row)
         self._scores.append(score)
         self._noise.append(noise)
         self._run.append(run)
-        self._num_finals += run >= 0
+        self._is_final.append(is_final)
+        self._num_finals += is_final
 
     def _total_steps(self, observation: Observation) -> float | None:
         total = self.features.total_steps(observation.params)
@@ -135,10 +139,10 @@ class ScoreModel:
 
     def _active_rows(self) -> list[int]:
         """Final rows up to `MAX_FINAL_ROWS`, then the latest curve rows while there is room."""
-        final = np.flatnonzero(np.array(self._run) >= 0)
+        final = np.flatnonzero(self._is_final)
         scores = np.array(self._scores)
         chosen = final[representative(scores[final], MAX_FINAL_ROWS)]
-        curves = np.flatnonzero(np.array(self._run) < 0)
+        curves = np.flatnonzero(~np.array(self._is_final))
         room = max(0, MAX_ROWS_WITH_CURVES - len(chosen))
         return sorted([*chosen.tolist(), *(curves[-room:].tolist() if room else [])])
 
@@ -148,7 +152,7 @@ class ScoreModel:
         subset = representative(targets, FIT_ROWS)
         residual = targets
         if self.trend is not None:
-            finals = np.array(self._run)[self._used] >= 0
+            finals = np.array(self._is_final)[self._used]
             self.trend = self.trend.reweighted(data.x[finals], targets[finals])
             residual = targets - self.trend(data.x)
         if self.num_finals >= 4:
@@ -156,7 +160,8 @@ class ScoreModel:
         self.gp = GaussianProcess.condition(data, self.hyper, self.trend)
 
     def _data(self, rows: list[int]) -> Data:
-        return Data(np.array([self._rows[i] for i in rows]), np.array([self._noise[i] for i in rows]), self.features.layout)
+        noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows])
+        return Data(np.array([self._rows[i] for i in rows]), noise, self.features.layout)
 
     def _targets(self, rows: list[int]) -> Array:
         return self.warp.forward(np.array(self._scores)[rows])
@@ -185,7 +190,7 @@ class SuccessModel:
     def _update(self) -> None:
         labels = np.array(self._labels)
         used = representative(-labels, SUCCESS_ROWS)
-        data = Data(np.array(self._rows)[used], np.ones(len(used)), self.features.stationary_layout)
+        data = Data(np.array(self._rows)[used], Noise.independent(len(used)), self.features.stationary_layout)
         # Two virtual successes: one early failure must not condemn the whole space.
         self._base = float((labels.sum() + 2.0) / (len(labels) + 2.0))
         start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)

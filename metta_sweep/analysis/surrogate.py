@@ -19,6 +19,7 @@ from metta_sweep.analysis.pareto import direction
 from searchers import CategoricalParameter, NumericParameter, Space
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters, Layout
+from searchers.noise import Noise
 
 Array = NDArray[np.float64]
 QUANTILE_90 = 1.6448536269514722
@@ -54,7 +55,7 @@ class Response:
         rows = space.encode(points_unit)
         mean, std = float(values.mean()), float(values.std()) or 1.0
         y = (values - mean) / std
-        data = Data(rows, np.ones(len(rows)), Layout(space.feature_groups))
+        data = Data(rows, Noise.independent(len(rows)), Layout(space.feature_groups))
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(FIT_ROWS, len(rows))).astype(np.int64))
         hyper = fit(data.rows(chosen), y[chosen], Hyperparameters.prior(data.layout))
         return cls(conditioned(data, y, hyper), rows, y, mean, std)
@@ -66,7 +67,7 @@ class Response:
 
     def resampled(self, index: NDArray[np.int64]) -> Response:
         """The same model on a bootstrap sample of its runs."""
-        data = Data(self.rows[index], np.ones(len(index)), self.gp.data.layout)
+        data = Data(self.rows[index], Noise.independent(len(index)), self.gp.data.layout)
         return Response(conditioned(data, self.y[index], self.gp.hyper), self.rows[index], self.y[index], self.mean, self.std)
 
     @property

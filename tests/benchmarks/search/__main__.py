@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.benchmarks.search.ablations import ABLATIONS
 from tests.benchmarks.search.harness import MakeMethod, simulate
 from tests.benchmarks.search.latency import latency
-from tests.benchmarks.search.ours import ablated, baseline, protein
+from tests.benchmarks.search.ours import baseline, protein
 from tests.benchmarks.search.peers import PEERS
 from tests.benchmarks.search.ppo_table import ppo_task
 from tests.benchmarks.search.report import Outcome, outcome, table
@@ -27,7 +27,6 @@ from tests.benchmarks.search.synthetic import branin_task, hartmann_task
 from tests.benchmarks.search.tables import HPOLIB, NAS, table_task
 from tests.benchmarks.search.tasks import Task
 
-ALMOST_0 = math.log(1e-4)
 RESULTS = Path(__file__).parent / "results.json"
 TASKS: dict[str, Callable[[int], Task]] = {
     "sim4": lambda seed: simulator_task(4, seed),
@@ -43,13 +42,7 @@ TASKS: dict[str, Callable[[int], Task]] = {
 METHODS: dict[str, MakeMethod] = {
     "protein": protein(),
     "naive": protein(acquisition="naive"),
-    "gittins": protein(acquisition="gittins"),
-    "front": protein(acquisition="front"),
-    "no-curves": protein(curve_points=0),
-    "no-trend": ablated(LOG_TREND_MEAN=ALMOST_0, BOUNDS_TREND=(ALMOST_0, ALMOST_0)),
-    "no-growth": ablated(GROWTH_MEAN=0.0, BOUNDS_GROWTH=(0.0, 0.0)),
-    "no-budget": protein(budget=None),
-    "explore": protein(exploration_share=0.125),
+    **ABLATIONS,
     "random": baseline("random"),
     "sobol": baseline("sobol"),
     **PEERS,

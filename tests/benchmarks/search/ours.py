@@ -1,11 +1,10 @@
-"""Our own methods, and the switches of the ablation."""
+"""Our own methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -41,27 +40,6 @@ def protein(**settings: Any) -> Callable[[Task, int], Ours]:
         return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed)))
 
     return make
-
-
-class Ablated(Ours):
-    """A searcher with other constants in `searchers.kernel`, for this one only."""
-
-    def __init__(self, searcher: Any, constants: Mapping[str, Any]) -> None:
-        super().__init__(searcher)
-        self.constants = constants
-
-    def observe(self, observation: Observation) -> None:
-        with patch.multiple("searchers.kernel", **self.constants):
-            super().observe(observation)
-
-    def suggest(self, pending: Sequence[Params] = ()) -> Suggestion:
-        with patch.multiple("searchers.kernel", **self.constants):
-            return super().suggest(pending)
-
-
-def ablated(**constants: Any) -> MakeMethod:
-    """Protein with other constants of the kernel."""
-    return lambda task, seed: Ablated(protein()(task, seed).searcher, constants)
 
 
 def baseline(method: str) -> MakeMethod:

@@ -13,6 +13,7 @@ from metta_sweep.analysis.fanova import fanova, marginal
 from metta_sweep.analysis.surrogate import Response, Surrogate, axis_units, bounds_hit, contour, fit_surrogate, predicted_front, slice_along
 from searchers import Space
 from searchers.gp import Data
+from searchers.noise import Noise
 
 SPACE = Space.from_config({name: {"distribution": "uniform", "min": 0.0, "max": 1.0} for name in ("a", "b", "c")})
 MIXED = Space.from_config({"lr": {"distribution": "log_normal", "min": 1e-4, "max": 1e-1}, "kind": {"choices": ["x", "y"], "mean": "x"}})
@@ -72,7 +73,7 @@ def test_leave_one_out_equals_leaving_each_run_out() -> None:
     closed = response.leave_one_out()
     for left_out in range(12):
         rest = np.delete(np.arange(12), left_out)
-        data = Data(response.rows[rest], np.ones(11), response.gp.data.layout)
+        data = Data(response.rows[rest], Noise.independent(11), response.gp.data.layout)
         gp = type(response.gp).condition(data, response.gp.hyper)
         gp.set_targets(response.y[rest])
         assert closed[left_out] == pytest.approx(response.mean + response.std * gp.mean(response.rows[[left_out]])[0], abs=1e-6)
