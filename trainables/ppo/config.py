@@ -62,7 +62,7 @@ class CurveConfig:
         evaluate_interval: updates between evaluations; 0 = none but the curve points.
         curve_points: points of the learning curve before the end, at 1/2, 1/4, 1/8, ... of the run.
         curve_episodes: held-out episodes per point, over all simulations of the suite.
-        replay_dir: directory for replays of the final evaluation; "" = none.
+        replay_dir: where a replay of the first held-out episode of each simulation goes; relative to the run's directory; "" = none.
     """
 
     evaluate_interval: int = 0
