@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_a_worker_that_dies_every_time_is_the_fault_of_the_infrastructure(cartpo
 
 def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
     mapping = odd(cartpole, seconds=0.001)
-    mapping["resources"] = {"world_size": 2, "max_restarts": 0, "collective_timeout_seconds": 10}
+    mapping["resources"] = {"world_size": 2, "max_restarts": 0, "collective_timeout_seconds": 5}
     stopped: list[float] = []
 
     def stop_once(progress: Progress) -> None:
@@ -130,6 +131,36 @@ def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Pat
     assert "another rank is gone or hangs" in result.message
     assert time.monotonic() - stopped[0] < 30.0
     wait_until_gone(pids(tmp_path))
+
+
+def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["resources"] = {"max_restarts": 0, "collective_timeout_seconds": 1}
+
+    def stop(progress: Progress) -> None:
+        del progress
+        os.kill(pids(tmp_path)[0], signal.SIGSTOP)
+
+    result = run_once(mapping, tmp_path, stop)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert result.message.startswith("rank 0 has not answered for")
+    wait_until_gone(pids(tmp_path))
+
+
+def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    trainable = {
+        "kind": "command",
+        "command": f"{sys.executable} -m tests.trainables.programs.toy {{overrides}}",
+        "workdir": str(Path(__file__).parents[2]),
+        "parameters": {"does": "ranks"},
+    }
+    mapping = {**cartpole, "trainable": trainable, "resources": {"world_size": 2}, "suggestion": {"optim.lr": 0.25}}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.score, result.env_steps) == ("completed", 1.0, 400), result.log_tail
+    said = [next(line for line in RunFiles(tmp_path).log(rank).read_text().splitlines() if line.startswith("rank")).split() for rank in (0, 1)]
+    assert [words[:4] for words in said] == [["rank", "0", "of", "2"], ["rank", "1", "of", "2"]]
+    assert said[0][5:] == said[1][5:]
+    assert [point.score for point in result.curve] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_broken_point_fails_before_any_process_starts(cartpole: dict[str, Any], tmp_path: Path) -> None:
