@@ -163,14 +163,19 @@ def normalize(advantages: torch.Tensor, weights: torch.Tensor, context: Distribu
 def pick_samples(rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor) -> Minibatch:
     """Single steps by their flat index t * R + row."""
     samples = Samples(
-        log_probs=rollout.log_probs.reshape(-1)[chosen],
-        advantages=advantages.reshape(-1)[chosen],
-        values=rollout.values[:-1].reshape(-1)[chosen],
-        returns=returns.reshape(-1)[chosen],
-        weights=rollout.weights.reshape(-1)[chosen],
+        log_probs=_take(rollout.log_probs, chosen),
+        advantages=_take(advantages, chosen),
+        values=_take(rollout.values[:-1], chosen),
+        returns=_take(returns, chosen),
+        weights=_take(rollout.weights, chosen),
     )
     empty = rollout.values.new_empty(0)
-    return Minibatch(rollout.observations.flatten(0, 1)[chosen], rollout.actions.flatten(0, 1)[chosen], samples, empty, empty)
+    return Minibatch(_take(rollout.observations, chosen), _take(rollout.actions, chosen), samples, empty, empty)
+
+
+def _take(tensor: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(T, R, ...) -> (B, ...); copies whole rows, unlike indexing."""
+    return tensor.flatten(0, 1).index_select(0, chosen)
 
 
 def pick_segments(rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor, length: int) -> Minibatch:
