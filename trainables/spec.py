@@ -13,7 +13,7 @@ from trainables.environments.catalog import Family, env_option_types, share_obse
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import SpecError
 from trainables.fields import build, known_keys, nearest
-from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, value_problems
+from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
@@ -169,7 +169,8 @@ def _kind(mapping: Mapping[str, Any]) -> str:
 
 
 def _section_problems(sections: _Sections) -> list[str]:
-    problems = value_problems(sections.trainer, sections.model)
+    on_gpu = sections.device == "cuda" or (sections.device == "auto" and sections.resources.gpus_per_worker > 0)
+    problems = value_problems(sections.trainer, sections.model) + gpu_problems(sections.trainer, on_gpu)
     for key, value, choices in (("trainable.kind", sections.trainable.kind, KINDS), ("device", sections.device, DEVICES)):
         if value not in choices:
             problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
