@@ -34,6 +34,7 @@ class ResourcesConfig:
         max_concurrent_runs: read by the driver of a sweep.
         max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
+        stall_seconds: our own training is given up when it makes no update for so long; programs may be silent as long as they like.
     """
 
     world_size: int = 1
@@ -43,6 +44,7 @@ class ResourcesConfig:
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
     collective_timeout_seconds: float = 60.0
+    stall_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
         problems.append(f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
     if device == "cuda" and gpus == 0:
         problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
-    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds"):
+    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):
         if getattr(resources, name) < 0:
             problems.append(f"resources.{name}: need at least 0, got {getattr(resources, name)}")
     return problems

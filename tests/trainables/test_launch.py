@@ -78,7 +78,7 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     [
         ("raise", "code", "KeyError: 'the environment lost its map'"),
         ("nan", "hyperparameters", "training diverged"),
-        ("out of memory", "hyperparameters", "can't allocate memory"),
+        ("out of memory", "hyperparameters", "CUDA out of memory"),
     ],
 )
 def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str) -> None:
@@ -166,6 +166,16 @@ def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tm
     result = run_once(mapping, tmp_path, stop)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert result.message.startswith("rank 0 has not answered for")
+    wait_until_gone(pids(tmp_path))
+
+
+@pytest.mark.long
+def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, does="hang", after=2000)
+    mapping["resources"] = {"max_restarts": 0, "stall_seconds": 5}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert result.message == "no update for 5 s: training hangs"
     wait_until_gone(pids(tmp_path))
 
 
