@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -138,6 +140,17 @@ def test_continuous_actions_train() -> None:
     host = Recorder()
     train({"trainer": {**section, "simulation": {"curve_points": 0}}}, host)
     assert host.progress[-1].losses["entropy"] == pytest.approx(1.42, abs=0.1)  # a standard normal
+
+
+def test_a_finished_run_leaves_no_buffers_behind_without_the_garbage_collector(arena: dict[str, Any]) -> None:
+    trainer = train(arena, Recorder())
+    left = [weakref.ref(thing) for thing in (trainer, trainer._collector, trainer._env, trainer.learner)]
+    gc.disable()
+    try:
+        del trainer
+        assert [thing() for thing in left] == [None] * len(left)
+    finally:
+        gc.enable()
 
 
 def test_schedules() -> None:
