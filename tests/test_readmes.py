@@ -70,9 +70,9 @@ def test_each_environment_variable_stands_on_a_page() -> None:
     assert [name for name in sorted(names) if name not in pages] == []
 
 
-def blocks(kind: str) -> list[str]:
-    """Code blocks of the tutorial."""
-    return re.findall(rf"```{kind}\n(.*?)```", text_of(ROOT / "README.md"), re.S)
+def blocks(kind: str, page: str = "README.md") -> list[str]:
+    """Code blocks of a page, by default of the tutorial."""
+    return re.findall(rf"```{kind}\n(.*?)```", text_of(ROOT / page), re.S)
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sweeps = tmp_path / "configs" / "sweep"
     sweeps.mkdir(parents=True)
     (sweeps / "mine.yaml").write_text(blocks("yaml")[0])
+    (sweeps / "zoo.yaml").write_text(blocks("yaml", "trainables/README.md")[0])
     (sweeps / "demo_sweep.yaml").write_text(text_of(ROOT / "configs/sweep/demo_sweep.yaml"))
     patches = tmp_path / "configs" / "trainer" / "patch"
     patches.mkdir(parents=True)

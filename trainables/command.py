@@ -154,7 +154,7 @@ class Command:
         supervisor = [sys.executable, "-P", str(Path(__file__).with_name("supervisor.py")), str(run.config.stop_seconds)]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **about, **run.variables, **given}
         try:
-            return subprocess.Popen([*supervisor, *arguments], stdin=subprocess.PIPE, cwd=run.workdir, env=environment)
+            return subprocess.Popen([*supervisor, *arguments], stdin=subprocess.PIPE, cwd=run.workdir, env=environment, start_new_session=True)
         except OSError as error:
             raise CodeFailure(f"trainable.workdir: {run.workdir} cannot be used: {error.strerror}") from error
 

@@ -27,6 +27,8 @@ MAX_RUNS = 50
 MAX_GROWTH = 1.2
 _RENDEZVOUS_ATTEMPTS = 3
 _GRACE_SECONDS = 2.0
+NEWS_SECONDS = 5.0
+SILENCE_FACTOR = 2.0  # other ranks notice a hanging one after one timeout, and say more about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Gang:
         self._workers = list(workers)
         self._num_runs = 0
         self._first_memory: int | None = None
+        self._last_answer = time.monotonic()
 
     @classmethod
     def start(cls, group: PlacementGroup, key: GangKey, name: str, is_cancelled: Callable[[], bool] = lambda: False) -> Gang:
@@ -89,6 +92,7 @@ class Gang:
     def call(self, method: str, *args: Any) -> list[Any]:
         """Calls the method on every rank at once; returns the pending results, in order of rank."""
         self._num_runs += method == "train"
+        self._last_answer = time.monotonic()
         return [getattr(worker, method).remote(*args) for worker in self._workers]
 
     def meeting(self) -> tuple[str, int] | None:
@@ -125,11 +129,22 @@ class Gang:
         return list(ray.get(pending))
 
     def news(self) -> list[Any]:
-        """Progress that rank 0 has not told yet; nothing when it does not answer."""
+        """Progress that rank 0 has not told yet.
+
+        Raises:
+            InfrastructureFailure: rank 0 has not answered for so long that it must hang.
+        """
         try:
-            return list(ray.get(self._workers[0].news.remote(), timeout=5.0))
-        except RayError:
+            news = list(ray.get(self._workers[0].news.remote(), timeout=NEWS_SECONDS))
+        except GetTimeoutError as error:
+            silent = time.monotonic() - self._last_answer
+            if silent > SILENCE_FACTOR * self.key.collective_timeout_seconds:
+                raise InfrastructureFailure(f"rank 0 has not answered for {silent:.0f} s: it hangs") from error
             return []
+        except RayError:
+            return []  # its death is seen, and named, by whoever waits for its result
+        self._last_answer = time.monotonic()
+        return news
 
     def stop_soon(self) -> None:
         """Asks rank 0 to end training after its current update."""

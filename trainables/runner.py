@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -108,7 +110,7 @@ class Runner:
         while True:
             try:
                 gang = self._gang_for(spec, attempt)
-                trained = self._train(gang, attempt)
+                trained = self._train(gang, spec, attempt)
                 if not all(rank.complete for rank in trained):
                     return attempt.interrupted()
                 if spec.trainable.kind != "ppo":
@@ -142,15 +144,21 @@ class Runner:
     def _is_unwanted(self) -> bool:
         return self._cancelled.is_set() or self._interrupted.is_set()
 
-    def _train(self, gang: Gang, attempt: _Attempt) -> list[Trained]:
+    def _train(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> list[Trained]:
         asked = False
+        patience = spec.resources.stall_seconds if spec.trainable.kind == "ppo" else math.inf
+        last_news = time.monotonic()
 
         def tick() -> None:
-            nonlocal asked
+            nonlocal asked, last_news
             if self._interrupted.is_set() and not asked:
                 asked = True
                 gang.stop_soon()
-            attempt.tell(gang.news())
+            news = gang.news()
+            attempt.tell(news)
+            last_news = time.monotonic() if news else last_news
+            if time.monotonic() - last_news > patience:
+                raise InfrastructureFailure(f"no update for {patience:.0f} s: training hangs")
 
         pending = gang.call("train", replace(attempt.task, meeting=gang.meeting()))
         trained: list[Trained] = gang.wait(pending, tick)
@@ -162,6 +170,7 @@ class Runner:
         def tick() -> None:
             if self._interrupted.is_set():
                 raise _Interrupted  # the last checkpoint is complete: the next attempt only evaluates
+            gang.news()  # there is none, but a rank that hangs does not answer
 
         tick()
         evaluated: list[Evaluated] = gang.wait(gang.call("evaluate", attempt.task), tick)

@@ -13,7 +13,7 @@ from trainables.environments.catalog import Family, env_option_types, share_obse
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import SpecError
 from trainables.fields import build, known_keys, nearest
-from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, value_problems
+from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
@@ -34,6 +34,7 @@ class ResourcesConfig:
         max_concurrent_runs: read by the driver of a sweep.
         max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
+        stall_seconds: our own training is given up when it makes no update for so long; programs may be silent as long as they like.
     """
 
     world_size: int = 1
@@ -43,6 +44,7 @@ class ResourcesConfig:
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
     collective_timeout_seconds: float = 60.0
+    stall_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,8 @@ def _kind(mapping: Mapping[str, Any]) -> str:
 
 
 def _section_problems(sections: _Sections) -> list[str]:
-    problems = value_problems(sections.trainer, sections.model)
+    on_gpu = sections.device == "cuda" or (sections.device == "auto" and sections.resources.gpus_per_worker > 0)
+    problems = value_problems(sections.trainer, sections.model) + gpu_problems(sections.trainer, on_gpu)
     for key, value, choices in (("trainable.kind", sections.trainable.kind, KINDS), ("device", sections.device, DEVICES)):
         if value not in choices:
             problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
@@ -191,7 +194,7 @@ def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
         problems.append(f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
     if device == "cuda" and gpus == 0:
         problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
-    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds"):
+    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):
         if getattr(resources, name) < 0:
             problems.append(f"resources.{name}: need at least 0, got {getattr(resources, name)}")
     return problems

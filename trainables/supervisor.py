@@ -1,7 +1,7 @@
 """Runs one command and leaves nothing of it behind, whatever happens to whoever started it.
 
 `python supervisor.py GRACE_SECONDS COMMAND...` with a pipe as standard input. When the pipe closes, because its other end asked
-for it or died, the whole process tree gets SIGTERM, and SIGKILL after the grace. Ends with the exit status of the command; 128 + n for
+for it or died, or on SIGTERM, the whole process tree gets SIGTERM, and SIGKILL after the grace. Ends with the exit status of the command; 128 + n for
 a signal n.
 """
 
@@ -32,9 +32,13 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"{arguments[1]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - this goes to the run's log, as a shell would say it
         return 127
-    while child.poll() is None and not _input_closed():
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # who ends us means the program
+    while child.poll() is None and not asked and not _input_closed():
         pass
     _end_tree(child, grace)
+    if asked:  # ending the tree may have taken the child's own status
+        return 128 + signal.SIGTERM
     status = child.wait()
     return 128 - status if status < 0 else status
 

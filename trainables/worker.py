@@ -31,6 +31,7 @@ from trainables.rank_actor import Meeting, Seat
 from trainables.result import Progress
 from trainables.run_files import append_json_line, output_to
 from trainables.seeding import Purpose, evaluation_seeds
+from trainables.simulation import replay
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -109,7 +110,12 @@ class RankWorker:
         if self._policy is None or self._policy[0] != task.directory:
             self._policy = (task.directory, load_policy(spec, self._context, checkpoints.load_newest(task.files.checkpoints)))
         share = Share(self._context.rank, self._context.world_size)
-        episodes = play(spec.suite, self._policy[1], self._context.device, share)
+        directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
+        tapes: dict[str, replay.Tape] = {}
+        episodes = play(spec.suite, self._policy[1], self._context.device, share, tapes if directory else None)
+        if directory:
+            paths = replay.write(task.files.directory / directory, spec.run, spec.suite, tapes)
+            logger.info("replays: %s", ", ".join(map(str, paths)))
         meter.stop()
         return Evaluated(tuple(episodes), meter.spent())
 

@@ -46,6 +46,7 @@ class Resources:
         max_concurrent_runs: runs at once; None = as many as fit the cluster.
         max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
+        stall_seconds: our own training is given up when it makes no update for so long.
     """
 
     world_size: int = 1
@@ -55,6 +56,7 @@ class Resources:
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
     collective_timeout_seconds: float = 60.0
+    stall_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)

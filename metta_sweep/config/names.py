@@ -15,6 +15,7 @@ PARAMETER_ALIASES: Mapping[Path, Path] = {
     ("trainer", "gamma"): ("trainer", "ppo", "gamma"),
     ("trainer", "clip_param"): ("trainer", "ppo", "clip_coef"),
     ("trainer", "entropy_coeff"): ("trainer", "ppo", "ent_coef"),
+    ("evaluation", "metrics"): ("sim", "metrics"),
 }
 # A sweep file may carry these; they mean the keys of the job.
 HOISTED = frozenset({"budget", "settings", "sweep_job_overrides"})

@@ -12,6 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> None:
+    """As ranks do it: a second thread on a busy machine makes small networks many times slower."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="package")
 def local_ray() -> Iterator[None]:
     """A private Ray with 4 slots on this machine."""

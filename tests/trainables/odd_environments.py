@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 
 
 class Odd(gymnasium.Env[np.ndarray, int]):
@@ -35,7 +36,9 @@ class Odd(gymnasium.Env[np.ndarray, int]):
             if self._does == "raise":
                 raise KeyError("the environment lost its map")
             if self._does == "out of memory":
-                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 EB")
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            if self._does == "hang":
+                time.sleep(1000)
             if self._does == "die":
                 os._exit(1)
             reward = float("nan") if self._does == "nan" else reward

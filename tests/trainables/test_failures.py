@@ -9,6 +9,7 @@ import torch
 
 from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, SpecError
 from trainables.failures import Failure, classify
+from trainables.worker import device_for
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,10 @@ def test_a_crash_explains_a_lost_connection_and_not_the_other_way_round() -> Non
     lost, diverged, crashed = Failure("infrastructure", "", ""), Failure("hyperparameters", "", ""), Failure("code", "", "")
     assert max([lost, crashed, diverged], key=lambda failure: failure.weight) is crashed
     assert max([lost, diverged], key=lambda failure: failure.weight) is diverged
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("wanted", ["cuda", "auto"])
+def test_a_gpu_that_torch_does_not_see_is_refused_in_one_line(wanted: str) -> None:
+    with pytest.raises(CodeFailure, match=f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use"):
+        device_for(wanted, 1.0, 0)

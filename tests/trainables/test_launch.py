@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     [
         ("raise", "code", "KeyError: 'the environment lost its map'"),
         ("nan", "hyperparameters", "training diverged"),
-        ("out of memory", "hyperparameters", "can't allocate memory"),
+        ("out of memory", "hyperparameters", "CUDA out of memory"),
     ],
 )
 def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str) -> None:
@@ -109,6 +110,28 @@ def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(car
     assert killed[0] not in pids(tmp_path)
 
 
+def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
+    mapping["resources"] = {"max_restarts": 1}
+    full: list[int] = []
+
+    def fill_the_disk(progress: Progress) -> None:
+        if not full and progress.env_steps >= 1024:
+            full.extend(pids(tmp_path))
+            for step in range(2048, 4097, 512):  # what this process writes from here on goes to a device without space
+                RunFiles(tmp_path).checkpoints.joinpath(f".step_{step:015d}.pt.{full[0]}").symlink_to("/dev/full")
+
+    result = run_once(mapping, tmp_path, fill_the_disk)
+    assert (result.outcome, result.env_steps) == ("completed", 4096), (result.message, result.log_tail)
+    assert "No space left on device" in RunFiles(tmp_path).log().read_text()
+    steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
+    assert len(steps) == 9  # only the update whose checkpoint did not fit was done twice
+    assert set(steps) == {512 * n for n in range(1, 9)}
+    assert pids(tmp_path) != full
+    wait_until_gone([*full, *pids(tmp_path)])
+
+
 def test_a_worker_that_dies_every_time_is_the_fault_of_the_infrastructure(cartpole: dict[str, Any], tmp_path: Path) -> None:
     result = run_once(odd(cartpole, does="die"), tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
@@ -117,7 +140,7 @@ def test_a_worker_that_dies_every_time_is_the_fault_of_the_infrastructure(cartpo
 
 def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
     mapping = odd(cartpole, seconds=0.001)
-    mapping["resources"] = {"world_size": 2, "max_restarts": 0, "collective_timeout_seconds": 10}
+    mapping["resources"] = {"world_size": 2, "max_restarts": 0, "collective_timeout_seconds": 5}
     stopped: list[float] = []
 
     def stop_once(progress: Progress) -> None:
@@ -130,6 +153,46 @@ def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Pat
     assert "another rank is gone or hangs" in result.message
     assert time.monotonic() - stopped[0] < 30.0
     wait_until_gone(pids(tmp_path))
+
+
+def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["resources"] = {"max_restarts": 0, "collective_timeout_seconds": 1}
+
+    def stop(progress: Progress) -> None:
+        del progress
+        os.kill(pids(tmp_path)[0], signal.SIGSTOP)
+
+    result = run_once(mapping, tmp_path, stop)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert result.message.startswith("rank 0 has not answered for")
+    wait_until_gone(pids(tmp_path))
+
+
+@pytest.mark.long
+def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, does="hang", after=2000)
+    mapping["resources"] = {"max_restarts": 0, "stall_seconds": 5}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.failure) == ("failed", "infrastructure")
+    assert result.message == "no update for 5 s: training hangs"
+    wait_until_gone(pids(tmp_path))
+
+
+def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    trainable = {
+        "kind": "command",
+        "command": f"{sys.executable} -m tests.trainables.programs.toy {{overrides}}",
+        "workdir": str(Path(__file__).parents[2]),
+        "parameters": {"does": "ranks"},
+    }
+    mapping = {**cartpole, "trainable": trainable, "resources": {"world_size": 2}, "suggestion": {"optim.lr": 0.25}}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.score, result.env_steps) == ("completed", 1.0, 400), result.log_tail
+    said = [next(line for line in RunFiles(tmp_path).log(rank).read_text().splitlines() if line.startswith("rank")).split() for rank in (0, 1)]
+    assert [words[:4] for words in said] == [["rank", "0", "of", "2"], ["rank", "1", "of", "2"]]
+    assert said[0][5:] == said[1][5:]
+    assert [point.score for point in result.curve] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_broken_point_fails_before_any_process_starts(cartpole: dict[str, Any], tmp_path: Path) -> None:

@@ -102,3 +102,16 @@ def test_samples_and_their_parts_stay_together() -> None:
     parts = split(minibatch, 2)
     assert torch.cat([part.samples.returns for part in parts]).tolist() == [3, 20, 63]
     assert torch.equal(torch.cat([part.observations for part in parts]), minibatch.observations)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["mlp", "lstm"])
+def test_a_compiled_policy_has_the_same_gradient(kind: str) -> None:
+    gradients = []
+    for compiled in (False, True):
+        policy = make_policy(kind)
+        learner = make_learner(policy, ALONE, rows=8, compile=compiled)
+        assert (learner._forward in (policy, policy.sequence)) is not compiled
+        learner.update(make_rollout(policy), 0.0, torch.Generator().manual_seed(0))
+        gradients.append(learner.parameters.gradient.clone())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)

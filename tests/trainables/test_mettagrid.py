@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mettagrid.simulator.simulator import Simulation
 
 from trainables.environments.interface import Discrete
 from trainables.environments.mettagrid_encoding import TokenEncoder
@@ -15,6 +14,7 @@ from trainables.environments.mettagrid_game import game_config
 from trainables.environments.mettagrid_tasks import MAX_WALL_SHARE, TASKS, Task, num_placed, random_map, task_problems
 from trainables.environments.mettagrid_vector import MettaGridSetup, MettaGridVector
 from trainables.seeding import evaluation_seeds, training_seeds
+from trainables.simulation.replay import library_simulation
 
 SMALL = Task(max_steps=10)
 
@@ -50,10 +50,7 @@ def test_the_fast_path_is_the_librarys_own_simulation() -> None:
     task, seeds = SMALL, evaluation_seeds(3, (5,))
     env = MettaGridVector(MettaGridSetup((("arena/basic", task),), 1, seeds))
     env.reset()
-    map_seed, sim_seed = seeds(0, 0).spawn(2)
-    config = game_config(task)
-    grid = random_map(task, np.random.default_rng(map_seed))
-    reference = reference_simulation(config, grid, int(sim_seed.generate_state(1)[0] >> np.uint32(1)))
+    reference = library_simulation(task, seeds(0, 0))
     rng = np.random.default_rng(0)
     for _ in range(task.max_steps - 1):
         np.testing.assert_array_equal(env.observations, reference._c_sim.observations())
@@ -62,17 +59,6 @@ def test_the_fast_path_is_the_librarys_own_simulation() -> None:
         reference.step()
         env.step(actions)
         np.testing.assert_array_equal(env.rewards, reference._c_sim.rewards())
-
-
-def reference_simulation(game: object, grid: list[list[str]], seed: int) -> Simulation:
-    from mettagrid.config.mettagrid_config import MettaGridConfig
-
-    config = MettaGridConfig(game=game)
-    config = config.with_ascii_map([[CELLS[name] for name in row] for row in grid], {char: name for name, char in CELLS.items()})
-    return Simulation(config, seed=seed)
-
-
-CELLS = {"wall": "#", "empty": ".", "mine": "m", "generator": "g", "altar": "a", "agent.agent": "@"}
 
 
 def test_the_same_seed_is_the_same_episode_and_another_seed_is_not() -> None:

@@ -250,3 +250,14 @@ def test_a_program_reports_what_it_declares_and_its_sections_are_its_own() -> No
     assert metric_names(RunSpec.from_mapping(mapping)) == ("score", "reward", "accuracy")
     with pytest.raises(SpecError, match="metric: unknown 'acuracy'; did you mean accuracy"):
         RunSpec.from_mapping({**mapping, "metric": "acuracy"})
+
+
+def test_a_supervisor_that_is_ended_ends_its_program(tmp_path: Path) -> None:
+    supervisor = Path(__file__).parents[2] / "trainables" / "supervisor.py"
+    command = ["sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 600"]
+    process = subprocess.Popen([sys.executable, "-P", str(supervisor), "1", *command], stdin=subprocess.PIPE, cwd=tmp_path)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 128 + 15
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

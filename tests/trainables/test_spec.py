@@ -51,6 +51,12 @@ def test_numbers_may_come_as_yaml_and_searches_write_them() -> None:
         ({"env": {"altars": 90}}, "env: 100 objects and agents do not fit 81 inner cells; use a larger width or height, or fewer objects"),
         ({"metric": "heart.gaind"}, "metric: unknown 'heart.gaind'; did you mean heart.gained"),
         ({"device": "cuda"}, "device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu"),
+        ({"trainer": {"precision": "bf16"}}, "trainer.precision: bf16 needs a GPU; use device=cuda, or float32"),
+        ({"trainer": {"cuda_graphs": True, "compile": True}}, "trainer.cuda_graphs: true needs a GPU; use device=cuda, or false"),
+        (
+            {"trainer": {"cuda_graphs": True}, "device": "cuda", "resources": {"gpus_per_worker": 1}},
+            "trainer.cuda_graphs: true needs trainer.compile=true, which captures them; set it, or use false",
+        ),
         ({"resources": {"world_size": 3}}, "trainer.batch_size: 8192 is not divisible by resources.world_size=3; use a multiple of it"),
         ({"trainer": {"minibatch_size": 9000}}, "trainer.minibatch_size: 9000 is larger than trainer.batch_size=8192; use at most that"),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -140,7 +142,57 @@ def test_continuous_actions_train() -> None:
     assert host.progress[-1].losses["entropy"] == pytest.approx(1.42, abs=0.1)  # a standard normal
 
 
+def test_a_finished_run_leaves_no_buffers_behind_without_the_garbage_collector(arena: dict[str, Any]) -> None:
+    trainer = train(arena, Recorder())
+    left = [weakref.ref(thing) for thing in (trainer, trainer._collector, trainer._env, trainer.learner)]
+    gc.disable()
+    try:
+        del trainer
+        assert [thing() for thing in left] == [None] * len(left)
+    finally:
+        gc.enable()
+
+
 def test_schedules() -> None:
     assert [schedule(kind, 0.25) for kind in ("constant", "linear")] == [1.0, 0.75]
     assert schedule("cosine", 0.5) == pytest.approx(0.5)
     assert [schedule(kind, 0.0) for kind in ("constant", "linear", "cosine")] == [1.0, 1.0, 1.0]
+
+
+SETTINGS = [
+    {"batch_size": 128}, {"minibatch_size": 64}, {"update_epochs": 2}, {"num_envs": 4}, {"schedule": "constant"}, {"schedule": "cosine"},
+    {"ppo": {"gamma": 0.9}}, {"ppo": {"gae_lambda": 0.5}}, {"ppo": {"clip_coef": 0.01}}, {"ppo": {"vf_coef": 1.0}}, {"ppo": {"vf_clip_coef": 0.0}},
+    {"ppo": {"ent_coef": 0.1}}, {"ppo": {"max_grad_norm": 0.01}}, {"ppo": {"target_kl": 1e-9}},
+    {"optimizer": {"type": "sgd"}}, {"optimizer": {"type": "adamw", "weight_decay": 0.1}}, {"optimizer": {"weight_decay": 0.1}},
+    {"optimizer": {"learning_rate": 1e-3}}, {"optimizer": {"beta1": 0.5}}, {"optimizer": {"beta2": 0.9}}, {"optimizer": {"eps": 1e-2}},
+]  # fmt: skip
+
+
+def learned(trainer: dict[str, Any], model: dict[str, Any]) -> torch.Tensor:
+    base = {"curriculum": "/env/gymnasium/CartPole-v1", "total_timesteps": 1024, "batch_size": 256, "minibatch_size": 128, "num_envs": 8}
+    optimizer = {"optimizer": {"learning_rate": 1e-2, **trainer.get("optimizer", {})}}
+    section = {**base, "update_epochs": 4, "simulation": {"curve_points": 0}, **trainer, **optimizer}
+    return train({"seed": 1, "trainer": section, "model": {"hidden_size": 8, **model}}, Recorder()).learner.parameters.values
+
+
+@pytest.fixture(scope="module")
+def untouched() -> torch.Tensor:
+    return learned({}, {})
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_each_setting_of_the_trainer_makes_a_difference(setting: dict[str, Any], untouched: torch.Tensor) -> None:
+    assert not torch.equal(learned(setting, {}), untouched)
+
+
+@pytest.mark.parametrize(
+    "model", [{"hidden_size": 16}, {"num_layers": 1}, {"activation": "relu"}, {"separate_critic": True}, {"type": "lstm"}], ids=str
+)
+def test_each_setting_of_the_model_makes_a_difference(model: dict[str, Any], untouched: torch.Tensor) -> None:
+    found = learned({}, model)
+    assert found.shape != untouched.shape or not torch.equal(found, untouched)
+
+
+def test_the_horizon_of_backpropagation_makes_a_difference_to_a_policy_with_memory_only(untouched: torch.Tensor) -> None:
+    assert not torch.equal(learned({"bptt_horizon": 4}, {"type": "lstm"}), learned({}, {"type": "lstm"}))
+    assert torch.equal(learned({"bptt_horizon": 4}, {}), untouched)

@@ -62,10 +62,9 @@ class TokenEncoder:
         if self._base.device != device:
             self._offset, self._amount, self._base = (table.to(device) for table in (self._offset, self._amount, self._base))
         location = observations[:, :, 0]
-        if device.type == "cpu":  # padding is at the end of every row: the longest row decides how many columns have to be read
-            used = int((location != _PADDING).sum(1).max())
-            observations = observations[:, : max(used, 1)]
-            location = location[:, : max(used, 1)]
+        if device.type == "cpu":  # on a GPU the answer would have to be waited for
+            width = _used_columns(location)
+            observations, location = observations[:, :width], location[:, :width]
         pair = observations[:, :, 1].int() * 256 + observations[:, :, 2].int()
         rows, tokens = pair.shape
         pair = pair.reshape(-1)
@@ -75,3 +74,9 @@ class TokenEncoder:
         features.scatter_(1, index.clamp_(max=spare).view(rows, tokens), self._amount.index_select(0, pair).view(rows, tokens))
         features[:, spare] = 0.0
         return features
+
+
+def _used_columns(location: torch.Tensor) -> int:
+    """How many columns hold tokens, rounded up: padding is at the end of every row, so one column of nothing else ends the search."""
+    tokens = location.shape[1]
+    return next((width for width in range(16, tokens, 8) if bool((location[:, width] == _PADDING).all())), tokens)

@@ -123,7 +123,7 @@ class MettaGridVector:
         map_seed, sim_seed = self._setup.seeds(env, episode).spawn(2)
         cpp_config, renames = self._cpp[index]
         grid = random_map(self._tasks[index], np.random.default_rng(map_seed))
-        sim = MettaGrid(cpp_config, c_config.rename_map_agents(grid, renames), int(sim_seed.generate_state(1)[0] >> np.uint32(1)))
+        sim = MettaGrid(cpp_config, c_config.rename_map_agents(grid, renames), simulator_seed(sim_seed))
         rows = self._rows(env)
         self._actions[rows] = 0
         sim.set_buffers(
@@ -161,6 +161,11 @@ class MettaGridVector:
         if self._threads is not None:
             self._threads.shutdown()
         self._sims, self._steps = [], []
+
+
+def simulator_seed(stream: np.random.SeedSequence) -> int:
+    """The simulator takes a number of 31 bits."""
+    return int(stream.generate_state(1)[0] >> np.uint32(1))
 
 
 def _step_all(steps: Sequence[Callable[[], None]]) -> None:

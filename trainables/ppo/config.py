@@ -62,7 +62,7 @@ class CurveConfig:
         evaluate_interval: updates between evaluations; 0 = none but the curve points.
         curve_points: points of the learning curve before the end, at 1/2, 1/4, 1/8, ... of the run.
         curve_episodes: held-out episodes per point, over all simulations of the suite.
-        replay_dir: directory for replays of the final evaluation; "" = none.
+        replay_dir: where a replay of the first held-out episode of each simulation goes; relative to the run's directory; "" = none.
     """
 
     evaluate_interval: int = 0
@@ -87,9 +87,9 @@ class TrainerConfig:
         schedule: of the learning rate: linear or cosine (to 0 at the end), or constant.
         curriculum: path of a task (`/env/mettagrid/arena/basic`, `/env/gymnasium/CartPole-v1`, `/env/atari/pong`), or a mapping with
             `tasks` (path to weight) and `sampling` (weighted or learning_progress).
-        compile: compile the policy with `torch.compile`.
-        precision: float32, or bf16 for autocast on a GPU.
-        cuda_graphs: let the compiled policy replay CUDA graphs.
+        compile: compile what an update evaluates of the policy with `torch.compile`; acting stays as it is.
+        precision: float32, or bf16 for autocast of updates; only on a GPU.
+        cuda_graphs: let the compiled policy replay CUDA graphs; only on a GPU, and with `compile`.
     """
 
     total_timesteps: int = 262_144
@@ -201,4 +201,16 @@ def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[str]:
         problems.append(
             f"trainer.batch_size: {trainer.batch_size} is not divisible by trainer.minibatch_size={trainer.minibatch_size}; use a multiple of it"
         )
+    return problems
+
+
+def gpu_problems(trainer: TrainerConfig, on_gpu: bool) -> list[str]:
+    """Options that would do nothing on this device."""
+    problems = []
+    if trainer.precision == "bf16" and not on_gpu:
+        problems.append("trainer.precision: bf16 needs a GPU; use device=cuda, or float32")
+    if trainer.cuda_graphs and not on_gpu:
+        problems.append("trainer.cuda_graphs: true needs a GPU; use device=cuda, or false")
+    if trainer.cuda_graphs and not trainer.compile:
+        problems.append("trainer.cuda_graphs: true needs trainer.compile=true, which captures them; set it, or use false")
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -46,7 +47,9 @@ class Learner:
         self.parameters = FlatParameters(policy)
         context.broadcast_(self.parameters.values.data)
         self.optimizer = make_optimizer(self.parameters, trainer.optimizer, context.device)
-        self._forward = torch.compile(policy, mode="reduce-overhead" if trainer.cuda_graphs else "default") if trainer.compile else policy
+        self._forward: _Forward = policy.sequence if policy.memory_size else policy
+        if trainer.compile:
+            self._forward = torch.compile(self._forward, mode="reduce-overhead" if trainer.cuda_graphs else "default")
 
     def update(self, rollout: Rollout, learning_rate: float, generator: torch.Generator) -> dict[str, float]:
         """All epochs over one rollout.
@@ -120,19 +123,16 @@ class Learner:
         return terms
 
     def _losses(self, minibatch: Minibatch) -> Losses:
-        if self.policy.memory_size:
-            outputs, values = self.policy.sequence(minibatch.observations, minibatch.memory, minibatch.starts)
-        else:
-            outputs, values = self._forward(minibatch.observations)
+        recurrent = (minibatch.memory, minibatch.starts) if self.policy.memory_size else ()
+        outputs, values = self._forward(minibatch.observations, *recurrent)
         log_probs, entropies = self.policy.distribution.evaluate(outputs.float(), minibatch.actions)
         return ppo_loss(log_probs, entropies, values.float(), minibatch.samples, self._trainer.ppo)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self._trainer.precision == "bf16" and self._context.device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
+        return torch.autocast("cuda", dtype=torch.bfloat16) if self._trainer.precision == "bf16" else nullcontext()
 
 
+_Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 _LOSS_NAMES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
 
 
@@ -163,14 +163,19 @@ def normalize(advantages: torch.Tensor, weights: torch.Tensor, context: Distribu
 def pick_samples(rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor) -> Minibatch:
     """Single steps by their flat index t * R + row."""
     samples = Samples(
-        log_probs=rollout.log_probs.reshape(-1)[chosen],
-        advantages=advantages.reshape(-1)[chosen],
-        values=rollout.values[:-1].reshape(-1)[chosen],
-        returns=returns.reshape(-1)[chosen],
-        weights=rollout.weights.reshape(-1)[chosen],
+        log_probs=_take(rollout.log_probs, chosen),
+        advantages=_take(advantages, chosen),
+        values=_take(rollout.values[:-1], chosen),
+        returns=_take(returns, chosen),
+        weights=_take(rollout.weights, chosen),
     )
     empty = rollout.values.new_empty(0)
-    return Minibatch(rollout.observations.flatten(0, 1)[chosen], rollout.actions.flatten(0, 1)[chosen], samples, empty, empty)
+    return Minibatch(_take(rollout.observations, chosen), _take(rollout.actions, chosen), samples, empty, empty)
+
+
+def _take(tensor: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(T, R, ...) -> (B, ...); copies whole rows, unlike indexing."""
+    return tensor.flatten(0, 1).index_select(0, chosen)
 
 
 def pick_segments(rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor, length: int) -> Minibatch:

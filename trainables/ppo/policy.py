@@ -37,14 +37,15 @@ class Policy(nn.Module):
         super().__init__()
         self.distribution = distribution_for(space)
         self.body, width = _body(encoder, config)
-        self.critic_body: nn.Module | None = _body(encoder, config)[0] if config.separate_critic else None
+        critic = _body(encoder, config) if config.separate_critic else None
+        self.critic_body: nn.Module | None = None if critic is None else critic[0]
         self.cell: nn.LSTMCell | None = None
         if config.type == "lstm":
             self.cell = _orthogonal_cell(width, config.hidden_size)
             width = config.hidden_size
         self.memory_size = config.hidden_size if self.cell is not None else 0
         self.action_head = _linear(width, self.distribution.num_outputs, _ACTION_GAIN)
-        self.value_head = _linear(width, 1, 1.0)
+        self.value_head = _linear(width if critic is None else critic[1], 1, 1.0)
 
     def initial_memory(self, rows: int, device: torch.device) -> torch.Tensor:
         """(2, R, H): hidden and cell state of a fresh episode."""

@@ -82,15 +82,17 @@ class PpoTrainer:
         self._start_steps = self.env_steps
         first_env = context.rank * self.plan.num_envs
         seeds = training_seeds(spec.seed, first_env, self._start_steps)
-        self._sampler = TaskSampler(spec.curriculum.weights, spec.curriculum.sampling, (spec.seed, self._start_steps))
+        sampler = TaskSampler(spec.curriculum.weights, spec.curriculum.sampling, (spec.seed, self._start_steps))
         if start:
-            self._sampler.load(start.curriculum)
+            sampler.load(start.curriculum)
+        self._sampler = sampler
         options = VectorOptions(
             num_envs=self.plan.num_envs,
             seeds=seeds,
             num_threads=spec.trainer.num_workers,
             stagger=True,
-            pick_task=lambda env, episode: self._sampler.pick(first_env + env, episode),
+            # Not through `self`: in a cycle, the buffers of one run would stay in a warm worker for many more.
+            pick_task=lambda env, episode: sampler.pick(first_env + env, episode),
         )
         self._env = spec.environment.make(options)
         self.policy = make_policy(spec, context, self._env.encoder, self._env.action_space)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -14,6 +15,7 @@ from trainables.ppo.policy import Policy
 from trainables.seeding import Purpose, evaluation_seeds, stream_seed
 from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.config import Simulation, Suite
+from trainables.simulation.replay import Tape
 
 MAX_ENVS = 64
 MAX_STEPS = 200_000
@@ -40,8 +42,16 @@ class Share:
 
 
 @torch.inference_mode()
-def play(suite: Suite, policy: Policy, device: torch.device, share: Share) -> list[PlayedEpisode]:
-    """This rank's episodes of every simulation. The same policy, seed and share give the same episodes."""
+def play(suite: Suite, policy: Policy, device: torch.device, share: Share, tapes: MutableMapping[str, Tape] | None = None) -> list[PlayedEpisode]:
+    """This rank's episodes of every simulation. The same policy, seed and share give the same episodes.
+
+    Args:
+        suite: what to play.
+        policy: who plays.
+        device: where the policy lives.
+        share: which episodes.
+        tapes: gets the first of them, by simulation, for `replay.write`.
+    """
     played: list[PlayedEpisode] = []
     for number, simulation in enumerate(suite.simulations):
         indices = share.of(simulation.episodes)
@@ -50,16 +60,19 @@ def play(suite: Suite, policy: Policy, device: torch.device, share: Share) -> li
             chunk = indices[start : start + MAX_ENVS]
             seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
             env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
+            tape = None if tapes is None or start else tapes.setdefault(simulation.name, Tape())
             try:
-                episodes = play_once(env, policy, device, None if suite.greedy else generator)
+                episodes = play_once(env, policy, device, None if suite.greedy else generator, tape)
             finally:
                 env.close()
             played += _rows(simulation, chunk, episodes)
     return played
 
 
-def play_once(env: VectorEnvironment, policy: Policy, device: torch.device, generator: torch.Generator | None) -> list[Episode]:
-    """The first episode of every environment; `generator` samples actions, None takes the likeliest."""
+def play_once(
+    env: VectorEnvironment, policy: Policy, device: torch.device, generator: torch.Generator | None, tape: Tape | None = None
+) -> list[Episode]:
+    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `tape` gets that of the first."""
     env.reset()
     memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
     first: dict[int, Episode] = {}
@@ -67,7 +80,8 @@ def play_once(env: VectorEnvironment, policy: Policy, device: torch.device, gene
         observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
         outputs, _, memory = policy.step(observations, memory)
         actions = policy.distribution.mode(outputs) if generator is None else policy.distribution.sample(outputs, generator)[0]
-        env.step(actions.cpu().numpy())
+        step = env.step if tape is None or 0 in first else partial(tape.step, env)
+        step(actions.cpu().numpy())
         for episode in env.drain_episodes():
             first.setdefault(episode.env, episode)
         if len(first) == env.num_envs:

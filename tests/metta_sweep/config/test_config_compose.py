@@ -179,3 +179,11 @@ def test_a_broken_file_is_told_with_file_and_line_and_what_the_cause_was(tmp_pat
         validate_file(file, [], {})
     assert str(caught.value) == f"{file}:3: YAML: found character that cannot start any token: '\\ttrainer.gamma: {{min: 0.8, max: 0.9}}'"
     assert isinstance(caught.value.__cause__, yaml.YAMLError)
+
+
+def test_metrics_of_ones_own_may_be_given_as_evaluation_metrics(tmp_path: Path) -> None:
+    path = "json:loads"
+    assert run_of(load(f"evaluation.metrics=[{path}]"))["sim"]["metrics"] == [path]
+    sweep_file(tmp_path, "mine", f"{ONE_PARAMETER}sweep_job_overrides: {{evaluation: {{metrics: ['{path}']}}}}\nmetric: loads\n")
+    job = load_sweep_job(["sweep_name=demo", "sweep=mine"], {}, [tmp_path])
+    assert run_of(job)["sim"]["metrics"] == [path]

@@ -1,0 +1,42 @@
+"""Memory of a warm worker over as many runs as it may ever do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from trainables.gang import MAX_RUNS
+from trainables.run_files import RunFiles
+from trainables.runner import Runner, RunRequest
+
+pytestmark = [pytest.mark.ray, pytest.mark.benchmark, pytest.mark.timeout(3600)]
+TRAINER = {"total_timesteps": 16_384, "simulation": {"curve_points": 1, "curve_episodes": 2}}
+
+
+def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util.placement_group import placement_group
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    runner = Runner(placement_group([{"CPU": 1}]))
+    pids, resident = set(), []
+    try:
+        for number in range(MAX_RUNS):
+            directory = tmp_path / f"s.r.{number}"
+            mapping = {"run": directory.name, "seed": number, "trainer": TRAINER, "sim": {"episodes": 8}}
+            result = runner.run(RunRequest(directory.name, 1, directory, mapping), lambda progress: None)
+            assert result.outcome == "completed", result.message
+            (rank,) = yaml.safe_load(RunFiles(directory).dist(1).read_text())["ranks"]
+            pids.add(rank["pid"])
+            resident.append(psutil.Process(rank["pid"]).memory_info().rss / 2**20)
+    finally:
+        runner.close()
+        ray.shutdown()
+    print("resident MiB after runs 1, 5, 10, ..., 50:", [round(resident[n]) for n in (0, *range(4, MAX_RUNS, 5))])
+    assert len(pids) == 1
+    assert resident[-1] < 1.05 * resident[4]
