@@ -168,6 +168,14 @@ def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: Json
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1, **NOBODY))
 
 
+def release(tx: Transaction, run_id: str, fence: int) -> RunRecord:
+    run = tx.held_run(run_id, fence, RunState.RESERVED, RunState.INTERRUPTED)
+    if run["owner"] is None:
+        return to_run(run)
+    tx.event("released", run_id, by=decode(Owner, run["owner"]))
+    return to_run(tx.change_run(run_id, fence=fence + 1, **NOBODY))
+
+
 def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation) -> ObservationRecord | None:
     if tx.run(run_id)["fence"] != fence:
         tx.event("late_result", run_id, by=f"fence {fence}", detail=encode(observation))
