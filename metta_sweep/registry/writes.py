@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
@@ -57,7 +58,8 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
         return known
     diff = "\n".join(difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm=""))
     if known.spec_yaml and not update_allowed:
-        raise SpecChanged(f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it\n{diff}", diff)
+        text = f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it"
+        raise SpecChanged(f"{text}\n{textwrap.indent(diff, '  ')}", diff)
     tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml)))
     tx.event("spec_updated", detail={"diff": diff})
     return get_sweep(tx.connection, tx.sweep)
