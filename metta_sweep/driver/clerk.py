@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 # How often the thread looks for requests of `stop` and for runs that lost their driver; leases have their own setting.
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
+PAUSE_SECONDS = 1.0
 # A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
 MAX_ATTEMPTS = 8
 
@@ -44,12 +45,14 @@ class Desk:
     Attributes:
         num_gpus: GPUs that one run holds.
         clock: field of `Span` that the optimiser's cost is read from.
+        say: tells the person at the terminal.
     """
 
     job: SweepJob
     owner: Owner
     num_gpus: float
     clock: str
+    say: Callable[[str], None]
 
 
 class Clerk:
@@ -137,12 +140,11 @@ class Clerk:
             self._finish(record, outcome.lost(live.progress, message, self._desk.clock))
 
     def tell(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
-        """Append an event of the driver's own to the registry's log; see `Note`."""
+        """Tell the registry's log and the person at the terminal of something that the driver saw; see `Note`."""
         logger.warning("%s", text)
-        self._outbox.put(
-            "add_event", {"sweep": self._desk.job.sweep_name, "kind": kind, "run_id": None, "by": "run", "detail": {"text": text, **detail}}
-        )
-        self._wake.set()
+        self._desk.say(text)
+        event = {"sweep": self._desk.job.sweep_name, "kind": kind, "run_id": None, "by": "run", "detail": {"text": text, **detail}}
+        self._keep("add_event", event)
 
     def close(self, unfinished: Sequence[RunRecord]) -> None:
         """Give back runs that were cut off and deliver everything, within `CLOSE_SECONDS`; the rest waits on disk."""
@@ -186,7 +188,20 @@ class Clerk:
         self._board.ended(record.id, "interrupted")
 
     def _put(self, kind: str, record: RunRecord, **payload: Any) -> None:
-        self._outbox.put(kind, {"run_id": record.id, "fence": record.fence, **payload})
+        self._keep(kind, {"run_id": record.id, "fence": record.fence, **payload})
+
+    def _keep(self, kind: str, payload: dict[str, Any]) -> None:
+        """On disk when this returns; on a full one it waits for space, for nothing is acted on before it is durable."""
+        is_said = False
+        while True:
+            try:
+                self._outbox.put(kind, payload)
+                break
+            except OSError as error:
+                if not is_said:
+                    self._desk.say(f"{self._desk.job.directory / 'outbox'}: {error.strerror or error}; the sweep goes on when that is mended")
+                is_said = True
+                time.sleep(PAUSE_SECONDS)
         self._wake.set()
 
     def _work(self) -> None:
@@ -198,16 +213,16 @@ class Clerk:
         while self._outbox.pending() and time.monotonic() < deadline:
             self._guarded(self._deliver)
             time.sleep(0.2 if self._outbox.pending() else 0.0)
-        self._write_files()
+        self._guarded(self._write_files)
         self._guarded(self._copy_events)
 
     def _guarded(self, turn: Any) -> None:
-        """A registry that is away is waited for; what is on disk is not lost."""
+        """A registry that is away, or a disk that is full, is waited for; what is on disk is not lost."""
         try:
             turn()
-        except RegistryError as error:
-            logger.warning("registry: %s", error)
-            time.sleep(1.0)
+        except (RegistryError, OSError) as error:
+            logger.warning("registry or disk: %s", error)
+            time.sleep(PAUSE_SECONDS)
 
     def _turn(self) -> None:
         self._write_files()
@@ -223,7 +238,11 @@ class Clerk:
     def _write_files(self) -> None:
         while not self._files.empty():
             entry = self._files.get()
-            write_run_files(self._desk.job.run_directory(entry.record.id), entry.record, entry.trial["spec"])
+            try:
+                write_run_files(self._desk.job.run_directory(entry.record.id), entry.record, entry.trial["spec"])
+            except OSError:
+                self._files.put(entry)
+                raise
 
     def _deliver(self) -> None:
         deliveries = self._outbox.deliver(self._registry)

@@ -138,7 +138,7 @@ class Driver:
         self.board = Board()
         gpus = job.resources.gpus_per_worker * job.resources.world_size
         owner = current_owner()
-        desk = Desk(job=job, owner=owner, num_gpus=gpus, clock=cost_clock(job.sweep.cost, gpus))
+        desk = Desk(job=job, owner=owner, num_gpus=gpus, clock=cost_clock(job.sweep.cost, gpus), say=self.say)
         self.spending = Spending(job, registry, self.board, has_gpus=gpus > 0)
         self.clerk = Clerk(registry, desk, self.board, self.control, self.spending)
         self.stock = Stock(
@@ -151,7 +151,7 @@ class Driver:
         self.clerk.stock = self.stock
         settings = job.settings
         limits = BreakerLimits(settings.max_fast_losses, settings.fast_loss_seconds)
-        self.breaker = NodeBreaker(limits, living=lambda: living_nodes().keys(), note=self.note)
+        self.breaker = NodeBreaker(limits, living=lambda: living_nodes().keys(), note=self.clerk.tell)
         self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.breaker, retry_delay=settings.rollout_retry_delay)
 
     def introduction(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Driver:
 
         settings = self.job.settings
         limits = PlacementLimits(settings.placement_warning_seconds, settings.placement_timeout_seconds)
-        callback = LoopCallback(self.control, PlacementWatch(limits, self.missing, self.note, self.control.abort), draw)
+        callback = LoopCallback(self.control, PlacementWatch(limits, self.missing, self.clerk.tell, self.control.abort), draw)
         tune.run(
             tune.with_resources(self.stage.trainable or RunTrainable, partial(gang, self.job.resources)),
             name="tune",
@@ -222,9 +222,8 @@ class Driver:
             trial_dirname_creator=run_id_of,
         )
 
-    def note(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
-        """Tell the registry's log and the person at the terminal; see `Note`."""
-        self.clerk.tell(kind, text, detail)
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal."""
         self.stage.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def missing(self) -> str:
