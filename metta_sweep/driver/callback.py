@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.tune import Callback, Stopper
 
+from metta_sweep import faults
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.placement import PlacementWatch
 
@@ -27,6 +28,7 @@ class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
         self.may_end = False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        faults.point("driver.turn")
         self._control.loop_is_alive()
         self._draw()
         waiting = [trial.config["run"]["id"] for trial in trials if trial.status == "PENDING"]

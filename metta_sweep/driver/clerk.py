@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from metta_sweep import faults
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import outcome
 from metta_sweep.driver.board import Board, LiveRun
@@ -95,6 +96,7 @@ class Clerk:
 
     def start(self, entry: Entry) -> None:
         """The run is on its way to a worker."""
+        faults.point("driver.start")
         self._files.put(entry)
         self._put("start", entry.record, num_gpus=self._desk.num_gpus)
 
@@ -161,6 +163,7 @@ class Clerk:
         self._outbox.close()
 
     def _finish(self, record: RunRecord, observation: NewObservation) -> None:
+        faults.point("driver.result")
         self._put("finish", record, observation=asdict(observation))
         if self.stock is not None:
             self.stock.expect()
@@ -262,6 +265,7 @@ class Clerk:
 
     def _beat(self) -> None:
         """Extend the leases of everything this driver holds, while Tune's loop turns."""
+        faults.point("driver.beat")
         job = self._desk.job
         if self._control.loop_silent_seconds >= job.settings.lease_seconds / 2:
             return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -151,31 +153,46 @@ def finished(registry: Registry) -> int:
     return len(registry.observations(SWEEP)) if SWEEP in names else 0
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [(1,), pytest.param((1, 2, 4), marks=pytest.mark.long)], ids=["once", "three times"])
-def test_killed_the_sweep_equals_one_that_never_was(
-    kills: tuple[int, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
-) -> None:
-    instant(sleep_seconds=1.0)
-    count = kills[-1] + 2
-    overrides = (f"sweep.num_samples={count}", ONE_SLOT)
-    for at_least in kills:
-        process = start_driver(tmp_path, *overrides)
-        wait_for(lambda at_least=at_least: finished(registry) >= at_least)  # type: ignore[misc]
-        kill_everything(process)
-    started = time.monotonic()
-    process = start_driver(tmp_path, *overrides)
-    wait_for(lambda: finished(registry) == count)
-    assert time.monotonic() - started < 120  # no lease (300 s) was waited for
-    assert process.wait(timeout=60) == 0
+def check_as_unbroken(tmp_path: Path, registry: Registry, environ: Environ, count: int) -> None:
+    """Nothing lost, nothing twice, and the points of a sweep that nobody killed."""
     runs = registry.runs(SWEEP)
     assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(count)]
     assert [record.run_number for record in registry.observations(SWEEP)] == list(range(count))
-
     unbroken = tmp_path / "unbroken"
     unbroken.mkdir()
     (unbroken / "instant.json").write_text("{}")
-    drive(unbroken, *overrides, environ=environ)
-    other = open_registry(unbroken, None)
-    assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
-    other.close()
+    drive(unbroken, f"sweep.num_samples={count}", ONE_SLOT, environ=environ)
+    with closing(open_registry(unbroken, None)) as other:
+        assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
+
+
+FAULTS = ("driver.start:crash@1", "driver.turn:crash@30", "driver.result:crash@1", "outbox.kept:crash@3", "driver.beat:crash@2")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("faults", [("driver.result:crash@2",), pytest.param(FAULTS, marks=pytest.mark.long)], ids=["once", "at each point"])
+def test_a_driver_that_dies_at_its_worst_moments_goes_on_as_if_nothing_had_been(
+    faults: tuple[str, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    overrides = ("sweep.num_samples=4", ONE_SLOT, "settings.heartbeat_seconds=0.5")
+    for fault in faults:
+        process = start_driver(tmp_path, *overrides, environ={**environ, "METTA_SWEEP_FAULTS": fault})
+        assert process.wait(timeout=120) == -signal.SIGKILL, fault
+    assert drive(tmp_path, *overrides, environ=environ).exit_code == 0  # no lease (300 s) was waited for
+    check_as_unbroken(tmp_path, registry, environ, count=4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_killed_three_times_with_its_ray_the_sweep_equals_one_that_never_was(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(sleep_seconds=1.0)
+    overrides = ("sweep.num_samples=6", ONE_SLOT)
+    for at_least in (1, 2, 4):
+        process = start_driver(tmp_path, *overrides)
+        wait_for(lambda at_least=at_least: finished(registry) >= at_least)  # type: ignore[misc]
+        kill_everything(process)
+    process = start_driver(tmp_path, *overrides)
+    assert process.wait(timeout=200) == 0  # no lease (300 s) was waited for
+    check_as_unbroken(tmp_path, registry, environ, count=6)
