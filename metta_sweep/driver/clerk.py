@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
-# A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
-MAX_ATTEMPTS = 8
+# A run that this driver lost so often is given up; each attempt goes on from the last checkpoint. What people interrupt is not counted.
+MAX_LOSSES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Clerk:
         """The run ended with a result of its own."""
         if result.outcome == "interrupted":
             self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
-        elif result.failure == "infrastructure" and record.attempts + 1 < MAX_ATTEMPTS:
+        elif result.failure == "infrastructure" and self._losses[record.id] + 1 < MAX_LOSSES:
             self._lost(record, result.message, asdict(result.attempt_costs))
         else:
             self._finish(record, outcome.finished(result, self._desk.clock))
@@ -135,10 +135,10 @@ class Clerk:
             self._finish(record, outcome.stopped_early(live.progress, live.curve, reason, self._desk.clock))
         elif self._control.is_lost(record.id) or self._control.stop_now:
             self._interrupt(record, "another driver holds it" if self._control.is_lost(record.id) else "asked to stop", costs)
-        elif record.attempts + 1 < MAX_ATTEMPTS:
+        elif self._losses[record.id] + 1 < MAX_LOSSES:
             self._lost(record, "its trial driver or node was lost", costs)
         else:
-            message = f"lost its trial driver or node {MAX_ATTEMPTS} times"
+            message = f"lost its trial driver or node {MAX_LOSSES} times"
             self._finish(record, outcome.lost(live.progress, message, self._desk.clock))
 
     def tell(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
