@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -284,10 +285,19 @@ def stop_signals(control: Control, console: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class LogFile(io.TextIOWrapper):
+    """Leaves out what a full disk does not take: a line that is lost must not end Tune's loop, which prints."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+
 @contextmanager
 def quiet(path: Path) -> Iterator[None]:
     """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
-    with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    with LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file, redirect_stdout(file), redirect_stderr(file):
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
