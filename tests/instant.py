@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import get_runtime_context, tune
 
 from trainables.result import Costs, Point, Progress, RunResult, Span
 
@@ -18,7 +18,8 @@ from trainables.result import Costs, Point, Progress, RunResult, Span
 class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process id beside its run.
 
-    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first) and `sleep_seconds`.
+    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first, lose_workers_first), `sleep_seconds` and
+    `bad_node`, the id of a node on which every run dies at once. While there is a file `hold` beside it, runs wait.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -32,6 +33,10 @@ class InstantTrainable(tune.Trainable):
         (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
         steps = int(spec["trainer"]["total_timesteps"])
         options = json.loads((directory.parents[3] / "instant.json").read_text())
+        if options.get("bad_node") == get_runtime_context().get_node_id():
+            os._exit(1)
+        while (directory.parents[3] / "hold").exists():
+            time.sleep(0.1)
         time.sleep(float(options.get("sleep_seconds", 0.0)) / 2)
         self._steps_done += 1
         cost = Costs(train=Span(steps / 2000, steps / 2000, 0.0))
@@ -48,6 +53,11 @@ class InstantTrainable(tune.Trainable):
         costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))
         if behaviour == "die_first" and self._run["attempt"] == 1:
             os._exit(1)
+        if behaviour == "lose_workers_first" and self._run["attempt"] == 1:
+            if self._steps_done > 2:
+                raise RuntimeError("its workers were lost")
+            result = RunResult("failed", None, costs, costs, failure="infrastructure", message="a worker was lost")
+            return {"score": math.nan, "result_json": json.dumps(result.to_dict()), "done": False}
         if behaviour in ("hyperparameters", "code"):
             result = RunResult("failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail")
         else:

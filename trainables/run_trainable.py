@@ -2,7 +2,8 @@
 
 Trial config: `{"run": {"id", "attempt", "directory", "spec"}}`, see `RunRequest`. `step` answers within about a second: while the run is
 running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end `{"run_id", "score", "result_json", "done": True}`. A run that
-fails does not raise: its result says so.
+fails does not raise: its result says so. One that lost its workers says so with `"done": False`, and the next `step` raises: its placement group may
+never be whole again, and Tune gives up group and process only after an error.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 from ray import tune
 from ray.util import get_current_placement_group
 
+from trainables.errors import InfrastructureFailure
+from trainables.failures import INFRASTRUCTURE
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
 
@@ -46,12 +49,15 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._news: queue.Queue[Progress | RunResult] = queue.Queue()
         self._latest: Progress | None = None
         self._result: RunResult | None = None
+        self._has_told = False
         self._thread: threading.Thread | None = None
 
     def step(self) -> dict[str, Any]:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(self._request, self._news), daemon=True)
             self._thread.start()
+        if self._has_told:
+            raise InfrastructureFailure(self._result.message if self._result else "")
         if self._result is not None:
             return self._final(self._result)
         try:
@@ -69,7 +75,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _final(self, result: RunResult) -> dict[str, Any]:
         score = math.nan if result.score is None else result.score
-        return self._answer(score, result_json=json.dumps(result.to_dict()), done=True)
+        self._has_told = True
+        return self._answer(score, result_json=json.dumps(result.to_dict()), done=result.failure != INFRASTRUCTURE)
 
     def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
         return {"run_id": self._request.id, "score": score, **rest}

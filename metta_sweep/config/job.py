@@ -17,6 +17,12 @@ class Settings:
 
     Attributes:
         max_consecutive_failures: runs that may fail in a row, in completion order, before the sweep stops; 0 = unlimited.
+        max_infrastructure_failures: how often in a row a run may lose its workers, node or trial driver before the sweep stops; 0 = unlimited.
+        infrastructure_retry_delay: seconds before a lost run starts again; doubles each time that it is lost, up to a minute.
+        max_fast_losses: runs that a node may lose in a row soon after their start before it takes no more; 0 = unlimited.
+        fast_loss_seconds: how long after its start a lost run counts as one of them.
+        placement_warning_seconds: how long a run may wait for its placement group before it is told what is missing.
+        placement_timeout_seconds: how long, while nothing runs, before the sweep gives up; 0 = never.
         rollout_retry_delay: seconds to wait after a failed run before its slot is used again.
         max_observations_to_load: how many runs `import-wandb` reads at most, newest first.
         sweep_server_uri: registry service (`http(s)://`); None = SQLite under `data_dir`.
@@ -26,6 +32,12 @@ class Settings:
     """
 
     max_consecutive_failures: int = 3
+    max_infrastructure_failures: int = 20
+    infrastructure_retry_delay: float = 1.0
+    max_fast_losses: int = 3
+    fast_loss_seconds: float = 120.0
+    placement_warning_seconds: float = 60.0
+    placement_timeout_seconds: float = 1800.0
     rollout_retry_delay: float = 5.0
     max_observations_to_load: int = 250
     sweep_server_uri: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,10 @@ class _Loader:
         if settings is not None and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
             text = f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got {settings.heartbeat_seconds:g}"
             self._problems.append(("settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"))
+        for field in fields(settings) if settings is not None else ():
+            value = getattr(settings, field.name)
+            if isinstance(value, int | float) and value < 0:
+                self._problems.append((f"settings.{field.name}", f"need a number >= 0, got {value:g}"))
         return settings
 
     def _budget(self) -> Budget | None:

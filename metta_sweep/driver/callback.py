@@ -1,4 +1,4 @@
-"""What happens at each turn of Tune's loop: the table is drawn, and a request to stop makes running runs checkpoint first."""
+"""What happens at each turn of Tune's loop: the table is drawn, runs without a place are seen, and before an orderly end running runs checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import ray
 from ray.tune import Callback, Stopper
 
+from metta_sweep import faults
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.placement import PlacementWatch
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +21,18 @@ CHECKPOINT_SECONDS = 30.0
 class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
     """Keeps the control informed that the loop turns, draws, and ends the experiment in order."""
 
-    def __init__(self, control: Control, draw: Callable[[], None]) -> None:
+    def __init__(self, control: Control, watch: PlacementWatch, draw: Callable[[], None]) -> None:
         self._control = control
+        self._watch = watch
         self._draw = draw
         self.may_end = False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        faults.point("driver.turn")
         self._control.loop_is_alive()
         self._draw()
+        waiting = [trial.config["run"]["id"] for trial in trials if trial.status == "PENDING"]
+        self._watch.look(waiting, num_running=sum(trial.status == "RUNNING" for trial in trials))
         if self._control.stop_now and not self.may_end:
             checkpoint_running(trials)
             self.may_end = True

@@ -6,21 +6,23 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from metta_sweep import faults
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import outcome
 from metta_sweep.driver.board import Board, LiveRun
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.event_log import copy_events
-from metta_sweep.driver.failures import FailureCount
+from metta_sweep.driver.failures import FailureCount, retry_seconds
 from metta_sweep.driver.run_files import write_run_files
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Entry, Stock
 from metta_sweep.driver.stop_rules import Verdict
-from metta_sweep.errors import RegistryError
+from metta_sweep.errors import RegistryError, SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import NewObservation, Owner, RunRecord, SweepState
@@ -32,10 +34,9 @@ logger = logging.getLogger(__name__)
 # How often the thread looks for requests of `stop` and for runs that lost their driver; leases have their own setting.
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
-# A lease this short is over before anybody can ask; the run keeps its state, so that its point may still be replaced.
-RELEASE_SECONDS = 1e-3
-# A run whose workers or node were lost so often is given up; each attempt goes on from the last checkpoint.
-MAX_ATTEMPTS = 8
+PAUSE_SECONDS = 1.0
+# A run that this driver lost so often is given up; each attempt goes on from the last checkpoint. What people interrupt is not counted.
+MAX_LOSSES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ class Desk:
     Attributes:
         num_gpus: GPUs that one run holds.
         clock: field of `Span` that the optimiser's cost is read from.
+        say: tells the person at the terminal.
     """
 
     job: SweepJob
     owner: Owner
     num_gpus: float
     clock: str
+    say: Callable[[str], None]
 
 
 class Clerk:
@@ -66,7 +69,10 @@ class Clerk:
         self._control = control
         self._spending = spending
         self._outbox = Outbox(desk.job.directory / "outbox")
-        self._failures = FailureCount(limit=desk.job.settings.max_consecutive_failures)
+        settings = desk.job.settings
+        self._failures = FailureCount(settings.max_consecutive_failures, settings.max_infrastructure_failures)
+        self._losses: Counter[str] = Counter()
+        self._not_before: dict[str, float] = {}
         self._wake = threading.Event()
         self._closed = False
         self._nodes: dict[str, tuple[int, tuple[str, ...]]] = {}
@@ -90,6 +96,7 @@ class Clerk:
 
     def start(self, entry: Entry) -> None:
         """The run is on its way to a worker."""
+        faults.point("driver.start")
         self._files.put(entry)
         self._put("start", entry.record, num_gpus=self._desk.num_gpus)
 
@@ -114,8 +121,8 @@ class Clerk:
         """The run ended with a result of its own."""
         if result.outcome == "interrupted":
             self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
-        elif result.failure == "infrastructure" and record.attempts + 1 < MAX_ATTEMPTS:
-            self._interrupt(record, result.message, asdict(result.attempt_costs))
+        elif result.failure == "infrastructure" and self._losses[record.id] + 1 < MAX_LOSSES:
+            self._lost(record, result.message, asdict(result.attempt_costs))
         else:
             self._finish(record, outcome.finished(result, self._desk.clock))
 
@@ -128,16 +135,25 @@ class Clerk:
             self._finish(record, outcome.stopped_early(live.progress, live.curve, reason, self._desk.clock))
         elif self._control.is_lost(record.id) or self._control.stop_now:
             self._interrupt(record, "another driver holds it" if self._control.is_lost(record.id) else "asked to stop", costs)
-        elif record.attempts + 1 < MAX_ATTEMPTS:
-            self._interrupt(record, "its trial driver or node was lost", costs)
+        elif self._losses[record.id] + 1 < MAX_LOSSES:
+            self._lost(record, "its trial driver or node was lost", costs)
         else:
-            message = f"lost its trial driver or node {MAX_ATTEMPTS} times"
+            message = f"lost its trial driver or node {MAX_LOSSES} times"
             self._finish(record, outcome.lost(live.progress, message, self._desk.clock))
+
+    def tell(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
+        """Tell the registry's log and the person at the terminal of something that the driver saw; see `Note`."""
+        logger.warning("%s", text)
+        self._desk.say(text)
+        event = {"sweep": self._desk.job.sweep_name, "kind": kind, "run_id": None, "by": "run", "detail": {"text": text, **detail}}
+        self._keep("add_event", event)
 
     def close(self, unfinished: Sequence[RunRecord]) -> None:
         """Give back runs that were cut off and deliver everything, within `CLOSE_SECONDS`; the rest waits on disk."""
         for record in unfinished:
             self.ended_without_result(record)
+        for record in self.stock.reserved() if self.stock is not None else []:
+            self._put("release", record)  # never started: a driver on another host need not wait for the lease
         self._closed = True
         self._wake.set()
         if self._thread.is_alive():
@@ -147,24 +163,48 @@ class Clerk:
         self._outbox.close()
 
     def _finish(self, record: RunRecord, observation: NewObservation) -> None:
+        faults.point("driver.result")
         self._put("finish", record, observation=asdict(observation))
         if self.stock is not None:
             self.stock.expect()
         self._board.ended(record.id, observation.outcome, observation)
         self._spending.scored(observation.score)
         if observation.outcome == Outcome.FAILED:
-            self._failures = self._failures.after_failure(observation.failure or "code", observation.signature)
+            self._count(self._failures.after_failure(observation.failure or "code", observation.signature))
         else:
-            self._failures = self._failures.after_success()
-        if verdict := self._failures.verdict():
-            self._control.abort(verdict)
+            self._count(self._failures.after_success())
+
+    def _count(self, failures: FailureCount) -> None:
+        self._failures = failures
+        if verdict := failures.verdict():
+            self._control.abort(SweepAborted(verdict))
+
+    def _lost(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
+        """Workers, node or trial driver are gone: the run goes on from its checkpoint, after a pause that grows each time."""
+        self._losses[record.id] += 1
+        self._not_before[record.id] = time.monotonic() + retry_seconds(self._desk.job.settings.infrastructure_retry_delay, self._losses[record.id])
+        self._interrupt(record, reason, costs)
+        self._count(self._failures.after_failure("infrastructure", ""))
 
     def _interrupt(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
         self._put("interrupt", record, reason=reason, costs=costs)
         self._board.ended(record.id, "interrupted")
 
     def _put(self, kind: str, record: RunRecord, **payload: Any) -> None:
-        self._outbox.put(kind, {"run_id": record.id, "fence": record.fence, **payload})
+        self._keep(kind, {"run_id": record.id, "fence": record.fence, **payload})
+
+    def _keep(self, kind: str, payload: dict[str, Any]) -> None:
+        """On disk when this returns; on a full one it waits for space, for nothing is acted on before it is durable."""
+        is_said = False
+        while True:
+            try:
+                self._outbox.put(kind, payload)
+                break
+            except OSError as error:
+                if not is_said:
+                    self._desk.say(f"{self._desk.job.directory / 'outbox'}: {error.strerror or error}; the sweep goes on when that is mended")
+                is_said = True
+                time.sleep(PAUSE_SECONDS)
         self._wake.set()
 
     def _work(self) -> None:
@@ -176,17 +216,16 @@ class Clerk:
         while self._outbox.pending() and time.monotonic() < deadline:
             self._guarded(self._deliver)
             time.sleep(0.2 if self._outbox.pending() else 0.0)
-        self._write_files()
-        self._guarded(self._give_back)
+        self._guarded(self._write_files)
         self._guarded(self._copy_events)
 
     def _guarded(self, turn: Any) -> None:
-        """A registry that is away is waited for; what is on disk is not lost."""
+        """A registry that is away, or a disk that is full, is waited for; what is on disk is not lost."""
         try:
             turn()
-        except RegistryError as error:
-            logger.warning("registry: %s", error)
-            time.sleep(1.0)
+        except (RegistryError, OSError) as error:
+            logger.warning("registry or disk: %s", error)
+            time.sleep(PAUSE_SECONDS)
 
     def _turn(self) -> None:
         self._write_files()
@@ -202,14 +241,18 @@ class Clerk:
     def _write_files(self) -> None:
         while not self._files.empty():
             entry = self._files.get()
-            write_run_files(self._desk.job.run_directory(entry.record.id), entry.record, entry.trial["spec"])
+            try:
+                write_run_files(self._desk.job.run_directory(entry.record.id), entry.record, entry.trial["spec"])
+            except OSError:
+                self._files.put(entry)
+                raise
 
     def _deliver(self) -> None:
         deliveries = self._outbox.deliver(self._registry)
         for delivery in deliveries:
             self._note(delivery)
         if any(delivery.message.kind == "interrupt" for delivery in deliveries) and self._control.draining is None and self.stock is not None:
-            self.stock.take_up(self._claim())
+            self.stock.take_up(self._claim(), self._not_before)
 
     def _note(self, delivery: Delivery) -> None:
         """What an answer means for this driver."""
@@ -222,18 +265,14 @@ class Clerk:
 
     def _beat(self) -> None:
         """Extend the leases of everything this driver holds, while Tune's loop turns."""
+        faults.point("driver.beat")
         job = self._desk.job
         if self._control.loop_silent_seconds >= job.settings.lease_seconds / 2:
             return
-        held = [run.record.id for run in self._board.running()] + (self.stock.reserved_ids() if self.stock else [])
+        held = [run.record.id for run in self._board.running()] + [record.id for record in (self.stock.reserved() if self.stock else [])]
         for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
             if self._board_says_running(run_id):
                 self._control.lose_run(run_id)
-
-    def _give_back(self) -> None:
-        """Let the leases of runs that never started end now: a driver on another host need not wait for them."""
-        if self.stock is not None and (reserved := self.stock.reserved_ids()):
-            self._registry.heartbeat(self._desk.owner, reserved, lease_seconds=RELEASE_SECONDS)
 
     def _look(self) -> None:
         """What other people want of the sweep, what other drivers left behind."""
@@ -242,7 +281,7 @@ class Clerk:
         if verdict := self._spending.must_stop_running():
             self._control.drain(verdict, now=True)
         if self._control.draining is None and self.stock is not None:
-            self.stock.take_up(self._claim())
+            self.stock.take_up(self._claim(), self._not_before)
 
     def _copy_events(self) -> None:
         copy_events(self._registry, self._desk.job.sweep_name, self._desk.job.directory / "events.jsonl")

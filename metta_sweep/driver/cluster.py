@@ -37,6 +37,8 @@ class Cluster:
 def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]:
     """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
 
+    A process that is connected already keeps its cluster.
+
     Raises:
         ClusterError: it cannot be reached, or RAY_ADDRESS asks for client mode.
     """
@@ -48,6 +50,9 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
             f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
             "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
         )
+    if ray.is_initialized():  # this process is connected already, and whoever did that ends it
+        yield Cluster(tuple(living_nodes().values()), "", is_local=False)
+        return
     if address:
         check_answers(address)
     options = local_options(environ, machine) if address is None else {"address": address}
@@ -56,10 +61,16 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
     try:
-        nodes = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
-        yield Cluster(nodes, url_of(context.dashboard_url), is_local=address is None)
+        yield Cluster(tuple(living_nodes().values()), url_of(context.dashboard_url), is_local=address is None)
     finally:
         ray.shutdown()
+
+
+def living_nodes() -> dict[str, Mapping[str, float]]:
+    """Total resources of each living node, by its id."""
+    import ray
+
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def check_answers(address: str) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 
 from metta_sweep.driver.stop_rules import Verdict
+from metta_sweep.errors import SweepError
 
 
 class Control:
@@ -15,7 +16,7 @@ class Control:
         self._lock = threading.Lock()
         self._drain: Verdict | None = None
         self._stop_now = False
-        self._aborted: str | None = None
+        self._aborted: SweepError | None = None
         self._stops: dict[str, str] = {}
         self._lost: set[str] = set()
         self._loop_seen_at = time.monotonic()
@@ -27,11 +28,11 @@ class Control:
             self._drain = self._drain or verdict
             self._stop_now = self._stop_now or now
 
-    def abort(self, reason: str) -> None:
-        """The sweep cannot go on: no new runs, running ones checkpoint and end, exit code 1."""
+    def abort(self, error: SweepError) -> None:
+        """The sweep cannot go on: no new runs, running ones checkpoint and end, and the error ends the command."""
         with self._lock:
-            self._aborted = self._aborted or reason
-        self.drain(Verdict(reason, is_cap=False), now=True)
+            self._aborted = self._aborted or error
+        self.drain(Verdict(str(error), is_cap=False), now=True)
 
     def stop_run(self, run_id: str, reason: str) -> None:
         """End one run at its next report, as the stopping rule asked."""
@@ -66,7 +67,7 @@ class Control:
             return self._stop_now
 
     @property
-    def aborted(self) -> str | None:
+    def aborted(self) -> SweepError | None:
         with self._lock:
             return self._aborted
 

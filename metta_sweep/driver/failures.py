@@ -1,4 +1,8 @@
-"""When failures end the sweep: counted in completion order, one verdict at a time."""
+"""When failures end the sweep: two counters, in completion order, and one verdict at a time.
+
+Failed runs (hyperparameters, code) count against `settings.max_consecutive_failures`; lost runs (infrastructure) against the more generous
+`settings.max_infrastructure_failures`, and each waits longer before it starts again. A run that ends well sets both to zero.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from dataclasses import dataclass, replace
 
 # The first runs all failing in the same line of code say that the code is broken, whatever the point.
 SAME_SIGNATURE_RUNS = 2
+# A lost run waits twice as long each time, but never longer than this: by then a node is replaced or it will not be.
+MAX_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,23 +20,27 @@ class FailureCount:
 
     Attributes:
         limit: `settings.max_consecutive_failures`; 0 = unlimited.
+        lost_limit: `settings.max_infrastructure_failures`; 0 = unlimited.
         consecutive: failed runs since the last success.
+        lost: runs that lost their workers, node or trial driver since the last success.
         succeeded: whether any run ever ended well.
         first_signatures: signatures of the code failures before the first success.
     """
 
     limit: int
+    lost_limit: int = 0
     consecutive: int = 0
+    lost: int = 0
     succeeded: bool = False
     first_signatures: tuple[str, ...] = ()
 
     def after_success(self) -> FailureCount:
-        return replace(self, consecutive=0, succeeded=True, first_signatures=())
+        return replace(self, consecutive=0, lost=0, succeeded=True, first_signatures=())
 
     def after_failure(self, kind: str, signature: str) -> FailureCount:
-        """Infrastructure failures do not count: the point and the code are not to blame."""
+        """Infrastructure has its own counter: the point and the code are not to blame."""
         if kind == "infrastructure":
-            return self
+            return replace(self, lost=self.lost + 1)
         signatures = self.first_signatures
         if kind == "code" and not self.succeeded:
             signatures = (*signatures, signature)
@@ -47,4 +57,14 @@ class FailureCount:
                 f"{self.consecutive} runs failed in a row (settings.max_consecutive_failures={self.limit}); "
                 "see their train.log, or set settings.max_consecutive_failures=0 to go on whatever happens"
             )
+        if self.lost_limit and self.lost >= self.lost_limit:
+            return (
+                f"{self.lost} times in a row a run lost its workers, node or trial driver (settings.max_infrastructure_failures={self.lost_limit}); "
+                "see the runs' messages in `status` and Ray's own logs; the same command continues the sweep"
+            )
         return None
+
+
+def retry_seconds(first_seconds: float, losses: int) -> float:
+    """How long a run that was lost `losses` times in a row waits before it starts again."""
+    return min(first_seconds * 2.0 ** (losses - 1), MAX_RETRY_SECONDS)

@@ -12,6 +12,8 @@ from ray.tune.search import Searcher
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.clerk import Clerk
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.nodes import NodeBreaker
+from metta_sweep.driver.placement import nodes_of
 from metta_sweep.driver.stock import Stock
 from metta_sweep.registry.records import RunRecord
 from trainables.result import Costs, Point, Progress, RunResult, Span
@@ -27,6 +29,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: writes what happened.
         board: what is known of this driver's runs.
         control: who should stop.
+        breaker: which nodes take no more runs.
         retry_delay: seconds a slot waits after a failed run.
     """
 
@@ -36,6 +39,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: Clerk,
         board: Board,
         control: Control,
+        breaker: NodeBreaker,
         *,
         retry_delay: float = 0.0,
     ) -> None:
@@ -44,9 +48,11 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._clerk = clerk
         self._board = board
         self._control = control
+        self._breaker = breaker
         self._retry_delay = retry_delay
         self._not_before = 0.0
         self._runs: dict[str, RunRecord] = {}
+        self._results: dict[str, RunResult] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         return True
@@ -66,22 +72,27 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._runs[trial_id] = entry.record
         self._board.started(entry.record)
         self._clerk.start(entry)
-        return {"run": entry.trial}
+        self._breaker.started(entry.record.id)
+        return {"run": {**entry.trial, "avoid_nodes": list(self._breaker.cordoned)}}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         record = self._runs.get(trial_id)
-        if record is not None and result.get("progress_json"):  # "" when there was no news
+        if "result_json" in result:
+            self._results[trial_id] = RunResult.from_dict(json.loads(result["result_json"]))
+        elif record is not None and result.get("progress_json"):  # "" when there was no news
             live = self._board.progressed(record.id, read_progress(result["progress_json"]))
             self._clerk.progress(live)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        record = self._runs.pop(trial_id, None)
+        """Also after an error: a run that lost its workers told its result before."""
+        record, finished = self._runs.pop(trial_id, None), self._results.pop(trial_id, None)
         if record is None:
             return
-        if error or result is None or "result_json" not in result:
+        if result is not None and "result_json" in result:
+            finished = RunResult.from_dict(json.loads(result["result_json"]))
+        if finished is None:
             self._clerk.ended_without_result(record)
             return
-        finished = RunResult.from_dict(json.loads(result["result_json"]))
         if finished.outcome == "failed":
             self._not_before = time.monotonic() + self._retry_delay
         self._clerk.ended(record, finished)
@@ -104,15 +115,23 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
 
 
 class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
-    """First come, first served, and ends runs that the control wants ended."""
+    """First come, first served; ends runs that the control wants ended, and tells the breaker how runs ended on their nodes."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, breaker: NodeBreaker) -> None:
         super().__init__()
         self._control = control
+        self._breaker = breaker
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._control.should_stop(trial.config["run"]["id"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """It lost its trial driver or its workers; a run that fails for another reason says so in its result."""
+        self._breaker.lost(trial.config["run"]["id"], nodes_of(tune_controller, trial))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self._breaker.went_well(trial.config["run"]["id"], lambda: nodes_of(tune_controller, trial))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

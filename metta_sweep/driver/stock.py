@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,11 +34,13 @@ class Entry:
         record: as reserved.
         cursor: last observation behind its point; None when the point must stay as it is (it has run before).
         trial: what the trainable gets, resolved ahead.
+        not_before: monotonic seconds before which it does not start.
     """
 
     record: RunRecord
     cursor: int | None
     trial: dict[str, Any]
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,11 @@ class Stock:
                 if self._failure is not None:
                     raise self._failure
                 fresh = self._seen == self._expected
-                entry = next((e for e in self._entries if e.record.id != self._replacing), None)
+                now = time.monotonic()
+                entry = next((e for e in self._entries if e.record.id != self._replacing and e.not_before <= now), None)
                 if entry is not None and (entry.cursor is None or (fresh and entry.cursor >= self._proposer.cursor)):
                     break
-                remaining = deadline - time.monotonic()
+                remaining = deadline - now
                 if remaining <= 0 or self._closed or (fresh and entry is None and self._verdict is not None):
                     break
                 self._condition.wait(remaining)
@@ -128,9 +131,9 @@ class Stock:
                 self._condition.notify_all()
             return entry
 
-    def take_up(self, records: Sequence[RunRecord]) -> None:
-        """Runs that were interrupted or lost their driver: they go first."""
-        entries = [self._entry(record) for record in records]
+    def take_up(self, records: Sequence[RunRecord], not_before: Mapping[str, float]) -> None:
+        """Runs that were interrupted or lost their driver: they go first, but none before its time (monotonic seconds, by id)."""
+        entries = [replace(self._entry(record), not_before=not_before.get(record.id, 0.0)) for record in records]
         with self._condition:
             self._entries[:0] = entries
             self._condition.notify_all()
@@ -152,10 +155,10 @@ class Stock:
             self._curves[record.id] = (record, list(curve), total_steps)
             self._condition.notify_all()
 
-    def reserved_ids(self) -> list[str]:
+    def reserved(self) -> list[RunRecord]:
         """Runs that wait here; their leases must be kept."""
         with self._condition:
-            return [entry.record.id for entry in self._entries]
+            return [entry.record for entry in self._entries]
 
     @property
     def exhausted(self) -> Verdict | None:
@@ -164,7 +167,7 @@ class Stock:
             return self._verdict if not self._entries and self._seen == self._expected else None
 
     def close(self) -> None:
-        """Stop the thread. What is reserved but never started stays so, and the clerk lets its leases end."""
+        """Stop the thread. What is reserved but never started stays so, and the clerk releases it."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

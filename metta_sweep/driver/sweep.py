@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ from metta_sweep.driver.baseline import RandomBaseline
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
 from metta_sweep.driver.clerk import Clerk, Desk
-from metta_sweep.driver.cluster import Cluster, bundles, connected, count_slots
+from metta_sweep.driver.cluster import Cluster, connected, count_slots, living_nodes
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.nodes import BreakerLimits, NodeBreaker
 from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.past import plan_from
+from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang, missing
 from metta_sweep.driver.plan_text import print_plan
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.run_files import write_yaml
@@ -35,7 +39,6 @@ from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.driver.table import ProgressView, TableStyle
-from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
@@ -98,41 +101,59 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
         slots = count_slots(job.resources, cluster.nodes)
         say_start(job, cluster, console)
         print_plan(plan_from(registry, job, slots), console)
-        driver = Driver(job, registry, slots, WandbMirrorCallback(MirrorJob.of(job, environ)), trainable)
+        driver = Driver(job, registry, Stage(slots, WandbMirrorCallback(MirrorJob.of(job, environ)), console, trainable))
         write_sweep_files(job)
         baseline = RandomBaseline(job.directory, driver.any_config())
-        driver.run(console)
+        driver.run()
         random_score = baseline.score()
     if driver.control.aborted:
-        raise SweepAborted(driver.control.aborted)
+        raise driver.control.aborted
     return driver.ending(time.monotonic() - started, random_score)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one driver works with, besides its sweep.
+
+    Attributes:
+        slots: runs that fit the cluster at once.
+        mirror: sends the sweep to WandB.
+        console: of the person who started it.
+        trainable: in place of `trainables.run_trainable.RunTrainable`.
+    """
+
+    slots: int
+    mirror: WandbMirrorCallback
+    console: Console
+    trainable: type | None = None
 
 
 class Driver:
     """The parts of one driver, wired; each part says in its own file what it does."""
 
-    def __init__(self, job: SweepJob, registry: Registry, slots: int, mirror: WandbMirrorCallback, trainable: type | None = None) -> None:
+    def __init__(self, job: SweepJob, registry: Registry, stage: Stage) -> None:
         self.job = job
-        self.mirror = mirror
-        self.trainable = trainable
+        self.stage = stage
         self.registry = registry
-        self.slots = slots
         self.control = Control()
         self.board = Board()
         gpus = job.resources.gpus_per_worker * job.resources.world_size
         owner = current_owner()
-        desk = Desk(job=job, owner=owner, num_gpus=gpus, clock=cost_clock(job.sweep.cost, gpus))
+        desk = Desk(job=job, owner=owner, num_gpus=gpus, clock=cost_clock(job.sweep.cost, gpus), say=self.say)
         self.spending = Spending(job, registry, self.board, has_gpus=gpus > 0)
         self.clerk = Clerk(registry, desk, self.board, self.control, self.spending)
         self.stock = Stock(
             registry,
             Proposer(job.sweep, job.seed),
             Lease(job.sweep_name, owner, job.settings.lease_seconds),
-            size=slots,
+            size=stage.slots,
             hooks=Hooks(prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run),
         )
         self.clerk.stock = self.stock
-        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, retry_delay=job.settings.rollout_retry_delay)
+        settings = job.settings
+        limits = BreakerLimits(settings.max_fast_losses, settings.fast_loss_seconds)
+        self.breaker = NodeBreaker(limits, living=lambda: living_nodes().keys(), note=self.clerk.tell)
+        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.breaker, retry_delay=settings.rollout_retry_delay)
 
     def introduction(self) -> dict[str, Any]:
         """What readers are told of this driver: its slots, and the stop rules, which the specification leaves out."""
@@ -140,7 +161,7 @@ class Driver:
         rules = {"sweep.num_samples": job.sweep.num_samples, "sweep.target_score": job.sweep.target_score}
         rules |= {f"budget.{key}": value for key, value in asdict(job.budget).items()}
         return {
-            "slots": self.slots,
+            "slots": self.stage.slots,
             "world_size": resources.world_size,
             "gpus": resources.gpus_per_worker,
             "rules": {key: value for key, value in rules.items() if value is not None},
@@ -160,10 +181,11 @@ class Driver:
         """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
         return resolve_run(self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed)
 
-    def run(self, console: Console) -> None:
+    def run(self) -> None:
         """Tune's loop, from the first suggestion to the last result delivered."""
         self.registry.set_sweep_state(self.job.sweep_name, SweepState.ACTIVE, by="run", reason="")
         self.registry.add_event(self.job.sweep_name, DRIVER_STARTED, run_id=None, by="run", detail=self.introduction())
+        console = self.stage.console
         view = ProgressView(self.board, self.table_style(), console)
         with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console):
             self.stock.start(self.clerk.open())
@@ -172,35 +194,42 @@ class Driver:
             finally:
                 self.stock.close()
                 self.clerk.close(self.search.unfinished)
-                self.mirror.stop()  # after the clerk: the last results are in the registry now
+                self.stage.mirror.stop()  # after the clerk: the last results are in the registry now
 
     def tune(self, draw: Callable[[], None]) -> None:
         """One Tune experiment; nothing of it needs to outlive this call."""
         from ray import tune
 
-        if self.trainable is None:
-            from trainables.run_trainable import RunTrainable
+        from trainables.run_trainable import RunTrainable
 
-            self.trainable = RunTrainable
-        callback = LoopCallback(self.control, draw)
+        settings = self.job.settings
+        limits = PlacementLimits(settings.placement_warning_seconds, settings.placement_timeout_seconds)
+        callback = LoopCallback(self.control, PlacementWatch(limits, self.missing, self.clerk.tell, self.control.abort), draw)
         tune.run(
-            self.trainable,
+            tune.with_resources(self.stage.trainable or RunTrainable, partial(gang, self.job.resources)),
             name="tune",
             storage_path=str(self.job.directory / ".ray"),
             config={},
             num_samples=-1,
             search_alg=self.search,
-            scheduler=SweepScheduler(self.control),
-            callbacks=[callback, self.mirror],
+            scheduler=SweepScheduler(self.control, self.breaker),
+            callbacks=[callback, self.stage.mirror],
             stop=StopWhenCheckpointed(callback),
-            resources_per_trial=tune.PlacementGroupFactory(bundles(self.job.resources), strategy=self.job.resources.strategy),
             reuse_actors=True,
-            max_concurrent_trials=self.slots,
+            max_concurrent_trials=self.stage.slots,
             raise_on_failed_trial=False,
             verbose=0,
             trial_name_creator=run_id_of,
             trial_dirname_creator=run_id_of,
         )
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal."""
+        self.stage.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def missing(self) -> str:
+        """Why a run finds no place now."""
+        return missing(self.job.resources, [total for node, total in living_nodes().items() if node not in self.breaker.cordoned])
 
     def table_style(self) -> TableStyle:
         spec = self.job.sweep
@@ -256,10 +285,19 @@ def stop_signals(control: Control, console: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class LogFile(io.TextIOWrapper):
+    """Leaves out what a full disk does not take: a line that is lost must not end Tune's loop, which prints."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+
 @contextmanager
 def quiet(path: Path) -> Iterator[None]:
     """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
-    with path.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    with LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file, redirect_stdout(file), redirect_stderr(file):
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()

@@ -72,6 +72,9 @@ class Registry(Protocol):
     def interrupt(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
         """`reserved | running | interrupted -> interrupted` and gives up the lease; closes an open attempt with its costs."""
 
+    def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
+        """`reserved | interrupted` as it is, but nobody's: any driver may claim it at once. Raises `Fenced`, `IllegalTransition`."""
+
     def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         """`running -> completed | stopped_early | failed`: observation, final curve and attempt in one transaction.
 

@@ -161,6 +161,10 @@ class HttpRegistry:
         run: RunRecord = decode(RunRecord, self._call("POST", f"{_run(run_id)}/interrupt", body=body, key=_key(key)))
         return run
 
+    def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
+        run: RunRecord = decode(RunRecord, self._call("POST", f"{_run(run_id)}/release", body={"fence": fence}, key=_key(key)))
+        return run
+
     def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         body = {"fence": fence, "observation": observation}
         stored: ObservationRecord | None = decode(ObservationRecord | None, self._call("POST", f"{_run(run_id)}/finish", body=body, key=_key(key)))

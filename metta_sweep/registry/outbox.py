@@ -30,7 +30,7 @@ from metta_sweep.registry.records import AttemptRecord, JsonObject, NewObservati
 log = logging.getLogger(__name__)
 
 Answer = RunRecord | AttemptRecord | ObservationRecord | None
-KINDS = ("start", "record_nodes", "record_progress", "interrupt", "finish", "add_event")
+KINDS = ("start", "record_nodes", "record_progress", "interrupt", "release", "finish", "add_event")
 REFUSALS = (Fenced, IllegalTransition, InvalidRequest)
 
 

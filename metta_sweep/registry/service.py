@@ -42,6 +42,7 @@ from metta_sweep.registry.wire import (
     NodesBody,
     Page,
     ProgressBody,
+    ReleaseBody,
     RetryBody,
     StartBody,
     StateBody,
@@ -219,6 +220,10 @@ def _run_writing(store: SqlRegistry) -> APIRouter:
     @router.post("/interrupt")
     def interrupt(run_id: RunId, body: InterruptBody, key: Key) -> RunRecord:
         return store.interrupt(run_id, body.fence, reason=body.reason, costs=body.costs, key=key)
+
+    @router.post("/release")
+    def release(run_id: RunId, body: ReleaseBody, key: Key) -> RunRecord:
+        return store.release(run_id, body.fence, key=key)
 
     @router.post("/finish")
     def finish(run_id: RunId, body: FinishBody, key: Key) -> ObservationRecord | None:

@@ -112,6 +112,11 @@ class InterruptBody:
 
 
 @dataclass(frozen=True)
+class ReleaseBody:
+    fence: Fence
+
+
+@dataclass(frozen=True)
 class FinishBody:
     fence: Fence
     observation: NewObservation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
@@ -57,7 +58,8 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
         return known
     diff = "\n".join(difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm=""))
     if known.spec_yaml and not update_allowed:
-        raise SpecChanged(f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it\n{diff}", diff)
+        text = f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it"
+        raise SpecChanged(f"{text}\n{textwrap.indent(diff, '  ')}", diff)
     tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml)))
     tx.event("spec_updated", detail={"diff": diff})
     return get_sweep(tx.connection, tx.sweep)
@@ -166,6 +168,14 @@ def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: Json
     tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
     # To nobody is a change of owner: what this owner still sends about the run comes too late.
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1, **NOBODY))
+
+
+def release(tx: Transaction, run_id: str, fence: int) -> RunRecord:
+    run = tx.held_run(run_id, fence, RunState.RESERVED, RunState.INTERRUPTED)
+    if run["owner"] is None:
+        return to_run(run)
+    tx.event("released", run_id, by=decode(Owner, run["owner"]))
+    return to_run(tx.change_run(run_id, fence=fence + 1, **NOBODY))
 
 
 def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation) -> ObservationRecord | None:

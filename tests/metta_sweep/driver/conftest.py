@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from metta_sweep.registry.api import Registry
@@ -17,12 +19,14 @@ from tests.metta_sweep.driver.drive import ROOT, Environ, Instant
 
 @pytest.fixture(scope="module")
 def environ() -> Iterator[Environ]:
-    """One Ray with two CPUs for all tests of this file; starting one takes longer than most of them."""
+    """One Ray with two CPUs, and one connection to it, for all tests of this file: starting them takes longer than most of those."""
     process = pytest.MonkeyPatch()
     process.setenv("RAY_AUTH_MODE", "disabled")
     process.setenv("PYTHONPATH", str(ROOT))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     yield {"RAY_ADDRESS": cluster.address}
+    ray.shutdown()
     cluster.shutdown()
     process.undo()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from metta_sweep.config import load_sweep_job
@@ -27,7 +29,7 @@ def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
     write_known_baseline(job.directory / "random_policy.yaml")
-    registry = open_registry(job.data_dir, None)
+    registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml)
         return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), InstantTrainable)
@@ -44,6 +46,17 @@ def write_known_baseline(path: Path) -> None:
 def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
+
+
+def kill_everything(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to the driver and all that it started."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        try:
+            member.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue  # it went with its parent
+    process.wait()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:

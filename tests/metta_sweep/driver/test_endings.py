@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from metta_sweep import faults
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED, EXIT_WITH_FAILURES
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, RunState, SweepState
@@ -74,6 +75,19 @@ def test_a_drained_sweep_lets_its_runs_finish(tmp_path: Path, registry: Registry
     assert process.wait(timeout=60) == 0
     assert len(registry.runs(SWEEP, states=[RunState.COMPLETED])) == 2
     assert registry.runs(SWEEP, states=[RunState.INTERRUPTED, RunState.RUNNING]) == []
+
+
+def test_a_full_disk_is_told_and_waited_for(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ, capfd: pytest.CaptureFixture[str]
+) -> None:
+    faults.activate("outbox.put:disk_full@2-3,registry.commit:disk_full@9-10")
+    try:
+        assert drive(tmp_path, "sweep.num_samples=2", environ=environ).exit_code == 0
+    finally:
+        faults.activate("")
+    assert capfd.readouterr().out.count("outbox: No space left on device; the sweep goes on when that is mended") >= 1
+    assert [run.state for run in registry.runs(SWEEP)] == [RunState.COMPLETED] * 2
+    assert len(registry.observations(SWEEP)) == 2
 
 
 def test_a_sweep_that_ends_with_failed_runs_says_so_in_its_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metta_sweep.driver.failures import FailureCount
+from metta_sweep.driver.failures import FailureCount, retry_seconds
 
 
 def test_the_limit_counts_failures_in_a_row() -> None:
@@ -19,11 +19,17 @@ def test_zero_means_unlimited() -> None:
     assert count.verdict() is None
 
 
-def test_infrastructure_is_never_held_against_the_sweep() -> None:
-    count = FailureCount(limit=1)
-    for _ in range(10):
-        count = count.after_failure("infrastructure", "node lost")
+def test_lost_runs_have_a_counter_of_their_own() -> None:
+    count = FailureCount(limit=1, lost_limit=10)
+    for _ in range(9):
+        count = count.after_failure("infrastructure", "")
     assert count.verdict() is None
+    assert count.after_success().after_failure("infrastructure", "").verdict() is None
+    assert "settings.max_infrastructure_failures=10" in str(count.after_failure("infrastructure", "").verdict())
+
+
+def test_a_lost_run_waits_twice_as_long_each_time_up_to_a_minute() -> None:
+    assert [retry_seconds(1.0, losses) for losses in (1, 2, 3, 6, 7, 20)] == [1.0, 2.0, 4.0, 32.0, 60.0, 60.0]
 
 
 def test_the_first_runs_failing_in_the_same_place_show_broken_code_at_once() -> None:

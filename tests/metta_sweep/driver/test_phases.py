@@ -14,16 +14,24 @@ from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 PAGE = Path("tests/metta_sweep/config/pages/metta_sweep_2.yaml")
-EXPECTED = ["explore_cheap"] * 10 + ["exploit_medium"] * 7 + ["peak_expensive"] * 3
-SMALL = ("sweep=page", "trainer.total_timesteps=1000", "sweep.num_samples=20", "sweep.protein.num_random_samples=4")
+NAMES = ("explore_cheap", "exploit_medium", "peak_expensive")
+SMALL = ("sweep=page", "trainer.total_timesteps=1000", "sweep.protein.num_random_samples=4")
+FEW, MANY = (4, 4, 2), (10, 7, 3)
 FOUR_SLOTS = ("resources.cpus_per_worker=0.5", "resources.max_concurrent_runs=4")
 
 
+@pytest.fixture(params=[FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=["few", "many"])
+def counts(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """How many runs each phase lasts: 100, 70 and 11 in the page."""
+    counts: tuple[int, ...] = request.param
+    return counts
+
+
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
-    """A directory of configs with the page's schedule on `full`; 100, 70 and 11 runs become 10, 7 and 3."""
+def page(tmp_path: Path, counts: tuple[int, ...]) -> Path:
+    """A directory of configs with the page's schedule on `full`."""
     schedule = yaml.safe_load(PAGE.read_text())["schedule"]
-    for phase, num_runs in zip(schedule["phases"], (10, 7, 3), strict=True):
+    for phase, num_runs in zip(schedule["phases"], counts, strict=True):
         phase["num_runs"] = num_runs
     file = tmp_path / "configs" / "sweep" / "page.yaml"
     file.parent.mkdir(parents=True)
@@ -31,16 +39,20 @@ def page(tmp_path: Path) -> Path:
     return tmp_path / "configs"
 
 
+def expected(counts: tuple[int, ...]) -> list[str]:
+    return [name for name, count in zip(NAMES, counts, strict=True) for _ in range(count)]
+
+
 def registered(registry: Registry) -> RegisteredSweep:
     return read_spec(registry.get_sweep(SWEEP).spec_yaml)
 
 
 def test_one_after_the_other_each_run_comes_from_its_own_phases_settings(
-    page: Path, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+    page: Path, counts: tuple[int, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
-    drive(tmp_path, *SMALL, "resources.max_concurrent_runs=1", environ=environ, config_dirs=[page])
+    drive(tmp_path, *SMALL, f"sweep.num_samples={sum(counts)}", "resources.max_concurrent_runs=1", environ=environ, config_dirs=[page])
     runs = registry.runs(SWEEP)
-    assert [run.phase for run in runs] == EXPECTED
+    assert [run.phase for run in runs] == expected(counts)
 
     spec = registered(registry)
     assert [phase.protein.max_suggestion_cost for phase in spec.sweep.phases] == [1800, 3600, 7200]
@@ -55,10 +67,12 @@ def test_one_after_the_other_each_run_comes_from_its_own_phases_settings(
         assert state["protein"]["phase"] == run.phase
 
 
-def test_four_at_a_time_nothing_shifts_at_a_threshold(page: Path, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_four_at_a_time_nothing_shifts_at_a_threshold(
+    page: Path, counts: tuple[int, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=1.0)
-    drive(tmp_path, *SMALL, *FOUR_SLOTS, environ=environ, config_dirs=[page])
-    assert [run.phase for run in registry.runs(SWEEP)] == EXPECTED
+    drive(tmp_path, *SMALL, f"sweep.num_samples={sum(counts)}", *FOUR_SLOTS, environ=environ, config_dirs=[page])
+    assert [run.phase for run in registry.runs(SWEEP)] == expected(counts)
     starts = sorted((attempt.started_at, 1) for attempt in registry.attempts(SWEEP))
     ends = sorted((attempt.ended_at or 0.0, -1) for attempt in registry.attempts(SWEEP))
     in_flight = [sum(step for at, step in [*starts, *ends] if at <= moment) for moment, _ in starts]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 
 from metta_sweep.analysis.overview import overview
@@ -21,7 +20,7 @@ from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import RunState
-from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
+from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, kill_everything, start_driver, wait_for
 
 pytestmark = pytest.mark.ray
 ONE_SLOT = "resources.max_concurrent_runs=1"
@@ -149,43 +148,51 @@ def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
     assert ended.amounts[0].per_hour == 0
 
 
-def kill_everything(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the driver and all that it started."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        try:
-            member.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue  # it went with its parent
-    process.wait()
-
-
 def finished(registry: Registry) -> int:
     names = [sweep.name for sweep in registry.list_sweeps()]
     return len(registry.observations(SWEEP)) if SWEEP in names else 0
 
 
+def check_as_unbroken(tmp_path: Path, registry: Registry, environ: Environ, count: int) -> None:
+    """Nothing lost, nothing twice, and the points of a sweep that nobody killed."""
+    runs = registry.runs(SWEEP)
+    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(count)]
+    assert [record.run_number for record in registry.observations(SWEEP)] == list(range(count))
+    unbroken = tmp_path / "unbroken"
+    unbroken.mkdir()
+    (unbroken / "instant.json").write_text("{}")
+    drive(unbroken, f"sweep.num_samples={count}", ONE_SLOT, environ=environ)
+    with closing(open_registry(unbroken, None)) as other:
+        assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
+
+
+FAULTS = ("driver.start:crash@1", "driver.turn:crash@30", "driver.result:crash@1", "outbox.kept:crash@3", "driver.beat:crash@2")
+
+
 @pytest.mark.timeout(600)
-def test_killed_three_times_the_sweep_equals_one_that_never_was(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+@pytest.mark.parametrize("faults", [("driver.result:crash@2",), pytest.param(FAULTS, marks=pytest.mark.long)], ids=["once", "at each point"])
+def test_a_driver_that_dies_at_its_worst_moments_goes_on_as_if_nothing_had_been(
+    faults: tuple[str, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    overrides = ("sweep.num_samples=4", ONE_SLOT, "settings.heartbeat_seconds=0.5")
+    for fault in faults:
+        process = start_driver(tmp_path, *overrides, environ={**environ, "METTA_SWEEP_FAULTS": fault})
+        assert process.wait(timeout=120) == -signal.SIGKILL, fault
+    assert drive(tmp_path, *overrides, environ=environ).exit_code == 0  # no lease (300 s) was waited for
+    check_as_unbroken(tmp_path, registry, environ, count=4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_killed_three_times_with_its_ray_the_sweep_equals_one_that_never_was(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=1.0)
     overrides = ("sweep.num_samples=6", ONE_SLOT)
     for at_least in (1, 2, 4):
         process = start_driver(tmp_path, *overrides)
         wait_for(lambda at_least=at_least: finished(registry) >= at_least)  # type: ignore[misc]
         kill_everything(process)
-    started = time.monotonic()
     process = start_driver(tmp_path, *overrides)
-    wait_for(lambda: finished(registry) == 6)
-    assert time.monotonic() - started < 120  # no lease (300 s) was waited for
-    assert process.wait(timeout=60) == 0
-    runs = registry.runs(SWEEP)
-    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(6)]
-    assert [record.run_number for record in registry.observations(SWEEP)] == list(range(6))
-
-    unbroken = tmp_path / "unbroken"
-    unbroken.mkdir()
-    (unbroken / "instant.json").write_text("{}")
-    drive(unbroken, *overrides, environ=environ)
-    other = open_registry(unbroken, None)
-    assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
-    other.close()
+    assert process.wait(timeout=200) == 0  # no lease (300 s) was waited for
+    check_as_unbroken(tmp_path, registry, environ, count=6)

@@ -55,6 +55,11 @@ class Oracle:
         if run.owner is not None:
             run.state, run.owner, run.fence = RunState.INTERRUPTED, None, fence + 1
 
+    def release(self, number: int, fence: int) -> None:
+        run = self.held(number, fence, RunState.RESERVED, RunState.INTERRUPTED)
+        if run.owner is not None:
+            run.owner, run.fence = None, fence + 1
+
     def finish(self, number: int, fence: int, observation: NewObservation) -> None:
         if self.runs[number].fence != fence:
             self.late_results += 1

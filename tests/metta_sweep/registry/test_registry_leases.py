@@ -8,7 +8,7 @@ import pytest
 from registry_backends import HERE, THERE, Backend, reserve
 from registry_examples import DONE, running
 
-from metta_sweep.errors import Fenced, InvalidRequest
+from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Reservation, RunState
 
@@ -41,6 +41,23 @@ def test_runs_are_claimed_when_their_lease_is_over(registry: Registry, backend: 
     assert (attempt.exit_reason, attempt.ended_at) == ("lost", 1_000_000.0), "an attempt ends with its owner's last sign of life"
     assert registry.claim("s", THERE, lease_seconds=300, key="c") == claimed
     assert registry.claim("s", THERE, lease_seconds=300, key="c2") == []
+
+
+def test_a_released_run_keeps_its_state_and_is_anybodys_at_once(registry: Registry) -> None:
+    waiting = reserve(registry)
+    released = registry.release(waiting.id, waiting.fence, key="r")
+    assert (released.state, released.owner, released.fence) == (RunState.RESERVED, None, waiting.fence + 1)
+    assert registry.release(waiting.id, waiting.fence, key="r") == released
+    with pytest.raises(Fenced):
+        registry.start(waiting.id, waiting.fence, num_gpus=0, key="s")
+    (claimed,) = registry.claim("s", THERE, lease_seconds=300, key="c")
+    assert (claimed.id, claimed.state, claimed.owner) == (waiting.id, RunState.RESERVED, THERE)
+
+
+def test_a_running_run_is_interrupted_and_not_released(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    with pytest.raises(IllegalTransition, match="is running"):
+        registry.release(run_id, fence, key="r")
 
 
 def test_a_lease_without_end_is_never_over(registry: Registry, backend: Backend) -> None:

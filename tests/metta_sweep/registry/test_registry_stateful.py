@@ -99,6 +99,16 @@ class RegistryMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.fences)
+    @rule(pick=PICK, is_old=st.booleans())
+    def release(self, pick: int, is_old: bool) -> None:
+        number = self.chosen(pick)
+        fence = self.fence(number, is_old)
+        self.both(
+            lambda key: self.registry.release(self.run_id(number), fence, key=key),
+            lambda: self.oracle.release(number, fence),
+        )
+
+    @precondition(lambda self: self.fences)
     @rule(pick=PICK, is_old=st.booleans(), observation=OBSERVATIONS)
     def finish(self, pick: int, is_old: bool, observation: NewObservation) -> None:
         number = self.chosen(pick)
