@@ -80,6 +80,7 @@ class Clerk:
         self._looked_at = self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
         self.stock: Stock | None = None
+        self._returning = 0
 
     def open(self) -> list[RunRecord]:
         """Deliver what a dead driver left on disk, then take up every run that nobody alive holds.
@@ -187,6 +188,8 @@ class Clerk:
         self._count(self._failures.after_failure("infrastructure", ""))
 
     def _interrupt(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
+        if self.stock is not None:
+            self.stock.expect()
         self._put("interrupt", record, reason=reason, costs=costs)
         self._board.ended(record.id, "interrupted")
 
@@ -251,8 +254,19 @@ class Clerk:
         deliveries = self._outbox.deliver(self._registry)
         for delivery in deliveries:
             self._note(delivery)
-        if any(delivery.message.kind == "interrupt" for delivery in deliveries) and self._control.draining is None and self.stock is not None:
+        self._returning += sum(delivery.message.kind == "interrupt" for delivery in deliveries)
+        if self._returning:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Claim what nobody alive holds; then what this driver interrupted is back, or is another's."""
+        if self.stock is None:
+            return
+        if self._control.draining is None:
             self.stock.take_up(self._claim(), self._not_before)
+        for _ in range(self._returning):
+            self.stock.tell()
+        self._returning = 0
 
     def _note(self, delivery: Delivery) -> None:
         """What an answer means for this driver."""
@@ -280,8 +294,7 @@ class Clerk:
         self._copy_events()
         if verdict := self._spending.must_stop_running():
             self._control.drain(verdict, now=True)
-        if self._control.draining is None and self.stock is not None:
-            self.stock.take_up(self._claim(), self._not_before)
+        self._take_up()
 
     def _copy_events(self) -> None:
         copy_events(self._registry, self._desk.job.sweep_name, self._desk.job.directory / "events.jsonl")

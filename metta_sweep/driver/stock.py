@@ -139,12 +139,12 @@ class Stock:
             self._condition.notify_all()
 
     def expect(self) -> None:
-        """A run ended and its observation is on its way to the registry; `tell` follows when it is there."""
+        """A run ended: its observation is on its way to the registry, or the run itself on its way back here; `tell` follows when it is there."""
         with self._condition:
             self._expected += 1
 
     def tell(self) -> None:
-        """An observation of this driver is in the registry (or was refused for good)."""
+        """What was expected has come, or was refused for good."""
         with self._condition:
             self._told += 1
             self._condition.notify_all()

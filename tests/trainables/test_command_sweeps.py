@@ -103,5 +103,5 @@ def test_nothing_of_a_program_outlives_its_sweep(tmp_path: Path, number: signal.
     assert any(part == str(script) for each in tree for part in each.cmdline())
     process.send_signal(number)
     process.communicate(timeout=120)
-    _, alive = psutil.wait_procs(tree, timeout=60)
+    _, alive = psutil.wait_procs(tree, timeout=150)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
