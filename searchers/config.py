@@ -50,7 +50,7 @@ class ProteinConfig:
         curve_points: points of each run's learning curve that the model uses; 0 = none.
     """
 
-    num_random_samples: int = 6
+    num_random_samples: int = 4
     seed_with_search_center: bool = True
     max_suggestion_cost: float | None = None
     random_suggestions: int = 256

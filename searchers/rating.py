@@ -22,6 +22,7 @@ from searchers.gp import GaussianProcess, Paired
 
 LEADERS = 50
 LENGTHS = 6
+SCEPTICAL_EVERY = 3
 FULL_EFFORT_ROWS = 450
 FRONT_WIDTH = 0.2
 MIN_FRONT_RANGE = 0.3
@@ -38,6 +39,7 @@ class Rater:
         gp: score posterior, with pending points believed.
         config: settings.
         rule: logei, gittins, front, target or naive.
+        is_sceptical: whether `gp` is the posterior with shorter lengthscales.
         best: z of the incumbent.
         best_longest: best z that any run point is predicted to reach at full length.
         cost_exponent: how strongly cost counts, 0 to 1.
@@ -48,6 +50,7 @@ class Rater:
     gp: GaussianProcess
     config: ProteinConfig
     rule: str
+    is_sceptical: bool
     best: float
     best_longest: float
     cost_exponent: float
@@ -56,18 +59,19 @@ class Rater:
     @classmethod
     def of(cls, belief: Belief, config: ProteinConfig, number: int, pending: Array, rng: np.random.Generator) -> Rater:
         """Prepare one suggestion."""
-        gp = belief.score.gp
-        assert gp is not None
         rule = rule_of(config, number)
+        is_sceptical = number % SCEPTICAL_EVERY == 0 and rule != "naive" and belief.score.sceptic is not None
+        gp = belief.score.sceptic if is_sceptical else belief.score.gp
+        assert gp is not None
         if len(pending) and rule != "naive":
             gp = gp.believe(belief.features.full(pending))
         evaluated = belief.evaluated
         leaders = evaluated.points_unit[np.argsort(-evaluated.mean, kind="stable")[:LEADERS]]
         longest = belief.longest(leaders, config.max_suggestion_cost)
-        best = float(evaluated.mean[evaluated.best])
+        best = float(gp.mean(belief.features.full(leaders)).max())
         best_longest = max(best, float(gp.mean(belief.features.full(longest)).max()))
         target = cost_target(belief, config, number, rng)
-        return cls(belief, gp, config, rule, best, best_longest, cost_exponent(belief, config), target)
+        return cls(belief, gp, config, rule, is_sceptical, best, best_longest, cost_exponent(belief, config), target)
 
     @property
     def refines(self) -> bool:
@@ -199,6 +203,7 @@ class Rater:
             "target": f"best chance per cost to reach {self.config.target_score}",
             "naive": "largest predicted score, weighted by closeness to a random cost target",
         }[self.rule]
+        text += ", with the model's lengthscales halved" if self.is_sceptical else ""
         return f"{text}; a repeat pays more than a new point" if is_repeat else text
 
 

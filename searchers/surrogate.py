@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ MAX_ROWS_WITH_CURVES = 1000
 FIT_ROWS = 250
 SUCCESS_ROWS = 400
 LATEST_RUNS = 20
+SCEPTIC_LENGTHS = 0.5
 
 
 def is_refit_due(count: int) -> bool:
@@ -52,6 +53,9 @@ class ScoreModel:
         trend: what earlier sweeps taught; None without them.
         hyper: last fitted hyperparameters.
         gp: posterior over `z`; None before there is a score.
+        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and too sure of themselves: a sweep that never
+            doubts them settles beside the optimum. Choices keep theirs, for there is nothing between them.
+            Source: Berkenkamp, Schoellig and Krause 2019 (arXiv 1901.03357), who shrink lengthscales over time.
         warp: scores to z and back.
     """
 
@@ -59,6 +63,7 @@ class ScoreModel:
     trend: Trend | None = None
     hyper: Hyperparameters = field(init=False)
     gp: GaussianProcess | None = None
+    sceptic: GaussianProcess | None = None
     warp: Warp = field(default_factory=lambda: Warp(0.0, 1.0, 0.0, 1.0))
     _rows: list[Array] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
@@ -95,10 +100,11 @@ class ScoreModel:
             self._refit()
         else:
             data = self._data(new)
-            self.gp = self.gp.extended(data.x, data.noise)
+            self.gp, self.sceptic = (None if gp is None else gp.extended(data.x, data.noise) for gp in (self.gp, self.sceptic))
             self._used = self._used + new
-        assert self.gp is not None
-        self.gp.set_targets(self._targets(self._used))
+        for gp in (self.gp, self.sceptic):
+            if gp is not None:
+                gp.set_targets(self._targets(self._used))
 
     def fitted(self) -> tuple[NDArray[np.int64], Array]:
         """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise N alpha."""
@@ -158,6 +164,9 @@ class ScoreModel:
         if self.num_finals >= 4:
             self.hyper = fit(data.rows(subset), residual[subset], self.hyper)
         self.gp = GaussianProcess.condition(data, self.hyper, self.trend)
+        if not self.features.is_choice.all():
+            shorter = self.hyper.lengths * np.where(self.features.is_choice, 1.0, SCEPTIC_LENGTHS)
+            self.sceptic = GaussianProcess.condition(data, replace(self.hyper, lengths=shorter), self.trend)
 
     def _data(self, rows: list[int]) -> Data:
         noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows])

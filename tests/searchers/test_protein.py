@@ -256,6 +256,11 @@ def test_shifted_scores_change_no_suggestion() -> None:
         shifted.observe(Observation(observation.params, score, observation.cost_seconds, observation.outcome, observation.failure))
 
 
+def test_every_third_suggestion_doubts_the_lengthscales_and_says_so() -> None:
+    reasons = [suggestion.explanation.reason for suggestion in played(make(num_random_samples=4, objective="best"), 13)]
+    assert [number for number, reason in enumerate(reasons) if "lengthscales halved" in reason] == [6, 9, 12]
+
+
 def test_a_suggestion_explains_itself() -> None:
     protein = make(SPACE, num_random_samples=5)
     history(protein, 10)
