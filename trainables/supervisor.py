@@ -24,6 +24,9 @@ _POLL_SECONDS = 0.05
 def main(arguments: list[str]) -> int:
     """Runs the command; see the module."""
     grace = float(arguments[0])
+    if keeper := os.fork():
+        return _stand_in(keeper)
+    os.setsid()
     _adopt_orphans()
     # The terminal's Ctrl-C is for the sweep, which decides what becomes of its runs; the pipe tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -40,6 +43,18 @@ def main(arguments: list[str]) -> int:
     if asked:  # ending the tree may have taken the child's own status
         return 128 + signal.SIGTERM
     status = child.wait()
+    return 128 - status if status < 0 else status
+
+
+def _stand_in(keeper: int) -> int:
+    """Waits for the process that keeps the command, and ends as it does.
+
+    A Ray worker that exits kills its children outright (its grandchildren it leaves alone): it finds this process, while the keeper
+    sees the pipe close and cleans up.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(keeper, signal.SIGTERM))
+    status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
     return 128 - status if status < 0 else status
 
 
