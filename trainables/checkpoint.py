@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trainables import faults
 from trainables.result import Costs, Point, Span
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     torch.save(content, buffer)
     try:
         with temporary.open("wb") as file:
+            faults.point("run.checkpoint")
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -67,6 +69,7 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_directory(directory)
+    faults.point("run.checkpointed")
     for old in list_checkpoints(directory)[keep:]:
         old.unlink(missing_ok=True)
     return path

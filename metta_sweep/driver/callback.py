@@ -9,9 +9,9 @@ from typing import Any
 import ray
 from ray.tune import Callback, Stopper
 
-from metta_sweep import faults
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.placement import PlacementWatch
+from trainables import faults
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metta_sweep import faults
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import outcome
 from metta_sweep.driver.board import Board, LiveRun
@@ -27,6 +26,7 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import NewObservation, Owner, RunRecord, SweepState
 from searchers import Outcome
+from trainables import faults
 from trainables.result import RunResult
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from metta_sweep import errors, faults
+from metta_sweep import errors
 from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable, SpecChanged, UnknownRun, UnknownSweep
 from metta_sweep.registry import wire
 from metta_sweep.registry.codec import decode, dumps
@@ -31,6 +31,7 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
+from trainables import faults
 
 log = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from metta_sweep import faults
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, RegistryError, RegistryUnavailable
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import decode, dumps
 from metta_sweep.registry.records import AttemptRecord, JsonObject, NewObservation, ObservationRecord, RunRecord
+from trainables import faults
 
 log = logging.getLogger(__name__)
 

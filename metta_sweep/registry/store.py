@@ -9,7 +9,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
 from sqlalchemy import Connection, select
 
-from metta_sweep import faults
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.database import open_engine, translated_errors
@@ -31,6 +30,7 @@ from metta_sweep.registry.records import (
 )
 from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.transaction import Transaction
+from trainables import faults
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,17 @@ def test_a_broken_file_is_passed_over(tmp_path: Path) -> None:
     assert found is not None
     assert found.env_steps == 10
     assert checkpoints.load_newest(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(("at", "newest"), [("run.checkpoint", 10), ("run.checkpointed", 200)])
+def test_a_kill_while_saving_leaves_the_one_before_or_the_new_one(tmp_path: Path, at: str, newest: int) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.trainables.test_checkpoint import *\n"
+        "for steps in (10, 200): checkpoints.save(Path(sys.argv[1]), checkpoint_at(steps), keep=2)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    result = subprocess.run(command, env={**os.environ, "METTA_SWEEP_FAULTS": f"{at}:crash@2"}, cwd=Path(__file__).parents[2])
+    assert result.returncode == -9
+    loaded = checkpoints.load_newest(tmp_path)
+    assert loaded is not None
+    assert loaded.env_steps == newest

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from trainables import faults
 from trainables.checkpoint import Checkpoint
 from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
@@ -140,6 +141,7 @@ class PpoTrainer:
         return self.is_complete
 
     def _update(self) -> tuple[dict[str, float], list[Episode]]:
+        faults.point("run.update")
         # Every update has generators of its own, named by the step: a resumed run needs none of the old ones.
         words = (self._spec.seed, self._context.rank, self.env_steps)
         acting = torch.Generator(self._context.device).manual_seed(stream_seed(Purpose.ACTION, *words))

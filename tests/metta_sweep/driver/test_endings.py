@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep import faults
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED, EXIT_WITH_FAILURES
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, RunState, SweepState
 from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
+from trainables import faults
 
 pytestmark = pytest.mark.ray
 ELSEWHERE = Owner(host="elsewhere", boot_id="another", pid=1, started=1.0)

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from metta_sweep import faults
 from metta_sweep.errors import NumberTaken
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import HttpRegistry
@@ -21,6 +20,7 @@ from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import NewObservation, Reservation, RunRecord
 from metta_sweep.registry.serve import serve
 from metta_sweep.registry.store import SqlRegistry
+from trainables import faults
 
 
 @dataclass(frozen=True)

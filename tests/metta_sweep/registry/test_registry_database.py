@@ -15,7 +15,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from registry_backends import HERE
 
-from metta_sweep import faults
 from metta_sweep.errors import RegistryError, RegistryUnavailable
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.database import _file_system, refuse_network_file_system
@@ -23,6 +22,7 @@ from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 from metta_sweep.registry.store import SqlRegistry
+from trainables import faults
 
 Partition = namedtuple("Partition", "mountpoint fstype")
 SCHEMAS = Path(__file__).parent / "schemas"

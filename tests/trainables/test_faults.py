@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from metta_sweep import faults
+from trainables import faults
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_the_clock_jumps_and_stays_there() -> None:
 
 
 def test_a_crash_is_a_kill_and_the_plan_may_come_from_the_environment() -> None:
-    code = "from metta_sweep import faults; faults.point('a'); print('once', flush=True); faults.point('a'); print('twice')"
+    code = "from trainables import faults; faults.point('a'); print('once', flush=True); faults.point('a'); print('twice')"
     result = subprocess.run([sys.executable, "-c", code], env={"METTA_SWEEP_FAULTS": "a:crash@2"}, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (-9, "once\n")
 
