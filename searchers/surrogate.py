@@ -53,8 +53,8 @@ class ScoreModel:
         trend: what earlier sweeps taught; None without them.
         hyper: last fitted hyperparameters.
         gp: posterior over `z`; None before there is a score.
-        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and too sure of themselves: a sweep that never
-            doubts them settles beside the optimum. Choices keep theirs, for there is nothing between them.
+        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and can be too sure of themselves: sweeps
+            were seen to settle beside the optimum. Choices keep theirs, for there is nothing between them.
             Source: Berkenkamp, Schoellig and Krause 2019 (arXiv 1901.03357), who shrink lengthscales over time.
         warp: scores to z and back.
     """

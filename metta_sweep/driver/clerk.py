@@ -262,7 +262,7 @@ class Clerk:
         """Claim what nobody alive holds; then what this driver interrupted is back, or is another's."""
         if self.stock is None:
             return
-        if self._control.draining is None:
+        if self._control.draining is None and not self._closed:
             self.stock.take_up(self._claim(), self._not_before)
         for _ in range(self._returning):
             self.stock.tell()

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from searchers import Observation, Params, Protein, ProteinConfig, Suggestion
+from searchers import Observation, Params, Suggestion
 from searchers.acquisition import log_expected_improvement
 from searchers.belief import Predictions
 from searchers.distributions import Array
@@ -18,7 +18,7 @@ from searchers.features import Features
 from searchers.proposal import Proposer
 from searchers.rating import Rater
 from tests.benchmarks.search.harness import MakeMethod
-from tests.benchmarks.search.ours import Ours, protein
+from tests.benchmarks.search.ours import EarlierRuns, Ours, protein
 from tests.benchmarks.search.tasks import Task
 
 ALMOST_0 = math.log(1e-4)
@@ -52,22 +52,16 @@ def ablated(parts: Mapping[str, Any]) -> MakeMethod:
     return lambda task, seed: Ablated(protein()(task, seed).searcher, parts)
 
 
-def warm(sign: float) -> MakeMethod:
-    """Protein after an earlier sweep of random runs on the same task; sign -1 gives it the wrong way round."""
+def random_runs(sign: float) -> EarlierRuns:
+    """An earlier sweep of random runs on the same task; sign -1 turns its scores the wrong way round."""
 
-    def make(task: Task, seed: int) -> Ours:
-        config = ProteinConfig(objective="best", budget=task.budget, fidelity=task.fidelity)
-        earlier = [_earlier_runs(task, seed, sign)]
-        return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed), earlier=earlier))
+    def earlier(task: Task, seed: int) -> list[Observation]:
+        rng = np.random.default_rng([seed, 2])
+        points = task.space.sample(EARLIER_RUNS, lambda count: rng.uniform(-1, 1, (count, task.space.dimension)))
+        runs = [(params, task.problem.run(params, rng)) for params in map(task.space.from_unit, points)]
+        return [Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None]
 
-    return make
-
-
-def _earlier_runs(task: Task, seed: int, sign: float) -> list[Observation]:
-    rng = np.random.default_rng([seed, 2])
-    points = task.space.sample(EARLIER_RUNS, lambda count: rng.uniform(-1, 1, (count, task.space.dimension)))
-    runs = [(params, task.problem.run(params, rng)) for params in map(task.space.from_unit, points)]
-    return [Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None]
+    return earlier
 
 
 def _curve_point_as_short_run(features: Features, full_row: Array, share: float) -> Array:
@@ -111,6 +105,6 @@ ABLATIONS: dict[str, MakeMethod] = {
     "no-warp": ablated({"warp._bend": lambda values: values, "warp._unbend": lambda values: values}),
     "no-success-model": ablated({"surrogate.SuccessModel.probability": lambda model, rows: np.ones(len(rows))}),
     "no-believer": ablated({"gp.GaussianProcess.believe": lambda gp, x: gp}),
-    "warm-start": warm(1.0),
-    "warm-start-wrong": warm(-1.0),
+    "warm-start": protein(earlier=random_runs(1.0)),
+    "warm-start-wrong": protein(earlier=random_runs(-1.0)),
 }

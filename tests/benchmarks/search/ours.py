@@ -31,13 +31,16 @@ class Ours:
         return None if incumbent is None else incumbent.params
 
 
-def protein(**settings: Any) -> Callable[[Task, int], Ours]:
-    """Protein for the best score within the task's budget, with other settings on top."""
+EarlierRuns = Callable[[Task, int], Sequence[Observation]]
+
+
+def protein(earlier: EarlierRuns | None = None, **settings: Any) -> Callable[[Task, int], Ours]:
+    """Protein for the best score within the task's budget, with other settings on top, and after an earlier sweep if one is given."""
 
     def make(task: Task, seed: int) -> Ours:
-        config = ProteinConfig(objective="best", budget=task.budget, fidelity=task.fidelity)
-        config = replace(config, **settings)
-        return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed)))
+        config = replace(ProteinConfig(objective="best", budget=task.budget, fidelity=task.fidelity), **settings)
+        sweeps = [] if earlier is None else [earlier(task, seed)]
+        return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed), earlier=sweeps))
 
     return make
 
