@@ -24,6 +24,7 @@ LEADERS = 50
 LENGTHS = 6
 SCEPTICAL_EVERY = 3
 FULL_EFFORT_ROWS = 450
+EFFORT_DECAY = 1.5
 FRONT_WIDTH = 0.2
 MIN_FRONT_RANGE = 0.3
 COOLING_WITHOUT_BUDGET = 0.5
@@ -80,7 +81,7 @@ class Rater:
 
     def effort(self, count: int) -> int:
         """`count` while the model is small; less as rows make each rating dearer, so that a suggestion takes about the same time."""
-        return max(4, int(count * min(1.0, FULL_EFFORT_ROWS / len(self.gp.data.x))))
+        return max(4, int(count * min(1.0, FULL_EFFORT_ROWS / len(self.gp.data.x)) ** EFFORT_DECAY))
 
     def preselect(self, points: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Indices of at most `count` candidates that deserve a variance: most by mean (less cost), a quarter at random."""

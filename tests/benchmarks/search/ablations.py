@@ -18,7 +18,7 @@ from searchers.features import Features
 from searchers.proposal import Proposer
 from searchers.rating import Rater
 from tests.benchmarks.search.harness import MakeMethod
-from tests.benchmarks.search.ours import EarlierRuns, Ours, protein
+from tests.benchmarks.search.ours import EarlierRuns, EarlyStopping, Ours, protein
 from tests.benchmarks.search.tasks import Task
 
 ALMOST_0 = math.log(1e-4)
@@ -105,6 +105,7 @@ ABLATIONS: dict[str, MakeMethod] = {
     "no-warp": ablated({"warp._bend": lambda values: values, "warp._unbend": lambda values: values}),
     "no-success-model": ablated({"surrogate.SuccessModel.probability": lambda model, rows: np.ones(len(rows))}),
     "no-believer": ablated({"gp.GaussianProcess.believe": lambda gp, x: gp}),
+    "early-stopping": lambda task, seed: EarlyStopping(protein()(task, seed).searcher, task.fidelity),
     "warm-start": protein(earlier=random_runs(1.0)),
     "warm-start-wrong": protein(earlier=random_runs(-1.0)),
 }

@@ -6,12 +6,12 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from searchers import Observation, Params, Suggestion
-from tests.benchmarks.search.tasks import Task
+from tests.benchmarks.search.tasks import Run, Task
 
 
 class Method(Protocol):
@@ -24,6 +24,14 @@ class Method(Protocol):
     def recommend(self) -> Params | None: ...
 
 
+@runtime_checkable
+class StopsRuns(Protocol):
+    """A method that may stop a run early."""
+
+    def watch(self, params: Params, run: Run) -> Run:
+        """The run as far as it gets."""
+
+
 MakeMethod = Callable[[Task, int], Method]
 
 
@@ -33,7 +41,7 @@ class Trace:
 
     Attributes:
         cost: total cost that had been committed when each run ended.
-        quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed runs count as -inf.
+        quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed and stopped runs count as -inf.
         recommended: true quality of the method's own recommendation after each run.
         suggest_seconds: CPU time of each suggestion.
         failed: whether each run failed.
@@ -75,6 +83,7 @@ def simulate(task: Task, make: MakeMethod, seed: int, slots: int = 1, max_runs: 
             params = method.suggest([params for _, _, params in clock]).params
             trace.suggest_seconds.append(time.process_time() - begin)
             run = task.problem.run(params, np.random.default_rng([seed, started, 1]))
+            run = method.watch(params, run) if isinstance(method, StopsRuns) else run
             spent += run.cost_seconds
             results[started] = (run, spent)
             heapq.heappush(clock, (now + run.cost_seconds, started, params))
@@ -84,11 +93,11 @@ def simulate(task: Task, make: MakeMethod, seed: int, slots: int = 1, max_runs: 
         now, number, params = heapq.heappop(clock)
         run, cost = results.pop(number)
         method.observe(run.observation(params))
-        _record(trace, task, params, cost, method.recommend(), run.score is None)
+        _record(trace, task, params, cost, method.recommend(), run)
 
 
-def _record(trace: Trace, task: Task, params: Params, cost: float, recommended: Params | None, failed: bool) -> None:
+def _record(trace: Trace, task: Task, params: Params, cost: float, recommended: Params | None, run: Run) -> None:
     trace.cost.append(cost)
-    trace.failed.append(failed)
-    trace.quality.append(-np.inf if failed else task.quality(params))
+    trace.failed.append(run.score is None)
+    trace.quality.append(-np.inf if run.score is None or run.is_stopped else task.quality(params))
     trace.recommended.append(task.quality(recommended) if recommended is not None else 0.0)

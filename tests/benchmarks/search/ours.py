@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from searchers import Observation, Params, Protein, ProteinConfig, Suggestion, make_searcher
+from searchers import Observation, Params, Protein, ProteinConfig, RunningCurve, Suggestion, make_searcher
 from tests.benchmarks.search.harness import MakeMethod
-from tests.benchmarks.search.tasks import Task
+from tests.benchmarks.search.tasks import Run, Task
 
 
 class Ours:
@@ -29,6 +29,25 @@ class Ours:
     def recommend(self) -> Params | None:
         incumbent = self.searcher.incumbent()
         return None if incumbent is None else incumbent.params
+
+
+class EarlyStopping(Ours):
+    """A searcher that also stops runs by its own advice, at the points of their learning curves."""
+
+    def __init__(self, searcher: Any, fidelity: str | None) -> None:
+        super().__init__(searcher)
+        self.fidelity = fidelity
+
+    def watch(self, params: Params, run: Run) -> Run:
+        """See `harness.StopsRuns`. The model is that of the run's start: with one run at a time nothing else ends meanwhile."""
+        if not run.curve or self.fidelity is None:
+            return run
+        total = int(float(params[self.fidelity]))
+        training_seconds = run.curve[-1].seconds * total / run.curve[-1].env_steps
+        for count in range(1, len(run.curve) + 1):
+            if self.searcher.advise(RunningCurve(params, run.curve[:count], total)).stop:
+                return run.stopped_at(count, run.cost_seconds - training_seconds)
+        return run
 
 
 EarlierRuns = Callable[[Task, int], Sequence[Observation]]

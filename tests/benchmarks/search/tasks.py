@@ -9,21 +9,28 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from searchers import CurvePoint, FailureKind, Goal, Observation, Params, Space
+from searchers import CurvePoint, FailureKind, Goal, Observation, Outcome, Params, Space
 
 
 @dataclass(frozen=True)
 class Run:
-    """One simulated run; `score` is None when it failed by its hyperparameters."""
+    """One simulated run; `score` is None when it failed by its hyperparameters, and that of the last curve point when it was stopped early."""
 
     score: float | None
     cost_seconds: float
     curve: tuple[CurvePoint, ...] = ()
+    is_stopped: bool = False
 
     def observation(self, params: Params) -> Observation:
         if self.score is None:
             return Observation.failed(params, self.cost_seconds, FailureKind.HYPERPARAMETERS)
-        return Observation(params, self.score, self.cost_seconds, curve=self.curve)
+        outcome = Outcome.STOPPED_EARLY if self.is_stopped else Outcome.COMPLETED
+        return Observation(params, self.score, self.cost_seconds, outcome, curve=self.curve)
+
+    def stopped_at(self, count: int, overhead_seconds: float) -> Run:
+        """The run as it is when it is stopped after its first `count` curve points."""
+        curve = self.curve[:count]
+        return Run(curve[-1].score, overhead_seconds + curve[-1].seconds, curve, is_stopped=True)
 
 
 class Problem(Protocol):
