@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from tests.benchmarks.search.harness import Trace
 from tests.benchmarks.search.tasks import Task
@@ -91,7 +92,7 @@ def table(outcomes: Sequence[Outcome], reference: str) -> str:
         for task, method in sorted({(o.task, o.method) for o in chosen}):
             lines.append(_row([o for o in chosen if o.task == task and o.method == method]))
         lines += ["", f"Cost to 95 % of {reference} over each peer's, paired (below 1 is better):", ""]
-        lines += [*_ratios(chosen, reference), ""]
+        lines += [*_ratios(chosen, reference), "", *_mean_ranks(chosen, reference), ""]
     return "\n".join(lines)
 
 
@@ -117,3 +118,18 @@ def _ratios(chosen: Sequence[Outcome], reference: str) -> list[str]:
             cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}] n={pairs}" if pairs else "-")
         lines.append(f"| {peer} | " + " | ".join(cells) + " |")
     return lines
+
+
+def mean_ranks(outcomes: Sequence[Outcome], reference: str) -> dict[str, float]:
+    """Mean rank by cost to 95 %, 1 is best, over the (task, seed) of `reference`; of the methods that ran on all of them."""
+    cost = {(o.method, o.task, o.seed): o.cost_to[1] for o in outcomes}
+    keys = sorted({(task, seed) for method, task, seed in cost if method == reference})
+    methods = [name for name in sorted({o.method for o in outcomes}) if all((name, *key) in cost for key in keys)]
+    costs = np.array([[cost[name, *key] for key in keys] for name in methods])
+    return dict(zip(methods, rankdata(costs, axis=0).mean(axis=1).tolist(), strict=True))
+
+
+def _mean_ranks(chosen: Sequence[Outcome], reference: str) -> list[str]:
+    ranks = mean_ranks(chosen, reference)
+    shown = ", ".join(f"{name} {rank:.2f}" for name, rank in sorted(ranks.items(), key=lambda item: item[1]))
+    return [f"Mean rank by cost to 95 %, where all ran: {shown}"]
