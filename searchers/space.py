@@ -6,9 +6,8 @@ features, where a categorical of k choices takes k columns; `points_unit` has sh
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -213,27 +212,6 @@ class Space:
         widths = [len(parameter.choices) if isinstance(parameter, CategoricalParameter) else 1 for parameter in self.parameters]
         return np.repeat(np.arange(self.dimension), widths)
 
-    def fix(self, values: Mapping[str, ParamValue]) -> Space:
-        """The space with some parameters held at one value, which constraints still see.
-
-        Raises:
-            SpaceError: unknown names, or no feasible point is left.
-        """
-        self._require_known(values)
-        config = {**self.to_config(), **{name: {"value": value} for name, value in values.items()}}
-        return Space.from_config(config, [constraint.text for constraint in self.constraints])
-
-    def without(self, names: Iterable[str]) -> Space:
-        """The space without some parameters, and without the constraints that mention them.
-
-        Raises:
-            SpaceError: unknown names, or another parameter's `when` mentions them.
-        """
-        gone = set(names)
-        self._require_known(gone)
-        config = {name: leaf for name, leaf in self.to_config().items() if name not in gone}
-        return Space.from_config(config, [constraint.text for constraint in self.constraints if not gone & set(constraint.names)])
-
     def to_config(self) -> dict[str, dict[str, Any]]:
         """Dotted configuration from which `from_config` (with the constraints' texts) builds an equal space."""
         config = {parameter.name: parameter_config(parameter) for parameter in self.parameters}
@@ -267,24 +245,6 @@ class Space:
     def _keep(self, points_unit: Array) -> Array:
         snapped = self.snap(points_unit)
         return snapped[self.feasible(snapped)]
-
-    def _require_known(self, names: Iterable[str]) -> None:
-        known = [*self.names, *self.fixed]
-        problems = []
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                problems.append(f"{name}: no such parameter" + (f"; did you mean {near[0]}?" if near else ""))
-        if problems:
-            raise SpaceError(*problems)
-
-    def with_centers(self, centers: Params) -> Space:
-        """The space with other search centres."""
-        moved = tuple(
-            replace(parameter, mean=centers[parameter.name]) if parameter.name in centers else parameter  # type: ignore[arg-type]
-            for parameter in self.parameters
-        )
-        return replace(self, parameters=moved)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle what was given, not what was derived from it."""
