@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from searchers.cost_model import CostModel
 from searchers.distributions import Array
 from searchers.features import Features
-from searchers.observation import FailureKind, Interval, Observation, Params
+from searchers.observation import FailureKind, Interval, Observation, Outcome, Params
 from searchers.pareto import front_indices
 from searchers.space import Space
 from searchers.surrogate import ScoreModel, SuccessModel
@@ -129,11 +129,11 @@ class Belief:
         return replace(observation, score=-observation.score, curve=curve)
 
     def _observe_cost(self, observation: Observation, point: Array) -> None:
+        if observation.outcome is Outcome.STOPPED_EARLY and self.features.length_index is None:
+            return  # without the training length a partial cost says nothing about a whole run
         row = self.features.full(point[None])[0]
         share = self.features.completed_share(observation, self.features.total_steps(observation.params))
         if share < 1.0:
-            if self.features.length_index is None:
-                return  # without the training length a partial cost says nothing about a whole run
             row = self.features.partial(row, share)
             row[-1] = 0.0
         wall = observation.wall_seconds or observation.cost_seconds

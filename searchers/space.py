@@ -101,9 +101,9 @@ class Space:
         """
         row = self.embed(params)
         problems = [f"{name}: missing" for name in self.names if name not in params and self.active(row[None])[0][self.names.index(name)]]
-        for parameter in self.parameters:
-            if isinstance(parameter, CategoricalParameter) and parameter.name in params:
-                problems += [text for text in [parameter.problem(params[parameter.name])] if text]
+        given = [parameter for parameter in self.parameters if parameter.name in params]
+        nowhere = [parameter for parameter in given if not np.isfinite(_coordinate(parameter, params[parameter.name]))]
+        problems += [text for parameter in nowhere if (text := parameter.problem(params[parameter.name]))]
         if problems:
             raise SpaceError(*problems)
         return row

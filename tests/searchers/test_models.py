@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from searchers import CurvePoint, FailureKind, Observation, Outcome, Space
+from searchers import CurvePoint, FailureKind, Observation, ObservationError, Outcome, Space
 from searchers.belief import Belief
 from searchers.cost_model import CostModel
 from searchers.features import Features
@@ -161,3 +161,33 @@ def test_the_active_set_is_never_the_best_only() -> None:
 def test_refits_come_every_row_at_first_and_then_every_five_percent() -> None:
     assert [n for n in range(1, 50) if is_refit_due(n)] == [*range(1, 41), 42, 44, 46, 48]
     assert sum(is_refit_due(n) for n in range(1, 1001)) < 160
+
+
+def test_a_stopped_run_says_nothing_of_whole_costs_where_nobody_knows_the_length() -> None:
+    space = Space.from_config({"x": {"min": 0.0, "max": 1.0}})
+    known = belief(space)
+    curve = (CurvePoint(1000, 5.0, 0.5),)
+    known.observe(Observation({"x": 0.5}, 0.5, 50.0, curve=(*curve, CurvePoint(10_000, 50.0, 0.5))))
+    cost = known.log_cost(known.features.full(space.embed({"x": 0.4})[None]))
+    known.observe(Observation({"x": 0.4}, 0.1, 5.0, Outcome.STOPPED_EARLY, curve=curve))
+    assert known.log_cost(known.features.full(space.embed({"x": 0.4})[None])) == pytest.approx(cost)
+
+
+def test_models_that_know_nothing_say_so() -> None:
+    with pytest.raises(RuntimeError, match="nothing observed yet"):
+        CostModel(Features.of(SPACE, None, 0)).predict(np.zeros((1, 3)))
+    with pytest.raises(RuntimeError, match="no run has a score yet"):
+        _ = belief().evaluated
+
+
+@pytest.mark.parametrize(
+    ("outcome", "score", "failure", "complaint"),
+    [
+        (Outcome.FAILED, None, None, "failure: need a kind exactly when the run failed"),
+        (Outcome.COMPLETED, 1.0, FailureKind.CODE, "failure: need a kind exactly when the run failed"),
+        (Outcome.COMPLETED, None, None, "score: need None exactly when the run failed"),
+    ],
+)
+def test_outcome_score_and_failure_agree(outcome: Outcome, score: float | None, failure: FailureKind | None, complaint: str) -> None:
+    with pytest.raises(ObservationError, match=complaint):
+        Observation({"x": 0.5}, score, 1.0, outcome, failure)

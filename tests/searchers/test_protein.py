@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -340,6 +341,11 @@ def test_a_good_run_goes_on() -> None:
 
 def test_too_few_comparable_runs_give_no_advice_and_nan_stops_at_once() -> None:
     assert make().advise(hopeless(0.5)).rule == "too_few_runs"
+    unlike = make()
+    for length in (3e6, 2.9e6, 2.8e6, 2.7e6, 2.6e6, 2.5e6):
+        run = plain_run({"x": 0.0, "y": 0.0, LENGTH: length})
+        unlike.observe(replace(run, curve=curve_of(0.5, (0.2, 0.5, 1.0))))
+    assert unlike.advise(hopeless(0.5)).rule == "too_few_runs"  # they are more than twice as long
     nan = RunningCurve({"x": 0.0, "y": 0.0, LENGTH: 1e6}, (CurvePoint(1000, 1.0, math.nan),), 1_000_000)
     assert make().advise(nan).stop
 
@@ -354,6 +360,7 @@ def test_too_few_comparable_runs_give_no_advice_and_nan_stops_at_once() -> None:
         ({"max_suggestion_cost": 0}, ("max_suggestion_cost: need a number > 0, got 0.0; leave it out for no limit",)),
         ({"resample_frequency": -1}, ("resample_frequency: need at least 0, got -1",)),
         ({"seed_with_search_center": "yes"}, ("seed_with_search_center: need true or false, got 'yes'",)),
+        ({"max_suggestion_cost": "an hour"}, ("max_suggestion_cost: need a finite number, got 'an hour'",)),
         ({"exploration_share": 1.0}, ("exploration_share: need a share from 0 to below 1, got 1.0",)),
     ],
 )
@@ -361,6 +368,10 @@ def test_a_bad_setting_has_its_line(mapping: dict[str, Any], lines: tuple[str, .
     with pytest.raises(SpaceError) as caught:
         ProteinConfig.from_mapping(mapping)
     assert caught.value.problems[: len(lines)] == lines
+
+
+def test_no_limit_may_be_written_as_null() -> None:
+    assert ProteinConfig.from_mapping({"max_suggestion_cost": None}).max_suggestion_cost is None
 
 
 def test_settings_of_the_page_are_read_with_their_types() -> None:
@@ -377,6 +388,55 @@ def test_settings_of_the_page_are_read_with_their_types() -> None:
     config = ProteinConfig.from_mapping(page)
     assert {key: getattr(config, key) for key in page} == page
     assert isinstance(config.max_suggestion_cost, float)
+
+
+SWITCH = Space.from_config({"kind": {"choices": ["a", "b"]}})
+
+
+def test_when_every_point_was_tried_the_next_one_is_a_repeat_and_says_so() -> None:
+    protein = make(SWITCH, num_random_samples=4, max_suggestion_cost=1e-3)
+    for kind in ("a", "b"):
+        protein.observe(Observation({"kind": kind}, 1.0, 10.0))
+    initial = protein.suggest(number=2)
+    assert initial.explanation.origin is Origin.REPLICATE
+    assert initial.explanation.reason == "every point of the space was tried; a repeat"
+    assert make(SWITCH).suggest(pending=[{"kind": "a"}, {"kind": "b"}], number=1).explanation.origin is Origin.REPLICATE
+
+
+def test_exploration_of_a_space_that_was_tried_whole_repeats_a_point() -> None:
+    protein = make(SWITCH, exploration_share=0.999, num_random_samples=1)
+    for kind in ("a", "b", "a"):
+        protein.observe(Observation({"kind": kind}, 1.0 + (kind == "a"), 10.0))
+    assert protein.suggest(number=4).explanation.origin is Origin.REPLICATE
+
+
+def test_exploration_that_can_afford_nothing_goes_cheap() -> None:
+    protein = make(exploration_share=0.999, num_random_samples=1, max_suggestion_cost=1e-3)
+    played(protein, 4)
+    assert protein.suggest().explanation.origin is Origin.FALLBACK
+
+
+def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    protein = make(max_suggestion_cost=100.0)
+    played(protein, 6)
+
+    def refuse(*_: object) -> None:
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr("searchers.rating.Rater.of", refuse)
+    suggestion = protein.suggest()
+    assert suggestion.explanation.reason == "the model could not be factorised; a random affordable point"
+    cost = protein.predict(suggestion.params).cost
+    assert cost is not None
+    assert cost.mean <= 100.0
+
+
+def test_a_sweep_of_fixed_parameters_alone_repeats_its_point() -> None:
+    protein = make(Space.from_config({"a": {"value": 3}}), num_random_samples=1)
+    for _ in range(4):
+        suggestion = protein.suggest()
+        assert suggestion.params == {"a": 3}
+        protein.observe(Observation(suggestion.params, 1.0, 10.0))
 
 
 def test_a_goal_is_maximize_or_minimize() -> None:

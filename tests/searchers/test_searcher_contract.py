@@ -47,3 +47,23 @@ def test_the_grid_has_every_choice_and_five_levels() -> None:
     points = [space.from_unit(point) for point in grid_points(space)]
     assert len(points) == 5 * 2 * 3
     assert {point["a"] for point in points} == {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
+def test_a_grid_that_nobody_can_have_meant_is_refused() -> None:
+    from searchers import Space, SpaceError
+
+    space = Space.from_config({f"x{i}": {"min": 0.0, "max": 1.0} for i in range(9)})
+    with pytest.raises(SpaceError, match=f"method: grid has {5**9} points over 9 parameters; fix some of them or use method: sobol"):
+        grid_points(space)
+
+
+@pytest.mark.parametrize("method", ["random", "sobol", "grid"])
+def test_a_phase_goes_on_with_what_the_one_before_has_seen(method: str) -> None:
+    from searchers import Observation
+
+    searcher = make_searcher(method, SPACE, ProteinConfig(), goal="maximize", seed=1)
+    first = searcher.suggest()
+    searcher.observe(Observation(first.params, 1.0, 5.0))
+    later = searcher.with_phase(SPACE, ProteinConfig())
+    assert later.observations == searcher.observations
+    assert later.suggest() == searcher.suggest()

@@ -196,6 +196,20 @@ BAD_LEAVES: list[tuple[Any, str]] = [
     ({"choices": ["a", "a"]}, "x.choices: a value stands twice in ['a', 'a']; remove one"),
     ({"choices": ["a", "b"], "mean": "c"}, "x.mean: need one of ['a', 'b'], got 'c'"),
     ({"choices": ["a", "b"], "min": 1}, "x.min: categorical has choices only; remove min"),
+    ({"choices": ["a", [1]]}, "x.choices: need numbers, texts or truth values, got ['a', [1]]"),
+    ({"value": [1]}, "x.value: need a number, text or truth value, got [1]"),
+    (
+        {"distribution": "uniform", "min": 0, "max": 1, "choices": [1, 2]},
+        "x.choices: uniform has min and max; remove choices or use distribution: categorical",
+    ),
+    (
+        {"distribution": "logit_normal", "min": 0, "max": 0.9},
+        "x.min: logit_normal needs min > 0, got 0.0; use 0.0001 or distribution: uniform",
+    ),
+    (
+        {"distribution": "int_log_normal", "min": 0.5, "max": 9},
+        "x.min: int_log_normal needs a whole number >= 1, got 0.5; use 1 or distribution: log_normal",
+    ),
     ({"value": 1, "min": 0}, "x.min: a fixed parameter has value only; remove min or value"),
     (3, "x: need a mapping with min and max, choices, or value, got 3; use {value: 3} to fix it"),
     ({}, "x: empty; need min and max, choices, or value"),
@@ -227,6 +241,33 @@ def test_to_unit_refuses_what_is_missing_or_no_choice() -> None:
     with pytest.raises(SpaceError) as caught:
         space.to_unit({"b": "z"})
     assert caught.value.problems == ("a: missing", "b: need one of ['x', 'y'], got 'z'")
+    with pytest.raises(SpaceError) as caught:
+        space.to_unit({"a": "0.5", "b": "x"})
+    assert caught.value.problems == ("a: need a finite number, got '0.5'",)
+    assert not space.contains({"a": 1.5, "b": "x"})
+    assert not space.contains({"a": "0.5", "b": "x"})
+
+
+def test_constraints_are_a_list() -> None:
+    with pytest.raises(SpaceError) as caught:
+        Space.from_config({"a": {"min": 0.0, "max": 1.0}}, "a < 0.5")
+    assert caught.value.problems == ("constraints: need a list of expressions, got 'a < 0.5'; put it in a list",)
+
+
+def test_a_space_of_fixed_parameters_has_one_point() -> None:
+    space = Space.from_config({"a": {"value": 3}}, ["a > 2", "2 > 1"])
+    assert space.center() == {"a": 3}
+    assert space.is_feasible({"a": 3})
+    with pytest.raises(SpaceError, match="no point among"):
+        Space.from_config({"a": {"value": 3}}, ["a > 4"])
+
+
+def test_truth_values_and_dotted_choices_may_stand_in_conditions() -> None:
+    space = Space.from_config(
+        {"flag": {"choices": [True, False]}, "kind": {"choices": ["torch.adam", "sgd"]}}, ["flag == true or kind == torch.adam"]
+    )
+    assert space.is_feasible({"flag": False, "kind": "torch.adam"})
+    assert not space.is_feasible({"flag": False, "kind": "sgd"})
 
 
 def test_config_and_pickle_give_the_space_again() -> None:
