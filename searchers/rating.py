@@ -23,6 +23,9 @@ from searchers.gp import GaussianProcess, Paired
 LEADERS = 50
 LENGTHS = 6
 SCEPTICAL_EVERY = 3
+CLEARLY_BETTER = 0.3
+AS_GOOD = 0.1
+PATIENCE = 10
 FULL_EFFORT_ROWS = 450
 EFFORT_DECAY = 1.5
 FRONT_WIDTH = 0.2
@@ -45,6 +48,7 @@ class Rater:
         best_longest: best z that any run point is predicted to reach at full length.
         cost_exponent: how strongly cost counts, 0 to 1.
         log_cost_target: for the front, the cost that this suggestion aims at.
+        margin: z by which a run must beat the incumbent to count as an improvement.
     """
 
     belief: Belief
@@ -56,6 +60,7 @@ class Rater:
     best_longest: float
     cost_exponent: float
     log_cost_target: float
+    margin: float
 
     @classmethod
     def of(cls, belief: Belief, config: ProteinConfig, number: int, pending: Array, rng: np.random.Generator) -> Rater:
@@ -72,7 +77,8 @@ class Rater:
         best = float(gp.mean(belief.features.full(leaders)).max())
         best_longest = max(best, float(gp.mean(belief.features.full(longest)).max()))
         target = cost_target(belief, config, number, rng)
-        return cls(belief, gp, config, rule, is_sceptical, best, best_longest, cost_exponent(belief, config), target)
+        exponent, margin = cost_exponent(belief, config), improvement_margin(belief, number)
+        return cls(belief, gp, config, rule, is_sceptical, best, best_longest, exponent, target, margin)
 
     @property
     def refines(self) -> bool:
@@ -134,8 +140,8 @@ class Rater:
 
     def _logei(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
         """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length prediction by what it teaches."""
-        improves = log_expected_improvement(own.mean, own.std, self.best)
-        teaches = log_expected_improvement(longest_mean, informed_std, self.best_longest)
+        improves = log_expected_improvement(own.mean, own.std, self.best + self.margin)
+        teaches = log_expected_improvement(longest_mean, informed_std, self.best_longest + self.margin)
         return np.maximum(improves, teaches) - self.cost_exponent * own.log_cost
 
     def _gittins(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
@@ -204,6 +210,8 @@ class Rater:
             "target": f"best chance per cost to reach {self.config.target_score}",
             "naive": "largest predicted score, weighted by closeness to a random cost target",
         }[self.rule]
+        if self.rule == "logei" and self.margin:
+            text += f", by at least {self.margin:.2f} standard deviations of the scores"
         text += ", with the model's lengthscales halved" if self.is_sceptical else ""
         return f"{text}; a repeat pays more than a new point" if is_repeat else text
 
@@ -215,6 +223,18 @@ def rule_of(config: ProteinConfig, number: int) -> str:
     if config.objective == "pareto":
         return "front" if number % 2 else "logei"
     return {"best": "logei", "target": "target"}[config.objective]
+
+
+def improvement_margin(belief: Belief, number: int) -> float:
+    """z by which a run must beat the incumbent: 0 for every other pair of suggestions, for the rest the more the longer nothing was better.
+
+    Without it a sweep can spend all of its budget on the slope of a local optimum, where a little is always to be gained.
+    """
+    if number % 4 in (0, 3):
+        return 0.0
+    evaluated = belief.evaluated
+    first = int(evaluated.observation[evaluated.mean >= evaluated.mean.max() - AS_GOOD].min())
+    return CLEARLY_BETTER * min(1.0, (len(belief.observations) - first) / PATIENCE)
 
 
 def cost_exponent(belief: Belief, config: ProteinConfig) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -260,6 +261,18 @@ def test_shifted_scores_change_no_suggestion() -> None:
 def test_every_third_suggestion_doubts_the_lengthscales_and_says_so() -> None:
     reasons = [suggestion.explanation.reason for suggestion in played(make(num_random_samples=4, objective="best"), 13)]
     assert [number for number, reason in enumerate(reasons) if "lengthscales halved" in reason] == [6, 9, 12]
+
+
+def test_half_of_the_suggestions_ask_for_a_clear_improvement_the_longer_none_came() -> None:
+    protein = make(num_random_samples=4, objective="best")
+    asked = {}
+    for _ in range(17):
+        suggestion = protein.suggest()
+        found = re.search(r"by at least ([\d.]+) standard deviations", suggestion.explanation.reason)
+        asked[suggestion.number] = float(found.group(1)) if found else 0.0
+        protein.observe(replace(plain_run(suggestion.params), score=0.0 if suggestion.number else 1.0))  # the first run stays the best
+    assert {number for number in asked if asked[number]} == {5, 6, 9, 10, 13, 14}
+    assert [asked[number] for number in (5, 6, 9, 10, 13)] == [0.15, 0.18, 0.27, 0.3, 0.3]
 
 
 def test_a_suggestion_explains_itself() -> None:

@@ -94,6 +94,7 @@ ABLATIONS: dict[str, MakeMethod] = {
     "no-cost": ablated({"rating.cost_exponent": lambda belief, config: 0.0}),
     "per-cost": ablated({"rating.cost_exponent": lambda belief, config: 1.0}),
     "no-budget": protein(budget=None),
+    "no-margin": ablated({"rating.CLEARLY_BETTER": 0.0}),
     "no-sceptic": ablated({"rating.SCEPTICAL_EVERY": 10**9}),
     "independent-curves": ablated({"noise.SHARED": 0.0}),
     "no-trend": ablated({"kernel.LOG_TREND_MEAN": ALMOST_0, "kernel.BOUNDS_TREND": (ALMOST_0, ALMOST_0)}),
