@@ -76,11 +76,11 @@ class Stock:
         registry: where points are reserved before anything starts.
         proposer: the optimiser behind it.
         lease: sweep, owner and lease.
-        size: points to hold ready.
+        size: points to hold ready now.
         hooks: the rest of the driver.
     """
 
-    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: int, hooks: Hooks) -> None:
+    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: Callable[[], int], hooks: Hooks) -> None:
         self._registry = registry
         self._proposer = proposer
         self._lease = lease
@@ -251,7 +251,7 @@ class Stock:
     def _reserve_one(self) -> bool:
         """Reserve the next point when the stock is short and the stop rules allow. Returns whether it did."""
         with self._condition:
-            if len(self._entries) >= self._size or self._closed:
+            if len(self._entries) >= self._size() or self._closed:
                 return False
         number = self._registry.next_number(self._lease.sweep)
         verdict = self._hooks.may_reserve(number, 0.0)
