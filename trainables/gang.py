@@ -211,8 +211,8 @@ def _seats(places: Sequence[Place], key: GangKey) -> list[Seat]:
     seen: Counter[str] = Counter()
     seats = []
     for rank, place in enumerate(places):
-        seats.append(Seat(rank, seen[place.address], key.world_size, key.gpus_per_worker, key.device))
-        seen[place.address] += 1
+        seats.append(Seat(rank, seen[place.node], key.world_size, key.gpus_per_worker, key.device))
+        seen[place.node] += 1
     return seats
 
 

@@ -50,9 +50,9 @@ class RankWorker:
         self._progress = ProgressBox()
         self._policy: tuple[str, Policy] | None = None
 
-    def place(self, address: str) -> Place:
+    def place(self, node: str, address: str) -> Place:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return Place(socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
+        return Place(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others come."""

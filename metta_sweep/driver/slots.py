@@ -84,7 +84,12 @@ def slots_at_start(resources: Resources, nodes: Sequence[Node]) -> int:
     Raises:
         ConfigError: there are nodes, but no run fits.
     """
-    return count_slots(resources, nodes) if any(node.resources.get("CPU") or node.resources.get("GPU") for node in nodes) else 0
+    return count_slots(resources, nodes) if any(offers_anything(node) for node in nodes) else 0
+
+
+def offers_anything(node: Node) -> bool:
+    """Whether it can hold runs at all; the head of a cluster often holds none."""
+    return bool(node.resources.get("CPU") or node.resources.get("GPU"))
 
 
 def count_slots(resources: Resources, nodes: Sequence[Node]) -> int:
@@ -149,8 +154,10 @@ def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int
 
 def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
     """One line: which key asks for more than the cluster has, and what to set."""
+    if not any(offers_anything(node) for node in nodes):
+        return "the cluster has no node that offers a CPU or GPU; add one, or wait for its autoscaler"
     labelled = [node for node in nodes if has_labels(node, resources)]
-    if nodes and not labelled:
+    if not labelled:
         known = sorted({f"{name}={value}" for node in nodes for name, value in node.labels.items() if not name.startswith("ray.io/node-id")})
         return f"resources.node_labels: no node has {', '.join(resources.node_labels)}; there are {', '.join(known) or 'no labels'}"
     for key, name, asked in (("gpus", "GPU", resources.gpus_per_worker), ("cpus", "CPU", resources.cpus_per_worker)):

@@ -66,7 +66,7 @@ def test_zero_waits_for_ever() -> None:
     ("resources", "nodes", "reason"),
     [
         (Resources(gpus_per_worker=1.0), [Node({"CPU": 8.0})], "resources.gpus_per_worker: 1 GPUs per rank, but no node has more than 0"),
-        (Resources(), [], "resources.cpus_per_worker: 1 CPUs per rank, but no node has more than 0"),
+        (Resources(), [Node({"CPU": 0.0})], "the cluster has no node that offers a CPU or GPU"),
         (Resources(world_size=3), [Node({"CPU": 2.0})], "resources.world_size: 3 ranks"),
         (Resources(), [Node({"CPU": 2.0})], "1 node(s) can hold 2 run(s): their resources are in use"),
     ],
