@@ -40,6 +40,11 @@ class Task:
     meeting: tuple[str, int] | None = None
 
     @property
+    def run(self) -> str:
+        """Id of the run."""
+        return str(self.mapping["run"])
+
+    @property
     def files(self) -> RunFiles:
         return RunFiles(Path(self.directory))
 

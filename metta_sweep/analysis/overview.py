@@ -13,6 +13,7 @@ import yaml
 from metta_sweep.analysis.best import BestRun, best
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.money import Amount, money
+from metta_sweep.analysis.utilisation import SlotUse, utilisation
 from metta_sweep.config.job import Budget
 from metta_sweep.driver.slots import SLOTS_CHANGED
 from metta_sweep.registry.owner import is_dead
@@ -34,6 +35,7 @@ class Overview:
         best: by measured score; None before there is one.
         drivers: `host:pid` of everybody who works on it now.
         slots: of the driver that spoke last; None before one did.
+        utilisation: busy and idle time of each slot that was used.
         amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
         runs: one row per run; see `analysis.frame`.
@@ -46,6 +48,7 @@ class Overview:
     best: BestRun | None
     drivers: tuple[str, ...]
     slots: int | None
+    utilisation: tuple[SlotUse, ...]
     amounts: tuple[Amount, ...]
     rules: Mapping[str, float]
     runs: pd.DataFrame
@@ -79,6 +82,7 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
         best=next(iter(best(runs, 1, goal, by="score")), None),
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
         slots=next((event.detail["slots"] for event in reversed(events) if event.kind in (DRIVER_STARTED, SLOTS_CHANGED)), None),
+        utilisation=tuple(utilisation(attempts, now)),
         amounts=amounts_now(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now),
         rules=rules,
         runs=runs,

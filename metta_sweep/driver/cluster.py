@@ -66,15 +66,21 @@ class Cluster:
 
 
 @contextmanager
-def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]:
+def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> Iterator[Cluster]:
     """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
 
     A process that is connected already keeps its cluster.
+
+    Args:
+        environ: of the process.
+        machine: what a private cluster may use.
+        sweep: name that Ray's dashboard shows for this job.
 
     Raises:
         ClusterError: it cannot be reached, or RAY_ADDRESS asks for client mode.
     """
     import ray  # half a second of imports that other commands do without
+    from ray.job_config import JobConfig
 
     address = environ.get("RAY_ADDRESS") or None
     if address and address.startswith("ray://"):
@@ -87,7 +93,8 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
         return
     if address:
         check_answers(address)
-    options = local_options(environ, machine) if address is None else {"address": address}
+    options: dict[str, Any] = local_options(environ, machine) if address is None else {"address": address}
+    options["job_config"] = JobConfig(metadata={"sweep": sweep}) if sweep else None
     try:
         context = ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:

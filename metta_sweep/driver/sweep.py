@@ -28,6 +28,7 @@ from metta_sweep.driver.clerk import Clerk, Desk
 from metta_sweep.driver.cluster import Cluster, ClusterNodes, connected
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.fleet import Fleet
+from metta_sweep.driver.metrics import MetricsCallback, Moment
 from metta_sweep.driver.nodes import BreakerLimits, NodeBreaker
 from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.past import plan_from
@@ -100,7 +101,7 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
     job.directory.mkdir(parents=True, exist_ok=True)
-    with connected(environ, job.machine) as cluster:
+    with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
         print_plan(plan_from(registry, job, max(slots, 1)), console)
@@ -225,7 +226,7 @@ class Driver:
             num_samples=-1,
             search_alg=self.search,
             scheduler=SweepScheduler(self.control, self.breaker),
-            callbacks=[callback, self.stage.mirror],
+            callbacks=[callback, MetricsCallback(self.job.sweep_name, self.moment), self.stage.mirror],
             stop=StopWhenCheckpointed(callback),
             reuse_actors=True,
             raise_on_failed_trial=False,
@@ -233,6 +234,12 @@ class Driver:
             trial_name_creator=run_id_of,
             trial_dirname_creator=run_id_of,
         )
+
+    def moment(self) -> Moment:
+        """What the gauges show."""
+        has_gpus = self.job.resources.gpus_per_worker > 0
+        dollars_per_second = (self.job.budget.hourly_cost or 0.0) / 3600.0
+        return Moment(self.board.runs(), self.slots.now, self.spending.best, self.stock.suggest_seconds, dollars_per_second, has_gpus)
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal."""

@@ -114,3 +114,27 @@ def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(cluster: C
         assert victim.node_id not in ranks(tmp_path, run, attempts[-1])
         steps = steps_of(files_of(tmp_path, run).directory)
         assert steps.count(min(steps)) == 1, "it went on from a checkpoint, not from the start"
+
+
+def test_a_node_with_notice_is_left_with_a_checkpoint_and_its_runs_go_on_elsewhere(cluster: Cluster, tmp_path: Path, records: Registry) -> None:
+    driver = start(tmp_path, cluster, "sweep.num_samples=4", "resources.strategy=PACK", "trainer.total_timesteps=200000")
+    runs = [f"{SWEEP}.r.{number}" for number in range(4)]
+    wait_for(lambda: all(any(files_of(tmp_path, run).checkpoints.glob("*")) for run in runs), seconds=300)
+    leaving = ranks(tmp_path, runs[0])[0]
+    drain(cluster, leaving)
+    finish(driver)
+    assert [run.state for run in records.runs(SWEEP)] == [RunState.COMPLETED] * 4
+    moved = [run for run in runs if leaving in ranks(tmp_path, run)]
+    told = {event.run_id: event.detail["reason"] for event in records.events(SWEEP) if event.kind == "interrupted"}
+    assert told == dict.fromkeys(moved, f"node {leaving} will be taken away")
+    for run in moved:
+        assert leaving not in ranks(tmp_path, run, attempt=2)
+        steps = steps_of(files_of(tmp_path, run).directory)
+        assert len(steps) == len(set(steps)), "no update is trained twice"
+
+
+def drain(cluster: Cluster, node: str) -> None:
+    """What a provider's notice becomes; see cluster/watch_preemption.sh."""
+    reason = ("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", "--deadline-remaining-seconds=100")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", f"--address={cluster.address}", f"--node-id={node}", *reason]
+    subprocess.run(command, check=True)
