@@ -1,6 +1,6 @@
 """From a run's end to the next run's first training step, in one slot: ours, and plain Ray Tune with the same trainable and the same runs.
 
-`python -m tests.benchmarks.orchestration.gap ours|tune|warm ADDRESS DIR --runs N` is one measurement; prints the median gap and its parts as JSON.
+`... gap random|bayes|tune|warm ADDRESS DIR --runs N` is one measurement; prints the median gap and its parts as JSON.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from tests.metta_sweep.driver.test_kills_on_ray import SMALL
 from trainables.run_files import RunFiles
 
 POLL_SECONDS = 0.005
-WORDS = (*SMALL, "trainer.total_timesteps=2048", "sweep.method=random", "resources.cpus_per_worker=1")
+WORDS = (*SMALL, "trainer.total_timesteps=2048", "resources.cpus_per_worker=1")
 NAMES = {
-    "ours": "ours",
+    "random": "ours, random",
+    "bayes": "ours, Protein",
     "tune": "plain Ray Tune",
     "warm": "plain Ray Tune, reuse_actors=True",
 }
@@ -71,7 +72,7 @@ class Watcher:
         return found
 
 
-def ours(address: str, directory: Path, runs: int, told: dict[str, float]) -> None:
+def ours(address: str, directory: Path, runs: int, told: dict[str, float], *, method: str) -> None:
     from metta_sweep.driver.search import SweepSearch
 
     original = SweepSearch.on_trial_complete
@@ -81,7 +82,7 @@ def ours(address: str, directory: Path, runs: int, told: dict[str, float]) -> No
         original(self, trial_id, result, error)
 
     SweepSearch.on_trial_complete = stamped  # type: ignore[method-assign]
-    drive(directory, f"sweep.num_samples={runs}", *WORDS, environ={"RAY_ADDRESS": address}, trainable=None)
+    drive(directory, f"sweep.num_samples={runs}", f"sweep.method={method}", *WORDS, environ={"RAY_ADDRESS": address}, trainable=None)
 
 
 def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float], *, reuse: bool) -> None:
@@ -112,12 +113,12 @@ def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float],
 
 
 def gap(directory: Path, runs: int) -> dict[str, dict[str, float]]:
-    """All three, one after the other, each on a Ray of its own."""
+    """All, one after the other, each on a Ray of its own."""
     from tests.benchmarks.orchestration.__main__ import measure
 
     rows = {name: measure(what, 1, directory / what, module="gap", runs=runs) for what, name in NAMES.items()}
     median = {what: rows[name]["median gap s"] for what, name in NAMES.items()}
-    rows["gates"] = {f"ratio to {NAMES[what]} (<= 1.0)": median["ours"] / median[what] for what in ("tune", "warm")}
+    rows["gates"] = {f"ratio of ours, random to {NAMES[what]} (<= 1.0)": median["random"] / median[what] for what in ("tune", "warm")}
     return rows
 
 
@@ -133,8 +134,8 @@ def main() -> None:
     write_known_baseline(args.directory / "sweep" / SWEEP / "random_policy.yaml")
     watcher, told = Watcher(args.directory / "sweep" / SWEEP / "runs"), dict[str, float]()
     run: Callable[[], None] = (
-        (lambda: ours(args.address, args.directory, args.runs, told))
-        if args.what == "ours"
+        (lambda: ours(args.address, args.directory, args.runs, told, method=args.what))
+        if args.what in ("random", "bayes")
         else (lambda: plain_tune(args.address, args.directory, args.runs, told, reuse=args.what == "warm"))
     )
     with watcher.watching(), contextlib.redirect_stdout(sys.stderr):
