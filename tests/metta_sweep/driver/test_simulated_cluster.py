@@ -97,7 +97,7 @@ def test_ten_runs_that_start_at_once_where_two_fit_do_not_starve_each_other(tmp_
 
 
 def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(cluster: Cluster, tmp_path: Path, records: Registry) -> None:
-    driver = start(tmp_path, cluster, "sweep.num_samples=6", "resources.strategy=SPREAD", "trainer.total_timesteps=200000")
+    driver = start(tmp_path, cluster, "sweep.num_samples=6", "resources.strategy=SPREAD", "trainer.total_timesteps=120000")
     runs = [f"{SWEEP}.r.{number}" for number in range(4)]
     wait_for(lambda: all(any(files_of(tmp_path, run).checkpoints.glob("*")) for run in runs), seconds=300)
     placed = {run: ranks(tmp_path, run) for run in runs}
@@ -117,7 +117,7 @@ def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(cluster: C
 
 
 def test_a_node_with_notice_is_left_with_a_checkpoint_and_its_runs_go_on_elsewhere(cluster: Cluster, tmp_path: Path, records: Registry) -> None:
-    driver = start(tmp_path, cluster, "sweep.num_samples=4", "resources.strategy=PACK", "trainer.total_timesteps=200000")
+    driver = start(tmp_path, cluster, "sweep.num_samples=4", "resources.strategy=PACK", "trainer.total_timesteps=120000")
     runs = [f"{SWEEP}.r.{number}" for number in range(4)]
     wait_for(lambda: all(any(files_of(tmp_path, run).checkpoints.glob("*")) for run in runs), seconds=300)
     leaving = ranks(tmp_path, runs[0])[0]
