@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"  # 127.0.0.1 would be replaced by the machine's outward address
-SECRET = "a-registry-token-that-no-file-may-hold"
+SECRET = secrets.token_hex(16)  # not written here: this file travels with the job
 
 
 @pytest.fixture

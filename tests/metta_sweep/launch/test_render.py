@@ -79,7 +79,7 @@ def test_clusters_that_we_launch_ask_for_a_token_and_hide_their_dashboard(provid
     config = rendered(ClusterRequest(provider, project="p", own=OWN))
     starts = [command for key in ("head_start_ray_commands", "worker_start_ray_commands") for command in config[key] if "ray start" in command]
     assert len(starts) == 2
-    assert all("RAY_AUTH_MODE=token" in command for command in starts)
+    assert all("RAY_AUTH_MODE=token RAY_LOGGER_LEVEL=warning" in command for command in starts), "at info Ray logs the keys of a job"
     assert "--dashboard-host=127.0.0.1" in " ".join(starts)
 
 
