@@ -47,7 +47,7 @@ class ResourcesConfig:
     node_labels: tuple[str, ...] = ()
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
-    collective_timeout_seconds: float = 60.0
+    collective_timeout_seconds: float = 45.0
     stall_seconds: float = 1800.0
 
 

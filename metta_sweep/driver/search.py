@@ -123,6 +123,13 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         self._control = control
         self._breaker = breaker
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process that the last one left.
+
+        The base class names the oldest pending run, looking through all that ever were; Tune would give it the warm process and
+        throw away the one that is starting for it, so that short runs never filled their slots.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._control.should_stop(trial.config["run"]["id"])
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

@@ -39,6 +39,7 @@ def measure(what: str, slots: int, directory: Path, module: str = "measure", **o
         command = [sys.executable, "-m", f"tests.benchmarks.orchestration.{module}", what, address, str(directory), *words]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=(directory.parent / f"{directory.name}.log").open("w"), check=True)
     found: dict[str, float] = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    print(f"{what} {options}: {found}", file=sys.stderr)
     return found
 
 

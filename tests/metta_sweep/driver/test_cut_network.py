@@ -56,10 +56,11 @@ class TwoNodes:
         return process
 
     def ray(self, node: int) -> subprocess.Popen[bytes]:
-        """A raylet with one CPU; on node 0 the head."""
+        """A raylet with one CPU; on node 0 the head, with the health checks of our cluster files."""
         role = ["--head", f"--port={PORT}", "--include-dashboard=false"] if node == 0 else [f"--address={self.addresses[0]}:{PORT}"]
         common = ["--num-cpus=1", f"--node-ip-address={self.addresses[node]}", f"--temp-dir={self.temp_dir}", "--disable-usage-stats", "--block"]
-        return self.run(node, [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *common], RAY_raylet_start_wait_time_s="120")
+        settings = {"RAY_raylet_start_wait_time_s": "120", "RAY_health_check_failure_threshold": "3"}
+        return self.run(node, [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *common], **settings)
 
     def cable(self, state: str) -> None:
         ip("-n", self.names[0], "link", "set", "cable", state)
@@ -101,7 +102,7 @@ def test_a_run_over_two_nodes_fails_within_a_minute_of_a_cut_and_goes_on_when_th
     nodes.ray(0)
     worker = nodes.ray(1)
     words = ["sweep.num_samples=1", "resources.world_size=2", "resources.strategy=STRICT_SPREAD", "resources.max_restarts=0"]
-    words += ["trainer.total_timesteps=1000000", "settings.infrastructure_retry_delay=1"]
+    words += ["trainer.total_timesteps=200000", "settings.infrastructure_retry_delay=1"]
     command = [sys.executable, "-m", "metta_sweep", "run", f"sweep_name={SWEEP}", f"data_dir={tmp_path}", *SMALL, *words]
     wait_for(lambda: (nodes.temp_dir / "ray_current_cluster").exists(), seconds=120)
     time.sleep(15.0)  # the second node joins; a run that started before would be refused
