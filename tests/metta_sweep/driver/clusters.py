@@ -19,6 +19,6 @@ def started_cluster(**head: Any) -> Iterator[Cluster]:
         process.setenv("RAY_AUTH_MODE", "disabled")
         process.setenv("PYTHONPATH", str(ROOT))
         process.setenv("OMP_NUM_THREADS", "1")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **head})
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False} | head)
         yield cluster
         cluster.shutdown()
