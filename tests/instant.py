@@ -16,7 +16,7 @@ from trainables.result import Costs, Point, Progress, RunResult, Span
 
 
 class InstantTrainable(tune.Trainable):
-    """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process id beside its run.
+    """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside its run.
 
     `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first, lose_workers_first), `sleep_seconds` and
     `bad_node`, the id of a node on which every run dies at once. While there is a file `hold` beside it, runs wait.
@@ -31,6 +31,7 @@ class InstantTrainable(tune.Trainable):
         directory = Path(self._run["directory"])
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
+        (directory / f"node_{self._run['attempt']}").write_text(get_runtime_context().get_node_id())
         steps = int(spec["trainer"]["total_timesteps"])
         options = json.loads((directory.parents[3] / "instant.json").read_text())
         if options.get("bad_node") == get_runtime_context().get_node_id():

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import Failure
-from trainables.messages import Place
+from trainables.messages import Place, Task
 from trainables.rank_actor import Meeting, RankActor, Seat
 from trainables.spec import ResourcesConfig
 
@@ -89,11 +89,15 @@ class Gang:
             raise
         return cls(key, workers, places)
 
-    def call(self, method: str, *args: Any) -> list[Any]:
-        """Calls the method on every rank at once; returns the pending results, in order of rank."""
+    def call(self, method: str, task: Task) -> list[Any]:
+        """Calls the method on every rank at once; returns the pending results, in order of rank.
+
+        An actor keeps the name of the run that it was started for; the call carries that of this run, for Ray's dashboard.
+        """
         self._num_runs += method == "train"
         self._last_answer = time.monotonic()
-        return [getattr(worker, method).remote(*args) for worker in self._workers]
+        name = f"{RankActor.__name__}.{method} {task.run}"
+        return [getattr(worker, method).options(name=name).remote(task) for worker in self._workers]
 
     def meeting(self) -> tuple[str, int] | None:
         """Address and free port of rank 0, for several ranks of a program that find each other; None for one.
@@ -211,8 +215,8 @@ def _seats(places: Sequence[Place], key: GangKey) -> list[Seat]:
     seen: Counter[str] = Counter()
     seats = []
     for rank, place in enumerate(places):
-        seats.append(Seat(rank, seen[place.address], key.world_size, key.gpus_per_worker, key.device))
-        seen[place.address] += 1
+        seats.append(Seat(rank, seen[place.node], key.world_size, key.gpus_per_worker, key.device))
+        seen[place.node] += 1
     return seats
 
 

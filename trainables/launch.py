@@ -69,7 +69,8 @@ def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
             raise SpecError(
                 (f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has {have.get(name, 0.0):g}; ask for less",)
             )
-    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy)
+    labels = dict(label.split("=", 1) for label in resources.node_labels)
+    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=[labels] * resources.world_size)
     try:
         if not group.wait(RESERVE_SECONDS):
             raise InfrastructureFailure(f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough")

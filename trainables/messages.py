@@ -14,8 +14,9 @@ from trainables.simulation.aggregate import PlayedEpisode
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a rank lives."""
+    """Where a rank lives; `node` is Ray's id of it, for several may be on one host."""
 
+    node: str
     host: str
     address: str
     pid: int
@@ -37,6 +38,11 @@ class Task:
     directory: str
     attempt: int
     meeting: tuple[str, int] | None = None
+
+    @property
+    def run(self) -> str:
+        """Id of the run."""
+        return str(self.mapping["run"])
 
     @property
     def files(self) -> RunFiles:

@@ -44,7 +44,7 @@ class RankActor:
         self._worker: RankWorker = RankWorker()
 
     def place(self) -> Place:
-        return self._worker.place(ray.util.get_node_ip_address())
+        return self._worker.place(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         return self._worker.open_rendezvous(meeting, world_size)

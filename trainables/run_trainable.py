@@ -13,7 +13,7 @@ import math
 import queue
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ray.util import get_current_placement_group
 
 from trainables.errors import InfrastructureFailure
 from trainables.failures import INFRASTRUCTURE
+from trainables.preemption import NodeWatch
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
 
@@ -32,7 +33,9 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
     """Runs what the config says in the placement group that Tune reserved for the trial."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._runner = Runner(get_current_placement_group())
+        group = get_current_placement_group()
+        self._runner, self._nodes = Runner(group), NodeWatch(group)
+        self._deadline = threading.Timer(0.0, self._runner.abandon)
         self._code_version = _code_version(config)
         self._begin(config)
 
@@ -50,6 +53,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._latest: Progress | None = None
         self._result: RunResult | None = None
         self._has_told = False
+        self._leaving = ""
+        self._deadline.cancel()
         self._thread: threading.Thread | None = None
 
     def step(self) -> dict[str, Any]:
@@ -60,6 +65,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
             raise InfrastructureFailure(self._result.message if self._result else "")
         if self._result is not None:
             return self._final(self._result)
+        self._leave_in_time()
         try:
             news = self._news.get(timeout=STEP_SECONDS)
         except queue.Empty:
@@ -70,12 +76,25 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._latest = news
         return self._answer(math.nan, progress_json=json.dumps(asdict(news)), done=False)
 
+    def _leave_in_time(self) -> None:
+        """A node of this run will be taken away: the run ends as "interrupted", with a checkpoint if that still fits, and says why."""
+        notice = self._nodes.notice() if not self._leaving else None
+        if notice is None:
+            return
+        self._leaving = f"node {notice.node} will be taken away"
+        self._runner.interrupt()
+        self._deadline = threading.Timer(notice.seconds, self._runner.abandon)
+        self._deadline.daemon = True
+        self._deadline.start()
+
     def _work(self, request: RunRequest, news: queue.Queue[Progress | RunResult]) -> None:
         news.put(self._runner.run(request, news.put))
 
     def _final(self, result: RunResult) -> dict[str, Any]:
         score = math.nan if result.score is None else result.score
         self._has_told = True
+        if result.outcome == "interrupted" and self._leaving:
+            result = replace(result, message=self._leaving)
         return self._answer(score, result_json=json.dumps(result.to_dict()), done=result.failure != INFRASTRUCTURE)
 
     def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
@@ -114,6 +133,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         del checkpoint
 
     def cleanup(self) -> None:
+        self._deadline.cancel()
         self._runner.close()
         if self._thread is not None:
             self._thread.join(10.0)

@@ -202,10 +202,7 @@ class _Attempt:
     def placed(self, gang: Gang) -> None:
         self._nodes = tuple(place.host for place in gang.places)
         self._num_gpus = gang.key.gpus_per_worker * gang.key.world_size
-        ranks = [
-            {"rank": rank, "host": place.host, "address": place.address, "pid": place.pid, "gpus": list(place.gpus)}
-            for rank, place in enumerate(gang.places)
-        ]
+        ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(gang.places)]
         write_yaml(self.request.files.dist(self.request.attempt), {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks})
 
     def tell(self, news: list[Progress]) -> None:

@@ -5,6 +5,7 @@ Needs neither torch nor a simulator, so that a command can check a configuration
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
 
 KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
+LABEL = re.compile(r"[\w./-]+=[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class ResourcesConfig:
         gpus_per_worker: GPUs of a rank; fractions only at world size 1.
         cpus_per_worker: CPU cores of a rank.
         strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
+        node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
         max_concurrent_runs: read by the driver of a sweep.
         max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
@@ -41,9 +44,10 @@ class ResourcesConfig:
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
     strategy: str = "PACK"
+    node_labels: tuple[str, ...] = ()
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
-    collective_timeout_seconds: float = 60.0
+    collective_timeout_seconds: float = 45.0
     stall_seconds: float = 1800.0
 
 
@@ -189,6 +193,7 @@ def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
         problems.append(f"resources.world_size: need at least 1, got {resources.world_size}")
     if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
         problems.append(f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}")
+    problems += [f"resources.node_labels: need name=value, got {label!r}" for label in resources.node_labels if not LABEL.fullmatch(label)]
     gpus = resources.gpus_per_worker
     if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
         problems.append(f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")

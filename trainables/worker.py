@@ -50,9 +50,9 @@ class RankWorker:
         self._progress = ProgressBox()
         self._policy: tuple[str, Policy] | None = None
 
-    def place(self, address: str) -> Place:
+    def place(self, node: str, address: str) -> Place:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return Place(socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
+        return Place(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others come."""
@@ -70,6 +70,7 @@ class RankWorker:
         """Joins the group of ranks; returns when all have."""
         torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
         device = device_for(seat.device, seat.gpus_per_worker, seat.local_rank)
+        guard_memory(device, seat.gpus_per_worker)
         self._context = DistributedContext(seat.rank, seat.local_rank, seat.world_size, device)
         if seat.world_size == 1:
             return
@@ -223,6 +224,12 @@ def device_for(wanted: str, gpus: float, local_rank: int) -> torch.device:
         raise CodeFailure(f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use device=cpu")
     # Ray shows each worker its own GPUs only; a launcher that shows all of them needs the local rank.
     return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def guard_memory(device: torch.device, gpus: float) -> None:
+    """Runs that share a GPU get their share of its memory: one that wants more fails as "hyperparameters" and takes no other with it."""
+    if device.type == "cuda" and 0.0 < gpus < 1.0:
+        torch.cuda.set_per_process_memory_fraction(gpus, device)
 
 
 def _use_interface_of(address: str) -> None:

@@ -13,7 +13,9 @@ import yaml
 from metta_sweep.analysis.best import BestRun, best
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.money import Amount, money
+from metta_sweep.analysis.utilisation import SlotUse, utilisation
 from metta_sweep.config.job import Budget
+from metta_sweep.driver.slots import SLOTS_CHANGED
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
@@ -32,7 +34,8 @@ class Overview:
         states: number of runs by state.
         best: by measured score; None before there is one.
         drivers: `host:pid` of everybody who works on it now.
-        slots: of the driver that started last; None before one did.
+        slots: of the driver that spoke last; None before one did.
+        utilisation: busy and idle time of each slot that was used.
         amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
         runs: one row per run; see `analysis.frame`.
@@ -45,6 +48,7 @@ class Overview:
     best: BestRun | None
     drivers: tuple[str, ...]
     slots: int | None
+    utilisation: tuple[SlotUse, ...]
     amounts: tuple[Amount, ...]
     rules: Mapping[str, float]
     runs: pd.DataFrame
@@ -63,7 +67,8 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
     """
     sweep = registry.get_sweep(name)
     records = registry.runs(name)
-    started = last_start(registry.events(name))
+    events = registry.events(name)
+    started = last_start(events)
     rules: dict[str, Any] = dict(started.get("rules") or {})
     budget = budget or Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
     living = [run for run in records if is_held(run, now)]
@@ -76,7 +81,8 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
         states=Counter(run.state.value for run in records),
         best=next(iter(best(runs, 1, goal, by="score")), None),
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
-        slots=started.get("slots"),
+        slots=next((event.detail["slots"] for event in reversed(events) if event.kind in (DRIVER_STARTED, SLOTS_CHANGED)), None),
+        utilisation=tuple(utilisation(attempts, now)),
         amounts=amounts_now(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now),
         rules=rules,
         runs=runs,

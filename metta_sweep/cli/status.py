@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from metta_sweep.analysis.money import Amount
     from metta_sweep.analysis.overview import Overview
+    from metta_sweep.analysis.utilisation import SlotUse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +58,7 @@ def report(one: Overview) -> dict[str, Any]:
         "best": asdict(one.best) if one.best else None,
         "drivers": one.drivers,
         "slots": one.slots,
+        "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
         "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
         "rules": dict(one.rules),
         "runs": [run_report(row, one) for row in one.runs.to_dict("records")],
@@ -79,6 +82,8 @@ def show(one: Overview, console: Console) -> None:
     console.print(f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}", highlight=False, soft_wrap=True)
     if one.best is not None:
         console.print(f"  best: {one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s", highlight=False)
+    if one.utilisation:
+        console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:
         console.print(f"  {amount_text(amount)}", highlight=False)
     if rules := [f"{key}={value:g}" for key, value in one.rules.items() if key != "budget.hourly_cost"]:
@@ -89,6 +94,15 @@ def activity(one: Overview) -> str:
     """The sweep's state, and whether anybody works on it."""
     who = f" on {', '.join(one.drivers)}" if one.drivers else ", no driver runs"
     return f"{one.sweep.state.value}{who}"
+
+
+def utilisation_text(slots: Sequence[SlotUse]) -> str:
+    """`4 slots busy 97 %; slot 2 least, 91 %, longest gap 12.3 s`."""
+    from metta_sweep.analysis.utilisation import busy_share
+
+    least = min(slots, key=lambda slot: slot.busy_share)
+    text = f"{len(slots)} slot(s) busy {busy_share(slots) or 0.0:.0%}"
+    return f"{text}; slot {least.slot} least, {least.busy_share:.0%}, longest gap {least.longest_gap_seconds:.1f} s"
 
 
 def amount_text(amount: Amount) -> str:

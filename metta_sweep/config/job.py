@@ -55,6 +55,7 @@ class Resources:
         gpus_per_worker: GPUs of a rank; fractions only at world size 1.
         cpus_per_worker: CPU cores of a rank.
         strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
+        node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
         max_concurrent_runs: runs at once; None = as many as fit the cluster.
         max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
@@ -65,9 +66,10 @@ class Resources:
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
     strategy: str = "PACK"
+    node_labels: tuple[str, ...] = ()
     max_concurrent_runs: int | None = None
     max_restarts: int = 2
-    collective_timeout_seconds: float = 60.0
+    collective_timeout_seconds: float = 45.0
     stall_seconds: float = 1800.0
 
 

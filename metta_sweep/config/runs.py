@@ -19,6 +19,7 @@ from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, WandbSettings
 from metta_sweep.config.tree import Tree
 from metta_sweep.errors import ConfigError
+from trainables.spec import LABEL
 
 RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
 COMMON_KEYS = frozenset({"data_dir", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"})
@@ -171,6 +172,10 @@ def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]])
             f"need at least 1, or null for as many as fit, got {resources.max_concurrent_runs}",
         ),
         "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
+        "resources.node_labels": (
+            all(LABEL.fullmatch(label) for label in resources.node_labels),
+            f"need name=value each, such as [market=spot], got {list(resources.node_labels)}",
+        ),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }
     problems += [(key, text) for key, (holds, text) in rules.items() if not holds]

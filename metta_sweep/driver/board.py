@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from metta_sweep.registry.records import NewObservation, RunRecord
-from trainables.result import Point, Progress
+from trainables.result import Costs, Point, Progress, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class LiveRun:
         curve: all curve points so far.
         result: once it ended.
         started_at: monotonic seconds.
+        before: what earlier attempts of this driver cost.
     """
 
     record: RunRecord
@@ -29,6 +30,14 @@ class LiveRun:
     progress: Progress | None = None
     curve: tuple[Point, ...] = ()
     result: NewObservation | None = None
+    before: Span = field(default_factory=Span)
+
+    @property
+    def spent(self) -> Span:
+        """What all attempts of this driver have cost so far."""
+        if self.result is not None and self.result.attempt_costs:
+            return self.before + Costs.from_dict(self.result.attempt_costs).total
+        return self.before + self.progress.attempt_costs.total if self.progress else self.before
 
 
 class Board:
@@ -40,8 +49,8 @@ class Board:
 
     def started(self, record: RunRecord) -> None:
         with self._lock:
-            self._runs.pop(record.id, None)
-            self._runs[record.id] = LiveRun(record, "running", time.monotonic())
+            earlier = self._runs.pop(record.id, None)
+            self._runs[record.id] = LiveRun(record, "running", time.monotonic(), before=earlier.spent if earlier else Span())
 
     def progressed(self, run_id: str, progress: Progress) -> LiveRun:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What happens at each turn of Tune's loop: the table is drawn, runs without a place are seen, and before an orderly end running runs checkpoint."""
+"""What happens at each turn of Tune's loop: table, slots, runs without a place; and checkpoints before an orderly end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ray.tune import Callback, Stopper
 
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.placement import PlacementWatch
+from metta_sweep.driver.slots import Slots
 from trainables import faults
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,9 @@ CHECKPOINT_SECONDS = 30.0
 class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
     """Keeps the control informed that the loop turns, draws, and ends the experiment in order."""
 
-    def __init__(self, control: Control, watch: PlacementWatch, draw: Callable[[], None]) -> None:
+    def __init__(self, control: Control, slots: Slots, watch: PlacementWatch, draw: Callable[[], None]) -> None:
         self._control = control
+        self._slots = slots
         self._watch = watch
         self._draw = draw
         self.may_end = False
@@ -31,6 +33,7 @@ class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
         faults.point("driver.turn")
         self._control.loop_is_alive()
         self._draw()
+        self._slots.look()
         waiting = [trial.config["run"]["id"] for trial in trials if trial.status == "PENDING"]
         self._watch.look(waiting, num_running=sum(trial.status == "RUNNING" for trial in trials))
         if self._control.stop_now and not self.may_end:

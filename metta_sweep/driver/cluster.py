@@ -1,21 +1,53 @@
-"""The Ray cluster under a sweep: start or find it, and see what it can run."""
+"""The Ray cluster under a sweep: start or find it, and see its nodes."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from metta_sweep.config.job import Machine, Resources
+from metta_sweep.driver.slots import Node, slots_at_start
 from metta_sweep.errors import ClusterError, ConfigError
 
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
+PROMISED_NODES = "METTA_SWEEP_NODES"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNodes:
+    """The nodes of the cluster that this process is connected to, asked each time.
+
+    Attributes:
+        promised: what the autoscaler may make of them.
+    """
+
+    promised: tuple[Node, ...] = ()
+
+    def living(self) -> dict[str, Node]:
+        """By id."""
+        import ray
+
+        return {node["NodeID"]: Node(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]}
+
+    def leaving(self) -> frozenset[str]:
+        """Ids of the nodes that Ray is draining, for they will be taken away."""
+        import ray
+
+        return frozenset(ray._private.state.state.get_draining_nodes())
+
+    def usable(self, avoided: Collection[str] = ()) -> tuple[Node, ...]:
+        """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is more."""
+        gone = {*avoided, *self.leaving()}
+        living = tuple(node for key, node in self.living().items() if key not in gone)
+        return max(living, self.promised, key=lambda nodes: sum(node.resources.get("CPU", 0.0) for node in nodes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +55,32 @@ class Cluster:
     """What there is.
 
     Attributes:
-        nodes: total CPUs and GPUs of each living node.
+        nodes: of the cluster.
         dashboard_url: Ray's own dashboard, "" when it is not running.
         is_local: whether this process started it.
     """
 
-    nodes: tuple[Mapping[str, float], ...]
+    nodes: ClusterNodes
     dashboard_url: str
     is_local: bool
 
 
 @contextmanager
-def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]:
+def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> Iterator[Cluster]:
     """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
 
     A process that is connected already keeps its cluster.
+
+    Args:
+        environ: of the process.
+        machine: what a private cluster may use.
+        sweep: name that Ray's dashboard shows for this job.
 
     Raises:
         ClusterError: it cannot be reached, or RAY_ADDRESS asks for client mode.
     """
     import ray  # half a second of imports that other commands do without
+    from ray.job_config import JobConfig
 
     address = environ.get("RAY_ADDRESS") or None
     if address and address.startswith("ray://"):
@@ -51,26 +89,33 @@ def connected(environ: Mapping[str, str], machine: Machine) -> Iterator[Cluster]
             "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
         )
     if ray.is_initialized():  # this process is connected already, and whoever did that ends it
-        yield Cluster(tuple(living_nodes().values()), "", is_local=False)
+        yield Cluster(ClusterNodes(promised_nodes(environ)), "", is_local=False)
         return
     if address:
         check_answers(address)
-    options = local_options(environ, machine) if address is None else {"address": address}
+    options: dict[str, Any] = local_options(environ, machine) if address is None else {"address": address}
+    options["job_config"] = JobConfig(metadata={"sweep": sweep}) if sweep else None
     try:
         context = ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
     try:
-        yield Cluster(tuple(living_nodes().values()), url_of(context.dashboard_url), is_local=address is None)
+        yield Cluster(ClusterNodes(promised_nodes(environ)), url_of(context.dashboard_url), is_local=address is None)
     finally:
         ray.shutdown()
 
 
-def living_nodes() -> dict[str, Mapping[str, float]]:
-    """Total resources of each living node, by its id."""
-    import ray
+def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
+    """What METTA_SWEEP_NODES says that the autoscaler may buy; Ray itself tells nobody.
 
-    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    Raises:
+        ConfigError: it is not what `cluster submit` writes.
+    """
+    text = environ.get(PROMISED_NODES)
+    try:
+        return tuple(Node(**node) for node in json.loads(text)) if text else ()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f'{PROMISED_NODES}: need a list like [{{"resources": {{"CPU": 16, "GPU": 1}}}}], got {text!r} ({error})') from error
 
 
 def check_answers(address: str) -> None:
@@ -109,63 +154,6 @@ def slots_of(resources: Resources, machine: Machine, environ: Mapping[str, str])
         ConfigError: not even one fits.
     """
     if not environ.get("RAY_ADDRESS"):
-        return count_slots(resources, [{"CPU": float(machine.num_cpus), "GPU": float(machine.num_gpus)}])
+        return slots_at_start(resources, [Node({"CPU": float(machine.num_cpus), "GPU": float(machine.num_gpus)})])
     with connected(environ, machine) as cluster:
-        return count_slots(resources, cluster.nodes)
-
-
-def bundles(resources: Resources) -> list[dict[str, float]]:
-    """Bundles of one run's placement group: an empty one for the trial driver, then one a rank."""
-    worker = {"CPU": float(resources.cpus_per_worker)}
-    if resources.gpus_per_worker:
-        worker["GPU"] = float(resources.gpus_per_worker)
-    return [{}] + [dict(worker) for _ in range(resources.world_size)]
-
-
-def count_slots(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many runs fit at once.
-
-    Raises:
-        ConfigError: not even one fits; names what is missing.
-    """
-    workers_per_node = [workers_on(node, resources) for node in nodes]
-    if resources.strategy == "STRICT_PACK":
-        slots = sum(count // resources.world_size for count in workers_per_node)
-    elif resources.strategy == "STRICT_SPREAD":
-        slots = strict_spread_slots(workers_per_node, resources.world_size)
-    else:
-        slots = sum(workers_per_node) // resources.world_size
-    if slots < 1:
-        raise ConfigError(explain_misfit(resources, nodes))
-    return min(slots, resources.max_concurrent_runs or slots)
-
-
-def workers_on(node: Mapping[str, float], resources: Resources) -> int:
-    """How many ranks fit on a node."""
-    by_cpu = node.get("CPU", 0.0) // resources.cpus_per_worker if resources.cpus_per_worker else float("inf")
-    by_gpu = node.get("GPU", 0.0) // resources.gpus_per_worker if resources.gpus_per_worker else float("inf")
-    return int(min(by_cpu, by_gpu, 10_000))
-
-
-def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int:
-    """Most runs r such that r runs of `world_size` ranks on different nodes fit: sum(min(workers, r)) >= r * world_size."""
-    best = 0
-    for runs in range(1, sum(workers_per_node) // world_size + 1):
-        if sum(min(count, runs) for count in workers_per_node) >= runs * world_size:
-            best = runs
-    return best
-
-
-def explain_misfit(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> str:
-    """One line: which key asks for more than the cluster has, and what to set."""
-    most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-    most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    for key, asked, most in (("gpus", resources.gpus_per_worker, most_gpus), ("cpus", resources.cpus_per_worker, most_cpus)):
-        if asked > most:
-            kind = key[:-1].upper()
-            return f"resources.{key}_per_worker: {asked:g} {kind}s per rank, but no node has more than {most:g}; lower it, or add larger nodes"
-    total = sum(workers_on(node, resources) for node in nodes)
-    return (
-        f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of {len(nodes)} "
-        f"node(s) fits {total}; lower resources.world_size or choose strategy PACK"
-    )
+        return slots_at_start(resources, cluster.nodes.usable())

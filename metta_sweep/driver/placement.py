@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metta_sweep.config.job import Resources
-from metta_sweep.driver.cluster import bundles, count_slots
 from metta_sweep.driver.notes import Note
+from metta_sweep.driver.slots import Node, bundles, count_slots, labels_of
 from metta_sweep.errors import ClusterError, ConfigError
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
 
 
 def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
-    """Tune's placement group for one trial: a bundle a rank, on any node but those that the driver cordoned."""
+    """Tune's placement group for one trial: a bundle a rank, on nodes with the labels that were asked for, but on none that the driver avoids."""
     from ray import tune
 
     avoided = config.get("run", {}).get("avoid_nodes", ())
-    selector = {"bundle_label_selector": [{NODE_ID: f"!in({','.join(avoided)})"}] * resources.world_size} if avoided else {}
+    labels = labels_of(resources) | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
+    selector = {"bundle_label_selector": [labels] * resources.world_size} if labels else {}
     return tune.PlacementGroupFactory(bundles(resources), strategy=resources.strategy, **selector)
 
 
@@ -44,13 +45,16 @@ def nodes_of(controller: Any, trial: Any) -> set[str]:
     return {address["NodeID"]} if address.get("NodeID") else set()
 
 
-def missing(resources: Resources, nodes: Collection[Mapping[str, float]]) -> str:
+def missing(resources: Resources, nodes: Sequence[Node]) -> str:
     """Why a run finds no place on these nodes, with what would help."""
     try:
-        slots = count_slots(resources, list(nodes))
+        slots = count_slots(resources, nodes)
     except ConfigError as error:
         return str(error)
-    return f"{len(nodes)} node(s) can hold {slots} run(s): their resources are in use by something else, or its process is slow to start"
+    return (
+        f"{len(nodes)} node(s) can hold {slots} run(s): their resources are in use by something else, "
+        "or nodes are still on their way, or its process is slow to start"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.clerk import Clerk
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.fleet import Fleet
 from metta_sweep.driver.nodes import NodeBreaker
 from metta_sweep.driver.placement import nodes_of
 from metta_sweep.driver.stock import Stock
@@ -29,7 +30,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: writes what happened.
         board: what is known of this driver's runs.
         control: who should stop.
-        breaker: which nodes take no more runs.
+        fleet: how many runs fit, and where none may go.
         retry_delay: seconds a slot waits after a failed run.
     """
 
@@ -39,7 +40,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         clerk: Clerk,
         board: Board,
         control: Control,
-        breaker: NodeBreaker,
+        fleet: Fleet,
         *,
         retry_delay: float = 0.0,
     ) -> None:
@@ -48,7 +49,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._clerk = clerk
         self._board = board
         self._control = control
-        self._breaker = breaker
+        self._fleet = fleet
         self._retry_delay = retry_delay
         self._not_before = 0.0
         self._runs: dict[str, RunRecord] = {}
@@ -60,7 +61,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._control.draining is not None:
             return None if self._runs else FINISHED
-        if time.monotonic() < self._not_before:
+        if time.monotonic() < self._not_before or len(self._runs) >= self._fleet.slots.wanted:
             return None
         entry = self._stock.pop()
         if entry is None:
@@ -72,8 +73,8 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._runs[trial_id] = entry.record
         self._board.started(entry.record)
         self._clerk.start(entry)
-        self._breaker.started(entry.record.id)
-        return {"run": {**entry.trial, "avoid_nodes": list(self._breaker.cordoned)}}
+        self._fleet.breaker.started(entry.record.id)
+        return {"run": {**entry.trial, "avoid_nodes": list(self._fleet.avoided())}}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         record = self._runs.get(trial_id)
@@ -121,6 +122,13 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         super().__init__()
         self._control = control
         self._breaker = breaker
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process that the last one left.
+
+        The base class names the oldest pending run, looking through all that ever were; Tune would give it the warm process and
+        throw away the one that is starting for it, so that short runs never filled their slots.
+        """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._control.should_stop(trial.config["run"]["id"])

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 
 from metta_sweep.config import TrainJob
-from metta_sweep.driver.cluster import connected, count_slots
+from metta_sweep.driver.cluster import connected
 from metta_sweep.driver.run_files import write_run_config
+from metta_sweep.driver.slots import count_slots
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
 from trainables.errors import SpecError
@@ -23,7 +24,7 @@ def train_one(job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[
     """
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     with connected(environ, job.machine) as cluster:
-        count_slots(job.resources, cluster.nodes)
+        count_slots(job.resources, cluster.nodes.usable())
         from trainables.launch import run_once
 
         job.directory.mkdir(parents=True, exist_ok=True)
@@ -43,7 +44,7 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
     """
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     with connected(environ, job.machine) as cluster:
-        count_slots(job.resources, cluster.nodes)
+        count_slots(job.resources, cluster.nodes.usable())
         from trainables.launch import evaluate_once
 
         try:

@@ -37,6 +37,12 @@ class Spending:
             better = self._best is None or (score > self._best if self._maximize else score < self._best)
             self._best = score if better else self._best
 
+    @property
+    def best(self) -> float | None:
+        """Best score of the sweep; None before there is one."""
+        with self._lock:
+            return self._best
+
     def no_more_runs(self, number: int, predicted_cost: float) -> Verdict | None:
         """Why run `number`, predicted to cost so much (optimiser's unit), may not be reserved; None when it may."""
         return no_more_runs(self._limits, self.tally(number), self._slot_seconds(predicted_cost))
@@ -56,9 +62,7 @@ class Spending:
             spent = sum(attempt_seconds(attempt, gpus=self._has_gpus) for attempt in ended) + running
             unfinished = self._registry.runs(self._sweep, states=UNFINISHED)
             committed = max(sum(self._slot_seconds(run.predicted_cost or 0.0) for run in unfinished) - running, 0.0)
-        with self._lock:
-            best = self._best
-        return Tally(num_runs, time.time() - self._created_at, spent, committed, best)
+        return Tally(num_runs, time.time() - self._created_at, spent, committed, self.best)
 
     def _slot_seconds(self, cost: float) -> float:
         """The optimiser's cost is CPU seconds over ranks when there is no GPU; a slot runs all ranks at once."""

@@ -76,11 +76,14 @@ class Stock:
         registry: where points are reserved before anything starts.
         proposer: the optimiser behind it.
         lease: sweep, owner and lease.
-        size: points to hold ready.
+        size: points to hold ready now.
         hooks: the rest of the driver.
+
+    Attributes:
+        suggest_seconds: that the last suggestion took.
     """
 
-    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: int, hooks: Hooks) -> None:
+    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: Callable[[], int], hooks: Hooks) -> None:
         self._registry = registry
         self._proposer = proposer
         self._lease = lease
@@ -94,6 +97,7 @@ class Stock:
         self._seen = 0
         self._curves: dict[str, tuple[RunRecord, list[dict[str, Any]], int]] = {}
         self._verdict: Verdict | None = None
+        self.suggest_seconds = 0.0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="stock", daemon=True)
         self._failure: BaseException | None = None
@@ -251,7 +255,7 @@ class Stock:
     def _reserve_one(self) -> bool:
         """Reserve the next point when the stock is short and the stop rules allow. Returns whether it did."""
         with self._condition:
-            if len(self._entries) >= self._size or self._closed:
+            if len(self._entries) >= self._size() or self._closed:
                 return False
         number = self._registry.next_number(self._lease.sweep)
         verdict = self._hooks.may_reserve(number, 0.0)
@@ -278,7 +282,9 @@ class Stock:
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
         pending = [run.params for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]
+        started = time.monotonic()
         suggestion = self._proposer.suggest(number, pending)
+        self.suggest_seconds = time.monotonic() - started
         reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
         cap = self._proposer.length_cap(number)
         return replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)}) if cap else reservation

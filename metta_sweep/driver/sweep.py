@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,8 +25,10 @@ from metta_sweep.driver.baseline import RandomBaseline
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
 from metta_sweep.driver.clerk import Clerk, Desk
-from metta_sweep.driver.cluster import Cluster, connected, count_slots, living_nodes
+from metta_sweep.driver.cluster import Cluster, ClusterNodes, connected
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.fleet import Fleet
+from metta_sweep.driver.metrics import MetricsCallback, Moment
 from metta_sweep.driver.nodes import BreakerLimits, NodeBreaker
 from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.past import plan_from
@@ -35,6 +37,7 @@ from metta_sweep.driver.plan_text import print_plan
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
+from metta_sweep.driver.slots import Node, Slots, slots_at_start, slots_text
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
@@ -54,6 +57,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",  # the search itself starts no more runs than there are slots
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
@@ -97,11 +101,13 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
     job.directory.mkdir(parents=True, exist_ok=True)
-    with connected(environ, job.machine) as cluster:
-        slots = count_slots(job.resources, cluster.nodes)
+    with connected(environ, job.machine, job.sweep_name) as cluster:
+        slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
-        print_plan(plan_from(registry, job, slots), console)
-        driver = Driver(job, registry, Stage(slots, WandbMirrorCallback(MirrorJob.of(job, environ)), console, trainable))
+        print_plan(plan_from(registry, job, max(slots, 1)), console)
+        if not slots:
+            console.print(slots_text(slots), highlight=False)
+        driver = Driver(job, registry, Stage(cluster.nodes, WandbMirrorCallback(MirrorJob.of(job, environ)), console, trainable))
         write_sweep_files(job)
         baseline = RandomBaseline(job.directory, driver.any_config())
         driver.run()
@@ -116,13 +122,13 @@ class Stage:
     """What one driver works with, besides its sweep.
 
     Attributes:
-        slots: runs that fit the cluster at once.
+        nodes: of the cluster.
         mirror: sends the sweep to WandB.
         console: of the person who started it.
         trainable: in place of `trainables.run_trainable.RunTrainable`.
     """
 
-    slots: int
+    nodes: ClusterNodes
     mirror: WandbMirrorCallback
     console: Console
     trainable: type | None = None
@@ -146,14 +152,20 @@ class Driver:
             registry,
             Proposer(job.sweep, job.seed),
             Lease(job.sweep_name, owner, job.settings.lease_seconds),
-            size=stage.slots,
+            size=lambda: self.slots.wanted,
             hooks=Hooks(prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run),
         )
         self.clerk.stock = self.stock
         settings = job.settings
         limits = BreakerLimits(settings.max_fast_losses, settings.fast_loss_seconds)
-        self.breaker = NodeBreaker(limits, living=lambda: living_nodes().keys(), note=self.clerk.tell)
-        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.breaker, retry_delay=settings.rollout_retry_delay)
+        self.breaker = NodeBreaker(limits, living=lambda: stage.nodes.living().keys(), note=self.clerk.tell)
+        self.slots = Slots(job.resources, self.usable_nodes, self.clerk.tell)
+        self.fleet = Fleet(self.slots, self.breaker, stage.nodes)
+        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.fleet, retry_delay=settings.rollout_retry_delay)
+
+    def usable_nodes(self) -> Sequence[Node]:
+        """Nodes that runs of this driver may count on now."""
+        return self.stage.nodes.usable(self.breaker.cordoned)
 
     def introduction(self) -> dict[str, Any]:
         """What readers are told of this driver: its slots, and the stop rules, which the specification leaves out."""
@@ -161,7 +173,7 @@ class Driver:
         rules = {"sweep.num_samples": job.sweep.num_samples, "sweep.target_score": job.sweep.target_score}
         rules |= {f"budget.{key}": value for key, value in asdict(job.budget).items()}
         return {
-            "slots": self.stage.slots,
+            "slots": self.slots.now,
             "world_size": resources.world_size,
             "gpus": resources.gpus_per_worker,
             "rules": {key: value for key, value in rules.items() if value is not None},
@@ -204,7 +216,8 @@ class Driver:
 
         settings = self.job.settings
         limits = PlacementLimits(settings.placement_warning_seconds, settings.placement_timeout_seconds)
-        callback = LoopCallback(self.control, PlacementWatch(limits, self.missing, self.clerk.tell, self.control.abort), draw)
+        watch = PlacementWatch(limits, lambda: missing(self.job.resources, self.usable_nodes()), self.clerk.tell, self.control.abort)
+        callback = LoopCallback(self.control, self.slots, watch, draw)
         tune.run(
             tune.with_resources(self.stage.trainable or RunTrainable, partial(gang, self.job.resources)),
             name="tune",
@@ -213,23 +226,24 @@ class Driver:
             num_samples=-1,
             search_alg=self.search,
             scheduler=SweepScheduler(self.control, self.breaker),
-            callbacks=[callback, self.stage.mirror],
+            callbacks=[callback, MetricsCallback(self.job.sweep_name, self.moment), self.stage.mirror],
             stop=StopWhenCheckpointed(callback),
             reuse_actors=True,
-            max_concurrent_trials=self.stage.slots,
             raise_on_failed_trial=False,
             verbose=0,
             trial_name_creator=run_id_of,
             trial_dirname_creator=run_id_of,
         )
 
+    def moment(self) -> Moment:
+        """What the gauges show."""
+        has_gpus = self.job.resources.gpus_per_worker > 0
+        dollars_per_second = (self.job.budget.hourly_cost or 0.0) / 3600.0
+        return Moment(self.board.runs(), self.slots.now, self.spending.best, self.stock.suggest_seconds, dollars_per_second, has_gpus)
+
     def say(self, text: str) -> None:
         """Tell the person at the terminal."""
         self.stage.console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    def missing(self) -> str:
-        """Why a run finds no place now."""
-        return missing(self.job.resources, [total for node, total in living_nodes().items() if node not in self.breaker.cordoned])
 
     def table_style(self) -> TableStyle:
         spec = self.job.sweep
@@ -260,7 +274,7 @@ def write_sweep_files(job: SweepJob) -> None:
 
 def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:
     """Where it runs, where its files are, where to look."""
-    where = "this machine" if cluster.is_local else f"{len(cluster.nodes)} node(s)"
+    where = "this machine" if cluster.is_local else f"{len(cluster.nodes.living())} node(s)"
     console.print(f"sweep {job.sweep_name} on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
     if cluster.dashboard_url:
         console.print(f"Ray dashboard: {cluster.dashboard_url}", highlight=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from metta_sweep.driver.slots import Node
+
 ClusterFile = dict[str, Any]
 
 
@@ -62,17 +64,18 @@ def python_of(config: Mapping[str, Any]) -> str:
     return f"{start_option(config, 'PATH=').partition(':')[0]}/python" if provider_of(config) == "local" else "python"
 
 
-def worker_nodes(config: Mapping[str, Any]) -> list[dict[str, float]]:
-    """CPUs and GPUs of every node that may ever be there at once; empty for machines that only Ray will measure."""
+def worker_nodes(config: Mapping[str, Any]) -> list[Node]:
+    """Every node that may ever be there at once; empty for machines that only Ray will measure."""
     if provider_of(config) == "local":
         return []
     if provider_of(config) == "kuberay":
-        return [node for group in config["spec"]["workerGroupSpecs"] for node in [group_resources(group)] * int(group["maxReplicas"])]
+        groups = config["spec"]["workerGroupSpecs"]
+        return [Node(group_resources(group), group.get("labels", {})) for group in groups for _ in range(int(group["maxReplicas"]))]
     head = config["head_node_type"]
     kinds = [kind for name, kind in config["available_node_types"].items() if name != head]
     # Node types of one file are alternatives (spot, on demand): together they stay below the cluster's own maximum.
     largest = sorted(kinds, key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True)
-    nodes = [dict(kind["resources"]) for kind in largest for _ in range(int(kind.get("max_workers", 0)))]
+    nodes = [Node(dict(kind["resources"]), kind.get("labels", {})) for kind in largest for _ in range(int(kind.get("max_workers", 0)))]
     return nodes[: int(config["max_workers"])]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metta_sweep.config.files import packaged_configs
+from metta_sweep.driver.cluster import PROMISED_NODES
 from metta_sweep.errors import ClusterError, ConfigError
 from metta_sweep.launch.cluster_files import python_of, worker_nodes
 
@@ -80,9 +82,16 @@ def make_submission(
 
 
 def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:
-    """What `auto` in the configuration means on a cluster whose head is unlike its workers; empty where only Ray knows them."""
+    """What `auto` in the configuration means on a cluster whose head is unlike its workers, and how many may come; empty where only Ray knows."""
     nodes = worker_nodes(config) if config else []
-    return {"NUM_CPUS": f"{nodes[0]['CPU']:.0f}", "NUM_GPUS": f"{nodes[0].get('GPU', 0):.0f}"} if nodes else {}
+    if not nodes:
+        return {}
+    size = nodes[0].resources
+    return {
+        "NUM_CPUS": f"{size['CPU']:.0f}",
+        "NUM_GPUS": f"{size.get('GPU', 0):.0f}",
+        PROMISED_NODES: json.dumps([asdict(node) for node in nodes]),
+    }
 
 
 def packages_outside(code: Path) -> list[Path]:

@@ -24,15 +24,21 @@ Environ = dict[str, str]
 Instant = Callable[..., None]  # sets what instant runs of a test do
 
 
-def drive(data_dir: Path, *overrides: str, environ: dict[str, str] | None = None, config_dirs: Sequence[Path] = ()) -> Ending:
-    """One `run` command, with instant runs in place of training."""
+def drive(
+    data_dir: Path,
+    *overrides: str,
+    environ: dict[str, str] | None = None,
+    config_dirs: Sequence[Path] = (),
+    trainable: type | None = InstantTrainable,
+) -> Ending:
+    """One `run` command, with instant runs in place of training unless another trainable is given; None trains."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
     write_known_baseline(job.directory / "random_policy.yaml")
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml)
-        return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), InstantTrainable)
+        return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), trainable)
     finally:
         registry.close()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from metta_sweep.config.job import Machine, Resources
-from metta_sweep.driver.cluster import bundles, connected, count_slots
+from metta_sweep.driver.cluster import connected
+from metta_sweep.driver.slots import Node, bundles, count_slots
 from metta_sweep.errors import ClusterError, ConfigError
 
-TWO_CORES = [{"CPU": 2.0}]
-FOUR_NODES = [{"CPU": 8.0, "GPU": 4.0}] * 4
+TWO_CORES = [Node({"CPU": 2.0})]
+FOUR_NODES = [Node({"CPU": 8.0, "GPU": 4.0})] * 4
 
 
 def test_the_driver_bundle_is_empty_and_each_rank_has_its_own() -> None:
@@ -27,10 +28,10 @@ def test_the_driver_bundle_is_empty_and_each_rank_has_its_own() -> None:
         (Resources(world_size=4, gpus_per_worker=1, strategy="STRICT_PACK"), FOUR_NODES, 4),
         (Resources(world_size=3, gpus_per_worker=1, strategy="STRICT_PACK"), FOUR_NODES, 4),
         (Resources(world_size=3, gpus_per_worker=1, strategy="PACK"), FOUR_NODES, 5),
-        (Resources(gpus_per_worker=0.25), [{"CPU": 8.0, "GPU": 1.0}], 4),
+        (Resources(gpus_per_worker=0.25), [Node({"CPU": 8.0, "GPU": 1.0})], 4),
     ],
 )
-def test_slots_are_the_runs_that_fit_at_once(resources: Resources, nodes: list[dict[str, float]], slots: int) -> None:
+def test_slots_are_the_runs_that_fit_at_once(resources: Resources, nodes: list[Node], slots: int) -> None:
     assert count_slots(resources, nodes) == slots
 
 

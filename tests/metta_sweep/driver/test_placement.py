@@ -9,6 +9,7 @@ import pytest
 
 from metta_sweep.config.job import Resources
 from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang, missing
+from metta_sweep.driver.slots import Node
 
 
 class Waiting:
@@ -64,13 +65,13 @@ def test_zero_waits_for_ever() -> None:
 @pytest.mark.parametrize(
     ("resources", "nodes", "reason"),
     [
-        (Resources(gpus_per_worker=1.0), [{"CPU": 8.0}], "resources.gpus_per_worker: 1 GPUs per rank, but no node has more than 0"),
-        (Resources(), [], "resources.cpus_per_worker: 1 CPUs per rank, but no node has more than 0"),
-        (Resources(world_size=3), [{"CPU": 2.0}], "resources.world_size: 3 ranks"),
-        (Resources(), [{"CPU": 2.0}], "1 node(s) can hold 2 run(s): their resources are in use"),
+        (Resources(gpus_per_worker=1.0), [Node({"CPU": 8.0})], "resources.gpus_per_worker: 1 GPUs per rank, but no node has more than 0"),
+        (Resources(), [Node({"CPU": 0.0})], "the cluster has no node that offers a CPU or GPU"),
+        (Resources(world_size=3), [Node({"CPU": 2.0})], "resources.world_size: 3 ranks"),
+        (Resources(), [Node({"CPU": 2.0})], "1 node(s) can hold 2 run(s): their resources are in use"),
     ],
 )
-def test_what_is_missing_is_named(resources: Resources, nodes: list[dict[str, float]], reason: str) -> None:
+def test_what_is_missing_is_named(resources: Resources, nodes: list[Node], reason: str) -> None:
     assert missing(resources, nodes).startswith(reason)
 
 

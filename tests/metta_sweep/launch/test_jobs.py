@@ -10,6 +10,8 @@ import pytest
 import yaml
 from ray._private.runtime_env.packaging import create_package
 
+from metta_sweep.driver.cluster import promised_nodes
+from metta_sweep.driver.slots import Node
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.jobs import EXCLUDES, Submission, make_submission
 from metta_sweep.launch.render import render
@@ -46,8 +48,14 @@ def test_keys_travel_in_the_environment_and_nothing_else_of_it_does() -> None:
 
 def test_auto_means_a_worker_and_not_the_head_unless_the_user_says_otherwise() -> None:
     request = ClusterRequest("aws", gpus=1)
-    assert submission(request=request).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "1"}
-    assert submission(request=request, environ={"NUM_GPUS": "4"}).runtime_env["env_vars"] == {"NUM_CPUS": "16", "NUM_GPUS": "4"}
+    environment = submission(request=request).runtime_env["env_vars"]
+    assert (environment["NUM_CPUS"], environment["NUM_GPUS"]) == ("16", "1")
+    assert submission(request=request, environ={"NUM_GPUS": "4"}).runtime_env["env_vars"]["NUM_GPUS"] == "4"
+
+
+def test_the_driver_hears_of_the_nodes_that_the_autoscaler_may_buy() -> None:
+    environment = submission(request=ClusterRequest("aws", gpus=1, nodes=2)).runtime_env["env_vars"]
+    assert promised_nodes(environment) == (Node({"CPU": 16, "GPU": 1}, {"market": "spot"}),) * 2
 
 
 def test_own_machines_run_the_python_that_their_set_up_made() -> None:

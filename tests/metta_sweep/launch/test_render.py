@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from metta_sweep.driver.slots import Node
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.checks import check_cluster_file
 from metta_sweep.launch.cluster_files import cluster_name, worker_nodes
@@ -42,7 +43,7 @@ def test_only_the_asked_kind_of_worker_is_offered_and_none_is_there_while_nothin
     assert sorted(workers) == [kind, "head"]
     assert (workers[kind]["min_workers"], workers[kind]["max_workers"], config["max_workers"]) == (0, 4, 4)
     assert ("InstanceMarketOptions" in workers[kind]["node_config"]) == spot
-    assert worker_nodes(config) == [{"CPU": 192, "GPU": 8}] * 4
+    assert worker_nodes(config) == [Node({"CPU": 192, "GPU": 8}, {"market": "spot" if spot else "on-demand"})] * 4
 
 
 def test_the_head_is_never_a_spot_machine_and_holds_no_rank() -> None:
@@ -55,7 +56,7 @@ def test_the_head_is_never_a_spot_machine_and_holds_no_rank() -> None:
 def test_kuberay_offers_the_one_group_that_was_asked_for() -> None:
     config = rendered(ClusterRequest("kuberay", gpus=8, nodes=3, name="big", image="mine:2.60.0-py311"))
     assert [group["groupName"] for group in config["spec"]["workerGroupSpecs"]] == ["gpu-8"]
-    assert worker_nodes(config) == [{"CPU": 96.0, "GPU": 8.0}] * 3
+    assert worker_nodes(config) == [Node({"CPU": 96.0, "GPU": 8.0})] * 3
     assert config["metadata"]["name"] == "big"
     assert "rayproject" not in str(config)
 
@@ -78,7 +79,7 @@ def test_clusters_that_we_launch_ask_for_a_token_and_hide_their_dashboard(provid
     config = rendered(ClusterRequest(provider, project="p", own=OWN))
     starts = [command for key in ("head_start_ray_commands", "worker_start_ray_commands") for command in config[key] if "ray start" in command]
     assert len(starts) == 2
-    assert all("RAY_AUTH_MODE=token" in command for command in starts)
+    assert all("RAY_AUTH_MODE=token RAY_LOGGER_LEVEL=warning" in command for command in starts), "at info Ray logs the keys of a job"
     assert "--dashboard-host=127.0.0.1" in " ".join(starts)
 
 

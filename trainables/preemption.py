@@ -1,0 +1,54 @@
+"""Whether a node that a run is on will be taken away: Ray calls that draining, and a provider's notice is turned into it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import ray
+from ray.util import placement_group_table
+from ray.util.placement_group import PlacementGroup
+
+LOOK_SECONDS = 1.0
+NO_DEADLINE_SECONDS = 120.0
+# Left of the notice when workers are given up: the result still has to reach the driver.
+RESERVE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A node of the run will go.
+
+    Attributes:
+        node: Ray's id of it.
+        seconds: for a checkpoint.
+    """
+
+    node: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class NodeWatch:
+    """Looks now and then whether Ray drains a node of this placement group."""
+
+    group: PlacementGroup
+    _nodes: frozenset[str] = frozenset()
+    _look_at: float = field(default=0.0)
+
+    def notice(self) -> Notice | None:
+        """The notice of the node that goes first; None while all stay. Asks Ray at most every `LOOK_SECONDS`."""
+        if time.monotonic() < self._look_at:
+            return None
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._nodes = self._nodes or frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
+        draining = ray._private.state.state.get_draining_nodes()
+        notices = [Notice(node, seconds_until(draining[node], time.time())) for node in self._nodes & draining.keys()]
+        return min(notices, key=lambda notice: notice.seconds, default=None)
+
+
+def seconds_until(deadline_milliseconds: int, now: float) -> float:
+    """Time for a checkpoint from now (epoch seconds) to a deadline (epoch milliseconds); 0 means that there is none."""
+    if not deadline_milliseconds:
+        return NO_DEADLINE_SECONDS
+    return max(deadline_milliseconds / 1000.0 - now - RESERVE_SECONDS, 0.0)
