@@ -40,6 +40,12 @@ class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
             checkpoint_running(trials)
             self.may_end = True
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        forget(trial)
+
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles it into a snapshot that nobody reads
 
@@ -58,6 +64,14 @@ class StopWhenCheckpointed(Stopper):  # type: ignore[misc]  # ray is not typed
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def forget(trial: Any) -> None:
+    """Of a trial that ended only the run's id is asked again, but Tune keeps trials for ever, each with its configuration three times."""
+    trial.config = {"run": {"id": trial.config["run"]["id"]}}
+    trial.evaluated_params = {}
+    for key in ("config", "result_json", "progress_json"):
+        trial.run_metadata.last_result.pop(key, None)
 
 
 def checkpoint_running(trials: list[Any]) -> None:
