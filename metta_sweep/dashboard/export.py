@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from metta_sweep.analysis.frame import PARAM
+from metta_sweep.analysis.frame import PARAM, RESULTS
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.errors import InvalidRequest
@@ -28,15 +28,17 @@ def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
     if scene.space is None or scene.snapshot.spec is None:
         raise InvalidRequest(f"sweep_name={scene.snapshot.sweep.name}: has no specification whose space could be narrowed")
     spec = scene.snapshot.spec
-    parameters = narrowed_parameters(scene.space, scene.view.brush)
+    parameters = narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only})
     constraints = [constraint.text for constraint in scene.space.constraints]
     search = {"parameters": parameters, **({"constraints": constraints} if constraints else {})}
     if as_phase:
         content: dict[str, Any] = {"schedule": {"phases": [{"name": "narrowed", "num_runs": 50, "sweep": search}]}}
     else:
         content = {"metric": spec.metric, "goal": spec.goal, "method": spec.method, **search}
-    ranges = ", ".join(f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items()) or "nothing"
-    return f"# Sweep {scene.snapshot.sweep.name}, narrowed: {ranges}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items() if path not in RESULTS]
+    ranges += [f"{path} {' or '.join(choices)}" for path, choices in scene.view.only.items()]
+    head = f"# Sweep {scene.snapshot.sweep.name}, narrowed: {', '.join(ranges) or 'nothing'}\n"
+    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def csv_text(runs: pd.DataFrame) -> str:

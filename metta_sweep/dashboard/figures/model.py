@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -77,16 +77,27 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     ]
 
 
-def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: list[str], look: Look) -> go.Figure:
+class Order(NamedTuple):
+    """Parameters by importance, and the bounds ("min" or "max") that the best runs crowd at."""
+
+    names: Sequence[str]
+    hits: Sequence[tuple[str, str]] = ()
+
+    def label(self, name: str) -> str:
+        """Short name of a parameter, with a flag where a bound was hit."""
+        sides = [side for one, side in self.hits if one == name]
+        return theme.short_names(self.names)[name] + (f"  ⚠ best runs at its {' and '.join(sides)}" if sides else "")
+
+
+def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: Order, look: Look) -> go.Figure:
     """Predicted score along each parameter through one point, with the 90 % interval, over the runs' scores.
 
     Args:
         at: the point that the other parameters are held at.
-        order: parameters by importance.
+        order: which parameters come first.
     """
     done = scored(runs)
-    names = theme.short_names(order)
-    cells = [_slice_cell(surrogate, done, name, names[name], at, look) for name in order[:MAX_SLICES]]
+    cells = [_slice_cell(surrogate, done, name, order.label(name), at, look) for name in order.names[:MAX_SLICES]]
     columns = min(SLICE_COLUMNS, len(cells))
     return theme.grid(look, cells, columns=columns, height=260 * -(-len(cells) // columns) + 40)
 

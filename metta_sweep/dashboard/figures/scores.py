@@ -75,7 +75,7 @@ def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int 
     steps = progression(runs, goal, window=window)
     if steps.empty:
         return theme.empty(look, NO_SCORES)
-    figure = theme.base(look, "result", "score")
+    figure = theme.base(look, "number of the result", "score")
     order = np.arange(1, len(steps) + 1)
     figure.add_trace(
         dict(

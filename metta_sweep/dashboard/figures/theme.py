@@ -141,6 +141,14 @@ def number(value: object, digits: int = 4) -> str:
     return f"{value:,.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
+def tick(value: float) -> str:
+    """A number as short as a tick must be: three digits, 9.77M instead of 9,768,653."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.3g}{unit}"
+    return number(value, 3)
+
+
 def seconds(value: float) -> str:
     """A duration: `42 s`, `3.5 min`, `2.1 h`, `5.2 d`."""
     if math.isnan(value):

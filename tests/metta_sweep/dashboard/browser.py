@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import threading
@@ -110,12 +111,10 @@ class Page:
 
     def screenshot(self, name: str) -> Path:
         """The whole page as a PNG file."""
-        width = self.driver.get_window_size()["width"]
-        height = self.run("return document.documentElement.scrollHeight")
-        self.driver.set_window_size(width, min(max(height, 700), 4000))
         self._shots.mkdir(parents=True, exist_ok=True)
         path = self._shots / f"{name}.png"
-        self.driver.save_screenshot(str(path))
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        path.write_bytes(base64.b64decode(shot["data"]))
         return path
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
     for label in ("Overview", "Importance", "Timeline", "Score", "Cost (s)", "Dark"):
         assert f'"{label}"' in page
     summary = components(desk.summary(SIM))
-    for words in ("Runs", "Best score", "Total compute cost", "Average run time", "left of $40.00", "Expected best at this budget"):
+    for words in ("Runs", "Best score", "Total compute cost", "Average run time", " of $40.00", "left", "Expected best at this budget"):
         assert words in summary
 
 
@@ -127,6 +127,19 @@ def test_a_brush_filters_runs_and_a_cleared_axis_does_not(desk: Desk) -> None:
     assert 0 < len(desk.scene(view).runs) < len(axes)
     assert desk.brushed([{"dimensions[1].constraintrange": None}, [0]], lower_half, SIM) == {}
     assert desk.brushed([{"dimensions[99].constraintrange": [0, 1]}, [0]], {}, SIM) == {}
+
+
+def test_choices_cost_and_score_are_brushed_as_parameters_are(desk: Desk) -> None:
+    kinds = desk.brushed([{"dimensions[5].constraintrange": [-0.2, 0.3]}, [0]], {}, SIM)
+    assert kinds == {"model.type": ["lstm"]}
+    narrow = desk.brushed([{"dimensions[6].constraintrange": [1.0, 2.0]}, [0]], kinds, SIM)
+    assert narrow == {**kinds, "cost_seconds": pytest.approx([10.0, 100.0])}
+    view = replace(SIM, only={"model.type": ("lstm",)}, brush={"cost_seconds": (10.0, 100.0)})
+    runs = desk.scene(view).runs
+    assert set(runs["param.model.type"]) == {"lstm"}
+    assert runs["cost_seconds"].between(10.0, 100.0).all()
+    assert f"{len(runs)} of 43 runs shown: cost (s) from 10 to 100, model.type lstm" == desk.filter_words(view)
+    assert yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=False))["parameters"]["model.type"] == {"value": "lstm"}
 
 
 def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> None:

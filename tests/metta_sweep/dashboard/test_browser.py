@@ -118,8 +118,8 @@ def test_a_brush_on_an_axis_filters_every_page_and_exports_a_narrower_space(page
         0, int(height * 0.15)
     ).release().perform()
     page.wait(lambda: "brush." in page.driver.current_url, "brush in the URL")
-    page.wait(lambda: "runs inside: trainer." in page.text(), "brush in words")
-    page.find("[id*='\"name\":\"sweep\"'][id*='brush-action']").click()
+    page.wait(lambda: "runs shown: trainer." in page.text(), "brush in words")
+    page.find("[id*='\"name\":\"sweep\"'][id*='narrowed']").click()
     path = page.wait(lambda: next(page.downloads.glob("live_narrowed.yaml"), None), "narrowed space")
     assert "parameters:" in path.read_text()
     open_tab(page, "Runs")
@@ -215,7 +215,7 @@ def test_a_real_sweep_shows_up_run_by_run(tmp_path: Path) -> None:
             window.open(address)
             for _ in range(4):
                 try:
-                    window.wait(lambda: "2 with a score" in window.text(), "both runs")
+                    window.wait(lambda: "2 scored" in window.text(), "both runs")
                     break
                 except AssertionError:
                     assert sweep.poll() in (None, 0)
