@@ -161,7 +161,7 @@ def filters_of(view: View) -> list[str]:
 def ends_of(values: pd.Series[float], chosen: Range | None) -> tuple[float, float, list[float], float]:
     """A slider that reaches over all values; its handles stay where they were put."""
     low, high = (float(values.min()), float(values.max())) if values.notna().any() else (0.0, 1.0)
-    high = high if high > low else low + 1.0
+    high = high if high > low else low + (abs(low) / 100 or 1.0)
     return low, high, list(chosen or (low, high)), (high - low) / SLIDER_STEPS
 
 

@@ -31,7 +31,7 @@ def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path, look: Look) -> li
     row: Mapping[Any, Any] = rows[0]
     return [
         heading(record, row),
-        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()})),
+        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()}, is_code=True)),
         *section("Result", pairs(result(row))),
         *section("Why this run", why(record, row)),
         *section("Ended", ending(record)),
@@ -46,9 +46,10 @@ def section(title: str, children: Sequence[Any]) -> list[Any]:
     return [html.H3(title, className="h6 mt-3 mb-1"), *children] if children else []
 
 
-def pairs(values: Mapping[str, str]) -> list[Any]:
+def pairs(values: Mapping[str, str], *, is_code: bool = False) -> list[Any]:
     """A two-column table of what is known."""
-    return [tables.table(("", ""), [(html.Code(name), value) for name, value in values.items() if value != "–"], label="values")] if values else []
+    rows = [(html.Code(name) if is_code else name, value) for name, value in values.items() if value != "–"]
+    return [html.Div(tables.table((), rows, label="values"), className="pairs")] if rows else []
 
 
 def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:

@@ -41,7 +41,7 @@ def money_bar(amounts: Sequence[Amount], num_more: int | None, expected: Forecas
 def _show(value: float, unit: str) -> str:
     if unit == "$":
         return theme.dollars(value)
-    return theme.seconds(value * 3600) if unit == "h" else f"{theme.number(value, 3)} h"
+    return theme.seconds(value * 3600) if unit == "h" or value < 2 else f"{theme.number(value, 3)} h"
 
 
 TITLES = {"$": "Money", "GPU h": "GPU-hours", "slot h": "Slot-hours", "h": "Time since the start"}
@@ -80,7 +80,7 @@ def _progress(amount: Amount) -> html.Div:
 
 def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
     if num_more is None:
-        return _cell("Expected best score", ["–"], None, "needs a budget: budget.dollars, budget.gpu_hours or sweep.num_samples")
+        return _cell("Expected best score", ["–"], None, "needs 5 scores, and a budget or sweep.num_samples")
     if expected is None:
         return _cell("Expected best score", ["–"], None, f"needs 5 scores; {num_more:,} more runs fit")
     value = [html.Span(theme.number(expected.mean), className="fw-semibold")]
@@ -92,7 +92,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str) -> 
     """A plain table that scrolls sideways when it must."""
     body = [html.Tr([html.Td(cell) for cell in row]) for row in rows]
     cells = dbc.Table(
-        [html.Caption(label, className="visually-hidden"), html.Thead(html.Tr([html.Th(name, scope="col") for name in head])), html.Tbody(body)],
+        [
+            html.Caption(label, className="visually-hidden"),
+            *([html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))] if head else []),
+            html.Tbody(body),
+        ],
         size="sm",
         hover=True,
         className="mb-0",

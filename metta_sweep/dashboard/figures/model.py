@@ -68,7 +68,8 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     """Lower edge, filled upper edge, mean."""
     shared = {"type": "scatter", "mode": "lines", "x": x.to_numpy(), "legendgroup": name}
     edge = {**shared, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    line = {**shared, "name": name, "line": {"color": colour, "width": 2}}
+    mode = "lines" if len(band) > 1 else "markers"  # a front of a single point would not show as a line
+    line = {**shared, "name": name, "mode": mode, "line": {"color": colour, "width": 2}, "marker": {"color": colour, "size": 9}}
     hover = "%{y:.4g}<extra>" + name + "</extra>"
     return [
         {**edge, "y": band["low"].to_numpy()},

@@ -50,12 +50,12 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     """
     done = scored(runs)
     if done.empty:
-        return theme.empty(look, "No run has a score yet", height=520)
+        return theme.empty(look, "No run has a score yet")
     axes = axes_of(runs)
     names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
     dimensions = [{**_dimension(done, path, space, brush.get(path)), "label": theme.safe(names[path])} for path in axes]
     bar = {"title": {"text": "score"}, "thickness": 12}
-    line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.SCALE, "showscale": True, "colorbar": bar}
+    line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.LINE_SCALES[look.name], "showscale": True, "colorbar": bar}
     halo = ", ".join(f"{x}px {y}px 2px {look.paper}" for x in (-1, 1) for y in (-1, 1))  # ticks stand on the lines
     fonts = {"labelfont": {"size": 12, "color": look.text}, "tickfont": {"size": 11, "color": look.text, "shadow": halo}}
     hidden = {"rangefont": {"size": 1, "color": look.paper}}  # ends of the axis in unit space, which mean nothing to a person
@@ -151,12 +151,17 @@ def narrowed_parameters(space: Space, brush: Brush) -> dict[str, dict[str, Any]]
         if isinstance(parameter, CategoricalParameter):
             config[parameter.name] = narrowed_choice(config[parameter.name], parameter, limits)
             continue
-        low, high = parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
+        low, high = (rounded_inside(end, parameter) for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist())
         if low < high:
             mean = min(max(parameter.mean, low), high)
             native = {"min": parameter.native(low), "max": parameter.native(high), "mean": parameter.native(mean)}
             config[parameter.name] |= native
     return config
+
+
+def rounded_inside(value: float, parameter: NumericParameter) -> float:
+    """Six digits: more say nothing about where somebody let go of the mouse."""
+    return min(max(float(f"{value:.6g}"), parameter.low), parameter.high)
 
 
 def narrowed_choice(config: Mapping[str, Any], parameter: CategoricalParameter, chosen: Sequence[Any]) -> dict[str, Any]:

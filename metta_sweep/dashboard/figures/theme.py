@@ -19,6 +19,8 @@ ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 # The same hues, lighter: the blue and the green of the originals sink into a dark page.
 ON_DARK = ("#56B4E9", "#E69F00", "#2CC79B", "#E39CC4", "#9AD0F5", "#FF8C42")
 SCALE = "Cividis"  # even lightness steps for every kind of colour vision
+# The same for thin lines, the best of which must stand out: dark on a light page, light on a dark one, and none as dark as the page.
+LINE_SCALES = {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]}
 STATE_SYMBOLS = {"completed": "circle", "stopped_early": "diamond-open", "failed": "x", "running": "circle-open", "reserved": "circle-open-dot"}
 HOVER_PARAMS = 12
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
@@ -109,13 +111,14 @@ class Cell:
 
 
 def log_style(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below; Plotly's own when it is narrow."""
+    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below. A linear one when it is narrow:
+    there the two look the same, and only the linear one has round ticks."""
     if high < 5 * low:
-        return {"type": "log", "nticks": 5}
+        return {"type": "linear", "nticks": 5}
     return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
 
 
-def empty(look: Look, message: str, *, height: int = 380) -> go.Figure:
+def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
     """A figure that says why there is nothing to see."""
     figure = base(look, height=height)
     figure.update_xaxes(visible=False)

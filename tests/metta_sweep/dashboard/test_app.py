@@ -151,10 +151,17 @@ def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> 
 
 
 @pytest.mark.parametrize("as_phase", [False, True])
-def test_a_narrowed_space_is_yaml_that_the_next_sweep_reads(desk: Desk, *, as_phase: bool) -> None:
+def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_path: Path, *, as_phase: bool) -> None:
     view = replace(SIM, brush={"trainer.ppo.gamma": (0.9, 0.95)})
-    content = yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=as_phase))
-    search = content["schedule"]["phases"][0]["sweep"] if as_phase else content
+    text = export.narrowed_yaml(desk.scene(view), as_phase=as_phase)
+    (tmp_path / "narrowed.yaml").write_text(text)
+    assert main(["validate", str(tmp_path / "narrowed.yaml")]) == 0
+    content = yaml.safe_load(text)
+    phases = content["schedule"]["phases"] if as_phase else [{"name": "narrowed", "sweep": content}]
+    assert [(phase["name"], phase.get("num_runs")) for phase in phases] == ([("explore", 30), ("exploit", 13)] if as_phase else []) + [
+        ("narrowed", None)
+    ]
+    search = phases[-1]["sweep"]
     gamma = next(one for one in Space.from_config(search["parameters"]).parameters if one.name == "trainer.ppo.gamma")
     assert (gamma.low, gamma.high) == pytest.approx((0.9, 0.95))  # type: ignore[union-attr]
 
