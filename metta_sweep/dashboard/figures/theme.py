@@ -181,12 +181,30 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return labels
 
 
+def hover(runs: pd.DataFrame, x: str) -> dict[str, Any]:
+    """What a trace of runs says on hovering: a box of text per run, or, of very many, no more than stands on the axes.
+
+    The click still tells the rest: 5,000 boxes of text are half a megabyte for each figure.
+
+    Args:
+        x: title of the horizontal axis.
+    """
+    identity = {"customdata": runs["id"].tolist()}
+    if len(runs) >= WEBGL_FROM:
+        return {**identity, "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} %{{x:.4g}}<extra>%{{fullData.name}}</extra>"}
+    return {**identity, "text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
+
+
 def hover_texts(runs: pd.DataFrame) -> list[str]:
-    """One box of text per run: what it is, what it scored, what it cost, and, unless there are very many, its parameters."""
+    """One box of text per run: what it is, what it scored, what it cost, and its parameters."""
     names = short_names(column.removeprefix(PARAM) for column in runs.columns if column.startswith(PARAM))
-    shown = HOVER_PARAMS if len(runs) < WEBGL_FROM else 0  # the click still tells them; 5,000 boxes of text would be megabytes
     columns = ("id", "state", "phase", "score", "standard_error", "cost_seconds", "dollars", "params")
-    return [_hover_text(Hover(*row), names, shown) for row in zip(*(runs[column] for column in columns), strict=True)]
+    return [_hover_text(Hover(*row), names) for row in zip(*(runs[column] for column in columns), strict=True)]
+
+
+def numbers(values: pd.Series[Any]) -> np.ndarray:
+    """Coordinates of points; very many are sent with seven digits, which is more than a screen shows."""
+    return values.to_numpy(dtype="float32" if len(values) >= WEBGL_FROM else "float64")
 
 
 class Hover(NamedTuple):
@@ -202,11 +220,11 @@ class Hover(NamedTuple):
     params: Mapping[str, Any]
 
 
-def _hover_text(run: Hover, names: Mapping[str, str], shown: int) -> str:
+def _hover_text(run: Hover, names: Mapping[str, str]) -> str:
     error = "" if math.isnan(run.standard_error) else f" ± {number(run.standard_error, 2)}"
     lines = [f"<b>{safe(run.id)}</b>  {run.state}  {safe(run.phase)}"]
     lines.append(f"score {number(run.score)}{error}   cost {seconds(run.cost_seconds)}   paid {dollars(run.dollars)}")
-    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:shown]]
+    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:HOVER_PARAMS]]
     return "<br>".join(lines)
 
 
