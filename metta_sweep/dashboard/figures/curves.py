@@ -47,7 +47,7 @@ def _single_curves(curves: pd.DataFrame, look: Look) -> dict[str, object]:
     ids = curves["id"].to_numpy()
     ends = np.flatnonzero(ids[1:] != ids[:-1]) + 1
     x, y = (np.insert(curves[column].to_numpy(), ends, np.nan) for column in ("x", "score"))
-    names = np.insert(ids.astype(object), ends, "").tolist()
+    names = np.insert(ids.astype(object), ends, "")  # as an array: Plotly looks at lists element by element
     return {
         "type": theme.scatter_type(len(x)),
         "mode": "lines",

@@ -53,7 +53,7 @@ def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, 
             "mode": "markers",
             "name": name,
             "marker": {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}},
-            "customdata": runs["id"].tolist(),
+            "customdata": runs["id"].to_numpy(dtype=object),
             "hovertemplate": "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>",
         }
     )
@@ -113,7 +113,7 @@ def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str,
         "x": column.astype(str).to_numpy() if is_text else theme.numbers(column),
         "y": theme.numbers(runs["score"]),
         "marker": {"color": look.muted, "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
     here = {"type": "scatter", "mode": "markers", "marker": {"symbol": "star", "size": 13, "color": look.accent}, "hoverinfo": "skip"}
@@ -189,7 +189,7 @@ def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.Dat
         "x": columns[0].to_numpy(),
         "y": columns[1].to_numpy(),
         "marker": {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<extra></extra>",
     }
     names = theme.short_names(pair)

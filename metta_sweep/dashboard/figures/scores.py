@@ -197,7 +197,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "x": theme.numbers(x) if is_number else x.to_numpy(),
         "y": theme.numbers(runs["score"]),
         "marker": {"color": look.colours[0], "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
     style = theme.log_style(float(values.min()), float(values.max())) if is_log else {} if is_number else {"type": "category"}

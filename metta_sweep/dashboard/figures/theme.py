@@ -189,7 +189,7 @@ def hover(runs: pd.DataFrame, x: str) -> dict[str, Any]:
     Args:
         x: title of the horizontal axis.
     """
-    identity = {"customdata": runs["id"].tolist()}
+    identity = {"customdata": runs["id"].to_numpy(dtype=object)}
     if len(runs) >= WEBGL_FROM:
         return {**identity, "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} %{{x:.4g}}<extra>%{{fullData.name}}</extra>"}
     return {**identity, "text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
