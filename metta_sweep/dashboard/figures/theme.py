@@ -114,7 +114,7 @@ def log_style(low: float, high: float) -> dict[str, Any]:
     """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below. A linear one when it is narrow:
     there the two look the same, and only the linear one has round ticks."""
     if high < 5 * low:
-        return {"type": "linear", "nticks": 5}
+        return {"type": "linear", "nticks": 5, "separatethousands": True}
     return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
 
 

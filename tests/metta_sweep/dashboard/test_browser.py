@@ -81,6 +81,13 @@ def x_range(page: Page, name: str) -> Any:
     return page.run(f"return {graph(name)}.layout.xaxis.range")
 
 
+def zoom(page: Page, name: str) -> Any:
+    """Drag over a figure and tell its new range; the drag is lost when the page moves just then, as when the model is ready."""
+    area = part_of(page, name, ".nsewdrag")
+    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().pause(0.5).perform()
+    return x_range(page, name)
+
+
 def num_points(page: Page) -> int:
     return int(page.run(f"return {graph('progression')}.calcdata[0].length"))
 
@@ -123,9 +130,8 @@ def test_the_page_follows_a_real_sweep_and_keeps_the_zoom(page: Page, address: s
     page.drawn("cost_vs_score")
     page.wait(lambda: f"{PAUSE_AFTER} scored" in page.text(), "runs so far")
     page.wait(lambda: "of $1.00" in page.text(), "the budget that the driver told")
-    whole, area = x_range(page, "cost_vs_score"), part_of(page, "cost_vs_score", ".nsewdrag")
-    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().perform()
-    zoomed = page.wait(lambda: (now := x_range(page, "cost_vs_score")) != whole and now, "zoom")
+    whole = x_range(page, "cost_vs_score")
+    zoomed = page.wait(lambda: (now := zoom(page, "cost_vs_score")) != whole and now, "zoom")
     real.go()
     page.wait(lambda: f"{NUM_RUNS} scored" in page.text(), "all runs", START_SECONDS)
     page.wait(lambda: num_points(page) == NUM_RUNS, "all points")
