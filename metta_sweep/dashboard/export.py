@@ -56,7 +56,7 @@ def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> s
     words = f"sweep_name={name} sweep={name}_phase --update" if as_phase else f"sweep_name={name}_narrowed sweep={name}_narrowed"
     lines = (
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
-        f"In configs/sweep, run it with: python -m metta_sweep run {words} {groups}",
+        f"In configs/sweep, run it with: python -m metta_sweep run {words} {groups}".rstrip(),
     )
     return "".join(f"# {line}\n" for line in lines)
 
