@@ -18,6 +18,7 @@ from trainables.result import Costs
 
 PARAM = "param."
 METRIC = "metric."
+RESULTS = ("cost_seconds", "score")  # what a run took and what it brought, beside its parameters
 PARTS = ("setup", "train", "curve", "evaluate")
 
 TEXTS = ("id", "phase", "state", "failure", "signature", "message", "nodes")

@@ -41,11 +41,15 @@ def check_runs(runs: pd.DataFrame) -> list[Finding]:
     return [finding for finding in checks if finding is not None]
 
 
-def check_model(runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFrame) -> list[Finding]:
+def check_model(runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFrame, hits: Sequence[tuple[str, str]]) -> list[Finding]:
     """What the surrogate adds: whether it can be trusted, parameters without effect, bounds hit, the leaders' gap against noise."""
+    return [trust(surrogate), no_effect(importance), bounds(hits), leaders(runs, surrogate)]
+
+
+def front_hits(runs: pd.DataFrame, surrogate: Surrogate) -> list[tuple[str, str]]:
+    """Bounds that the completed runs of the front crowd at; see `bounds_hit`."""
     front = pareto_front(runs[runs["state"] == "completed"], surrogate.goal)
-    front_units = np.array([surrogate.space.embed(params) for params in front["params"]]).reshape(-1, surrogate.space.dimension)
-    return [trust(surrogate), no_effect(importance), bounds(bounds_hit(surrogate, front_units)), leaders(runs, surrogate)]
+    return bounds_hit(surrogate, np.array([surrogate.space.embed(params) for params in front["params"]]).reshape(-1, surrogate.space.dimension))
 
 
 def failure_share(runs: pd.DataFrame) -> Finding | None:

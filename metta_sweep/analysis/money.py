@@ -30,7 +30,7 @@ class Amount:
         spent: so far.
         committed: what reserved and running runs are predicted to still need.
         cap: None when there is no limit.
-        per_hour: spent in the last hour, per hour of wall clock; NaN when nothing runs.
+        per_hour: spent in the last hour, per hour of wall clock; 0 while nothing runs.
     """
 
     unit: str
@@ -82,7 +82,8 @@ def money(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget,
     running = sum(seconds for attempt, seconds in charges if attempt.ended_at is None)
     unfinished = runs.loc[runs["state"].isin(("reserved", "running", "interrupted")), "predicted_cost"]
     committed = max(float(unfinished.sum()) - running, 0.0)
-    recent = sum(overlap_share(attempt, now) * seconds for attempt, seconds in charges)
+    is_running = any(attempt.ended_at is None for attempt in attempts)
+    recent = sum(overlap_share(attempt, now) * seconds for attempt, seconds in charges) if is_running else 0.0
     window = min(RECENT_SECONDS, max(now - created_at, 1.0))
     hours = (spent / 3600, committed / 3600, recent / window)  # slot seconds per second = slot hours per hour
     finished = runs.loc[runs["sequence"] > 0, "paid_gpu_seconds" if has_gpus else "paid_wall_seconds"]

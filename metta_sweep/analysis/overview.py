@@ -70,7 +70,7 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
     events = registry.events(name)
     started = last_start(events)
     rules: dict[str, Any] = dict(started.get("rules") or {})
-    budget = budget or Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
+    budget = budget or told_budget(started)
     living = [run for run in records if is_held(run, now)]
     attempts = [as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)]
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
@@ -83,7 +83,7 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
         slots=next((event.detail["slots"] for event in reversed(events) if event.kind in (DRIVER_STARTED, SLOTS_CHANGED)), None),
         utilisation=tuple(utilisation(attempts, now)),
-        amounts=amounts_now(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now),
+        amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,
         rules=rules,
         runs=runs,
         nodes={attempt.run_id: attempt.nodes for attempt in attempts if attempt.nodes},
@@ -93,6 +93,12 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
 def last_start(events: Sequence[EventRecord]) -> Mapping[str, Any]:
     """What the driver that started last said of itself; empty before one did."""
     return next((event.detail for event in reversed(events) if event.kind == DRIVER_STARTED), {})
+
+
+def told_budget(started: Mapping[str, Any]) -> Budget:
+    """The budget among the stop rules that a driver told."""
+    rules: Mapping[str, Any] = started.get("rules") or {}
+    return Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
 
 
 def is_held(run: RunRecord, now: float) -> bool:
@@ -110,10 +116,3 @@ def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:
     """Predicted costs without GPUs are CPU seconds over all ranks; a slot runs the ranks at once."""
     ranks = 1 if started.get("gpus") else started.get("world_size", 1)
     return runs.assign(predicted_cost=runs["predicted_cost"] / ranks)
-
-
-def amounts_now(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float) -> tuple[Amount, ...]:
-    """The money bar; nothing burns while nothing runs."""
-    amounts = money(runs, attempts, budget, created_at=created_at, now=now).amounts
-    is_running = any(attempt.ended_at is None for attempt in attempts)
-    return amounts if is_running else tuple(replace(amount, per_hour=0.0) for amount in amounts)

@@ -10,13 +10,13 @@ from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx
 from metta_sweep.dashboard import export, layout
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.figures.parallel import Brush
 from metta_sweep.dashboard.updates import update_of
-from metta_sweep.dashboard.view import HOME, Range, View
+from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
 
 FIGURE = {"type": "figure", "name": ALL}
 COMPARE = {"type": "compare", "sweep": ALL}
 OPTION = {"type": "option", "name": ALL}
-SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
 PICK = {"type": "pick", "run": ALL}
 
 
@@ -45,10 +45,16 @@ def register_page(app: Dash, desk: Desk) -> None:
             no_update if name == view.sweep else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
         )
 
-    @app.callback(Output("content", "children"), Output("filters", "hidden"), Input("tabs", "value"), State("view", "data"))  # type: ignore[untyped-decorator]
-    def open_tab(page: str, search: str) -> tuple[Any, bool]:
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("content", "children"),
+        Output("filters", "hidden"),
+        Output("money", "hidden"),
+        Input("tabs", "value"),
+        State("view", "data"),
+    )
+    def open_tab(page: str, search: str) -> tuple[Any, bool, bool]:
         view = dataclasses.replace(desk.view(search), page=page)
-        return layout.content(page, view, desk.parameters(view)), page == HOME or not view.sweep
+        return layout.content(page, view, desk.parameters(view)), page not in FILTERED or not view.sweep, page == HOME
 
 
 def register_view(app: Dash, desk: Desk) -> None:
@@ -71,8 +77,8 @@ def register_view(app: Dash, desk: Desk) -> None:
     )
     def note_view(**now: Any) -> tuple[str, Any]:
         view = read_controls(desk.view(now["before"]), now, ctx.args_grouping)
-        shown = (view if view.page in SHOW_RUN else dataclasses.replace(view, run="")).to_search()
-        return view.to_search(), no_update if shown == now["shown"] else shown
+        drawn = view.drawn()
+        return view.to_search(), no_update if drawn == now["shown"] else drawn
 
 
 def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
@@ -89,8 +95,9 @@ def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
         theme="dark" if now["dark"] else "light",
         cost_axis=now["cost_axis"],
         score=narrowed(now["ranges"]["score"], (score_low, score_high)),
-        cost=narrowed(now["ranges"]["cost"], (cost_low, cost_high)),
-        brush={path: (limits[0], limits[1]) for path, limits in now["brush"].items()},
+        cost=costs_of(narrowed(now["ranges"]["cost"], (cost_low, cost_high))),
+        brush={path: (chosen[0], chosen[1]) for path, chosen in now["brush"].items() if not isinstance(chosen[0], str)},
+        only={path: tuple(chosen) for path, chosen in now["brush"].items() if isinstance(chosen[0], str)},
         run=now["run"],
         **options,
     )
@@ -99,6 +106,11 @@ def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
 def narrowed(value: list[float], ends: Range) -> Range | None:
     """None for a slider that is open at both ends: it stays open when new runs widen it."""
     return None if value[0] <= ends[0] and value[1] >= ends[1] else (value[0], value[1])
+
+
+def costs_of(slider: Range | None) -> Range | None:
+    """Costs that the slider stands at: it moves in decades."""
+    return None if slider is None else (10 ** slider[0], 10 ** slider[1])
 
 
 def register_updates(app: Dash, desk: Desk) -> None:
@@ -123,10 +135,12 @@ def register_updates(app: Dash, desk: Desk) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         *[Output(name, part) for name in ("score", "cost") for part in ("min", "max", "value", "step")],
         Input("version", "data"),
+        Input("clear-ranges", "n_clicks"),
         State("view", "data"),
     )
-    def move_ends(_version: str, search: str) -> tuple[Any, ...]:
-        return desk.slider_ends(desk.view(search))
+    def move_ends(_version: str, _clear: int, search: str) -> tuple[Any, ...]:
+        view = desk.view(search)
+        return desk.slider_ends(dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view)
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "figure", "name": MATCH}, "figure"),
@@ -155,36 +169,37 @@ def register_brush(app: Dash, desk: Desk) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("brush", "data"),
         Input({"type": "figure", "name": ALL}, "restyleData"),
-        Input({"type": "brush-action", "name": ALL}, "n_clicks"),
+        Input("clear-ranges", "n_clicks"),
         State("brush", "data"),
         State("view", "data"),
         prevent_initial_call=True,
     )
-    def brush(_changes: Any, _clicks: Any, before: dict[str, list[float]], search: str) -> Any:
+    def brush(_changes: Any, _clear: int, before: Brush, search: str) -> Any:
         source, value = ctx.triggered_id, ctx.triggered[0]["value"]
-        if not value or not isinstance(source, dict):
-            return no_update
-        if source.get("type") == "brush-action":
-            return {} if source["name"] == "clear" else no_update
-        return desk.brushed(value, before, desk.view(search)) if source["name"] == "parallel" else no_update
+        if source == "clear-ranges":
+            return {}
+        is_brush = value and isinstance(source, dict) and source["name"] == "parallel"
+        return desk.brushed(value, before, desk.view(search)) if is_brush else no_update
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output("download", "data", allow_duplicate=True),
-        Input({"type": "brush-action", "name": ALL}, "n_clicks"),
+        Input({"type": "narrowed", "name": ALL}, "n_clicks"),
         State("view", "data"),
         prevent_initial_call=True,
     )
     def save_space(_clicks: Any, search: str) -> Any:
-        source, value = ctx.triggered_id, ctx.triggered[0]["value"]
-        if not value or source["name"] == "clear":
+        if not ctx.triggered[0]["value"]:
             return no_update
-        view = desk.view(search)
-        text = export.narrowed_yaml(desk.scene(view), as_phase=source["name"] == "phase")
-        return dcc.send_string(text, f"{view.sweep}_{'phase' if source['name'] == 'phase' else 'narrowed'}.yaml")
+        kind, view = ctx.triggered_id["name"], desk.view(search)
+        text = export.narrowed_yaml(desk.scene(view), as_phase=kind == "phase")
+        return dcc.send_string(text, f"{view.sweep}_{'phase' if kind == 'phase' else 'narrowed'}.yaml")
 
-    @app.callback(Output("brush-words", "children"), Input("shown", "data"))  # type: ignore[untyped-decorator]
-    def say_brush(search: str) -> str:
-        return desk.brush_words(desk.view(search))
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("filter-words", "children"), Output("clear-ranges", "hidden"), Input("shown", "data"), Input("version", "data")
+    )
+    def say_filters(search: str, _version: str) -> tuple[str, bool]:
+        view = desk.view(search)
+        return desk.filter_words(view), not view.is_filtered
 
 
 def register_run(app: Dash, desk: Desk) -> None:

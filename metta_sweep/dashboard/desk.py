@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from dash import html, no_update
 
 from metta_sweep.analysis.estimates import Forecast, totals
 from metta_sweep.analysis.money import Money, expected_best, money
+from metta_sweep.analysis.overview import in_slots
 from metta_sweep.dashboard import layout, panels, tables
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import compare
-from metta_sweep.dashboard.figures.parallel import axes_of, natural_range
+from metta_sweep.dashboard.figures.parallel import TINY_COST, Brush, brushed
 from metta_sweep.dashboard.figures.theme import LOOKS
 from metta_sweep.dashboard.pages import UNFILTERED, find
 from metta_sweep.dashboard.run_panel import run_panel
@@ -32,7 +33,7 @@ from metta_sweep.dashboard.view import HOME, Range, View
 from metta_sweep.errors import SweepError
 
 SLIDER_STEPS = 500
-BRUSHED = re.compile(r"dimensions\[(\d+)\]\.constraintrange")
+MAX_COMPARED = 6
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,12 @@ class Desk:
         return f"{snapshot.sweep.state.value} · {snapshot.metric}, {snapshot.goal}"
 
     def slider_ends(self, view: View) -> tuple[Any, ...]:
-        """min, max, value and step of the score slider, then of the cost slider."""
+        """min, max, value and step of the score slider, then of the cost slider, which moves in decades."""
         if not view.sweep:
             return (no_update,) * 8
         runs = self.source.snapshot(view.sweep).runs
-        return (*ends_of(runs["score"], view.score), *ends_of(runs["cost_seconds"], view.cost))
+        decades = None if view.cost is None else (math.log10(max(view.cost[0], TINY_COST)), math.log10(max(view.cost[1], TINY_COST)))
+        return (*ends_of(runs["score"], view.score), *ends_of(np.log10(runs["cost_seconds"].clip(lower=TINY_COST)), decades))
 
     def details(self, run_id: str, view: View) -> Any:
         """The panel of one run; None when the sweep has no such run."""
@@ -126,26 +128,17 @@ class Desk:
         spec = self.source.snapshot(view.sweep).spec
         return list(spec.phases[-1].space.names) if spec is not None else []
 
-    def brushed(self, changes: Sequence[Any], brush: Mapping[str, Sequence[float]], view: View) -> dict[str, list[float]]:
+    def brushed(self, changes: Sequence[Any], brush: Brush, view: View) -> dict[str, list[Any]]:
         """The brush after the parallel coordinates said what was dragged."""
         scene = self.scene(view)
-        axes = axes_of(scene.unbrushed)
-        after = {path: list(limits) for path, limits in brush.items()}
-        for key, value in changes[0].items():
-            index = BRUSHED.fullmatch(key)
-            if index is None or int(index[1]) >= len(axes):
-                continue
-            path = axes[int(index[1])]
-            limits = _first_range(value)
-            after.pop(path, None)
-            if limits is not None:
-                after[path] = list(natural_range(path, scene.space, limits))
-        return after
+        return brushed(changes[0], brush, scene.unbrushed, scene.space)
 
-    def brush_words(self, view: View) -> str:
-        """The brushed ranges in words."""
-        ranges = [f"{path} from {theme.number(low)} to {theme.number(high)}" for path, (low, high) in view.brush.items()]
-        return f"{len(self.scene(view).runs):,} runs inside: {', '.join(ranges)}" if ranges else "No range is chosen."
+    def filter_words(self, view: View) -> str:
+        """Which runs are shown."""
+        if not (view.sweep and view.is_filtered):
+            return ""
+        scene = self.scene(view)
+        return f"{len(scene.runs):,} of {len(scene.snapshot.runs):,} runs shown: {', '.join(filters_of(view))}"
 
     def summary(self, view: View) -> list[Any]:
         """Money bar and summary cards; they count all runs, whatever the ranges are."""
@@ -153,20 +146,22 @@ class Desk:
             return []
         snapshot = self.source.snapshot(view.sweep)
         wealth = wealth_of(snapshot)
-        expected = expected_of(snapshot, wealth)
-        return [tables.summary_cards(totals(snapshot.all_runs, snapshot.goal)), tables.money_bar(wealth, expected)]
+        num_more = runs_left(snapshot, wealth)
+        cards = tables.summary_cards(totals(snapshot.all_runs, snapshot.goal))
+        return [cards, tables.money_bar(wealth.amounts, num_more, expected_of(snapshot, num_more))]
 
 
-def _first_range(value: Any) -> tuple[float, float] | None:
-    """The range in what Plotly says about an axis: null, [low, high], or either in lists; of several ranges their hull."""
-    numbers = np.array(value if value is not None else [], dtype=float).ravel()
-    return (float(numbers.min()), float(numbers.max())) if numbers.size else None
+def filters_of(view: View) -> list[str]:
+    """Each range and choice of a view in words."""
+    ranges = {"score": view.score, "cost (s)": view.cost, **{path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()}}
+    words = [f"{name} from {theme.number(limits[0])} to {theme.number(limits[1])}" for name, limits in ranges.items() if limits is not None]
+    return [*words, *(f"{path} {' or '.join(choices)}" for path, choices in view.only.items())]
 
 
 def ends_of(values: pd.Series[float], chosen: Range | None) -> tuple[float, float, list[float], float]:
     """A slider that reaches over all values; its handles stay where they were put."""
     low, high = (float(values.min()), float(values.max())) if values.notna().any() else (0.0, 1.0)
-    high = high if high > low else low + 1.0
+    high = high if high > low else low + (abs(low) / 100 or 1.0)
     return low, high, list(chosen or (low, high)), (high - low) / SLIDER_STEPS
 
 
@@ -175,10 +170,15 @@ def wealth_of(snapshot: Snapshot) -> Money:
     attempts = snapshot.attempts_until(time.time())
     ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
     now = max(ends) if len(ends) == len(attempts) and ends else time.time()
-    return money(snapshot.all_runs, attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)
+    runs = in_slots(snapshot.all_runs, snapshot.started)
+    return money(runs, attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)
 
 
-def expected_of(snapshot: Snapshot, wealth: Money) -> Forecast | None:
-    if wealth.affordable_runs is None:
-        return None
-    return expected_best(snapshot.runs, snapshot.goal, wealth.affordable_runs, np.random.default_rng(0))
+def runs_left(snapshot: Snapshot, wealth: Money) -> int | None:
+    """Further runs that budget and `num_samples` leave; None without either."""
+    known = [count for count in (wealth.affordable_runs, snapshot.num_runs_left) if count is not None]
+    return min(known, default=None)
+
+
+def expected_of(snapshot: Snapshot, num_more: int | None) -> Forecast | None:
+    return None if num_more is None else expected_best(snapshot.runs, snapshot.goal, num_more, np.random.default_rng(0))

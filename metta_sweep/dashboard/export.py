@@ -1,14 +1,15 @@
-"""Files that leave the dashboard: the runs as CSV and Parquet."""
+"""Files that leave the dashboard: the runs as CSV and Parquet, a narrowed search as a sweep file."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from metta_sweep.analysis.frame import PARAM
+from metta_sweep.analysis.frame import PARAM, RESULTS
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.errors import InvalidRequest
@@ -20,23 +21,63 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
-    """The search space with the brushed ranges as bounds: a sweep file, or one phase to append to `schedule.phases`.
+    """A sweep file with the brushed ranges as bounds, complete with what its runs have in common: `validate` accepts it.
+
+    Args:
+        as_phase: the same sweep with one more phase, for `run --update`; else a new sweep.
 
     Raises:
         InvalidRequest: the sweep has no specification to narrow.
     """
-    if scene.space is None or scene.snapshot.spec is None:
-        raise InvalidRequest(f"sweep_name={scene.snapshot.sweep.name}: has no specification whose space could be narrowed")
-    spec = scene.snapshot.spec
-    parameters = narrowed_parameters(scene.space, scene.view.brush)
-    constraints = [constraint.text for constraint in scene.space.constraints]
-    search = {"parameters": parameters, **({"constraints": constraints} if constraints else {})}
+    sweep = scene.snapshot.sweep
+    if scene.space is None or not sweep.spec_yaml:
+        raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
+    spec = yaml.safe_load(sweep.spec_yaml)
+    narrowed = {**spec["phases"][-1], "parameters": narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only})}
+    content = {**shared_settings(spec), **(search_of(spec["phases"][0]) if as_phase else search_of(narrowed))}
     if as_phase:
-        content: dict[str, Any] = {"schedule": {"phases": [{"name": "narrowed", "num_runs": 50, "sweep": search}]}}
-    else:
-        content = {"metric": spec.metric, "goal": spec.goal, "method": spec.method, **search}
-    ranges = ", ".join(f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items()) or "nothing"
-    return f"# Sweep {scene.snapshot.sweep.name}, narrowed: {ranges}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        content["schedule"] = {"phases": [*past_phases(scene, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]}
+    return narrowed_head(scene, spec, as_phase=as_phase) + yaml.dump(content, Dumper=Plain, sort_keys=False, allow_unicode=True)
+
+
+class Plain(yaml.SafeDumper):
+    """YAML without anchors: people will edit it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> str:
+    """What was narrowed, and the command that runs the file."""
+    name = scene.snapshot.sweep.name
+    ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items() if path not in RESULTS]
+    ranges += [f"{path} {' or '.join(choices)}" for path, choices in scene.view.only.items()]
+    groups = " ".join(f"{group}={option}" for group, option in spec["choices"].items())
+    words = f"sweep_name={name} sweep={name}_phase --update" if as_phase else f"sweep_name={name}_narrowed sweep={name}_narrowed"
+    lines = (
+        f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
+        f"In configs/sweep, run it with: python -m metta_sweep run {words} {groups}".rstrip(),
+    )
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def shared_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sweep file says beside its search; an imported sweep knows only its direction."""
+    if not spec["train"]:
+        return {"goal": spec["goal"]}
+    suite = {"sim_name": spec["choices"]["sim"]} if "sim" in spec["choices"] else {}
+    return {**suite, **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")}, "sweep_job_overrides": spec["train"]}
+
+
+def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: phase[key] for key in ("parameters", "constraints", "protein") if phase[key]}
+
+
+def past_phases(scene: Scene, phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The phases so far, each with a name; the last one ends with the runs that it has."""
+    past = [{"name": one["name"] or "before", "num_runs": one["num_runs"], "auto": one["auto"], "sweep": search_of(one)} for one in phases]
+    past[-1] |= {"num_runs": max(int((scene.snapshot.all_runs["phase"] == phases[-1]["name"]).sum()), 1), "auto": False}
+    return [{key: value for key, value in one.items() if value not in (None, False)} for one in past]
 
 
 def csv_text(runs: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from metta_sweep.dashboard.pages import Figure, figures_of
-from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, PAGES, View
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
 # Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes superfluous. A flat
@@ -27,8 +27,8 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
     return html.Div(
         [
             dcc.Store(id="view", data=view.to_search()),
-            dcc.Store(id="shown", data=""),
-            dcc.Store(id="brush", data={path: list(limits) for path, limits in view.brush.items()}),
+            dcc.Store(id="shown", data=view.drawn()),
+            dcc.Store(id="brush", data={path: list(chosen) for path, chosen in {**view.brush, **view.only}.items()}),
             dcc.Store(id="run", data=view.run),
             dcc.Store(id="version", data=version),
             dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
@@ -38,9 +38,9 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
             html.Main(
                 [
                     html.Div(id="notice", role="status", **{"aria-live": "polite"}),
-                    html.Div(id="money", className="mb-3"),
+                    html.Div(id="money", className="mb-3", hidden=view.page == HOME),
                     tabs(view),
-                    html.Div(filters(view), id="filters", hidden=view.page == "home"),
+                    html.Div(filters(view), id="filters", hidden=view.page not in FILTERED),
                     html.Div(id="content", tabIndex="-1"),
                 ],
                 className="container-fluid px-4 pb-5",
@@ -61,11 +61,9 @@ def header(view: View, sweeps: list[str]) -> html.Header:
             html.Span(id="state", className="ms-2 small text-body-secondary"),
             html.Div(
                 [
-                    dbc.Button("CSV", id="export-csv", size="sm", outline=True, color="secondary", title="Download the runs shown as CSV"),
-                    dbc.Button(
-                        "Parquet", id="export-parquet", size="sm", outline=True, color="secondary", title="Download the runs shown as Parquet"
-                    ),
-                    dbc.Button("Copy link", id="copy-link", size="sm", outline=True, color="secondary", title="Copy the address of this view"),
+                    _button("CSV", "export-csv", "Download the runs shown as CSV"),
+                    _button("Parquet", "export-parquet", "Download the runs shown as Parquet"),
+                    _button("Copy link", "copy-link", "Copy the address of this view"),
                     dbc.Switch(id="dark", label="Dark", value=view.theme == "dark", className="ms-2 mb-0"),
                 ],
                 className="ms-auto d-flex gap-2 align-items-center",
@@ -93,12 +91,12 @@ def tabs(view: View) -> html.Nav:
     return html.Nav(radios, className="mb-3", **{"aria-label": "Pages"})
 
 
-def filters(view: View) -> dbc.Row:
-    """Sliders for score and cost, and the axis that cost is shown on."""
-    return dbc.Row(
+def filters(view: View) -> list[Any]:
+    """Sliders for score and cost, the axis that cost is shown on, and what all ranges together leave."""
+    sliders = dbc.Row(
         [
-            dbc.Col([html.Label("Score", id="score-label", className="small"), _range_slider("score", view.score)], lg=5),
-            dbc.Col([html.Label("Cost (s)", id="cost-label", className="small"), _range_slider("cost", view.cost)], lg=5),
+            dbc.Col([html.Label("Score", id="score-label", className="small"), _range_slider("score", view.score, "shortNumber")], lg=5),
+            dbc.Col([html.Label("Cost (s)", id="cost-label", className="small"), _range_slider("cost", view.cost, "decades")], lg=5),
             dbc.Col(
                 [
                     html.Label("Cost axis", htmlFor="cost-axis", className="small"),
@@ -107,11 +105,15 @@ def filters(view: View) -> dbc.Row:
                 lg=2,
             ),
         ],
-        className="filters gx-5 gy-4 mb-2",
+        className="filters gx-5 gy-4",
     )
+    clear = _button("Show all runs", "clear-ranges", "Clear every range and choice")
+    clear.hidden = not view.is_filtered
+    words = html.Div([html.Span(id="filter-words", className="small", role="status"), clear], className="d-flex align-items-center gap-3 mb-2")
+    return [sliders, words]
 
 
-def _range_slider(name: str, limits: tuple[float, float] | None) -> dcc.RangeSlider:
+def _range_slider(name: str, limits: tuple[float, float] | None, transform: str) -> dcc.RangeSlider:
     """A slider without bounds yet: the first tick brings them."""
     low, high = limits or (0.0, 1.0)
     return dcc.RangeSlider(
@@ -123,7 +125,7 @@ def _range_slider(name: str, limits: tuple[float, float] | None) -> dcc.RangeSli
         allowCross=False,
         updatemode="mouseup",
         allow_direct_input=False,
-        tooltip={"placement": "bottom", "always_visible": True, "transform": "shortNumber"},
+        tooltip={"placement": "bottom", "always_visible": True, "transform": transform},
     )
 
 
@@ -139,7 +141,7 @@ def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     if name == "curves":
         axes = [{"label": text, "value": key} for key, text in CURVE_AXES.items()]
         radio = dbc.RadioItems(id={"type": "option", "name": "curve_x"}, options=axes, value=view.curve_x, inline=True)
-        return [html.Div([html.Span("Horizontal axis:", className="me-2 small"), radio], className="d-flex mb-2")]
+        return [html.Div([html.Span("Horizontal axis:", className="me-2"), radio], className="d-flex align-items-center small mb-2")]
     if name == "model":
         return [dbc.Row([parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)], className="g-3 mb-2")]
     return brush_buttons() if name == "parallel" else []
@@ -158,11 +160,10 @@ def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -
 def brush_buttons() -> list[Any]:
     """What to do with the brushed ranges."""
     buttons = [
-        _button("Clear all ranges", {"type": "brush-action", "name": "clear"}, "Show all runs again"),
-        _button("Narrowed space as next sweep", {"type": "brush-action", "name": "sweep"}, "Download a sweep file with these ranges as bounds"),
-        _button("Narrowed space as next phase", {"type": "brush-action", "name": "phase"}, "Download a phase with these ranges as bounds"),
+        _button("Narrowed space as next sweep", {"type": "narrowed", "name": "sweep"}, "Download a sweep file with these ranges as bounds"),
+        _button("Narrowed space as next phase", {"type": "narrowed", "name": "phase"}, "Download a phase with these ranges as bounds"),
     ]
-    return [html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2"), html.Div(id="brush-words", className="small mb-2", role="status")]
+    return [html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2")]
 
 
 def card(name: str, figure: Figure) -> dbc.Col:

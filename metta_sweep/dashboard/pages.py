@@ -64,7 +64,7 @@ def slices(scene: Scene) -> go.Figure:
     if scene.study is None or scene.study.surrogate is None or scene.held is None:
         return waiting(scene)
     order = scene.study.importance["score"]["parameter"].tolist()
-    return model.slices(scene.study.surrogate, scene.runs, scene.held, order, scene.look)
+    return model.slices(scene.study.surrogate, scene.runs, scene.held, model.Order(order, scene.study.hits), scene.look)
 
 
 def surface(scene: Scene) -> go.Figure:
@@ -104,7 +104,7 @@ def learning_curves(scene: Scene) -> go.Figure:
 
 
 def parallel_coordinates(scene: Scene) -> go.Figure:
-    return parallel.parallel_coordinates(scene.unbrushed, scene.space, scene.view.brush, scene.look)
+    return parallel.parallel_coordinates(scene.unbrushed, scene.space, {**scene.view.brush, **scene.view.only}, scene.look)
 
 
 def timeline_of(scene: Scene) -> go.Figure:
@@ -134,12 +134,12 @@ FIGURES: dict[str, dict[str, Figure]] = {
     },
     "model": {
         "belief": Figure("Predicted front", "Where the model expects the front, with its band; rings are runs still to come.", belief, 12),
-        "slices": Figure("Slices", "Along each parameter through one run (star): the chosen one, or the best. Dots are all runs.", slices, 12),
+        "slices": Figure("Slices", "Along each parameter through one run (star), the chosen or the best; band: 90 %; dots: runs.", slices, 12),
         "surface": Figure("Contour", "Predicted score and its uncertainty over two parameters, the others held at that run.", surface, 12),
     },
     "importance": {
-        "importance_score": Figure("Importance for the score", "How much of the score's variation each parameter explains.", importance_of("score")),
-        "importance_cost": Figure("Importance for the cost", "The same for the logarithm of the cost.", importance_of("cost")),
+        "importance_score": Figure("Importance for the score", "Share of its variation that each parameter explains.", importance_of("score")),
+        "importance_cost": Figure("Importance for the cost", "The same for log cost; whiskers: 90 % bootstrap.", importance_of("cost")),
         "marginals": Figure("Marginal effects", "Predicted score along one parameter, averaged over the others, with 90 % interval.", marginals, 12),
     },
     "curves": {"learning_curves": Figure("Learning curves", "A sample of single runs; band and best are over all of them.", learning_curves, 12)},

@@ -155,7 +155,7 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
         for one in digests
     ]
     head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost", "last owner", "last event (UTC)")
-    return [tables.table(head, rows, label="Sweeps")]
+    return [html.Div(tables.table(head, rows, label="Sweeps"), className="mb-3")]
 
 
 def tick_box(name: str, *, is_ticked: bool) -> dbc.Checkbox:

@@ -17,7 +17,7 @@ from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.curves import run_curve
 from metta_sweep.dashboard.figures.theme import Look
 from metta_sweep.dashboard.snapshot import Snapshot
-from metta_sweep.registry.records import RunRecord, RunState
+from metta_sweep.registry.records import IMPORTED_FROM, RunRecord, RunState
 
 THRESHOLD = re.compile(r"threshold ([-+\d.e]+\d)")
 WANDB_URL = "https://wandb.ai"
@@ -31,7 +31,7 @@ def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path, look: Look) -> li
     row: Mapping[Any, Any] = rows[0]
     return [
         heading(record, row),
-        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()})),
+        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()}, is_code=True)),
         *section("Result", pairs(result(row))),
         *section("Why this run", why(record, row)),
         *section("Ended", ending(record)),
@@ -46,9 +46,10 @@ def section(title: str, children: Sequence[Any]) -> list[Any]:
     return [html.H3(title, className="h6 mt-3 mb-1"), *children] if children else []
 
 
-def pairs(values: Mapping[str, str]) -> list[Any]:
+def pairs(values: Mapping[str, str], *, is_code: bool = False) -> list[Any]:
     """A two-column table of what is known."""
-    return [tables.table(("", ""), [(html.Code(name), value) for name, value in values.items() if value != "–"], label="values")] if values else []
+    rows = [(html.Code(name) if is_code else name, value) for name, value in values.items() if value != "–"]
+    return [html.Div(tables.table((), rows, label="values"), className="pairs")] if rows else []
 
 
 def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:
@@ -95,7 +96,8 @@ def surprise(told: object, score: float) -> str:
         return "–"
     if told["low"] <= score <= told["high"]:
         return "inside the predicted interval"
-    return f"{'above' if score > told['high'] else 'below'} the predicted interval by {theme.number(abs(score - told['mean']), 3)}"
+    side, bound = ("above", told["high"]) if score > told["high"] else ("below", told["low"])
+    return f"{side} the predicted interval by {theme.number(abs(score - bound), 3)}"
 
 
 def nearest(points: Sequence[Sequence[Any]]) -> list[Any]:
@@ -152,8 +154,14 @@ def identification(snapshot: Snapshot, record: RunRecord, data_dir: Path) -> lis
     copy = dcc.Clipboard(content=files, title="Copy the path", className="d-inline-block ms-2")
     lines: list[Any] = [html.Div(["run ", html.Code(record.id), f", number {record.number}, sweep {record.sweep}"])]
     lines.append(html.Div(["files ", html.Code(files), copy]))
-    sweep = snapshot.sweep
-    if sweep.wandb_entity and sweep.wandb_project:
-        address = "/".join((WANDB_URL, quote(sweep.wandb_entity, safe=""), quote(sweep.wandb_project, safe=""), "runs", quote(record.id, safe="")))
+    address = wandb_address(snapshot, record)
+    if address:
         lines.append(html.Div(html.A("Open in WandB", href=address, target="_blank", rel="noopener noreferrer")))
     return lines
+
+
+def wandb_address(snapshot: Snapshot, record: RunRecord) -> str:
+    """The run's page: where it was imported from, else where the mirror writes it; "" without an entity."""
+    imported = str(record.explanation.get(IMPORTED_FROM, "")).split("/")
+    entity, project, run_id = imported if len(imported) == 3 else (snapshot.sweep.wandb_entity, snapshot.sweep.wandb_project, record.id)
+    return "/".join([WANDB_URL, *(quote(word, safe="") for word in (entity, project, "runs", run_id))]) if entity and project else ""

@@ -51,7 +51,7 @@ class Scene:
     @cached_property
     def unbrushed(self) -> pd.DataFrame:
         """Rows inside the ranges of score and cost, whatever is brushed."""
-        return filtered(self.snapshot.runs, dataclasses.replace(self.view, brush={}))
+        return filtered(self.snapshot.runs, dataclasses.replace(self.view, brush={}, only={}))
 
     @property
     def space(self) -> Space | None:

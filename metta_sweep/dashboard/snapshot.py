@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.frame import build
+from metta_sweep.analysis.overview import last_start, told_budget
 from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
 from metta_sweep.registry.reader import Reader
@@ -37,6 +38,7 @@ class Snapshot:
         records: run records by id.
         attempts: by run and number.
         budget: what the driver or the user said; all None when unknown.
+        started: what the driver that started last told of itself; empty before one did.
         version: changes whenever anything above does.
         read_at: epoch seconds.
     """
@@ -49,6 +51,7 @@ class Snapshot:
     records: Mapping[str, RunRecord]
     attempts: tuple[AttemptRecord, ...]
     budget: Budget
+    started: Mapping[str, Any]
     version: str
     read_at: float
 
@@ -61,6 +64,12 @@ class Snapshot:
         if attempt.ended_at is not None or now - seen_at < SILENT_SECONDS:
             return attempt
         return dataclasses.replace(attempt, ended_at=max(seen_at, attempt.started_at), exit_reason="silent")
+
+    @property
+    def num_runs_left(self) -> int | None:
+        """Runs that `sweep.num_samples` leaves to reserve; None without such a limit."""
+        limit = (self.started.get("rules") or {}).get("sweep.num_samples")
+        return None if limit is None else max(int(limit) - len(self.all_runs), 0)
 
     @property
     def goal(self) -> str:
@@ -92,7 +101,7 @@ class Feed:
         self._sweep = sweep
         self._options = options
         self._cursor = 0
-        self._told_budget: Mapping[str, Any] = {}
+        self._started: Mapping[str, Any] = {}
         self._records: dict[str, RunRecord] = {}
         self._observations: dict[str, ObservationRecord] = {}
         self._last_observation = 0
@@ -114,7 +123,7 @@ class Feed:
         sweep = self._reader.get_sweep(self._sweep)
         self._read_runs(events)
         self._read_observations(events)
-        self._note_budget(events)
+        self._started = last_start(events) or self._started
         self._cursor = events[-1].sequence if events else self._cursor
         self._live_points = self._read_live_curves()
         self._snapshot = self._build(sweep)
@@ -138,11 +147,6 @@ class Feed:
         self._last_observation = new[-1].sequence if new else self._last_observation
         self._curves = pd.concat([self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True)
 
-    def _note_budget(self, events: Sequence[EventRecord]) -> None:
-        for event in events:
-            told = event.detail.get("budget")
-            self._told_budget = told if isinstance(told, Mapping) else self._told_budget
-
     def _read_live_curves(self) -> int:
         """Curves of running runs, whose points come without an event. Returns how many points they have."""
         running = [run.id for run in self._records.values() if run.state is RunState.RUNNING]
@@ -162,15 +166,15 @@ class Feed:
             records=dict(self._records),
             attempts=tuple(attempts),
             budget=budget,
+            started=self._started,
             version=f"{self._cursor}.{self._live_points}",
             read_at=time.time(),
         )
 
     def _budget(self) -> Budget:
         """The user's words first, then what the driver wrote."""
-        names = Budget.__dataclass_fields__
-        asked = {name: getattr(self._options.budget, name) for name in names}
-        return Budget(**{name: self._told_budget.get(name) if value is None else value for name, value in asked.items()})
+        asked = {name: value for name, value in dataclasses.asdict(self._options.budget).items() if value is not None}
+        return dataclasses.replace(told_budget(self._started), **asked)
 
 
 def newest(runs: pd.DataFrame, limit: int | None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from metta_sweep.analysis.fanova import fanova, marginal
-from metta_sweep.analysis.health import Finding, check_model
+from metta_sweep.analysis.health import Finding, check_model, front_hits
 from metta_sweep.analysis.surrogate import Surrogate, fit_surrogate, predicted_front
 from metta_sweep.dashboard.snapshot import Snapshot
 
@@ -34,6 +34,7 @@ class Study:
         importance: of each parameter for "score" and for "cost", as `analysis.fanova.fanova` gives it.
         marginals: effect of the most important parameters on the score, by dotted path.
         front: predicted front, as `analysis.surrogate.predicted_front` gives it.
+        hits: bounds that the best runs crowd at, as `analysis.surrogate.bounds_hit` gives them.
         findings: about the model.
     """
 
@@ -42,6 +43,7 @@ class Study:
     importance: Mapping[str, pd.DataFrame]
     marginals: Mapping[str, pd.DataFrame]
     front: pd.DataFrame
+    hits: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
 
 
@@ -51,7 +53,7 @@ def study(snapshot: Snapshot) -> Study:
     space = snapshot.spec.phases[-1].space if snapshot.spec is not None else None
     surrogate = fit_surrogate(snapshot.runs, space, snapshot.goal) if space is not None else None
     if surrogate is None:
-        return Study(num_results, None, {}, {}, pd.DataFrame(), ())
+        return Study(num_results, None, {}, {}, pd.DataFrame(), (), ())
     rng = np.random.default_rng(SEED)
     importance = {
         "score": fanova(surrogate.space, surrogate.score, rng),
@@ -59,8 +61,9 @@ def study(snapshot: Snapshot) -> Study:
     }
     leading = importance["score"]["parameter"].head(MAX_MARGINALS)
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
-    findings = check_model(snapshot.runs, surrogate, importance["score"])
-    return Study(num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(findings))
+    hits = front_hits(snapshot.runs, surrogate)
+    findings = check_model(snapshot.runs, surrogate, importance["score"], hits)
+    return Study(num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(hits), tuple(findings))
 
 
 def count_results(snapshot: Snapshot) -> int:
@@ -105,7 +108,7 @@ class Studies:
                 result = study(snapshot)
             except (np.linalg.LinAlgError, ValueError) as error:
                 logger.warning("%s: no surrogate: %s", name, error)
-                result = Study(count_results(snapshot), None, {}, {}, pd.DataFrame(), ())
+                result = Study(count_results(snapshot), None, {}, {}, pd.DataFrame(), (), ())
             with self._lock:
                 self._done[name] = result
                 self._asked.discard(name)

@@ -10,13 +10,13 @@ import dash_bootstrap_components as dbc
 from dash import html
 
 from metta_sweep.analysis.estimates import Forecast, Totals
-from metta_sweep.analysis.money import Amount, Money
+from metta_sweep.analysis.money import Amount
 from metta_sweep.dashboard.figures import theme
 
 
 def summary_cards(totals: Totals) -> dbc.Row:
     """Runs, best score, total compute cost, average run time."""
-    runs = f"{totals.num_completed} with a score, {totals.num_failed} failed, {totals.num_unfinished} unfinished"
+    runs = f"{totals.num_completed:,} scored · {totals.num_failed:,} failed · {totals.num_unfinished:,} unfinished"
     paid = f"{theme.seconds(totals.paid_gpu_seconds)} of GPU, {theme.seconds(totals.paid_wall_seconds)} of slots"
     cards = [
         ("Runs", f"{totals.num_runs:,}", runs),
@@ -32,58 +32,71 @@ def _card(title: str, value: str, note: str) -> dbc.Card:
     return dbc.Card(dbc.CardBody(body, className="py-2 px-3"), className="h-100 summary")
 
 
-def money_bar(money: Money, expected: Forecast | None) -> dbc.Row:
+def money_bar(amounts: Sequence[Amount], num_more: int | None, expected: Forecast | None) -> dbc.Card:
     """Spent, committed and left in each unit, how fast it goes, and what the rest may buy."""
-    cells = [*(_amount(amount) for amount in money.amounts), _expected(money, expected)]
-    return dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="money g-3 pt-3")
+    cells = [*(_amount(amount) for amount in amounts), _expected(num_more, expected)]
+    return dbc.Card(dbc.CardBody(dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4"), className="py-2 px-3"), className="money mt-3")
 
 
 def _show(value: float, unit: str) -> str:
-    return theme.dollars(value) if unit == "$" else f"{theme.number(value, 3)} {unit}"
+    if unit == "$":
+        return theme.dollars(value)
+    return theme.seconds(value * 3600) if unit == "h" or value < 2 else f"{theme.number(value, 3)} h"
+
+
+TITLES = {"$": "Money", "GPU h": "GPU-hours", "slot h": "Slot-hours", "h": "Time since the start"}
 
 
 def _amount(amount: Amount) -> html.Div:
+    """One thing that the sweep pays with; time cannot be promised, so that it has neither a committed part nor a rate."""
     unit = amount.unit
-    words = [f"{_show(amount.spent, unit)} spent" if unit != "h" else f"{theme.seconds(amount.spent * 3600)} passed"]
+    of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
+    words = []
     if unit != "h":
-        words += [f"{_show(amount.committed, unit)} committed", f"{_show(amount.per_hour, unit)} per hour"]
+        words.append(f"{_show(amount.committed, unit)} committed")
     if amount.cap is not None:
-        words += [f"{_show(amount.left, unit)} left of {_show(amount.cap, unit)}", _runs_out(amount.hours_left)]
-    bar = [_progress(amount)] if unit != "h" or amount.cap is not None else []
-    return html.Div([*bar, html.Div(" · ".join(word for word in words if word), className="small")])
+        words.append(f"{_show(amount.left, unit)} left")
+    if unit != "h" and amount.per_hour > 0:
+        words.append(f"{_show(amount.per_hour, unit)} an hour")
+    if unit != "h" and math.isfinite(amount.hours_left):
+        words.append(f"lasts {theme.seconds(amount.hours_left * 3600)}")
+    return _cell(TITLES[unit], [html.Span(_show(amount.spent, unit), className="fw-semibold"), *of], _progress(amount), " · ".join(words))
+
+
+def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:
+    head = html.Div(title, className="small text-body-secondary")
+    return html.Div([head, html.Div(value), bar, html.Div(words, className="small")])
 
 
 def _progress(amount: Amount) -> html.Div:
-    """Spent and committed as shares of the cap; of each other where there is no cap."""
-    whole = amount.cap or amount.spent + amount.committed or 1.0
-    parts = [(amount.spent, "primary", "spent"), (amount.committed, "warning", "committed")]
+    """Spent and committed as shares of the cap; no bar without one."""
+    parts = [(amount.spent, "primary", "spent"), (amount.committed, "warning", "committed")] if amount.cap else []
     bars = [
-        html.Div(className=f"progress-bar bg-{colour}", style={"width": f"{min(100 * value / whole, 100):.2f}%"}, title=f"{name}")
+        html.Div(className=f"progress-bar bg-{colour}", style={"width": f"{min(100 * value / (amount.cap or 1.0), 100):.2f}%"}, title=name)
         for value, colour, name in parts
     ]
-    return html.Div(bars, className="progress mb-1", style={"height": "8px"}, **{"aria-hidden": "true"})
+    return html.Div(bars, className="progress my-1" if bars else "", style={"height": "6px"} if bars else None, **{"aria-hidden": "true"})
 
 
-def _runs_out(hours: float) -> str:
-    if math.isnan(hours):
-        return ""
-    return "nothing is being spent" if math.isinf(hours) else f"lasts {theme.seconds(hours * 3600)} more"
-
-
-def _expected(money: Money, expected: Forecast | None) -> html.Div:
+def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
+    if num_more is None:
+        return _cell("Expected best score", ["–"], None, "needs 5 scores, and a budget or sweep.num_samples")
     if expected is None:
-        text = "Expected best score: needs 5 scores and a budget"
-    else:
-        interval = f"{theme.number(expected.low)} to {theme.number(expected.high)}"
-        text = f"Expected best at this budget: {theme.number(expected.mean)} (90 %: {interval}), {money.affordable_runs} more runs like the latest"
-    return html.Div(text, className="small pt-2")
+        return _cell("Expected best score", ["–"], None, f"needs 5 scores; {num_more:,} more runs fit")
+    value = [html.Span(theme.number(expected.mean), className="fw-semibold")]
+    interval = f"90 %: {theme.number(expected.low)} to {theme.number(expected.high)}"
+    return _cell("Expected best at this budget", value, None, f"{interval}, after {num_more:,} more runs like the latest")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str) -> html.Div:
     """A plain table that scrolls sideways when it must."""
     body = [html.Tr([html.Td(cell) for cell in row]) for row in rows]
     cells = dbc.Table(
-        [html.Caption(label, className="visually-hidden"), html.Thead(html.Tr([html.Th(name, scope="col") for name in head])), html.Tbody(body)],
+        [
+            html.Caption(label, className="visually-hidden"),
+            *([html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))] if head else []),
+            html.Tbody(body),
+        ],
         size="sm",
         hover=True,
         className="mb-0",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from urllib.parse import parse_qsl, urlencode
+from dataclasses import dataclass, field, fields, replace
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import pandas as pd
 
-from metta_sweep.analysis.frame import PARAM
+from metta_sweep.analysis.frame import PARAM, RESULTS
 
 Range = tuple[float, float]
 HOME = "home"
@@ -27,8 +27,11 @@ PAGES = {
 }
 CURVE_AXES = {"env_steps": "env steps", "seconds": "training time", "dollars": "dollars"}
 COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "dollars"}
+SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
+FILTERED = ("overview", "model", "curves", "parallel", "runs")  # pages on which the ranges change something
 MAX_TEXT = 200
 BRUSH = "brush."
+ONLY = "only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class View:
         theme: light or dark.
         score: range of scores shown; None = all.
         cost: range of `cost_seconds` shown; None = all.
-        brush: ranges of parameters shown, natural units, by dotted path.
+        brush: ranges of parameters shown, natural units, by dotted path; also of `RESULTS`.
+        only: choices of categorical parameters shown, as text, by dotted path.
         run: id of the run whose details are open; "" = none.
         curve_x: key of `CURVE_AXES`.
         cost_axis: key of `COST_AXES`.
@@ -56,6 +60,7 @@ class View:
     score: Range | None = None
     cost: Range | None = None
     brush: Mapping[str, Range] = field(default_factory=dict)
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: str = ""
     curve_x: str = "env_steps"
     cost_axis: str = "cost_seconds"
@@ -75,6 +80,9 @@ class View:
             score=read_range(query.get("score", "")),
             cost=read_range(query.get("cost", "")),
             brush=read_brush({key.removeprefix(BRUSH): value for key, value in query.items() if key.startswith(BRUSH)}),
+            only={
+                key.removeprefix(ONLY): tuple(unquote(choice) for choice in value.split(",")) for key, value in query.items() if key.startswith(ONLY)
+            },
             run=query.get("run", ""),
             curve_x=_one_of(query.get("curve_x"), CURVE_AXES, "env_steps"),
             cost_axis=_one_of(query.get("cost_axis"), COST_AXES, "cost_seconds"),
@@ -89,11 +97,21 @@ class View:
         words: dict[str, str] = {"sweep": self.sweep} if self.sweep else {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in ("sweep", "brush") or value == getattr(default, item.name):
+            if item.name in ("sweep", "brush", "only") or value == getattr(default, item.name):
                 continue
             words[item.name] = write_range(value) if item.name in ("score", "cost") else ",".join(value) if item.name == "compare" else str(value)
         words |= {BRUSH + path: write_range(limits) for path, limits in self.brush.items()}
+        words |= {ONLY + path: ",".join(quote(choice, safe="") for choice in choices) for path, choices in self.only.items()}
         return "?" + urlencode(words, safe=",~") if words else "?"
+
+    def drawn(self) -> str:
+        """The query of all that the figures of this page depend on: they are not drawn again for anything else."""
+        return (self if self.page in SHOW_RUN else replace(self, run="")).to_search()
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether any range or choice leaves runs out."""
+        return bool(self.score or self.cost or self.brush or self.only)
 
 
 def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -103,9 +121,12 @@ def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
         if limits is not None:
             keep &= runs[column].between(*_widened(limits)) | runs[column].isna()
     for path, limits in view.brush.items():
-        column = PARAM + path
+        column = path if path in RESULTS else PARAM + path
         if column in runs.columns and pd.api.types.is_numeric_dtype(runs[column]):
             keep &= runs[column].between(*_widened(limits))
+    for path, choices in view.only.items():
+        if PARAM + path in runs.columns:
+            keep &= runs[PARAM + path].astype(str).isin(choices)
     return runs[keep]
 
 

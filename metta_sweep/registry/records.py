@@ -11,6 +11,8 @@ from typing import Any
 from metta_sweep.errors import InvalidRequest
 
 JsonObject = Mapping[str, Any]
+# Key of a run's explanation that says which WandB run it was imported from: entity/project/id.
+IMPORTED_FROM = "wandb_path"
 
 
 class RunState(StrEnum):

@@ -17,8 +17,6 @@ from trainables.result import Costs, Span
 PAGE_RUNS = 50
 # The keys of a suggestion: this project's, the second and the first generation of Metta sweeps.
 SUGGESTION_KEYS = ("suggestion", "protein_suggestion", "protein.suggestion")
-# Key of a registry run's explanation that says which WandB run it was imported from.
-IMPORTED_FROM = "wandb_path"
 UNKNOWN_FAILURE = "imported from WandB, which does not say why it failed"
 
 

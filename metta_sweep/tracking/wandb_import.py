@@ -13,8 +13,8 @@ import yaml
 from metta_sweep.errors import ConfigError, NumberTaken, SweepError, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
-from metta_sweep.registry.records import Owner, Reservation, RunRecord
-from metta_sweep.tracking.past_runs import IMPORTED_FROM, PastRun, past_runs
+from metta_sweep.registry.records import IMPORTED_FROM, Owner, Reservation, RunRecord
+from metta_sweep.tracking.past_runs import PastRun, past_runs
 
 LEASE_SECONDS = 60.0
 LOG_SCALE_RATIO = 30.0  # a positive parameter that spans more than this was searched on a log scale

@@ -18,12 +18,11 @@ from typing import Any
 import wandb
 
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.records import ObservationRecord, RunRecord, RunState
+from metta_sweep.registry.records import IMPORTED_FROM, ObservationRecord, RunRecord, RunState
 from metta_sweep.tracking import presentation
 from metta_sweep.tracking.cursor import Cursor, CursorFile
 from metta_sweep.tracking.history import MetricsFile, Position, new_rows
 from metta_sweep.tracking.job import MirrorJob
-from metta_sweep.tracking.past_runs import IMPORTED_FROM
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,16 @@
     });
   });
 
+  function shortNumber(value) {
+    const size = Math.abs(value);
+    if (size >= 100) return Math.round(value).toLocaleString("en-US");
+    return size >= 1 || size === 0 ? String(+value.toFixed(2)) : String(+value.toPrecision(3));
+  }
+
   window.dccFunctions = Object.assign({}, window.dccFunctions, {
-    shortNumber: function (value) {
-      const size = Math.abs(value);
-      if (size >= 100) return Math.round(value).toLocaleString("en-US");
-      return size >= 1 || size === 0 ? String(+value.toFixed(2)) : String(+value.toPrecision(3));
+    shortNumber: shortNumber,
+    decades: function (value) {
+      return shortNumber(10 ** value);
     },
   });
 

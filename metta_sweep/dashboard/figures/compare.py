@@ -39,7 +39,7 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
         trace = {"type": "scatter", "mode": "lines", "x": line["paid"], "y": line["best"], "name": theme.safe(name), "line": style}
         figure.add_trace({**trace, "hovertemplate": "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>", "showlegend": True})
     if not any(len(trace.x) for trace in figure.data):
-        return theme.empty(look, "Choose sweeps with scores in the table above")
+        return theme.empty(look, "Tick sweeps with scores in the table above")
     return figure
 
 

@@ -24,8 +24,8 @@ def learning_curves(curves: pd.DataFrame, shown: pd.DataFrame, goal: str, look: 
     """
     known = curves.dropna(subset=["x"])
     if known.empty:
-        return theme.empty(look, NO_PRICE if axis == "dollars" and len(curves) else "No learning curve has a point yet", height=520)
-    figure = theme.base(look, TITLES[axis], "score", height=520)
+        return theme.empty(look, NO_PRICE if axis == "dollars" and len(curves) else "No learning curve has a point yet")
+    figure = theme.base(look, TITLES[axis], "score")
     figure.add_trace(_single_curves(shown.dropna(subset=["x"]), look))
     band = best_band(known, goal)
     edge = {"type": "scatter", "mode": "lines", "x": band["x"], "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
@@ -47,7 +47,7 @@ def _single_curves(curves: pd.DataFrame, look: Look) -> dict[str, object]:
     ids = curves["id"].to_numpy()
     ends = np.flatnonzero(ids[1:] != ids[:-1]) + 1
     x, y = (np.insert(curves[column].to_numpy(), ends, np.nan) for column in ("x", "score"))
-    names = np.insert(ids.astype(object), ends, "").tolist()
+    names = np.insert(ids.astype(object), ends, "")  # as an array: Plotly looks at lists element by element
     return {
         "type": theme.scatter_type(len(x)),
         "mode": "lines",

@@ -20,13 +20,15 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     top = table.head(MAX_BARS).iloc[::-1]
     names = theme.short_names(top["parameter"])
     labels = [theme.safe(names[path]) for path in top["parameter"]]
-    figure = theme.base(look, f"share of the {target}'s variation explained (fANOVA, 90 % bootstrap interval)", height=max(260, 30 * len(top) + 110))
+    figure = theme.base(look, f"share of the variation of the {target} (fANOVA)", height=max(260, 30 * len(top) + 110))
     bars = {"type": "data", "symmetric": False, "array": top["total_high"] - top["total"], "arrayminus": top["total"] - top["total_low"]}
     shared = {"type": "bar", "orientation": "h", "y": labels}
     hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
-    total = {**shared, "x": top["total"], "name": "with interactions", "error_x": {**bars, "color": look.text}, "hovertemplate": hover, "width": 0.7}
+    total = {**shared, "x": top["total"], "name": "with interactions", "hovertemplate": hover, "width": 0.7}
     alone = {**shared, "x": top["main"], "name": "alone", "hovertemplate": hover, "width": 0.35}
+    whisker = {"type": "scatter", "mode": "markers", "x": top["total"], "y": labels, "name": "90 % interval", "marker": {"size": 1}}
     figure.add_traces([{**total, "marker": {"color": look.colours[4]}}, {**alone, "marker": {"color": look.colours[0]}}])
+    figure.add_trace({**whisker, "error_x": {**bars, "color": look.text}, "marker": {"color": look.text, "size": 3}, "hoverinfo": "skip"})
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return figure

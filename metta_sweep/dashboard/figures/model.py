@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -53,7 +53,7 @@ def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, 
             "mode": "markers",
             "name": name,
             "marker": {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}},
-            "customdata": runs["id"].tolist(),
+            "customdata": runs["id"].to_numpy(dtype=object),
             "hovertemplate": "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>",
         }
     )
@@ -68,7 +68,8 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     """Lower edge, filled upper edge, mean."""
     shared = {"type": "scatter", "mode": "lines", "x": x.to_numpy(), "legendgroup": name}
     edge = {**shared, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    line = {**shared, "name": name, "line": {"color": colour, "width": 2}}
+    mode = "lines" if len(band) > 1 else "markers"  # a front of a single point would not show as a line
+    line = {**shared, "name": name, "mode": mode, "line": {"color": colour, "width": 2}, "marker": {"color": colour, "size": 9}}
     hover = "%{y:.4g}<extra>" + name + "</extra>"
     return [
         {**edge, "y": band["low"].to_numpy()},
@@ -77,16 +78,27 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     ]
 
 
-def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: list[str], look: Look) -> go.Figure:
+class Order(NamedTuple):
+    """Parameters by importance, and the bounds ("min" or "max") that the best runs crowd at."""
+
+    names: Sequence[str]
+    hits: Sequence[tuple[str, str]] = ()
+
+    def label(self, name: str) -> str:
+        """Short name of a parameter, with a flag where a bound was hit."""
+        sides = [side for one, side in self.hits if one == name]
+        return theme.short_names(self.names)[name] + (f"  ⚠ best runs at its {' and '.join(sides)}" if sides else "")
+
+
+def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: Order, look: Look) -> go.Figure:
     """Predicted score along each parameter through one point, with the 90 % interval, over the runs' scores.
 
     Args:
         at: the point that the other parameters are held at.
-        order: parameters by importance.
+        order: which parameters come first.
     """
     done = scored(runs)
-    names = theme.short_names(order)
-    cells = [_slice_cell(surrogate, done, name, names[name], at, look) for name in order[:MAX_SLICES]]
+    cells = [_slice_cell(surrogate, done, name, order.label(name), at, look) for name in order.names[:MAX_SLICES]]
     columns = min(SLICE_COLUMNS, len(cells))
     return theme.grid(look, cells, columns=columns, height=260 * -(-len(cells) // columns) + 40)
 
@@ -98,10 +110,10 @@ def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str,
     points = {
         "type": theme.scatter_type(len(runs)),
         "mode": "markers",
-        "x": (column.astype(str) if is_text else column).to_numpy(),
-        "y": runs["score"].to_numpy(),
+        "x": column.astype(str).to_numpy() if is_text else theme.numbers(column),
+        "y": theme.numbers(runs["score"]),
         "marker": {"color": look.muted, "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
     here = {"type": "scatter", "mode": "markers", "marker": {"symbol": "star", "size": 13, "color": look.accent}, "hoverinfo": "skip"}
@@ -177,7 +189,7 @@ def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.Dat
         "x": columns[0].to_numpy(),
         "y": columns[1].to_numpy(),
         "marker": {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<extra></extra>",
     }
     names = theme.short_names(pair)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from metta_sweep.analysis.frame import PARAM, scored, varying_params
+from metta_sweep.analysis.frame import PARAM, RESULTS, scored, varying_params
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 from searchers import CategoricalParameter, NumericParameter, Space
@@ -17,91 +18,155 @@ from searchers.distributions import Array
 
 NUM_TICKS = 5
 MAX_LINES = 5000
+TINY_COST = 1e-3
+BRUSHED = re.compile(r"dimensions\[(\d+)\]\.constraintrange")
+Brush = Mapping[str, Sequence[Any]]  # what an axis is narrowed to: low and high in natural units, or choices as text
 
 
 def axes_of(runs: pd.DataFrame) -> list[str]:
-    """Dotted paths of the numeric parameters, in the order of the axes; the brush speaks in these."""
-    columns = varying_params(scored(runs))
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(runs[name]) and not pd.api.types.is_bool_dtype(runs[name])]
-    return [name.removeprefix(PARAM) for name in numeric]
+    """Dotted paths of the varying parameters, numbers before choices, then `RESULTS`: the order of the axes; the brush speaks in these."""
+    done = scored(runs)
+    columns = varying_params(done)
+    numbers = [name for name in columns if is_number(done[name])]
+    return [name.removeprefix(PARAM) for name in (*numbers, *(name for name in columns if name not in numbers))] + list(RESULTS)
 
 
-def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Mapping[str, tuple[float, float]], look: Look) -> go.Figure:
-    """Numeric parameters on the search space's own scale, then choices, log cost and score; coloured by score.
+def is_number(values: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def column_of(runs: pd.DataFrame, path: str) -> pd.Series[Any]:
+    """What an axis shows of each run."""
+    column: pd.Series[Any] = runs[path if path in RESULTS else PARAM + path]
+    return column
+
+
+def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, look: Look) -> go.Figure:
+    """Parameters on the search space's own scale, choices, cost in decades and score; coloured by score.
 
     Args:
         runs: all runs, unfiltered: the brush itself greys out the others.
-        brush: chosen ranges in natural units, by dotted path.
+        brush: chosen ranges in natural units, or choices, by path of the axis.
     """
-    done = scored(runs).tail(MAX_LINES)
+    done = scored(runs)
     if done.empty:
-        return theme.empty(look, "No run has a score yet", height=520)
-    dimensions = [_numeric_axis(done, path, space, brush.get(path)) for path in axes_of(runs)]
-    dimensions += [_choice_axis(done, column) for column in varying_params(done) if column.removeprefix(PARAM) not in axes_of(runs)]
-    dimensions += [_cost_axis(done), {"label": "score", "values": done["score"].to_numpy(), "tickformat": ".4~g"}]
-    names = theme.short_names(axes_of(runs))
-    for dimension in dimensions:
-        dimension["label"] = theme.safe(names.get(dimension["label"], dimension["label"]))
+        return theme.empty(look, "No run has a score yet")
+    axes = axes_of(runs)
+    names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
+    dimensions = [{**_dimension(done, path, space, brush.get(path)), "label": theme.safe(names[path])} for path in axes]
     bar = {"title": {"text": "score"}, "thickness": 12}
-    line = {"color": done["score"].to_numpy(), "colorscale": theme.SCALE, "showscale": True, "colorbar": bar}
-    fonts = {"labelfont": {"size": 12, "color": look.text}, "tickfont": {"size": 11, "color": look.text}}
+    line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.LINE_SCALES[look.name], "showscale": True, "colorbar": bar}
+    halo = ", ".join(f"{x}px {y}px 2px {look.paper}" for x in (-1, 1) for y in (-1, 1))  # ticks stand on the lines
+    fonts = {"labelfont": {"size": 12, "color": look.text}, "tickfont": {"size": 11, "color": look.text, "shadow": halo}}
     hidden = {"rangefont": {"size": 1, "color": look.paper}}  # ends of the axis in unit space, which mean nothing to a person
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts, **hidden), layout=theme.page_layout(look, 520))
     figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 24})
     return figure
 
 
-def _numeric_axis(runs: pd.DataFrame, path: str, space: Space | None, limits: tuple[float, float] | None) -> dict[str, Any]:
-    """An axis on the parameter's own scale, with its natural values as ticks."""
-    values = runs[PARAM + path].to_numpy(dtype=float)
-    to_unit = scale_of(path, space)
-    low, high = np.nanmin(values), np.nanmax(values)
-    ends = to_unit(np.array([low, high]))
-    axis = {"label": path, "values": to_unit(values), "range": ends.tolist()}
+def _dimension(done: pd.DataFrame, path: str, space: Space | None, chosen: Sequence[Any] | None) -> dict[str, Any]:
+    """One axis with its natural values as ticks."""
+    values = column_of(done, path)
+    return _number_axis(values, path, space, chosen) if is_number(values) else _choice_axis(values, chosen)
+
+
+def _number_axis(column: pd.Series[Any], path: str, space: Space | None, chosen: Sequence[Any] | None) -> dict[str, Any]:
+    values, to_axis = column.to_numpy(dtype=float), scale_of(path, space)
+    ends = to_axis(np.array([np.nanmin(values), np.nanmax(values)]))
+    axis = {"values": to_axis(values[-MAX_LINES:]), "range": ends.tolist()}
     ticks = [natural_range(path, space, (tick, tick))[0] for tick in np.linspace(ends[0], ends[1], NUM_TICKS)]
-    axis |= {"tickvals": to_unit(np.array(ticks)).tolist(), "ticktext": [theme.number(tick, 3) for tick in ticks]}
-    return axis if limits is None else {**axis, "constraintrange": to_unit(np.array(limits)).tolist()}
+    axis |= {"tickvals": to_axis(np.array(ticks)).tolist(), "ticktext": [theme.tick(value) for value in ticks]}
+    return axis if chosen is None else {**axis, "constraintrange": to_axis(np.array(chosen, dtype=float)).tolist()}
+
+
+def _choice_axis(column: pd.Series[Any], chosen: Sequence[Any] | None) -> dict[str, Any]:
+    codes, choices = pd.factorize(column.astype(str), sort=True)
+    axis = {"values": codes[-MAX_LINES:], "tickvals": list(range(len(choices))), "ticktext": [theme.safe(choice) for choice in choices]}
+    axis["range"] = [-0.5, len(choices) - 0.5]
+    some = [code for code, choice in enumerate(choices) if chosen is not None and choice in chosen]
+    return {**axis, "constraintrange": [[code - 0.4, code + 0.4] for code in some]} if some else axis
 
 
 def scale_of(path: str, space: Space | None) -> Callable[[Array], Array]:
-    """Natural values -> the search space's unit scale; the values themselves for a parameter that it does not know."""
-    parameters = {one.name: one for one in space.parameters} if space is not None else {}
-    parameter = parameters.get(path)
-    return parameter.to_unit if isinstance(parameter, NumericParameter) else lambda values: np.asarray(values, dtype=float)
+    """Natural values -> the search space's unit scale, decades for cost; the values themselves for what the space does not know."""
+    if path == "cost_seconds":
+        return lambda values: np.log10(np.maximum(values, TINY_COST))
+    parameter = _numeric(path, space)
+    return parameter.to_unit if parameter is not None else lambda values: np.asarray(values, dtype=float)
 
 
-def natural_range(path: str, space: Space | None, unit: tuple[float, float]) -> tuple[float, float]:
+def natural_range(path: str, space: Space | None, on_axis: tuple[float, float]) -> tuple[float, float]:
     """What a brush on an axis means in natural units."""
-    parameters = {one.name: one for one in space.parameters} if space is not None else {}
-    parameter = parameters.get(path)
-    if not isinstance(parameter, NumericParameter):
-        return unit
-    low, high = parameter.from_unit(np.array(unit)).tolist()
+    if path == "cost_seconds":
+        return 10 ** on_axis[0], 10 ** on_axis[1]
+    parameter = _numeric(path, space)
+    if parameter is None:
+        return on_axis
+    low, high = parameter.from_unit(np.array(on_axis)).tolist()
     return low, high
 
 
-def _choice_axis(runs: pd.DataFrame, column: str) -> dict[str, Any]:
-    codes, choices = pd.factorize(runs[column].astype(str), sort=True)
-    ticks = [theme.safe(choice) for choice in choices]
-    return {"label": column.removeprefix(PARAM), "values": codes, "tickvals": list(range(len(ticks))), "ticktext": ticks}
+def _numeric(path: str, space: Space | None) -> NumericParameter | None:
+    found = next((one for one in space.parameters if one.name == path), None) if space is not None else None
+    return found if isinstance(found, NumericParameter) else None
 
 
-def _cost_axis(runs: pd.DataFrame) -> dict[str, Any]:
-    cost = np.log10(runs["cost_seconds"].clip(lower=1e-3).to_numpy())
-    ticks = np.linspace(cost.min(), cost.max(), NUM_TICKS)
-    return {"label": "cost (s)", "values": cost, "tickvals": ticks.tolist(), "ticktext": [theme.number(10**tick, 2) for tick in ticks]}
+def brushed(change: Mapping[str, Any], brush: Brush, runs: pd.DataFrame, space: Space | None) -> dict[str, list[Any]]:
+    """The brush after the figure told what was dragged.
+
+    Args:
+        change: from Plotly: ranges by `dimensions[i].constraintrange`.
+        runs: the ones that the figure was drawn from.
+    """
+    axes, after = axes_of(runs), {path: list(chosen) for path, chosen in brush.items()}
+    for key, value in change.items():
+        index = BRUSHED.fullmatch(key)
+        if index is None or int(index[1]) >= len(axes):
+            continue
+        path = axes[int(index[1])]
+        # Null, [low, high], or several of these, in lists as deep as Plotly likes.
+        ends = np.array(value if value is not None else [], dtype=float).ravel()
+        ranges = ends[~np.isnan(ends)].reshape(-1, 2)
+        chosen = chosen_on(column_of(scored(runs), path), path, space, ranges)
+        after.pop(path, None)
+        after |= {path: chosen} if chosen else {}
+    return after
 
 
-def narrowed_parameters(space: Space, brush: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, Any]]:
+def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Array) -> list[Any]:
+    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices that lie inside; [] = everything."""
+    if is_number(column):
+        return list(natural_range(path, space, (float(ranges.min()), float(ranges.max())))) if len(ranges) else []
+    choices = sorted(column.astype(str).unique())
+    return [choice for code, choice in enumerate(choices) if ((ranges[:, 0] <= code) & (code <= ranges[:, 1])).any()]
+
+
+def narrowed_parameters(space: Space, brush: Brush) -> dict[str, dict[str, Any]]:
     """The space's parameters with brushed bounds: `sweep.parameters` of the next sweep or phase. Means move inside the new bounds."""
     config = space.to_config()
     for parameter in space.parameters:
         limits = brush.get(parameter.name)
-        if limits is None or isinstance(parameter, CategoricalParameter):
+        if limits is None:
             continue
-        low, high = parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
+        if isinstance(parameter, CategoricalParameter):
+            config[parameter.name] = narrowed_choice(config[parameter.name], parameter, limits)
+            continue
+        low, high = (rounded_inside(end, parameter) for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist())
         if low < high:
             mean = min(max(parameter.mean, low), high)
             native = {"min": parameter.native(low), "max": parameter.native(high), "mean": parameter.native(mean)}
             config[parameter.name] |= native
     return config
+
+
+def rounded_inside(value: float, parameter: NumericParameter) -> float:
+    """Six digits: more say nothing about where somebody let go of the mouse."""
+    return min(max(float(f"{value:.6g}"), parameter.low), parameter.high)
+
+
+def narrowed_choice(config: Mapping[str, Any], parameter: CategoricalParameter, chosen: Sequence[Any]) -> dict[str, Any]:
+    """A categorical parameter with the chosen choices left; a single one becomes a fixed value."""
+    left = [choice for choice in parameter.choices if str(choice) in chosen] or list(parameter.choices)
+    if len(left) == 1:
+        return {"value": left[0]}
+    return {**config, "choices": left, "mean": parameter.mean if parameter.mean in left else left[0]}

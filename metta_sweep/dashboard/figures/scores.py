@@ -41,14 +41,12 @@ def add_runs(figure: go.Figure, runs: pd.DataFrame, cost: str, colour: str, name
     figure.add_trace(
         dict(
             type=theme.scatter_type(len(runs)),
-            x=runs[cost].to_numpy(),
-            y=runs["score"].to_numpy(),
+            x=theme.numbers(runs[cost]),
+            y=theme.numbers(runs["score"]),
             mode="markers",
             name=theme.safe(name),
             marker={"color": colour, "size": 7, "opacity": 0.7, "symbol": runs["state"].map(theme.STATE_SYMBOLS).tolist()},
-            customdata=runs["id"].tolist(),
-            text=theme.hover_texts(runs),
-            hovertemplate="%{text}<extra></extra>",
+            **theme.hover(runs, theme.label(cost)),
         )
     )
 
@@ -75,19 +73,17 @@ def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int 
     steps = progression(runs, goal, window=window)
     if steps.empty:
         return theme.empty(look, NO_SCORES)
-    figure = theme.base(look, "result", "score")
+    figure = theme.base(look, "number of the result", "score")
     order = np.arange(1, len(steps) + 1)
     figure.add_trace(
         dict(
             type=theme.scatter_type(len(steps)),
             x=order,
-            y=steps["score"].to_numpy(),
+            y=theme.numbers(steps["score"]),
             mode="markers",
             name="runs",
             marker={"color": look.muted, "size": 6, "opacity": 0.6},
-            customdata=steps["id"].tolist(),
-            text=theme.hover_texts(scored(runs).sort_values("sequence")),
-            hovertemplate="%{text}<extra></extra>",
+            **theme.hover(scored(runs).sort_values("sequence"), "result"),
         )
     )
     for column, name, colour, shape in (
@@ -198,10 +194,10 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
     points = {
         "type": theme.scatter_type(len(runs)),
         "mode": "markers",
-        "x": x.to_numpy(),
-        "y": runs["score"].to_numpy(),
+        "x": theme.numbers(x) if is_number else x.to_numpy(),
+        "y": theme.numbers(runs["score"]),
         "marker": {"color": look.colours[0], "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].tolist(),
+        "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
     style = theme.log_style(float(values.min()), float(values.max())) if is_log else {} if is_number else {"type": "category"}

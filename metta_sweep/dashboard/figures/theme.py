@@ -19,6 +19,8 @@ ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 # The same hues, lighter: the blue and the green of the originals sink into a dark page.
 ON_DARK = ("#56B4E9", "#E69F00", "#2CC79B", "#E39CC4", "#9AD0F5", "#FF8C42")
 SCALE = "Cividis"  # even lightness steps for every kind of colour vision
+# The same for thin lines, the best of which must stand out: dark on a light page, light on a dark one, and none as dark as the page.
+LINE_SCALES = {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]}
 STATE_SYMBOLS = {"completed": "circle", "stopped_early": "diamond-open", "failed": "x", "running": "circle-open", "reserved": "circle-open-dot"}
 HOVER_PARAMS = 12
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
@@ -109,13 +111,14 @@ class Cell:
 
 
 def log_style(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below; Plotly's own when it is narrow."""
+    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below. A linear one when it is narrow:
+    there the two look the same, and only the linear one has round ticks."""
     if high < 5 * low:
-        return {"type": "log", "nticks": 5}
+        return {"type": "linear", "nticks": 5, "separatethousands": True}
     return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
 
 
-def empty(look: Look, message: str, *, height: int = 380) -> go.Figure:
+def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
     """A figure that says why there is nothing to see."""
     figure = base(look, height=height)
     figure.update_xaxes(visible=False)
@@ -139,6 +142,14 @@ def number(value: object, digits: int = 4) -> str:
         return f"{int(value):,}"
     text = f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.{digits}g}"
     return f"{value:,.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
+def tick(value: float) -> str:
+    """A number as short as a tick must be: three digits, 9.77M instead of 9,768,653."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.3g}{unit}"
+    return number(value, 3)
 
 
 def seconds(value: float) -> str:
@@ -170,12 +181,30 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return labels
 
 
+def hover(runs: pd.DataFrame, x: str) -> dict[str, Any]:
+    """What a trace of runs says on hovering: a box of text per run, or, of very many, no more than stands on the axes.
+
+    The click still tells the rest: 5,000 boxes of text are half a megabyte for each figure.
+
+    Args:
+        x: title of the horizontal axis.
+    """
+    identity = {"customdata": runs["id"].to_numpy(dtype=object)}
+    if len(runs) >= WEBGL_FROM:
+        return {**identity, "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} %{{x:.4g}}<extra>%{{fullData.name}}</extra>"}
+    return {**identity, "text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
+
+
 def hover_texts(runs: pd.DataFrame) -> list[str]:
-    """One box of text per run: what it is, what it scored, what it cost, and, unless there are very many, its parameters."""
+    """One box of text per run: what it is, what it scored, what it cost, and its parameters."""
     names = short_names(column.removeprefix(PARAM) for column in runs.columns if column.startswith(PARAM))
-    shown = HOVER_PARAMS if len(runs) < WEBGL_FROM else 0  # the click still tells them; 5,000 boxes of text would be megabytes
     columns = ("id", "state", "phase", "score", "standard_error", "cost_seconds", "dollars", "params")
-    return [_hover_text(Hover(*row), names, shown) for row in zip(*(runs[column] for column in columns), strict=True)]
+    return [_hover_text(Hover(*row), names) for row in zip(*(runs[column] for column in columns), strict=True)]
+
+
+def numbers(values: pd.Series[Any]) -> np.ndarray:
+    """Coordinates of points; very many are sent with seven digits, which is more than a screen shows."""
+    return values.to_numpy(dtype="float32" if len(values) >= WEBGL_FROM else "float64")
 
 
 class Hover(NamedTuple):
@@ -191,11 +220,11 @@ class Hover(NamedTuple):
     params: Mapping[str, Any]
 
 
-def _hover_text(run: Hover, names: Mapping[str, str], shown: int) -> str:
+def _hover_text(run: Hover, names: Mapping[str, str]) -> str:
     error = "" if math.isnan(run.standard_error) else f" ± {number(run.standard_error, 2)}"
     lines = [f"<b>{safe(run.id)}</b>  {run.state}  {safe(run.phase)}"]
     lines.append(f"score {number(run.score)}{error}   cost {seconds(run.cost_seconds)}   paid {dollars(run.dollars)}")
-    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:shown]]
+    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:HOVER_PARAMS]]
     return "<br>".join(lines)
 
 

@@ -85,15 +85,23 @@ def test_the_first_figures_are_served_in_a_second(desk: Desk) -> None:
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
 def test_what_the_browser_takes(desk: Desk, tmp_path: Path) -> None:
+    """The server's part is from the request of a figure to the end of its answer, six at once, as the browser's own clock has it."""
     page = Page(tmp_path)
     with served(create_app(desk)) as address:
-        started = time.perf_counter()
-        page.open(f"{address}?sweep=big")
-        page.drawn("cost_vs_score")
-        whole = time.perf_counter() - started
+        for visit in ("first", "second"):  # the second has the scripts in its cache
+            started = time.perf_counter()
+            page.open(f"{address}?sweep=big")
+            for name in FIGURES["overview"]:
+                page.drawn(name)
+            whole = time.perf_counter() - started
+            answers = page.run(
+                "return performance.getEntriesByType('resource').filter(e => e.name.includes('update-component')).map(e => e.duration)"
+            )
+            print(f"{visit} visit: all six figures on the screen after {whole:.1f} s; slowest of {len(answers)} answers {max(answers):.0f} ms")
+            assert max(answers) < FIRST_FIGURES_SECONDS * 1000
         paint = page.driver.execute_async_script(
             f"const done = arguments[0], t = performance.now(); Plotly.redraw({graph('cost_vs_score')}).then(() => done(performance.now() - t))"
         )
         memory = page.run("return performance.memory.usedJSHeapSize")
-        print(f"from the address to the first figure: {whole:.1f} s; drawing 5,000 points again: {paint:.0f} ms; page memory {memory / 1e6:.0f} MB")
+        print(f"drawing 5,000 points again: {paint:.0f} ms; page memory {memory / 1e6:.0f} MB")
     page.close()

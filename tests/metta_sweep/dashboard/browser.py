@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import os
 import shutil
 import threading
@@ -42,6 +44,7 @@ def chromium() -> str | None:
 @contextmanager
 def served(app: Dash) -> Iterator[str]:
     """Address of the app, served by a thread."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for every request would bury what a failing test says
     server = make_server("127.0.0.1", 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -79,11 +82,11 @@ class Page:
     def run(self, script: str, *words: Any) -> Any:
         return self.driver.execute_script(script, *words)
 
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
         """The condition's first value that is true."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + seconds
         while not (value := self._safely(condition)):
-            assert time.monotonic() < deadline, f"{what}: not within {WAIT_SECONDS:.0f} s on {self.driver.current_url}"
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s on {self.driver.current_url}"
             time.sleep(0.05)
         return value
 
@@ -110,12 +113,10 @@ class Page:
 
     def screenshot(self, name: str) -> Path:
         """The whole page as a PNG file."""
-        width = self.driver.get_window_size()["width"]
-        height = self.run("return document.documentElement.scrollHeight")
-        self.driver.set_window_size(width, min(max(height, 700), 4000))
         self._shots.mkdir(parents=True, exist_ok=True)
         path = self._shots / f"{name}.png"
-        self.driver.save_screenshot(str(path))
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        path.write_bytes(base64.b64decode(shot["data"]))
         return path
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ def known(snapshot: Snapshot) -> Study:
     return study(snapshot)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def desk(data_dir: Path) -> Iterator[Desk]:
     reader = SqliteReader(data_dir / "registry.db")
     source, studies = Source(reader, OPTIONS), Studies()

@@ -79,7 +79,7 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
     for label in ("Overview", "Importance", "Timeline", "Score", "Cost (s)", "Dark"):
         assert f'"{label}"' in page
     summary = components(desk.summary(SIM))
-    for words in ("Runs", "Best score", "Total compute cost", "Average run time", "left of $40.00", "Expected best at this budget"):
+    for words in ("Runs", "Best score", "Total compute cost", "Average run time", " of $40.00", "left", "Expected best at this budget"):
         assert words in summary
 
 
@@ -129,6 +129,19 @@ def test_a_brush_filters_runs_and_a_cleared_axis_does_not(desk: Desk) -> None:
     assert desk.brushed([{"dimensions[99].constraintrange": [0, 1]}, [0]], {}, SIM) == {}
 
 
+def test_choices_cost_and_score_are_brushed_as_parameters_are(desk: Desk) -> None:
+    kinds = desk.brushed([{"dimensions[5].constraintrange": [-0.2, 0.3]}, [0]], {}, SIM)
+    assert kinds == {"model.type": ["lstm"]}
+    narrow = desk.brushed([{"dimensions[6].constraintrange": [1.0, 2.0]}, [0]], kinds, SIM)
+    assert narrow == {**kinds, "cost_seconds": pytest.approx([10.0, 100.0])}
+    view = replace(SIM, only={"model.type": ("lstm",)}, brush={"cost_seconds": (10.0, 100.0)})
+    runs = desk.scene(view).runs
+    assert set(runs["param.model.type"]) == {"lstm"}
+    assert runs["cost_seconds"].between(10.0, 100.0).all()
+    assert f"{len(runs)} of 43 runs shown: cost (s) from 10 to 100, model.type lstm" == desk.filter_words(view)
+    assert yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=False))["parameters"]["model.type"] == {"value": "lstm"}
+
+
 def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> None:
     back = pd.read_csv(io.StringIO(export.csv_text(snapshot.runs)))
     assert back["score"].to_numpy() == pytest.approx(snapshot.runs["score"].to_numpy(), rel=0, abs=0, nan_ok=True)
@@ -138,10 +151,17 @@ def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> 
 
 
 @pytest.mark.parametrize("as_phase", [False, True])
-def test_a_narrowed_space_is_yaml_that_the_next_sweep_reads(desk: Desk, *, as_phase: bool) -> None:
+def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_path: Path, *, as_phase: bool) -> None:
     view = replace(SIM, brush={"trainer.ppo.gamma": (0.9, 0.95)})
-    content = yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=as_phase))
-    search = content["schedule"]["phases"][0]["sweep"] if as_phase else content
+    text = export.narrowed_yaml(desk.scene(view), as_phase=as_phase)
+    (tmp_path / "narrowed.yaml").write_text(text)
+    assert main(["validate", str(tmp_path / "narrowed.yaml")]) == 0
+    content = yaml.safe_load(text)
+    phases = content["schedule"]["phases"] if as_phase else [{"name": "narrowed", "sweep": content}]
+    assert [(phase["name"], phase.get("num_runs")) for phase in phases] == ([("explore", 30), ("exploit", 13)] if as_phase else []) + [
+        ("narrowed", None)
+    ]
+    search = phases[-1]["sweep"]
     gamma = next(one for one in Space.from_config(search["parameters"]).parameters if one.name == "trainer.ppo.gamma")
     assert (gamma.low, gamma.high) == pytest.approx((0.9, 0.95))  # type: ignore[union-attr]
 

@@ -1,12 +1,10 @@
-"""The page in a real browser."""
+"""The page in a real browser, over a real sweep and over simulated ones."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,129 +12,190 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from metta_sweep.cli.main import main
 from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.studies import Studies
 from metta_sweep.dashboard.view import PAGES
-from metta_sweep.registry.open import sqlite_url
-from metta_sweep.registry.reader import SqliteReader
-from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
-from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS
-from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
+from tests.metta_sweep.dashboard.conftest import HOSTILE
+from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, RealSweep
 
-pytestmark = [pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"), pytest.mark.timeout(600)]
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def live_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("live")
+pytestmark = [pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"), pytest.mark.timeout(600), pytest.mark.ray]
+START_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
-def simulator(live_dir: Path) -> Simulator:
-    """A sweep of 30 runs that goes on when a test says so."""
-    clock = Clock()
-    registry = SqlRegistry(sqlite_url(live_dir), clock)
-    simulator = Simulator(registry, clock, Plan(name="live", num_runs=30, message=HOSTILE))
-    simulator.run_all()
-    return simulator
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSweep]:
+    sweep = RealSweep(tmp_path_factory.mktemp("real"))
+    yield sweep
+    sweep.end()
 
 
 @pytest.fixture(scope="module")
-def address(live_dir: Path, simulator: Simulator) -> Iterator[str]:
-    reader = SqliteReader(live_dir / "registry.db")
-    source, studies = Source(reader, OPTIONS), Studies()
-    with served(create_app(Desk(source, studies, Digests(reader), live_dir, simulator.plan.name))) as address:
-        yield address
-    studies.close()
-    source.close()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page(real: RealSweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The browser. The real sweep starts before it, so that the tests of simulated ones pass the time until Ray is up."""
     window = Page(tmp_path_factory.mktemp("browser"))
     yield window
     window.close()
 
 
-def test_the_page_follows_the_sweep_and_keeps_the_zoom(page: Page, address: str, simulator: Simulator) -> None:
+@pytest.fixture(scope="module")
+def simulated(desk: Desk) -> Iterator[str]:
+    """Address of a dashboard over the simulated sweeps."""
+    with served(create_app(desk)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def address(real: RealSweep) -> Iterator[str]:
+    """Address of a dashboard over the real sweep, as soon as it pauses."""
+    deadline = time.monotonic() + START_SECONDS
+    while real.num_scored() < PAUSE_AFTER:
+        assert time.monotonic() < deadline, f"{real.num_scored()} runs in {START_SECONDS:.0f} s"
+        time.sleep(0.1)
+    source, studies = Source(real.reader, FeedOptions()), Studies()
+    with served(create_app(Desk(source, studies, Digests(real.reader), real.directory, NAME))) as address:
+        yield address
+    studies.close()
+    source.close()
+
+
+def open_tab(page: Page, label: str) -> None:
+    tab = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, ".nav-tabs .nav-link") if one.text == label)
+    page.run("arguments[0].click()", tab)
+
+
+def part_of(page: Page, name: str, selector: str) -> Any:
+    """An element of a figure, in the middle of the window."""
+    found = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, f'[id*=\'"name":"{name}"\'] {selector}'), f"{selector} of {name}")[-1]
+    page.run("arguments[0].scrollIntoView({block: 'center'})", found)
+    return found
+
+
+def x_range(page: Page, name: str) -> Any:
+    return page.run(f"return {graph(name)}.layout.xaxis.range")
+
+
+def zoom(page: Page, name: str) -> Any:
+    """Drag over a figure and tell its new range; the drag is lost when the page moves just then, as when the model is ready."""
+    area = part_of(page, name, ".nsewdrag")
+    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().pause(0.5).perform()
+    return x_range(page, name)
+
+
+def num_points(page: Page) -> int:
+    return int(page.run(f"return {graph('progression')}.calcdata[0].length"))
+
+
+@pytest.mark.parametrize(
+    ("look", "width", "pages"),
+    [("light", 1280, list(PAGES)), ("dark", 1920, ["overview", "model"])],
+    ids=["light", "dark"],
+)
+def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, simulated: str, look: str, width: int, pages: list[str]) -> None:
+    page.driver.set_window_size(width, 1200)
+    page.open(f"{simulated}?sweep=sim&theme={look}&compare=one,sim")
+    for key in pages:
+        open_tab(page, page.wait(lambda key=key: page.count(".nav-link") and PAGES[key], "tabs"))
+        page.wait(lambda key=key: key == "overview" or f"page={key}" in page.driver.current_url, key)
+        for name in FIGURES.get(key, {}):
+            page.drawn(name)
+        page.screenshot(f"{key}_{look}")
+        assert page.count("#content script") == 0
+    if look == "light":
+        assert "compare=one,sim" in page.driver.current_url  # what a link says survives the pages on the way
+        open_tab(page, "Failures")
+        page.wait(lambda: HOSTILE in page.text(), "hostile text")
+    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.errors() == []
+
+
+@pytest.mark.parametrize(("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")])
+def test_poor_sweeps_look_right(page: Page, simulated: str, sweep: str, words: str) -> None:
+    page.driver.set_window_size(1280, 1000)
+    page.open(f"{simulated}?sweep={sweep}")
+    page.drawn("parameters")
+    page.wait(lambda: words in page.run("return document.body.textContent"), words)
+    page.screenshot(f"overview_{sweep}")
+    assert page.errors() == []
+
+
+def test_the_page_follows_a_real_sweep_and_keeps_the_zoom(page: Page, address: str, real: RealSweep) -> None:
     page.open(address)
     page.drawn("cost_vs_score")
-    page.wait(lambda: "33" in page.find(".summary .fs-4").text, "33 runs")
-    whole = page.run(f"return {graph('cost_vs_score')}.layout.xaxis.range")
-    area = page.driver.find_element(By.CSS_SELECTOR, '[id*=\'"name":"cost_vs_score"\'] .nsewdrag')
-    page.run("arguments[0].scrollIntoView({block: 'center'})", area)
-    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().perform()
-    zoomed = page.wait(lambda: (now := page.run(f"return {graph('cost_vs_score')}.layout.xaxis.range")) != whole and now, "zoom")
-    simulator.finish_one()
-    page.wait(lambda: "34" in page.find(".summary .fs-4").text, "34 runs")
-    page.wait(
-        lambda: page.run(f"return {graph('progression')}.data[0].x._inputArray?.length ?? {graph('progression')}.data[0].x.length") == 28, "28 scores"
-    )
-    assert page.run(f"return {graph('cost_vs_score')}.layout.xaxis.range") == zoomed
+    page.wait(lambda: f"{PAUSE_AFTER} scored" in page.text(), "runs so far")
+    page.wait(lambda: "of $1.00" in page.text(), "the budget that the driver told")
+    whole = x_range(page, "cost_vs_score")
+    zoomed = page.wait(lambda: (now := zoom(page, "cost_vs_score")) != whole and now, "zoom")
+    real.go()
+    page.wait(lambda: f"{NUM_RUNS} scored" in page.text(), "all runs", START_SECONDS)
+    page.wait(lambda: num_points(page) == NUM_RUNS, "all points")
+    assert x_range(page, "cost_vs_score") == zoomed
+    page.screenshot("real")
     assert page.errors() == []
 
 
 def test_a_click_on_a_point_opens_its_run(page: Page, address: str) -> None:
     page.open(address)
     page.drawn("efficiency")
-    point = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, '[id*=\'"name":"efficiency"\'] .point'), "points")[-1]
-    page.run("arguments[0].scrollIntoView({block: 'center'})", point)
+    point = part_of(page, "efficiency", ".point")
     ActionChains(page.driver).move_to_element_with_offset(point, -3, 0).pause(0.3).move_to_element(point).pause(0.5).click().perform()
     panel = page.find(".run-panel")
-    page.wait(lambda: "trainer.optimizer.learning_rate" in panel.text, "configuration")
-    for words in ("Why this run", "highest expected improvement per dollar", "arena/basic/reward", "GPU time", "Open in WandB"):
+    page.wait(lambda: "learning_rate" in panel.text, "configuration")
+    for words in ("Why this run", "results it knew", "run time", "Open in WandB", f"{NAME}.r."):
         assert words in panel.text
-    page.wait(lambda: "run=live.r." in page.driver.current_url, "run in the URL")
+    page.wait(lambda: f"run={NAME}.r." in page.driver.current_url, "run in the URL")
     page.open(page.driver.current_url)  # a sent link opens the same run
     page.wait(lambda: "Why this run" in page.find(".run-panel").text, "the same run again")
 
 
-def test_sliders_filter_what_is_drawn(page: Page, address: str) -> None:
+def test_sliders_filter_what_is_drawn_until_they_are_cleared(page: Page, address: str) -> None:
     page.open(address)
     page.drawn("progression")
     page.wait(lambda: page.run("return document.querySelectorAll('#score [role=slider]').length") == 2, "slider")
-    before = page.run(f"return {graph('progression')}.calcdata[0].length")
+    before = num_points(page)
     handle = page.driver.find_elements(By.CSS_SELECTOR, "#score [role=slider]")[0]
     handle.send_keys(*[Keys.PAGE_UP] * 3, Keys.ARROW_RIGHT)  # the keyboard reaches it
     page.wait(lambda: "score=" in page.driver.current_url, "range in the URL")
-    page.wait(lambda: page.run(f"return {graph('progression')}.calcdata[0].length") < before, "fewer points")
+    page.wait(lambda: num_points(page) < before, "fewer points")
+    page.find("#clear-ranges").click()
+    page.wait(lambda: num_points(page) == before and "score=" not in page.driver.current_url, "all points again")
 
 
-def test_a_brush_on_an_axis_filters_every_page_and_exports_a_narrower_space(page: Page, address: str) -> None:
-    page.open(f"{address}?sweep=live&page=parallel")
+def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate_accepts(page: Page, address: str) -> None:
+    page.open(f"{address}?sweep={NAME}&page=parallel")
     page.drawn("parallel")
-    axis = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background"), "axes")[1]
+    axis = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background"), "axes")[0]
     page.run("arguments[0].scrollIntoView({block: 'center'})", axis)
-    height = axis.size["height"]
-    ActionChains(page.driver).move_to_element(axis).click_and_hold().move_by_offset(0, int(height * 0.2)).move_by_offset(
-        0, int(height * 0.15)
-    ).release().perform()
-    page.wait(lambda: "brush." in page.driver.current_url, "brush in the URL")
-    page.wait(lambda: "runs inside: trainer." in page.text(), "brush in words")
-    page.find("[id*='\"name\":\"sweep\"'][id*='brush-action']").click()
-    path = page.wait(lambda: next(page.downloads.glob("live_narrowed.yaml"), None), "narrowed space")
-    assert "parameters:" in path.read_text()
+    step = int(axis.size["height"] * 0.15)
+    ActionChains(page.driver).move_to_element(axis).click_and_hold().move_by_offset(0, step).move_by_offset(0, step).release().perform()
+    page.wait(lambda: "brush.learning_rate" in page.driver.current_url, "brush in the URL")
+    page.wait(lambda: "runs shown: learning_rate from" in page.text(), "brush in words")
+    page.screenshot("brushed")
+    page.find("[id*='\"name\":\"sweep\"'][id*='narrowed']").click()
+    path = page.wait(lambda: next(page.downloads.glob(f"{NAME}_narrowed.yaml"), None), "narrowed space")
+    assert main(["validate", str(path)]) == 0
     open_tab(page, "Runs")
-    page.wait(lambda: page.count("tbody tr") < 30, "fewer rows")
+    page.wait(lambda: 0 < page.count("tbody tr") < NUM_RUNS, "fewer rows")
 
 
 def test_csv_holds_the_runs_that_are_shown(page: Page, address: str) -> None:
-    page.open(f"{address}?sweep=live&score=5~100")
+    page.open(f"{address}?sweep={NAME}&score=6~100")
     page.drawn("progression")
     page.find("#export-csv").click()
-    path = page.wait(lambda: next(page.downloads.glob("live.csv"), None), "CSV file")
+    path = page.wait(lambda: next(page.downloads.glob(f"{NAME}.csv"), None), "CSV file")
     runs = pd.read_csv(path)
-    assert runs["score"].min() >= 5
-    assert "param.trainer.ppo.gamma" in runs.columns
+    assert 0 < len(runs) < NUM_RUNS
+    assert runs["score"].min() >= 6
+    assert "param.learning_rate" in runs.columns
 
 
-def test_figures_can_be_saved(page: Page, address: str) -> None:
+def test_figures_can_be_saved_and_dark_mode_changes_page_figures_and_url(page: Page, address: str) -> None:
     page.open(address)
     page.drawn("distributions")
     for kind in ("svg", "png"):
@@ -144,19 +203,14 @@ def test_figures_can_be_saved(page: Page, address: str) -> None:
         page.run("arguments[0].click()", button)
         path = page.wait(lambda kind=kind: next(page.downloads.glob(f"distributions.{kind}"), None), kind)
         assert path.stat().st_size > 1000
-
-
-def card_of(page: Page, element: object) -> str:
-    return str(page.run("return arguments[0].closest('.card').querySelector('h2').innerText", element))
-
-
-def test_dark_mode_changes_page_and_figures_and_stands_in_the_url(page: Page, address: str) -> None:
-    page.open(address)
-    page.drawn("progression")
     page.run("document.querySelector('#dark').click()")
     page.wait(lambda: page.run("return document.documentElement.dataset.bsTheme") == "dark", "dark page")
     page.wait(lambda: page.run(f"return {graph('progression')}.layout.paper_bgcolor") == "#1b2027", "dark figure")
     page.wait(lambda: "theme=dark" in page.driver.current_url, "theme in the URL")
+
+
+def card_of(page: Page, element: object) -> str:
+    return str(page.run("return arguments[0].closest('.card').querySelector('h2').innerText", element))
 
 
 def test_the_keyboard_reaches_tabs_and_controls(page: Page, address: str) -> None:
@@ -171,58 +225,3 @@ def test_the_keyboard_reaches_tabs_and_controls(page: Page, address: str) -> Non
     page.find("nav .btn-check:checked + label").click()
     page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     page.wait(lambda: "page=model" in page.driver.current_url, "the next page")
-
-
-def open_tab(page: Page, label: str) -> None:
-    tab = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, ".nav-tabs .nav-link") if one.text == label)
-    page.run("arguments[0].click()", tab)
-
-
-@pytest.mark.parametrize(
-    ("look", "width", "pages"),
-    [("light", 1280, list(PAGES)), ("dark", 1920, ["overview", "model", "failures"])],
-    ids=["light", "dark"],
-)
-def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, address: str, look: str, width: int, pages: list[str]) -> None:
-    page.driver.set_window_size(width, 1200)
-    page.open(f"{address}?sweep=live&theme={look}&compare=live")
-    page.drawn("cost_vs_score")
-    for key in pages:
-        open_tab(page, PAGES[key])
-        page.wait(lambda key=key: key == "overview" or f"page={key}" in page.driver.current_url, key)
-        for name in FIGURES.get(key, {}):
-            page.drawn(name)
-        page.screenshot(f"{key}_{look}")
-        assert page.count("#content script") == 0
-    open_tab(page, "Failures")
-    page.wait(lambda: HOSTILE in page.text(), "hostile text")
-    assert page.errors() == []
-
-
-@pytest.mark.long
-@pytest.mark.ray
-def test_a_real_sweep_shows_up_run_by_run(tmp_path: Path) -> None:
-    """Two real runs of a small training on a local Ray."""
-    words = ["run", "sweep_name=real", "sweep=quick", "sim=smoke_test", "sweep.num_samples=2", f"data_dir={tmp_path}"]
-    words.append("sweep.parameters.trainer.total_timesteps={distribution: int_uniform, min: 16384, max: 24576, mean: 16384}")
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled"}
-    reader = SqliteReader(tmp_path / "registry.db")
-    source, studies = Source(reader, OPTIONS), Studies()
-    window = Page(tmp_path)
-    with subprocess.Popen([sys.executable, "-m", "metta_sweep", *words], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as sweep:
-        window.wait(lambda: reader.list_sweeps(), "the sweep")
-        with served(create_app(Desk(source, studies, Digests(reader), tmp_path, "real"))) as address:
-            window.open(address)
-            for _ in range(4):
-                try:
-                    window.wait(lambda: "2 with a score" in window.text(), "both runs")
-                    break
-                except AssertionError:
-                    assert sweep.poll() in (None, 0)
-            window.drawn("cost_vs_score")
-            window.screenshot("real")
-            assert window.errors() == []
-        assert sweep.wait() == 0
-    window.close()
-    studies.close()
-    source.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from metta_sweep.analysis.overview import DRIVER_STARTED
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
@@ -101,10 +102,11 @@ def test_a_registry_that_is_not_there_yet_has_no_sweeps(tmp_path: Path) -> None:
 
 
 def test_what_the_user_says_about_money_goes_before_what_the_driver_wrote(simulator: Simulator, tmp_path: Path) -> None:
-    told = {"budget": {"dollars": 10.0, "hourly_cost": 1.0, "gpu_hours": None, "wall_clock": 60.0}}
-    simulator.registry.add_event("live", "driver_started", run_id=None, by="driver", detail=told)
+    told = {"rules": {"budget.dollars": 10.0, "budget.hourly_cost": 1.0, "budget.wall_clock": 60.0, "sweep.num_samples": 9}}
+    simulator.registry.add_event("live", DRIVER_STARTED, run_id=None, by="driver", detail=told)
     options = FeedOptions(Budget(hourly_cost=3.0))
-    assert Feed(SqliteReader(tmp_path / "registry.db"), "live", options).refresh().budget == Budget(None, 10.0, 3.0, 60.0)
+    snapshot = Feed(SqliteReader(tmp_path / "registry.db"), "live", options).refresh()
+    assert (snapshot.budget, snapshot.num_runs_left) == (Budget(None, 10.0, 3.0, 60.0), 9)
 
 
 def test_a_run_that_is_silent_for_long_ended_with_its_last_sign_of_life(snapshot: Snapshot) -> None:

@@ -24,6 +24,7 @@ name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
         score=st.none() | limits,
         cost=st.none() | limits,
         brush=st.dictionaries(name, limits, max_size=3),
+        only=st.dictionaries(name, st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3).map(tuple), max_size=2),
         run=st.just("") | name,
         curve_x=st.sampled_from(list(CURVE_AXES)),
         cost_axis=st.sampled_from(list(COST_AXES)),
@@ -50,9 +51,12 @@ def test_without_a_sweep_the_page_lists_all() -> None:
 
 def test_ranges_keep_runs_that_have_no_score_yet_and_brushes_do_not() -> None:
     runs = pd.DataFrame({"score": [1.0, 2.0, float("nan")], "cost_seconds": [5.0, 50.0, float("nan")], "param.lr": [0.1, 0.2, 0.3]})
+    runs["param.kind"] = ["a", "b", "a"]
     assert list(filtered(runs, View(score=(1.5, 3.0))).index) == [1, 2]
     assert list(filtered(runs, View(cost=(0.0, 10.0))).index) == [0, 2]
     assert list(filtered(runs, View(brush={"lr": (0.15, 0.25), "gone": (0.0, 1.0)})).index) == [1]
+    assert list(filtered(runs, View(brush={"score": (0.5, 1.5)})).index) == [0]
+    assert list(filtered(runs, View(only={"kind": ("a",), "gone": ("x",)})).index) == [0, 2]
 
 
 def test_a_slider_open_at_both_ends_is_no_filter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ import yaml
 from mirrored_sweep import SweepOnDisk, completed, failed
 from wandb_server import KEY, StoredRun, WandbServer, serving
 
+from metta_sweep.cli import dashboard
 from metta_sweep.config.registered import read_spec
+from metta_sweep.dashboard.run_panel import wandb_address
+from metta_sweep.dashboard.snapshot import Feed
 from metta_sweep.driver.ranking import rank
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
+from metta_sweep.registry.reader import open_reader
 from metta_sweep.tracking import presentation
 from metta_sweep.tracking.past_runs import number, read
 from metta_sweep.tracking.wandb_import import NothingToImport, WandbUnavailable, import_wandb, inferred_parameter
@@ -55,6 +60,21 @@ def test_runs_are_imported_oldest_first_with_their_score_cost_and_point(server: 
     assert first.params == {"trainer.optimizer.learning_rate": 1e-3, "trainer.batch_size": 1024}
     assert (second.observation.score, second.observation.cost_seconds, second.observation.outcome) == (2.0, 61.0, "completed")
     assert registry.get_run("old.r.0").explanation["wandb_path"] == "me/metta/old.0"
+
+
+def test_the_dashboard_imports_a_sweep_that_only_wandb_knows_and_links_to_its_runs(server: WandbServer, tmp_path: Path) -> None:
+    metta_run(server, 0)
+    parser = argparse.ArgumentParser()
+    dashboard.add_arguments(parser)
+    args = parser.parse_args([f"data_dir={tmp_path}", "--sweep-name", "old", "--entity", "me", "--project", "metta"])
+    location = dashboard.located(args, {}, need_sweep=False)
+    reader = open_reader(location.data_dir, location.sweep_server_uri)
+    dashboard.import_first(args, location, reader)
+    snapshot = Feed(reader, "old", dashboard.feed_options(args, location)).refresh()
+    assert snapshot.runs[["id", "score"]].to_numpy().tolist() == [["old.r.0", 1.0]]
+    assert wandb_address(snapshot, snapshot.records["old.r.0"]) == "https://wandb.ai/me/metta/runs/old.0"
+    dashboard.import_first(args, location, reader)  # known by now: WandB is not asked again
+    assert len(reader.runs("old")) == 1
 
 
 def test_only_the_newest_are_loaded_page_by_page(server: WandbServer, registry: Registry) -> None:
