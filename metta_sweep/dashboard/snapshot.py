@@ -144,6 +144,9 @@ class Feed:
                 self._curves = self._curves[self._curves["id"] != event.run_id]
         new = self._reader.observations(self._sweep, after=self._last_observation)
         self._observations |= {record.run_id: record for record in new}
+        # A run may have ended since its record was read: its score and its state belong together.
+        late = [record.run_id for record in new if not (record.run_id in self._records and self._records[record.run_id].state.is_final)]
+        self._records |= {run_id: self._reader.get_run(run_id) for run_id in late}
         self._last_observation = new[-1].sequence if new else self._last_observation
         self._curves = pd.concat([self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True)
 

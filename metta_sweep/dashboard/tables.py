@@ -84,6 +84,8 @@ def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
     if expected is None:
         return _cell("Expected best score", ["–"], None, f"needs 5 scores; {num_more:,} more runs fit")
     value = [html.Span(theme.number(expected.mean), className="fw-semibold")]
+    if num_more == 0:
+        return _cell("Best score at this budget", value, None, "no further run fits")
     interval = f"90 %: {theme.number(expected.low)} to {theme.number(expected.high)}"
     return _cell("Expected best at this budget", value, None, f"{interval}, after {num_more:,} more runs like the latest")
 

@@ -167,8 +167,8 @@ def _decades(values: pd.Series[float]) -> list[float]:
     low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
     digits = (1, 2, 5) if high - low <= 2 else (1,)
     ticks = [digit * 10.0**power for power in range(low, high + 1) for digit in digits]
-    inside = [tick for tick in ticks if values.min() / 1.3 <= tick <= values.max() * 1.3]
-    return inside if len(inside) > 1 else np.linspace(values.min(), values.max(), 3).tolist()
+    inside = [tick for tick in ticks if values.min() <= tick <= values.max()]
+    return ticks if len(inside) > 1 else np.linspace(values.min(), values.max(), 3).tolist()
 
 
 def parameter_grid(runs: pd.DataFrame, look: Look, log_params: Sequence[str] = ()) -> go.Figure:

@@ -92,12 +92,12 @@ class Page:
 
     @staticmethod
     def _safely(condition: Callable[[], Any]) -> Any:
-        """React may replace an element between finding and asking it."""
-        from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+        """React may replace an element between finding and asking it, or move it away from the pointer."""
+        from selenium.common.exceptions import JavascriptException, MoveTargetOutOfBoundsException, StaleElementReferenceException
 
         try:
             return condition()
-        except (StaleElementReferenceException, JavascriptException):
+        except (StaleElementReferenceException, JavascriptException, MoveTargetOutOfBoundsException):
             return None
 
     def drawn(self, name: str) -> None:
@@ -115,6 +115,7 @@ class Page:
         """The whole page as a PNG file."""
         self._shots.mkdir(parents=True, exist_ok=True)
         path = self._shots / f"{name}.png"
+        self.run("window.scrollTo(0, 0)")  # the bar at the top sticks to the top of the window
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         path.write_bytes(base64.b64decode(shot["data"]))
         return path

@@ -88,6 +88,22 @@ def zoom(page: Page, name: str) -> Any:
     return x_range(page, name)
 
 
+def click_point(page: Page, name: str) -> bool:
+    """Click on the last point of a figure; whether the panel opened."""
+    point = part_of(page, name, ".point")
+    ActionChains(page.driver).move_to_element_with_offset(point, -3, 0).pause(0.3).move_to_element(point).pause(0.5).click().pause(0.5).perform()
+    return page.count(".run-panel.show") > 0
+
+
+def brush_axis(page: Page) -> bool:
+    """Drag along the first axis of the parallel coordinates; whether that chose a range."""
+    axis = page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background")[0]
+    page.run("arguments[0].scrollIntoView({block: 'center'})", axis)
+    step = int(axis.size["height"] * 0.15)
+    ActionChains(page.driver).move_to_element(axis).click_and_hold().move_by_offset(0, step).move_by_offset(0, step).release().pause(0.5).perform()
+    return "brush.learning_rate" in page.driver.current_url
+
+
 def num_points(page: Page) -> int:
     return int(page.run(f"return {graph('progression')}.calcdata[0].length"))
 
@@ -143,8 +159,7 @@ def test_the_page_follows_a_real_sweep_and_keeps_the_zoom(page: Page, address: s
 def test_a_click_on_a_point_opens_its_run(page: Page, address: str) -> None:
     page.open(address)
     page.drawn("efficiency")
-    point = part_of(page, "efficiency", ".point")
-    ActionChains(page.driver).move_to_element_with_offset(point, -3, 0).pause(0.3).move_to_element(point).pause(0.5).click().perform()
+    page.wait(lambda: click_point(page, "efficiency"), "panel")
     panel = page.find(".run-panel")
     page.wait(lambda: "learning_rate" in panel.text, "configuration")
     for words in ("Why this run", "results it knew", "run time", "Open in WandB", f"{NAME}.r."):
@@ -170,11 +185,8 @@ def test_sliders_filter_what_is_drawn_until_they_are_cleared(page: Page, address
 def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate_accepts(page: Page, address: str) -> None:
     page.open(f"{address}?sweep={NAME}&page=parallel")
     page.drawn("parallel")
-    axis = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background"), "axes")[0]
-    page.run("arguments[0].scrollIntoView({block: 'center'})", axis)
-    step = int(axis.size["height"] * 0.15)
-    ActionChains(page.driver).move_to_element(axis).click_and_hold().move_by_offset(0, step).move_by_offset(0, step).release().perform()
-    page.wait(lambda: "brush.learning_rate" in page.driver.current_url, "brush in the URL")
+    page.wait(lambda: page.count(".parcoords .axis-brush .background") > 0, "axes")
+    page.wait(lambda: brush_axis(page), "brush in the URL")
     page.wait(lambda: "runs shown: learning_rate from" in page.text(), "brush in words")
     page.screenshot("brushed")
     page.find("[id*='\"name\":\"sweep\"'][id*='narrowed']").click()

@@ -105,6 +105,12 @@ def test_an_update_brings_everything_but_the_ranges_that_a_zoom_has_set(snapshot
     assert not changed & {"layout.xaxis", "layout.xaxis.range", "layout.xaxis.autorange"}
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.108, 0.156), (3.0, 4.0), (12.0, 2682.0), (7.0, 7.0)])
+def test_a_histogram_of_costs_has_ticks_where_the_costs_are(low: float, high: float) -> None:
+    ticks = scores._decades(pd.Series([low, high]))
+    assert sum(low <= tick <= high for tick in ticks) >= 2
+
+
 def test_the_trend_is_the_median_of_equal_groups() -> None:
     x = pd.Series(np.arange(16.0))
     line = scores.trend(x, x * 2.0, bins=4)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from metta_sweep.dashboard.source import Source
 from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
+from metta_sweep.registry.records import RunRecord, RunState
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.conftest import OPTIONS
 from tests.metta_sweep.dashboard.simulated import OWNER, Clock, Plan, Simulator
@@ -42,6 +44,19 @@ def test_reading_on_gives_the_same_as_reading_anew(simulator: Simulator, tmp_pat
     pd.testing.assert_frame_equal(on.curves, anew.curves)
     assert on.version == anew.version
     assert (on.records, on.attempts) == (anew.records, anew.attempts)
+
+
+def test_a_run_that_ends_between_two_reads_has_its_state_with_its_score(simulator: Simulator, tmp_path: Path) -> None:
+    class Late(SqliteReader):
+        """A run ends just after the runs were read."""
+
+        def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
+            before = super().runs(sweep, states=states)
+            simulator.finish_one()
+            return before
+
+    runs = Feed(Late(tmp_path / "registry.db"), "live", OPTIONS).refresh().runs
+    assert runs[["state", "sequence"]].to_numpy().tolist() == [["completed", 1]]
 
 
 def test_nothing_new_gives_the_very_same_snapshot(simulator: Simulator, tmp_path: Path) -> None:
