@@ -210,7 +210,8 @@ def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
 
 def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[Owner]) -> list[RunRecord]:
     """Take over what nobody alive holds; `dead` are owners known to be dead."""
-    rows = tx.connection.execute(select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number)).mappings().all()
+    opened = select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)  # by state, see `list_runs`
+    rows = tx.connection.execute(opened).mappings().all()
     return [_take_over(tx, row, owner, lease_seconds) for row in rows if _is_free(row, owner, tx.now, dead)]
 
 
