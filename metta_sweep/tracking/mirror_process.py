@@ -165,6 +165,7 @@ def _spawn(job: MirrorJob, task: str, stdout: int | None) -> subprocess.Popen[by
     environ.setdefault("WANDB_INIT_TIMEOUT", INIT_TIMEOUT_SECONDS)
     environ.setdefault("WANDB_ERROR_REPORTING", "false")  # WandB's reports about itself go to its makers, not to the user
     environ.pop("WANDB_MODE", None)  # decided already; WandB would prefer it over what we say
+    environ.pop("WANDB_SERVICE", None)  # of a driver that uses WandB itself: there, the runs that it has open are in use
     with job.log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "metta_sweep.tracking.mirror_process", task],

@@ -168,6 +168,12 @@ def test_a_sweep_mirrored_offline_is_sent_whole_once_there_is_a_key_and_the_term
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_driver_with_a_wandb_of_its_own_does_not_share_it_with_the_mirror(sweep: SweepOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SERVICE", "3-1-tcp-127.0.0.1-1")  # where nobody listens
+    sweep.complete(0)
+    assert sync(sweep.job()).mirrored == ("demo.r.0",)
+
+
 def test_sync_does_not_write_beside_a_live_mirror(sweep: SweepOnDisk) -> None:
     sweep.job().directory.mkdir(parents=True)
     with sweep_lock(sweep.job().directory) as mine:
