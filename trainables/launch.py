@@ -13,7 +13,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from trainables.errors import InfrastructureFailure, SpecError
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
-from trainables.spec import ResourcesConfig, RunSpec
+from trainables.spec import ResourcesConfig, RunSpec, labels_of
 
 RESERVE_SECONDS = 60.0
 
@@ -69,8 +69,8 @@ def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
             raise SpecError(
                 (f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has {have.get(name, 0.0):g}; ask for less",)
             )
-    labels = dict(label.split("=", 1) for label in resources.node_labels)
-    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=[labels] * resources.world_size)
+    selector = [labels_of(resources.node_labels)] * resources.world_size
+    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector)
     try:
         if not group.wait(RESERVE_SECONDS):
             raise InfrastructureFailure(f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough")

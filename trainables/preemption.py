@@ -42,9 +42,14 @@ class NodeWatch:
             return None
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._nodes = self._nodes or frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
-        draining = ray._private.state.state.get_draining_nodes()
+        draining = draining_nodes()
         notices = [Notice(node, seconds_until(draining[node], time.time())) for node in self._nodes & draining.keys()]
         return min(notices, key=lambda notice: notice.seconds, default=None)
+
+
+def draining_nodes() -> dict[str, int]:
+    """Deadline of each node that Ray drains, by its id, in epoch milliseconds; 0 = none. Ray has no public call for it."""
+    return dict(ray._private.state.state.get_draining_nodes())
 
 
 def seconds_until(deadline_milliseconds: int, now: float) -> float:

@@ -6,7 +6,7 @@ Needs neither torch nor a simulator, so that a command can check a configuration
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,11 @@ from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
 KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
 LABEL = re.compile(r"[\w./-]+=[\w.-]+")
+
+
+def labels_of(node_labels: Sequence[str]) -> dict[str, str]:
+    """`resources.node_labels` by name."""
+    return dict(label.split("=", 1) for label in node_labels)
 
 
 @dataclass(frozen=True, slots=True)

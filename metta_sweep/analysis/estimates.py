@@ -1,16 +1,13 @@
-"""Totals, progress and forecasts of a sweep."""
+"""Totals and progress of a sweep."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
-
-Z_90 = 1.6448536269514722  # 95 % quantile of the standard normal: a central 90 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +35,6 @@ class Totals:
     paid_wall_seconds: float
     paid_gpu_seconds: float
     dollars: float
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What further runs will take, if they are like the past ones: mean and central 90 % interval, same unit as the column."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def totals(runs: pd.DataFrame, goal: str) -> Totals:
@@ -80,17 +68,3 @@ def progression(runs: pd.DataFrame, goal: str, *, window: int = 10) -> pd.DataFr
             "moving_average": done["score"].rolling(window, min_periods=1).mean(),
         }
     ).reset_index(drop=True)
-
-
-def forecast(runs: pd.DataFrame, num_more: int, *, column: str = "paid_wall_seconds") -> Forecast | None:
-    """What `num_more` further runs add to a column, from the finished runs; None without a finished run.
-
-    The sum of m new draws from n seen ones: m * mean ± z * s * sqrt(m + m²/n), the second term being the doubt about the mean itself.
-    """
-    seen = runs.loc[runs["state"].isin(("completed", "stopped_early", "failed")), column].dropna()
-    if seen.empty:
-        return None
-    mean = num_more * float(seen.mean())
-    deviation = float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
-    half_width = Z_90 * deviation * math.sqrt(num_more + num_more**2 / len(seen))
-    return Forecast(mean, max(mean - half_width, 0.0), mean + half_width)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metta_sweep.analysis.estimates import Forecast
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.job import Budget
@@ -127,6 +126,15 @@ def overlap_share(attempt: AttemptRecord, now: float) -> float:
     length = end - attempt.started_at
     inside = end - max(attempt.started_at, now - RECENT_SECONDS)
     return min(max(inside / length, 0.0), 1.0) if length > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is expected of further runs, if they are like the past ones: mean and central 90 % interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.Generator) -> Forecast | None:

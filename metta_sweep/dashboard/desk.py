@@ -14,8 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import html, no_update
 
-from metta_sweep.analysis.estimates import Forecast, totals
-from metta_sweep.analysis.money import Money, expected_best, money
+from metta_sweep.analysis.estimates import totals
+from metta_sweep.analysis.money import Forecast, Money, expected_best, money
 from metta_sweep.analysis.overview import in_slots
 from metta_sweep.dashboard import layout, panels, tables
 from metta_sweep.dashboard.digests import Digests

@@ -9,8 +9,8 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import html
 
-from metta_sweep.analysis.estimates import Forecast, Totals
-from metta_sweep.analysis.money import Amount
+from metta_sweep.analysis.estimates import Totals
+from metta_sweep.analysis.money import Amount, Forecast
 from metta_sweep.dashboard.figures import theme
 
 

@@ -39,9 +39,9 @@ class ClusterNodes:
 
     def leaving(self) -> frozenset[str]:
         """Ids of the nodes that Ray is draining, for they will be taken away."""
-        import ray
+        from trainables.preemption import draining_nodes
 
-        return frozenset(ray._private.state.state.get_draining_nodes())
+        return frozenset(draining_nodes())
 
     def usable(self, avoided: Collection[str] = ()) -> tuple[Node, ...]:
         """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is more."""

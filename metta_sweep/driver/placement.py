@@ -10,8 +10,9 @@ from typing import Any
 
 from metta_sweep.config.job import Resources
 from metta_sweep.driver.notes import Note
-from metta_sweep.driver.slots import Node, bundles, count_slots, labels_of
+from metta_sweep.driver.slots import Node, bundles, count_slots
 from metta_sweep.errors import ClusterError, ConfigError
+from trainables.spec import labels_of
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
 
@@ -21,7 +22,7 @@ def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
     from ray import tune
 
     avoided = config.get("run", {}).get("avoid_nodes", ())
-    labels = labels_of(resources) | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
+    labels = labels_of(resources.node_labels) | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
     selector = {"bundle_label_selector": [labels] * resources.world_size} if labels else {}
     return tune.PlacementGroupFactory(bundles(resources), strategy=resources.strategy, **selector)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from metta_sweep.config.job import Resources
 from metta_sweep.driver.notes import Note
 from metta_sweep.errors import ConfigError
+from trainables.spec import labels_of
 
 LOOK_SECONDS = 2.0
 SLOTS_CHANGED = "slots_changed"
@@ -124,12 +125,7 @@ def workers_on(node: Node, resources: Resources) -> int:
 
 
 def has_labels(node: Node, resources: Resources) -> bool:
-    return all(node.labels.get(name) == value for name, value in labels_of(resources).items())
-
-
-def labels_of(resources: Resources) -> dict[str, str]:
-    """`resources.node_labels` by name."""
-    return dict(label.split("=", 1) for label in resources.node_labels)
+    return all(node.labels.get(name) == value for name, value in labels_of(resources.node_labels).items())
 
 
 def worker_bundle(resources: Resources) -> dict[str, float]:

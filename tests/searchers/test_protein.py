@@ -17,36 +17,11 @@ from searchers import (
     Origin,
     Protein,
     ProteinConfig,
-    RunningCurve,
     Space,
-    SpaceError,
-    Suggestion,
 )
 from searchers.features import Features
 from tests.contract import SPACE, history, observe_truth, truth
-
-LENGTH = "trainer.total_timesteps"
-PLAIN = Space.from_config(
-    {"x": {"min": -1.0, "max": 1.0}, "y": {"min": -1.0, "max": 1.0}, LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6}}
-)
-
-
-def make(space: Space = PLAIN, seed: int = 0, goal: Any = "maximize", **settings: Any) -> Protein:
-    return Protein(space, ProteinConfig(**settings), goal, rng=np.random.default_rng(seed))
-
-
-def plain_run(params: Any, noise: float = 0.0) -> Observation:
-    steps = float(params[LENGTH])
-    score = 1.0 - (params["x"] - 0.3) ** 2 - (params["y"] + 0.2) ** 2 + 0.3 * math.log10(steps / 3e6) + noise
-    return Observation(params, score, 10.0 + steps / 1e4)
-
-
-def played(protein: Protein, runs: int) -> list[Suggestion]:
-    suggestions = []
-    for _ in range(runs):
-        suggestions.append(protein.suggest())
-        protein.observe(plain_run(suggestions[-1].params))
-    return suggestions
+from tests.searchers.plain_task import LENGTH, PLAIN, make, plain_run, played
 
 
 def test_it_finds_the_best_point_of_a_simple_task() -> None:
@@ -314,142 +289,6 @@ def test_before_anything_came_back_there_is_no_incumbent_front_or_score() -> Non
     assert protein.front() == ()
     assert protein.predict(PLAIN.center()).score is None
     assert protein.predict(PLAIN.center()).cost is None
-
-
-def curve_of(x: float, shares: tuple[float, ...], steps: float = 1e6) -> tuple[CurvePoint, ...]:
-    return tuple(CurvePoint(int(share * steps), share * 100, (1 - (x - 0.3) ** 2) * share**0.3) for share in shares)
-
-
-def trained(goal: Any = "maximize", sign: float = 1.0) -> Protein:
-    protein, rng = make(goal=goal), np.random.default_rng(0)
-    for x, y in zip(np.linspace(-0.4, 0.9, 16), rng.uniform(-0.5, 0.5, 16), strict=True):
-        points = tuple(CurvePoint(p.env_steps, p.seconds, sign * p.score) for p in curve_of(float(x), (0.2, 0.3, 0.5, 0.8)))
-        protein.observe(Observation({"x": float(x), "y": float(y), LENGTH: 1e6}, sign * (1 - (x - 0.3) ** 2), 100.0, curve=points))
-    return protein
-
-
-def hopeless(share: float, sign: float = 1.0) -> RunningCurve:
-    points = tuple(CurvePoint(int(s * 1e6), s * 100, sign * -3.0 * s) for s in (0.1, 0.2, 0.3, 0.5, 0.8) if s <= share)
-    return RunningCurve({"x": -0.9, "y": 0.0, LENGTH: 1e6}, points, 1_000_000)
-
-
-@pytest.mark.parametrize(("goal", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
-def test_a_hopeless_run_is_stopped_but_never_before_a_fifth(goal: Any, sign: float) -> None:
-    protein = trained(goal, sign)
-    assert protein.advise(hopeless(0.1, sign)).rule == "too_early"
-    assert not protein.advise(hopeless(0.1, sign)).stop
-    advice = protein.advise(hopeless(0.3, sign))
-    assert advice.stop
-    assert advice.rule == "quantile_0.3"
-    assert sign * advice.value < sign * advice.threshold
-    assert advice.probability < 0.05
-    assert protein.advise(hopeless(0.5, sign)).rule == "quantile_0.5"
-
-
-def test_a_good_run_goes_on() -> None:
-    advice = trained().advise(RunningCurve({"x": 0.3, "y": 0.0, LENGTH: 1e6}, curve_of(0.3, (0.2, 0.3, 0.5)), 1_000_000))
-    assert not advice.stop
-    assert advice.probability > 0.05
-
-
-def test_too_few_comparable_runs_give_no_advice_and_nan_stops_at_once() -> None:
-    assert make().advise(hopeless(0.5)).rule == "too_few_runs"
-    unlike = make()
-    for length in (3e6, 2.9e6, 2.8e6, 2.7e6, 2.6e6, 2.5e6):
-        run = plain_run({"x": 0.0, "y": 0.0, LENGTH: length})
-        unlike.observe(replace(run, curve=curve_of(0.5, (0.2, 0.5, 1.0))))
-    assert unlike.advise(hopeless(0.5)).rule == "too_few_runs"  # they are more than twice as long
-    nan = RunningCurve({"x": 0.0, "y": 0.0, LENGTH: 1e6}, (CurvePoint(1000, 1.0, math.nan),), 1_000_000)
-    assert make().advise(nan).stop
-
-
-@pytest.mark.parametrize(
-    ("mapping", "lines"),
-    [
-        ({"max_sugestion_cost": 1}, ("max_sugestion_cost: unknown setting; did you mean max_suggestion_cost?",)),
-        ({"num_random_samples": 2.5, "objective": "prato"}, ("num_random_samples: need a whole number, got 2.5",)),
-        ({"objective": "parto"}, ("objective: need one of pareto, best, target, got 'parto'; did you mean pareto?",)),
-        ({"objective": "target"}, ("target_score: objective target needs it; set target_score or use objective: best",)),
-        ({"max_suggestion_cost": 0}, ("max_suggestion_cost: need a number > 0, got 0.0; leave it out for no limit",)),
-        ({"resample_frequency": -1}, ("resample_frequency: need at least 0, got -1",)),
-        ({"seed_with_search_center": "yes"}, ("seed_with_search_center: need true or false, got 'yes'",)),
-        ({"max_suggestion_cost": "an hour"}, ("max_suggestion_cost: need a finite number, got 'an hour'",)),
-        ({"exploration_share": 1.0}, ("exploration_share: need a share from 0 to below 1, got 1.0",)),
-    ],
-)
-def test_a_bad_setting_has_its_line(mapping: dict[str, Any], lines: tuple[str, ...]) -> None:
-    with pytest.raises(SpaceError) as caught:
-        ProteinConfig.from_mapping(mapping)
-    assert caught.value.problems[: len(lines)] == lines
-
-
-def test_no_limit_may_be_written_as_null() -> None:
-    assert ProteinConfig.from_mapping({"max_suggestion_cost": None}).max_suggestion_cost is None
-
-
-def test_settings_of_the_page_are_read_with_their_types() -> None:
-    page = {
-        "num_random_samples": 20,
-        "max_suggestion_cost": 3600,
-        "resample_frequency": 3,
-        "global_search_scale": 1.0,
-        "random_suggestions": 15,
-        "suggestions_per_pareto": 32,
-        "expansion_rate": 0.15,
-        "seed_with_search_center": True,
-    }
-    config = ProteinConfig.from_mapping(page)
-    assert {key: getattr(config, key) for key in page} == page
-    assert isinstance(config.max_suggestion_cost, float)
-
-
-SWITCH = Space.from_config({"kind": {"choices": ["a", "b"]}})
-
-
-def test_when_every_point_was_tried_the_next_one_is_a_repeat_and_says_so() -> None:
-    protein = make(SWITCH, num_random_samples=4, max_suggestion_cost=1e-3)
-    for kind in ("a", "b"):
-        protein.observe(Observation({"kind": kind}, 1.0, 10.0))
-    initial = protein.suggest(number=2)
-    assert initial.explanation.origin is Origin.REPLICATE
-    assert initial.explanation.reason == "every point of the space was tried; a repeat"
-    assert make(SWITCH).suggest(pending=[{"kind": "a"}, {"kind": "b"}], number=1).explanation.origin is Origin.REPLICATE
-
-
-def test_exploration_of_a_space_that_was_tried_whole_repeats_a_point() -> None:
-    protein = make(SWITCH, exploration_share=0.999, num_random_samples=1)
-    for kind in ("a", "b", "a"):
-        protein.observe(Observation({"kind": kind}, 1.0 + (kind == "a"), 10.0))
-    assert protein.suggest(number=4).explanation.origin is Origin.REPLICATE
-
-
-def test_exploration_that_can_afford_nothing_goes_cheap() -> None:
-    protein = make(exploration_share=0.999, num_random_samples=1, max_suggestion_cost=1e-3)
-    played(protein, 4)
-    assert protein.suggest().explanation.origin is Origin.FALLBACK
-
-
-def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    protein = make(max_suggestion_cost=100.0)
-    played(protein, 6)
-
-    def refuse(*_: object) -> None:
-        raise np.linalg.LinAlgError
-
-    monkeypatch.setattr("searchers.rating.Rater.of", refuse)
-    suggestion = protein.suggest()
-    assert suggestion.explanation.reason == "the model could not be factorised; a random affordable point"
-    cost = protein.predict(suggestion.params).cost
-    assert cost is not None
-    assert cost.mean <= 100.0
-
-
-def test_a_sweep_of_fixed_parameters_alone_repeats_its_point() -> None:
-    protein = make(Space.from_config({"a": {"value": 3}}), num_random_samples=1)
-    for _ in range(4):
-        suggestion = protein.suggest()
-        assert suggestion.params == {"a": 3}
-        protein.observe(Observation(suggestion.params, 1.0, 10.0))
 
 
 def test_a_goal_is_maximize_or_minimize() -> None:

@@ -28,8 +28,10 @@ def simulated(slots: int) -> Iterator[str]:
     """Address of a Ray of one node that says that it has so many CPUs."""
     os.environ |= {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": slots, "include_dashboard": False})
-    yield cluster.address
-    cluster.shutdown()
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 def measure(what: str, slots: int, directory: Path, module: str = "measure", **options: Any) -> dict[str, float]:

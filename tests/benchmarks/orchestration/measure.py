@@ -69,7 +69,7 @@ class Measured:
 
 
 def measured(wall_seconds: float, ends: list[float], memory: Memory) -> Measured:
-    """From the moments at which runs ended."""
+    """What the moments say at which runs ended."""
     ends = sorted(ends)
     hundred = min(100, len(ends) // 2)
     first, last = ends[hundred] - ends[0], ends[-1] - ends[-1 - hundred]

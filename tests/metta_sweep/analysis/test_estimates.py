@@ -1,4 +1,4 @@
-"""Importance, totals, progress and forecasts, against numbers worked out by hand."""
+"""Importance, totals and progress, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sweep_rows import attempt, observation, run
 
-from metta_sweep.analysis.estimates import forecast, progression, totals
+from metta_sweep.analysis.estimates import progression, totals
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.importance import importance
 
@@ -81,15 +81,3 @@ def test_progression_follows_the_order_in_which_results_came(goal: str, best: li
     assert list(found["number"]) == [1, 2, 0]
     assert list(found["best_so_far"]) == best
     assert list(found["moving_average"]) == [2.0, 1.5, 3.0]
-
-
-def test_a_forecast_is_the_mean_with_the_doubt_about_draws_and_mean() -> None:
-    runs = build([run(0, {}), run(1, {})], [], [attempt(0, 4.0), attempt(1, 8.0)])  # 10 and 14 s: mean 12, s = sqrt(8)
-    found = forecast(runs, 2)
-    assert found is not None
-    half = 1.6448536269514722 * math.sqrt(8) * math.sqrt(2 + 4 / 2)
-    assert (found.mean, found.low, found.high) == (24.0, pytest.approx(24.0 - half), pytest.approx(24.0 + half))
-
-
-def test_there_is_no_forecast_before_a_run_has_ended() -> None:
-    assert forecast(build([run(0, {}, "running")], [], [attempt(0)]), 3) is None

@@ -20,5 +20,7 @@ def started_cluster(**head: Any) -> Iterator[Cluster]:
         process.setenv("PYTHONPATH", str(ROOT))
         process.setenv("OMP_NUM_THREADS", "1")
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False} | head)
-        yield cluster
-        cluster.shutdown()
+        try:
+            yield cluster
+        finally:
+            cluster.shutdown()
