@@ -139,7 +139,7 @@ class Proposer:
 
     def _refine(self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """The candidates and new ones around the best of them."""
-        top = points[np.argsort(-rating, kind="stable")[:REFINED]]
+        top = points[np.argsort(-rating, kind="stable")[: rater.effort(REFINED)]]
         each = rater.effort(REFINED_EACH)
         near = local_candidates(self.belief.space, top, each, radius * self.config.global_search_scale, rng)
         near = np.concatenate([near, rater.other_lengths(top[: max(2, REFINED * each // REFINED_EACH)])])
