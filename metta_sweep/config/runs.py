@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     Raises:
         ConfigError: an interpolation that cannot be resolved.
     """
-    tree: Tree = yaml.safe_load(template.tree_yaml)
+    tree = deepcopy(_parsed(template.tree_yaml))
     for name, value in params.items():
         tree = trees.put(tree, trees.split(name), value)
     told = {**tree.get("suggestion", {}), **params}  # a program that is not ours is told what was searched, by its dotted names
@@ -48,6 +50,13 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     if problems:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
     return run_mapping(resolved)
+
+
+@cache
+def _parsed(tree_yaml: str) -> Tree:
+    """Parsing takes longer than all else that a run's configuration needs."""
+    tree: Tree = yaml.safe_load(tree_yaml)
+    return tree
 
 
 def run_mapping(resolved: Mapping[str, Any]) -> Tree:
@@ -65,13 +74,12 @@ def template_of(tree: Mapping[str, Any]) -> TrainTemplate:
 
 def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
     """The tree with its interpolations resolved, and (dotted key, what is wrong) for those that cannot be."""
-    config = OmegaConf.create(dict(tree))
     problems: list[tuple[str, str]] = []
     out = dict(tree)
-    for path, value in trees.leaves(tree):
+    unresolved = [(path, value) for path, value in trees.leaves(tree) if _needs_resolving(value) and ".".join(path) not in NAMES]
+    config = OmegaConf.create(dict(tree) if unresolved else {})  # slow for a whole tree, and few runs need it
+    for path, value in unresolved:
         key = ".".join(path)
-        if not _needs_resolving(value) or key in NAMES:
-            continue
         try:
             node = OmegaConf.select(config, key, throw_on_missing=True, throw_on_resolution_failure=True)
             out = trees.put(out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)

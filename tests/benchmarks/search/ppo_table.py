@@ -1,4 +1,4 @@
-"""Real PPO runs on `arena/basic`, recorded by `record_ppo.py`: 72 settings x 4 training lengths x 4 seeds.
+"""Real PPO runs on `arena/basic`, recorded by `record_ppo.py`: 96 settings x 4 training lengths x 4 seeds.
 
 A run draws one of the recorded seeds; the truth is their mean. The cost is the CPU time of training. The learning rate is constant, so
 the shorter lengths of the same seed are the run's learning curve.
@@ -21,7 +21,7 @@ from tests.benchmarks.search.tasks import Run, Task
 TABLE = Path(__file__).parent / "ppo_table.json"
 LENGTHS = (16384, 32768, 65536, 131072)
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-GAMMAS = (0.9, 0.97, 0.99)
+GAMMAS = (0.9, 0.95, 0.97, 0.99)
 ENTROPIES = (1e-4, 1e-2)
 EPOCHS = (1, 2, 4)
 SEEDS = (1, 2, 3, 4)

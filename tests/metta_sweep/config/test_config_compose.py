@@ -108,6 +108,15 @@ def test_the_suggestion_lies_above_everything() -> None:
     assert (run["run"], run["seed"], run["metric"], run["trainer"]["minibatch_size"]) == ("demo.r.3", 9, "reward", 512)
 
 
+def test_runs_share_nothing_that_could_change() -> None:
+    job = load()
+    first = run_of(job)
+    first["trainer"]["ppo"] = {"gamma": -1.0}
+    first["sim"].clear()
+    assert run_of(job)["trainer"]["ppo"] != {"gamma": -1.0}
+    assert run_of(job)["sim"]
+
+
 @pytest.mark.parametrize(
     "word", ["trainer.learning_rate=0.002", "trainer.optimizer.learning_rate=0.002", "sweep_job_overrides.trainer.learning_rate=0.002"]
 )

@@ -16,13 +16,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import RunState
+from tests.metta_sweep.driver.audit import (
+    assert_no_point_is_a_double,
+    assert_nothing_starts_after_its_end,
+    assert_numbers_have_no_gaps,
+    assert_results_are_those_of_the_files,
+)
 from tests.metta_sweep.driver.drive import ROOT, kill_everything, wait_for, write_known_baseline
-from tests.metta_sweep.driver.test_two_drivers import assert_no_point_is_a_double, assert_nothing_starts_after_its_end
 from trainables.run_files import RunFiles
 
 KILLS = ["driver"] * 6 + ["RunTrainable"] * 7 + ["RankActor"] * 7
@@ -108,14 +112,12 @@ def kill_in_turn(drivers: list[subprocess.Popen[bytes]], data_dir: Path) -> None
 
 
 def check(registry: Registry, data_dir: Path, count: int) -> None:
-    runs = registry.runs("instant")
-    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(count)]
-    assert sorted(seen.run_number for seen in registry.observations("instant")) == list(range(count))
+    runs, observations = registry.runs("instant"), registry.observations("instant")
+    assert_numbers_have_no_gaps(runs, observations, count)
+    assert {run.state for run in runs} == {RunState.COMPLETED}
     assert_no_point_is_a_double(runs)
-    assert_nothing_starts_after_its_end(registry)
-    for seen in registry.observations("instant"):
-        files = RunFiles(data_dir / "sweep" / "instant" / "runs" / seen.run_id)
-        assert yaml.safe_load(files.eval_results.read_text())["score"] == pytest.approx(seen.observation.score)
+    assert_nothing_starts_after_its_end(registry, "instant")
+    assert_results_are_those_of_the_files(observations, data_dir / "sweep" / "instant" / "runs")
 
 
 def summary(registry: Registry, data_dir: Path) -> str:

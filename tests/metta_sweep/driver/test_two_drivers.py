@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.records import RunRecord, RunState
+from metta_sweep.registry.records import RunState
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.driver.audit import assert_no_point_is_a_double, assert_nothing_starts_after_its_end, assert_numbers_have_no_gaps
 from tests.metta_sweep.driver.drive import SWEEP, Instant, kill_everything, start_driver, wait_for
 from tests.metta_sweep.registry.registry_backends import served
 
@@ -36,26 +36,13 @@ def test_two_drivers_share_a_sweep_and_one_finishes_it_when_the_other_is_killed(
         before = finishers(store)
         assert second.wait(timeout=600) == 0
     runs, observations = store.runs(SWEEP), store.observations(SWEEP)
-    assert [(run.number, run.state) for run in runs] == [(number, RunState.COMPLETED) for number in range(NUM_RUNS)]
-    assert sorted(seen.run_number for seen in observations) == list(range(NUM_RUNS))
+    assert_numbers_have_no_gaps(runs, observations, NUM_RUNS)
+    assert {run.state for run in runs} == {RunState.COMPLETED}
     assert_no_point_is_a_double(runs)
     survivor = {by for run_id, by in finishers(store).items() if run_id not in before}
     assert survivor == {by for by in before.values() if by.endswith(f":{second.pid}")}
-    assert_nothing_starts_after_its_end(store)
+    assert_nothing_starts_after_its_end(store, SWEEP)
     assert_each_learnt_from_the_other(store, before)
-
-
-def assert_no_point_is_a_double(runs: Sequence[RunRecord]) -> None:
-    """But for those that the optimiser repeats because it wants to."""
-    points = [str(sorted(run.params.items())) for run in runs if run.explanation["origin"] != "replicate"]
-    assert len(set(points)) == len(points)
-
-
-def assert_nothing_starts_after_its_end(registry: Registry) -> None:
-    ended: set[str | None] = set()
-    for event in registry.events(SWEEP):
-        assert not (event.kind == "started" and event.run_id in ended), event
-        ended |= {event.run_id} if event.kind == "completed" else set()
 
 
 def assert_each_learnt_from_the_other(registry: Registry, finished_by: dict[str, str]) -> None:

@@ -1,0 +1,196 @@
+"""A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY [--random]`.
+
+What it does, and when: README.md beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.open import open_registry
+from metta_sweep.registry.records import RunState
+from tests.metta_sweep.dashboard.browser import Page
+from tests.metta_sweep.driver.audit import audit
+from tests.metta_sweep.driver.test_kills_on_ray import kill_one
+from tests.metta_sweep.registry.registry_postgres import free_port
+from tests.metta_sweep.tracking.wandb_server import KEY, WandbServer, serving
+from tests.proof.afresh import Afresh, afresh
+from tests.proof.stage import Service, Stage, answers, on_postgres, wait_for
+from trainables.result import Costs
+
+SWEEP = "proof"
+PHASES = {"cheap": (16, 32768, 65536), "medium": (12, 65536, 131072), "expensive": (12, 131072, 262144)}
+NUM_RUNS = sum(count for count, _, _ in PHASES.values())
+SWEEP_SECONDS = 3600.0
+FULL = "sweep.parameters.trainer.total_timesteps=262144"
+
+
+class Sweep:
+    """The sweep and what happens to it."""
+
+    def __init__(self, stage: Stage, service: Service, wandb: ExitStack) -> None:
+        self.stage = stage
+        self.service = service
+        self.wandb = wandb
+        self.registry = open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])
+        self.words = ["run", f"sweep_name={SWEEP}", "sweep=arena_phases", f"settings.sweep_server_uri={service.url}", "settings.lease_seconds=60"]
+        self.started = time.monotonic()
+        self.first = stage.start("first", self.words, NUM_CPUS="2")
+        self.second: subprocess.Popen[bytes] | None = None
+
+    def faults(self) -> Iterator[tuple[int, str, Callable[[], object]]]:
+        """(runs that must have ended before, what it is, what to do)."""
+        yield 5, "a second driver joins", self.second_joins
+        yield 10, "kill -9 to the first driver, which is started again", self.kill_and_restart
+        yield 16, "kill -9 to a worker", self.kill_worker
+        yield 21, "kill -9 to the registry's service, away for 10 s", self.restart_service
+        yield 25, "WandB goes away", self.wandb.close
+        yield 30, "the second driver leaves", self.second_leaves
+
+    def second_joins(self) -> None:
+        self.second = self.stage.start("second", self.words, NUM_CPUS="1", WANDB_MODE="offline")
+
+    def kill_and_restart(self) -> None:
+        self.first.kill()
+        self.first.wait()
+        time.sleep(2.0)
+        self.first = self.stage.start("first", self.words, NUM_CPUS="2")
+
+    def kill_worker(self) -> None:
+        wait_for(lambda: kill_one(self.first, "RankActor", random.Random(0)), "a worker to kill", 300.0)
+
+    def restart_service(self) -> None:
+        self.service.kill()
+        time.sleep(10.0)
+        self.service.start()
+
+    def second_leaves(self) -> None:
+        assert self.second is not None
+        self.second.send_signal(signal.SIGINT)
+        self.say(f"the second driver left with exit code {self.second.wait(timeout=300)}")
+
+    def ended(self) -> int:
+        states = [RunState.COMPLETED, RunState.STOPPED_EARLY, RunState.FAILED]
+        return len(self.registry.runs(SWEEP, states=states)) if self.started_at_all() else 0
+
+    def started_at_all(self) -> bool:
+        return any(sweep.name == SWEEP for sweep in self.registry.list_sweeps())
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self.started:6.0f} s  {text}", flush=True)
+
+    def play(self) -> None:
+        """Every fault in turn, then the end."""
+        for count, what, act in self.faults():
+            wait_for(lambda least=count: self.ended() >= least, f"{count} runs", SWEEP_SECONDS)
+            self.say(f"{self.ended()} runs ended: {what}")
+            act()
+        code = self.first.wait(timeout=SWEEP_SECONDS)
+        self.say(f"the first driver is done, exit code {code}")
+        assert code == 0
+
+
+class Dashboard:
+    """The page, open in a browser all the time."""
+
+    def __init__(self, stage: Stage, service: Service) -> None:
+        port = free_port()
+        self.process = stage.start("dashboard", ["dashboard", f"settings.sweep_server_uri={service.url}", "--port", str(port)])
+        self.url = f"http://127.0.0.1:{port}/"
+        wait_for(lambda: answers(self.url), "dashboard")
+        self.page = Page(stage.directory)
+        self.page.open(self.url)
+
+    def close(self) -> None:
+        self.page.open(f"{self.url}sweep/{SWEEP}")
+        self.page.wait(lambda: SWEEP in self.page.text(), "the sweep's page")
+        print(f"dashboard: {self.page.screenshot('proof').name}, errors in the browser: {len(self.page.errors())}")
+        self.page.close()
+        self.process.terminate()
+        self.process.wait()
+
+
+def cpu_seconds(registry: Registry, sweep: str) -> float:
+    """All attempts of all runs, as the registry booked them."""
+    return sum(Costs.from_dict(attempt.costs).total.cpu_seconds for attempt in registry.attempts(sweep) if attempt.costs)
+
+
+def sweep_with_faults(stage: Stage, service: Service) -> float:
+    """CPU seconds of the runs of the sweep, which went through everything and was audited."""
+    server, wandb = WandbServer(), ExitStack()
+    wandb_port = free_port()
+    url = wandb.enter_context(serving(server, wandb_port))
+    stage.environ |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_ENTITY": "me", "WANDB_PROJECT": "metta", "WANDB_MODE": "online"}
+    sweep = Sweep(stage, service, wandb)
+    dashboard = Dashboard(stage, service)
+    with closing(sweep.registry):
+        sweep.play()
+        wall = time.monotonic() - sweep.started
+        dashboard.close()
+        for line in audit(sweep.registry, SWEEP, stage.directory / "train_dir" / "sweep" / SWEEP / "runs", PHASES):
+            print(f"ok: {line}")
+        spent = cpu_seconds(sweep.registry, SWEEP)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"wall {wall:.0f} s, CPU of the runs {spent:.0f} s, of all processes waited for {children.ru_utime + children.ru_stime:.0f} s")
+    with serving(server, wandb_port):
+        stage.call("sync", f"sweep_name={SWEEP}", f"settings.sweep_server_uri={service.url}")
+    finished = [run for run in server.runs.values() if run.state == "finished"]
+    print(f"WandB after sync: {len(finished)} runs finished, {server.num_repeated_rows} rows came twice")
+    assert len(finished) == NUM_RUNS
+    return spent
+
+
+def random_search(stage: Stage, service: Service, budget: float) -> None:
+    """Random search over the same parameters with runs of full length, until it has cost as much; running runs finish."""
+    name = "random"
+    uri = f"settings.sweep_server_uri={service.url}"
+    words = ["run", f"sweep_name={name}", "sweep=arena_phases", "~sweep.schedule", FULL, "sweep.method=random", "sweep.num_samples=null", uri]
+    driver = stage.start(name, [*words, "sweep.early_stopping=false"], NUM_CPUS="2", WANDB_MODE="disabled")
+    with closing(open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])) as registry:
+        wait_for(lambda: any(sweep.name == name for sweep in registry.list_sweeps()), name)
+        wait_for(lambda: cpu_seconds(registry, name) >= budget or driver.poll() is not None, f"{budget:.0f} CPU seconds", SWEEP_SECONDS)
+        stage.call("stop", f"sweep_name={name}", uri)
+        driver.wait(timeout=600)
+        print(f"random search: {len(registry.runs(name))} runs, CPU {cpu_seconds(registry, name):.0f} s of {budget:.0f} s")
+
+
+def found(stage: Stage, service: Service, name: str) -> Afresh:
+    """What `best` recommends, trained again by `train` on fresh seeds and played by `evaluate` on fresh maps."""
+    patches = "configs/trainer/patch"
+    answer = stage.ask("best", f"sweep_name={name}", f"settings.sweep_server_uri={service.url}", "--output-dir", patches)
+    print((stage.directory / patches / f"{name}_best.yaml").read_text())
+    print(f"{name}: best run {answer['best'][0]['id']} with {answer['best'][0]['score']:.2f}")
+    result = afresh(stage, f"{name}_best")
+    print(f"{name}: {result}")
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--random", action="store_true", help="also random search at the same cost")
+    args = parser.parse_args()
+    args.directory.mkdir(parents=True)
+    stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled", "RAY_AUTH_MODE": "disabled"})
+    os.environ.pop("RAY_ADDRESS", None)
+    with on_postgres(stage) as service:
+        spent = sweep_with_faults(stage, service)
+        stage.environ["WANDB_MODE"] = "disabled"
+        found(stage, service, SWEEP)
+        if args.random:
+            random_search(stage, service, spent)
+            found(stage, service, "random")
+
+
+if __name__ == "__main__":
+    main()
