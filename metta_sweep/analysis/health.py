@@ -48,7 +48,7 @@ def check_model(runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFra
 
 def front_hits(runs: pd.DataFrame, surrogate: Surrogate) -> list[tuple[str, str]]:
     """Bounds that the completed runs of the front crowd at; see `bounds_hit`."""
-    front = pareto_front(runs[runs["state"] == "completed"], surrogate.goal)
+    front = pareto_front(runs, surrogate.goal)
     return bounds_hit(surrogate, np.array([surrogate.space.embed(params) for params in front["params"]]).reshape(-1, surrogate.space.dimension))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from metta_sweep.analysis.frame import scored
+from metta_sweep.registry.records import RunState
 from searchers.pareto import front_indices
 
 
@@ -20,13 +21,14 @@ def direction(goal: str) -> float:
 
 
 def pareto_front(runs: pd.DataFrame, goal: str, *, cost: str = "cost_seconds") -> pd.DataFrame:
-    """Rows with a score that no other row beats at the same or a lower cost, from cheap to expensive.
+    """Completed rows with a score that no other row beats at the same or a lower cost, from cheap to expensive.
 
-    Of rows with equal score and equal cost the one with the lowest run number stays.
+    Of rows with equal score and equal cost the one with the lowest run number stays. A run that was stopped early cost less than its
+    parameters do, and its score is that of a few episodes.
 
     Args:
         cost: column to pay in: `cost_seconds`, `wall_seconds`, `dollars`, ...
     """
-    done = scored(runs).sort_values("number", kind="stable")
+    done = scored(runs[runs["state"] != RunState.STOPPED_EARLY]).sort_values("number", kind="stable")
     utility = direction(goal) * done["score"].to_numpy()
     return done.iloc[front_indices(utility, done[cost].to_numpy())]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
+from metta_sweep.errors import RegistryError
 from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import EventRecord, SweepRecord
+
+logger = logging.getLogger(__name__)
 
 ENDINGS = ("completed", "stopped_early", "failed")
 SPARK_POINTS = 40
@@ -56,12 +60,22 @@ class Digests:
         self._lock = threading.Lock()
 
     def read(self, sweeps: list[SweepRecord]) -> list[Digest]:
+        """One digest for each sweep.
+
+        Raises:
+            RegistryError: the first read of a sweep failed; later ones keep what was read last.
+        """
         with self._lock:
             return [self._digest(sweep) for sweep in sweeps]
 
     def _digest(self, sweep: SweepRecord) -> Digest:
         known = self._events.setdefault(sweep.name, [])
-        known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
+        try:
+            known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
+        except RegistryError as error:
+            if not known:
+                raise
+            logger.warning("%s: %s; showing what was read before", sweep.name, error)
         return digest(sweep, known)
 
 

@@ -36,6 +36,7 @@ class Source:
         self._reader = reader
         self._options = options
         self._watches: dict[str, _Watch] = {}
+        self._sweeps: list[SweepRecord] | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="dashboard-feed", daemon=True)
@@ -45,9 +46,15 @@ class Source:
         """Every sweep of the registry, newest first.
 
         Raises:
-            RegistryUnavailable: cannot be reached now.
+            RegistryError: the first read failed; later ones keep what was read last.
         """
-        return sorted(self._reader.list_sweeps(), key=lambda sweep: -sweep.created_at)
+        try:
+            self._sweeps = sorted(self._reader.list_sweeps(), key=lambda sweep: -sweep.created_at)
+        except RegistryError as error:
+            if self._sweeps is None:
+                raise
+            logger.warning("%s; showing the sweeps that were read before", error)
+        return self._sweeps
 
     def snapshot(self, name: str) -> Snapshot:
         """The sweep as it was at most `POLL_SECONDS` ago; the first call reads it.

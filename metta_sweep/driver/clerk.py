@@ -24,7 +24,7 @@ from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import RegistryError, SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
-from metta_sweep.registry.records import NewObservation, Owner, RunRecord, SweepState
+from metta_sweep.registry.records import JsonObject, NewObservation, Owner, RunRecord, SweepState
 from searchers import Outcome
 from trainables import faults
 from trainables.result import RunResult
@@ -72,6 +72,7 @@ class Clerk:
         settings = desk.job.settings
         self._failures = FailureCount(settings.max_consecutive_failures, settings.max_infrastructure_failures)
         self._losses: Counter[str] = Counter()
+        self._checkpointed: dict[str, JsonObject] = {}
         self._not_before: dict[str, float] = {}
         self._wake = threading.Event()
         self._closed = False
@@ -127,11 +128,15 @@ class Clerk:
         else:
             self._finish(record, outcome.finished(result, self._desk.clock))
 
+    def checkpointed(self, run_id: str, costs: JsonObject) -> None:
+        """The run wrote a checkpoint because it was asked to; Tune will tell its end without a result."""
+        self._checkpointed[run_id] = costs
+
     def ended_without_result(self, record: RunRecord) -> None:
         """Tune ended the run: on our request, or because its trial driver died."""
         live = self._board.get(record.id)
         reason = self._control.stop_reason(record.id)
-        costs = asdict(live.progress.attempt_costs) if live.progress else {}
+        costs = self._checkpointed.pop(record.id, None) or (asdict(live.progress.attempt_costs) if live.progress else {})
         if reason is not None and live.progress is not None and live.curve:
             self._finish(record, outcome.stopped_early(live.progress, live.curve, reason, self._desk.clock))
         elif self._control.is_lost(record.id) or self._control.stop_now:
@@ -180,14 +185,14 @@ class Clerk:
         if verdict := failures.verdict():
             self._control.abort(SweepAborted(verdict))
 
-    def _lost(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
+    def _lost(self, record: RunRecord, reason: str, costs: JsonObject) -> None:
         """Workers, node or trial driver are gone: the run goes on from its checkpoint, after a pause that grows each time."""
         self._losses[record.id] += 1
         self._not_before[record.id] = time.monotonic() + retry_seconds(self._desk.job.settings.infrastructure_retry_delay, self._losses[record.id])
         self._interrupt(record, reason, costs)
         self._count(self._failures.after_failure("infrastructure", ""))
 
-    def _interrupt(self, record: RunRecord, reason: str, costs: dict[str, Any]) -> None:
+    def _interrupt(self, record: RunRecord, reason: str, costs: JsonObject) -> None:
         if self.stock is not None:
             self.stock.expect()
         self._put("interrupt", record, reason=reason, costs=costs)

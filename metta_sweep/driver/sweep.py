@@ -217,7 +217,7 @@ class Driver:
         settings = self.job.settings
         limits = PlacementLimits(settings.placement_warning_seconds, settings.placement_timeout_seconds)
         watch = PlacementWatch(limits, lambda: missing(self.job.resources, self.usable_nodes()), self.clerk.tell, self.control.abort)
-        callback = LoopCallback(self.control, self.slots, watch, draw)
+        callback = LoopCallback(self.control, self.slots, watch, draw, self.clerk.checkpointed)
         tune.run(
             tune.with_resources(self.stage.trainable or RunTrainable, partial(gang, self.job.resources)),
             name="tune",

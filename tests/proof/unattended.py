@@ -25,14 +25,16 @@ from tests.metta_sweep.driver.test_kills_on_ray import kill_one
 from tests.metta_sweep.registry.registry_postgres import free_port
 from tests.metta_sweep.tracking.wandb_server import KEY, WandbServer, serving
 from tests.proof.afresh import Afresh, afresh
+from tests.proof.pictures import table_svg
 from tests.proof.stage import Service, Stage, answers, on_postgres, wait_for
 from trainables.result import Costs
 
 SWEEP = "proof"
-PHASES = {"cheap": (16, 32768, 65536), "medium": (12, 65536, 131072), "expensive": (12, 131072, 262144)}
+PHASES = {"cheap": (12, 98304, 131072), "medium": (16, 196608, 262144), "expensive": (12, 393216, 524288)}
 NUM_RUNS = sum(count for count, _, _ in PHASES.values())
 SWEEP_SECONDS = 3600.0
-FULL = "sweep.parameters.trainer.total_timesteps=262144"
+PICTURE = (1280, 1000)
+FULL = "trainer.total_timesteps=262144"
 
 
 class Sweep:
@@ -54,7 +56,7 @@ class Sweep:
         yield 10, "kill -9 to the first driver, which is started again", self.kill_and_restart
         yield 16, "kill -9 to a worker", self.kill_worker
         yield 21, "kill -9 to the registry's service, away for 10 s", self.restart_service
-        yield 25, "WandB goes away", self.wandb.close
+        yield 25, "WandB goes away", self.wandb_leaves
         yield 30, "the second driver leaves", self.second_leaves
 
     def second_joins(self) -> None:
@@ -73,6 +75,10 @@ class Sweep:
         self.service.kill()
         time.sleep(10.0)
         self.service.start()
+
+    def wandb_leaves(self) -> None:
+        self.wandb.close()
+        table_svg(self.registry, SWEEP, self.stage.directory / "table.svg")
 
     def second_leaves(self) -> None:
         assert self.second is not None
@@ -106,15 +112,19 @@ class Dashboard:
     def __init__(self, stage: Stage, service: Service) -> None:
         port = free_port()
         self.process = stage.start("dashboard", ["dashboard", f"settings.sweep_server_uri={service.url}", "--port", str(port)])
-        self.url = f"http://127.0.0.1:{port}/"
+        self.url, self.directory = f"http://127.0.0.1:{port}/", stage.directory
         wait_for(lambda: answers(self.url), "dashboard")
         self.page = Page(stage.directory)
         self.page.open(self.url)
 
     def close(self) -> None:
-        self.page.open(f"{self.url}sweep/{SWEEP}")
-        self.page.wait(lambda: SWEEP in self.page.text(), "the sweep's page")
-        print(f"dashboard: {self.page.screenshot('proof').name}, errors in the browser: {len(self.page.errors())}")
+        self.page.open(f"{self.url}?sweep={SWEEP}")
+        self.page.drawn("progression")
+        self.page.driver.set_window_size(*PICTURE)
+        time.sleep(2.0)  # until the figures have their new size
+        self.page.driver.save_screenshot(str(self.directory / "dashboard.png"))
+        errors = self.page.errors()
+        print(f"dashboard: {len(errors)} errors in the browser while it was open", *errors, sep="\n  ")
         self.page.close()
         self.process.terminate()
         self.process.wait()

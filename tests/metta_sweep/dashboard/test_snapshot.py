@@ -17,13 +17,15 @@ from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
-from metta_sweep.errors import UnknownSweep
+from metta_sweep.errors import RegistryUnavailable, UnknownSweep
+from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.records import RunRecord, RunState
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.conftest import OPTIONS
 from tests.metta_sweep.dashboard.simulated import OWNER, Clock, Plan, Simulator
+from tests.metta_sweep.registry.registry_backends import served
 
 
 @pytest.fixture
@@ -144,6 +146,23 @@ def test_a_source_follows_a_sweep_by_itself(simulator: Simulator, tmp_path: Path
     with pytest.raises(UnknownSweep):
         source.snapshot("nobody")
     source.close()
+
+
+def test_a_service_that_is_away_leaves_what_was_read_before(simulator: Simulator) -> None:
+    with served(simulator.registry) as url:
+        reader = HttpRegistry(url, None, patience_seconds=0.1)
+        source, digests = Source(reader, OPTIONS), Digests(reader)
+        lines = digests.read(source.sweeps())
+        names = [sweep.name for sweep in source.sweeps()]
+        version = source.snapshot("live").version
+    assert [sweep.name for sweep in source.sweeps()] == names == ["live"]
+    assert source.snapshot("live").version == version
+    assert digests.read(source.sweeps()) == lines
+    source.close()
+    never = Source(HttpRegistry(url, None, patience_seconds=0.1), OPTIONS)
+    with pytest.raises(RegistryUnavailable):
+        never.sweeps()
+    never.close()
 
 
 def test_a_digest_adds_up_the_events(data_dir: Path) -> None:

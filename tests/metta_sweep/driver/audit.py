@@ -1,4 +1,4 @@
-"""What a finished sweep must not have done, read from its registry: lost or doubled a run, a result, a point or a second of cost."""
+"""What a finished sweep must not have done, read from its registry: lost or doubled a run, a result, a point or a cost."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def assert_attempts_follow_each_other(attempts: Sequence[AttemptRecord]) -> None
             assert before.ended_at <= after.started_at + CLOCK_SECONDS, (before, after)
 
 
-def assert_costs_add_up(observations: Sequence[ObservationRecord], attempts: Sequence[AttemptRecord]) -> None:
-    """A run costs what all its attempts cost, so that a fault is neither free nor paid twice."""
+def assert_attempts_pay_for_results(observations: Sequence[ObservationRecord], attempts: Sequence[AttemptRecord]) -> None:
+    """All attempts of a run cost at least what is in its result; what they cost more is work that a fault took with it."""
     for seen in observations:
-        mine = [Costs.from_dict(one.costs).total.cpu_seconds for one in attempts if one.run_id == seen.run_id and one.costs]
-        whole = Costs.from_dict(seen.observation.costs).total.cpu_seconds
-        assert whole == pytest.approx(sum(mine), rel=0.01, abs=0.1), (seen.run_id, whole, mine)
+        paid = sum(Costs.from_dict(one.costs).total.cpu_seconds for one in attempts if one.run_id == seen.run_id and one.costs)
+        result = Costs.from_dict(seen.observation.costs).total.cpu_seconds
+        assert result <= 1.01 * paid + 0.1, (seen.run_id, result, paid)
 
 
 def assert_phases_as_scheduled(runs: Sequence[RunRecord], phases: Mapping[str, tuple[int, float, float]]) -> None:
@@ -88,7 +88,7 @@ def audit(registry: Registry, sweep: str, runs_directory: Path, phases: Mapping[
         "no run started again after its end": lambda: assert_nothing_starts_after_its_end(registry, sweep),
         f"{len(attempts)} attempts, {again} runs took more than one, never two at once": lambda: assert_attempts_follow_each_other(attempts),
         "scores are those in the runs' files": lambda: assert_results_are_those_of_the_files(seen, runs_directory),
-        "a run costs what its attempts cost": lambda: assert_costs_add_up(seen, attempts),
+        "the attempts of a run paid for all that is in its result": lambda: assert_attempts_pay_for_results(seen, attempts),
         "phases as scheduled: " + ", ".join(phases): lambda: assert_phases_as_scheduled(runs, phases),
     }
     for check in checks.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED, EXIT_WITH_FAILURES
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, RunState, SweepState
+from tests.instant import CUT_OFF
 from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
 from trainables import faults
 
@@ -34,6 +36,7 @@ def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
     assert process.wait(timeout=60) == EXIT_INTERRUPTED
     assert time.monotonic() - asked < 30
     assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
+    assert [attempt.costs for attempt in registry.attempts(SWEEP)] == [asdict(CUT_OFF)] * 2  # what they had cost at their checkpoints
 
     instant(sleep_seconds=0.0)
     assert drive(tmp_path, "sweep.num_samples=3", environ=environ).exit_code == 0
