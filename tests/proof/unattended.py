@@ -20,14 +20,13 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import RunState
 from tests.metta_sweep.dashboard.browser import Page
-from tests.metta_sweep.driver.audit import audit
+from tests.metta_sweep.driver.audit import audit, charged
 from tests.metta_sweep.driver.test_kills_on_ray import kill_one
 from tests.metta_sweep.registry.registry_postgres import free_port
 from tests.metta_sweep.tracking.wandb_server import KEY, WandbServer, serving
 from tests.proof.afresh import Afresh, afresh
 from tests.proof.pictures import table_svg
 from tests.proof.stage import Service, Stage, answers, on_postgres, wait_for
-from trainables.result import Costs
 
 SWEEP = "proof"
 PHASES = {"cheap": (12, 98304, 131072), "medium": (16, 196608, 262144), "expensive": (12, 393216, 524288)}
@@ -132,7 +131,7 @@ class Dashboard:
 
 def cpu_seconds(registry: Registry, sweep: str) -> float:
     """All attempts of all runs, as the registry booked them."""
-    return sum(Costs.from_dict(attempt.costs).total.cpu_seconds for attempt in registry.attempts(sweep) if attempt.costs)
+    return sum(charged(attempt) for attempt in registry.attempts(sweep))
 
 
 def sweep_with_faults(stage: Stage, service: Service) -> float:

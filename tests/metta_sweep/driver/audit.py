@@ -60,11 +60,18 @@ def assert_attempts_follow_each_other(attempts: Sequence[AttemptRecord]) -> None
 
 
 def assert_attempts_pay_for_results(observations: Sequence[ObservationRecord], attempts: Sequence[AttemptRecord]) -> None:
-    """All attempts of a run cost at least what is in its result; what they cost more is work that a fault took with it."""
+    """All attempts of a run are charged at least what is in its result; what they cost more is work that a fault took with it."""
     for seen in observations:
-        paid = sum(Costs.from_dict(one.costs).total.cpu_seconds for one in attempts if one.run_id == seen.run_id and one.costs)
+        paid = sum(charged(one) for one in attempts if one.run_id == seen.run_id)
         result = Costs.from_dict(seen.observation.costs).total.cpu_seconds
         assert result <= 1.01 * paid + 0.1, (seen.run_id, result, paid)
+
+
+def charged(attempt: AttemptRecord) -> float:
+    """CPU seconds; an attempt whose driver died told no costs and is charged the wall clock until its last sign of life, as budgets do."""
+    if attempt.costs:
+        return Costs.from_dict(attempt.costs).total.cpu_seconds
+    return (attempt.ended_at or attempt.started_at) - attempt.started_at
 
 
 def assert_phases_as_scheduled(runs: Sequence[RunRecord], phases: Mapping[str, tuple[int, float, float]]) -> None:
