@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 
 from metta_sweep.driver.board import Board, LiveRun
@@ -17,6 +18,7 @@ REFRESH_SECONDS = 0.5
 PLAIN_WIDTH = 200
 MAX_ROWS = 16
 MAX_PARAM_COLUMNS = 6
+UNLIMITED = 10_000
 # Words a person knows a parameter by; the rest of the dotted path is in `status` and the run's files.
 STATE_STYLES = {"running": "cyan", "completed": "green", "stopped_early": "yellow", "failed": "red", "interrupted": "magenta"}
 
@@ -67,7 +69,7 @@ class ProgressView:
         self.draw(force=True)
         if self._live is not None:
             self._live.stop()
-            self._console.print(render(self._board.runs(), self._style))
+            self._console.print(fitting(self._board.runs(), self._style, self._console))
 
     def draw(self, *, force: bool = False) -> None:
         """Show what changed since the last time."""
@@ -77,7 +79,7 @@ class ProgressView:
         self._drawn_at = now
         runs = self._board.runs()
         if self._live is not None:
-            self._live.update(render(runs, self._style), refresh=True)
+            self._live.update(fitting(runs, self._style, self._console), refresh=True)
             return
         for run in runs:
             if self._said.get(run.record.id) != run.state:
@@ -85,13 +87,23 @@ class ProgressView:
                 self._console.print(plain_line(run, self._style), highlight=False, soft_wrap=True, markup=False)
 
 
-def render(runs: Sequence[LiveRun], style: TableStyle) -> Table:
-    """The newest runs, running ones last, as a table."""
+def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Table:
+    """The table with as many parameters as the console is wide enough for: names, scores and states are never cut for them."""
+    table = render(runs, style, MAX_PARAM_COLUMNS)
+    for count in range(min(MAX_PARAM_COLUMNS, len(style.params)) - 1, -1, -1):
+        if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
+            break
+        table = render(runs, style, count)
+    return table
+
+
+def render(runs: Sequence[LiveRun], style: TableStyle, num_params: int) -> Table:
+    """The newest runs, running ones last, as a table with the first `num_params` parameters."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     if style.show_phase:
         table.add_column("phase", no_wrap=True)
-    shown = list(style.params)[:MAX_PARAM_COLUMNS]
+    shown = list(style.params)[:num_params]
     for label in short_names(shown):
         table.add_column(label, justify="right", no_wrap=True)
     for label in ("progress", "steps/s", "score", style.cost_label):

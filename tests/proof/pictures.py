@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from metta_sweep.driver.board import Board
-from metta_sweep.driver.table import TableStyle, render
+from metta_sweep.driver.table import TableStyle, fitting
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from tests.metta_sweep.driver.audit import LENGTH
 from trainables.result import Costs, Point, Progress, Span
 
-WIDTH = 132
+WIDTH = 120
 
 
 def board_of(registry: Registry, sweep: str) -> Board:
@@ -40,5 +40,5 @@ def table_svg(registry: Registry, sweep: str, path: Path) -> None:
     runs = board_of(registry, sweep).runs()
     style = TableStyle(params=list(runs[0].record.params), show_phase=True, cost_label="cpu s")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(render(runs, style))
+    console.print(fitting(runs, style, console))
     console.save_svg(str(path), title="python -m metta_sweep run sweep_name=proof sweep=arena_phases")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.outcome import finished
-from metta_sweep.driver.table import ProgressView, TableStyle
+from metta_sweep.driver.table import ProgressView, TableStyle, fitting
 from metta_sweep.registry.records import RunRecord, RunState
-from trainables.result import Costs, RunResult
+from trainables.result import Costs, RunResult, Span
 
 RECORD = RunRecord("s.r.0", "s", 0, RunState.RUNNING, {}, {}, "", 0, 1, 0, None, None, 0.0, 0.0, None, None, None, None, None, "", "", "")
 
@@ -23,3 +25,20 @@ def test_brackets_in_a_message_are_no_markup() -> None:
     with ProgressView(board, TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)):
         pass
     assert 'failed score=- cost=0.0 cpu s (pip install "metta_sweep[atari]")' in said.getvalue()
+
+
+@pytest.mark.parametrize(("width", "num_params"), [(80, 0), (90, 1), (105, 2), (120, 3), (200, 3)])
+def test_a_narrow_terminal_shows_fewer_parameters_and_cuts_nothing(width: int, num_params: int) -> None:
+    board = Board()
+    params = {"trainer.optimizer.learning_rate": 0.00123456, "trainer.minibatch_size": 4096, "trainer.ppo.gae_lambda": 0.98765}
+    for number in range(3):
+        board.started(replace(RECORD, id=f"a-long-name.r.{number}", phase="expensive", params=params))
+        result = RunResult("completed", 12.345, Costs(train=Span(1.0, 123.4, 0.0)), Costs(), env_steps=1)
+        board.ended(f"a-long-name.r.{number}", "completed", finished(result, "cpu_seconds"))
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    with console.capture() as captured:
+        console.print(fitting(board.runs(), TableStyle(list(params), show_phase=True, cost_label="cpu s"), console))
+    said = captured.get()
+    assert "…" not in said
+    assert all(word in said for word in ("a-long-name.r.2", "expensive", "12.35", "123.4", "completed"))
+    assert sum(name in said for name in ("learning_rate", "minibatch_size", "gae_lambda")) == num_params
