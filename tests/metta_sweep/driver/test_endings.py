@@ -30,7 +30,7 @@ def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
 ) -> None:
     instant(sleep_seconds=8.0)
     process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
-    wait_for(lambda: running(registry) == 2)
+    wait_for(lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2)  # at work, where they can write a checkpoint
     process.send_signal(signal.SIGINT)
     asked = time.monotonic()
     assert process.wait(timeout=60) == EXIT_INTERRUPTED
