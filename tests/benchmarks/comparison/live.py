@@ -26,13 +26,13 @@ from metta_sweep.config import load_sweep_job, resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.registry.open import open_registry
+from tests.proof.afresh import MAPS_SEED
 from tests.proof.stage import Stage, wait_for
 
 FILE = Path(__file__).parent / "live.json"
 METHODS = {"metta_sweep": "ours", "Ray Tune + Optuna": "optuna", "random search": "random"}
 SHARES = (0.25, 0.5, 1.0)
 FRESH_SEEDS = (201, 202, 203)
-FRESH_MAPS = 7_000_003
 EPISODES = 96
 SLOTS = 2
 
@@ -124,7 +124,7 @@ def afresh(spec: dict[str, Any], seed: int) -> float:
     from trainables.spec import RunSpec
 
     torch.set_num_threads(1)
-    sim = {**spec["sim"], "seed": FRESH_MAPS, "episodes": EPISODES}
+    sim = {**spec["sim"], "seed": MAPS_SEED, "episodes": EPISODES}
     trainer = {**spec["trainer"], "simulation": {"curve_points": 0}}
     fresh = RunSpec.from_mapping({**spec, "seed": seed, "device": "cpu", "sim": sim, "trainer": trainer})
     run = PpoTrainer(fresh, DistributedContext(), Meter("setup"))

@@ -96,6 +96,11 @@ def test_the_front_is_what_nothing_cheaper_beats() -> None:
     assert pareto_front(build([], [], []), "maximize").empty
 
 
+def test_a_run_that_was_stopped_early_is_not_on_the_front() -> None:
+    runs = table(({"a": 1}, 1.0, 10.0), ({"a": 2}, 0.5, 1.0)).assign(state=["completed", "stopped_early"])
+    assert list(pareto_front(runs, "maximize")["id"]) == ["demo.r.0"]
+
+
 def test_the_front_can_be_paid_in_another_column() -> None:
     runs = table(({"a": 1}, 1.0, 10.0), ({"a": 2}, 2.0, 20.0)).assign(dollars=[5.0, 1.0])
     assert list(pareto_front(runs, "maximize", cost="dollars")["id"]) == ["demo.r.1"]
