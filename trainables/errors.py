@@ -4,6 +4,7 @@ RunError (Exception)
 ├── SpecError (ValueError)        the run's configuration is wrong; every problem at once, one per line
 ├── HyperparameterFailure         out of memory, NaN, divergence: the point is to blame
 ├── InfrastructureFailure         a lost worker, node or disk: the point is not to blame
+│   └── NodeLost                  a place of the run is gone: only another placement group helps
 └── CodeFailure                   the training code raised: the sweep should stop and show it
 """
 
@@ -32,6 +33,10 @@ class HyperparameterFailure(RunError):
 
 class InfrastructureFailure(RunError):
     """A worker, node or disk was lost; the same point may well work elsewhere."""
+
+
+class NodeLost(InfrastructureFailure):
+    """A bundle of the placement group is not where it was; it may never come back, and the rest of the group is idle meanwhile."""
 
 
 class CodeFailure(RunError):

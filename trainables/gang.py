@@ -64,8 +64,14 @@ class Gang:
         self._last_answer = time.monotonic()
 
     @classmethod
-    def start(cls, group: PlacementGroup, key: GangKey, name: str, is_cancelled: Callable[[], bool] = lambda: False) -> Gang:
+    def start(cls, group: PlacementGroup, key: GangKey, name: str, check: Callable[[], None]) -> Gang:
         """Starts one actor per bundle and joins them; rank r lives on bundle r.
+
+        Args:
+            group: where.
+            key: of the runs that may use the gang.
+            name: of the run that it is started for.
+            check: called about every second meanwhile; may raise to end the wait.
 
         Raises:
             InfrastructureFailure: the actors did not start or did not find each other.
@@ -82,8 +88,8 @@ class Gang:
             for rank in range(key.world_size)
         ]
         try:
-            places = _wait_for([worker.place.remote() for worker in workers], START_SECONDS, is_cancelled)
-            _join(workers, places, key, is_cancelled)
+            places = _wait_for([worker.place.remote() for worker in workers], START_SECONDS, check)
+            _join(workers, places, key, check)
         except BaseException:
             _kill(workers)
             raise
@@ -107,7 +113,7 @@ class Gang:
         """
         if self.key.world_size == 1:
             return None
-        return self.places[0].address, _wait_for([self._workers[0].free_port.remote()], START_SECONDS, lambda: False)[0]
+        return self.places[0].address, _wait_for([self._workers[0].free_port.remote()], START_SECONDS)[0]
 
     def wait(self, pending: list[Any], on_tick: Callable[[], None], tick_seconds: float = 0.2) -> list[Any]:
         """Results of all ranks; the first rank that fails ends the wait, whichever rank it is.
@@ -192,19 +198,20 @@ def _failures(ready: list[Any]) -> list[Exception]:
     return found
 
 
-def _join(workers: list[Any], places: list[Place], key: GangKey, is_cancelled: Callable[[], bool]) -> None:
+def _join(workers: list[Any], places: list[Place], key: GangKey, check: Callable[[], None]) -> None:
     """Lets all ranks find each other; a lost race or a slow node is tried again with a fresh port."""
     seats = _seats(places, key)
     for attempt in range(1, _RENDEZVOUS_ATTEMPTS + 1):
         meeting = Meeting(places[0].address, 0, key.collective_timeout_seconds)
         try:
             if key.world_size > 1:
-                port = _wait_for([workers[0].open_rendezvous.remote(meeting, key.world_size)], START_SECONDS, is_cancelled)[0]
+                port = _wait_for([workers[0].open_rendezvous.remote(meeting, key.world_size)], START_SECONDS, check)[0]
                 meeting = replace(meeting, port=port)
-            _wait_for([worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)], START_SECONDS, is_cancelled)
+            _wait_for([worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)], START_SECONDS, check)
         except InfrastructureFailure as error:
-            if attempt == _RENDEZVOUS_ATTEMPTS or is_cancelled():
+            if attempt == _RENDEZVOUS_ATTEMPTS:
                 raise
+            check()
             logger.warning("rendezvous attempt %d failed, trying again: %s", attempt, error)
         else:
             return
@@ -220,15 +227,14 @@ def _seats(places: Sequence[Place], key: GangKey) -> list[Seat]:
     return seats
 
 
-def _wait_for(calls: list[Any], seconds: float, is_cancelled: Callable[[], bool]) -> list[Any]:
+def _wait_for(calls: list[Any], seconds: float, check: Callable[[], None] = lambda: None) -> list[Any]:
     """Results of calls that only fail with the infrastructure."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             return list(ray.get(calls, timeout=1.0))
         except GetTimeoutError as error:
-            if is_cancelled():
-                raise InfrastructureFailure("stopped while workers were starting") from error
+            check()
             if time.monotonic() > deadline:
                 raise InfrastructureFailure(f"workers did not start within {seconds:.0f} s; is the node overloaded?") from error
         except RayError as error:

@@ -1,4 +1,4 @@
-"""Whether a node that a run is on will be taken away: Ray calls that draining, and a provider's notice is turned into it."""
+"""Whether a node that a run is on will be taken away (Ray calls that draining, and a provider's notice is turned into it) or is gone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import ray
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup
+
+from trainables.errors import NodeLost
 
 LOOK_SECONDS = 1.0
 NO_DEADLINE_SECONDS = 120.0
@@ -30,21 +32,39 @@ class Notice:
 
 @dataclass(slots=True)
 class NodeWatch:
-    """Looks now and then whether Ray drains a node of this placement group."""
+    """Looks now and then whether Ray drains a node of this placement group, or lost one."""
 
     group: PlacementGroup
-    _nodes: frozenset[str] = frozenset()
-    _look_at: float = field(default=0.0)
+    _nodes: dict[int, str] = field(init=False)  # of each bundle
+    _look_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._nodes = nodes_of_bundles(self.group)
+
+    def check(self) -> None:
+        """Asks whether all bundles are still where they were when the watch began.
+
+        Raises:
+            NodeLost: one is not. Ray looks for another place for it, which may take for ever.
+        """
+        now = nodes_of_bundles(self.group)
+        lost = sorted({node for bundle, node in self._nodes.items() if now.get(bundle) != node})
+        if lost:
+            raise NodeLost(f"lost node {', '.join(lost)}")
 
     def notice(self) -> Notice | None:
         """The notice of the node that goes first; None while all stay. Asks Ray at most every `LOOK_SECONDS`."""
         if time.monotonic() < self._look_at:
             return None
         self._look_at = time.monotonic() + LOOK_SECONDS
-        self._nodes = self._nodes or frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
         draining = draining_nodes()
-        notices = [Notice(node, seconds_until(draining[node], time.time())) for node in self._nodes & draining.keys()]
+        notices = [Notice(node, seconds_until(draining[node], time.time())) for node in set(self._nodes.values()) & draining.keys()]
         return min(notices, key=lambda notice: notice.seconds, default=None)
+
+
+def nodes_of_bundles(group: PlacementGroup) -> dict[int, str]:
+    """Ray's id of the node of each bundle that has a place."""
+    return dict(placement_group_table(group)["bundles_to_node_id"])
 
 
 def draining_nodes() -> dict[str, int]:

@@ -34,7 +34,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         group = get_current_placement_group()
-        self._runner, self._nodes = Runner(group), NodeWatch(group)
+        self._nodes = NodeWatch(group)
+        self._runner = Runner(group, self._nodes.check)
         self._deadline = threading.Timer(0.0, self._runner.abandon)
         self._code_version = _code_version(config)
         self._begin(config)

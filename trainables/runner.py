@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.util.placement_group import PlacementGroup
 
-from trainables.errors import InfrastructureFailure, RunError
+from trainables.errors import InfrastructureFailure, NodeLost, RunError
 from trainables.failures import INFRASTRUCTURE, Failure, classify
 from trainables.gang import Gang, RankFailed, gang_key
 from trainables.messages import Evaluated, Task, Trained
@@ -55,8 +55,14 @@ class _Interrupted(Exception):
 class Runner:
     """Runs one run after the other on the same placement group, in the same processes where that is safe."""
 
-    def __init__(self, group: PlacementGroup) -> None:
-        self._group = group
+    def __init__(self, group: PlacementGroup, check_places: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            group: one bundle per rank.
+            check_places: raises NodeLost when a bundle lost its node, where a lost node should end the run; otherwise the run waits until Ray has
+                found another place for the bundle.
+        """
+        self._group, self._check_places = group, check_places
         self._gang: Gang | None = None
         self._interrupted = threading.Event()
         self._cancelled = threading.Event()
@@ -121,7 +127,8 @@ class Runner:
                 self._kill_gang()
                 if self._interrupted.is_set():
                     raise _Interrupted from error
-                if failure.kind != INFRASTRUCTURE or restarts >= spec.resources.max_restarts or self._cancelled.is_set():
+                is_final = isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
+                if failure.kind != INFRASTRUCTURE or is_final:
                     raise
                 restarts += 1
                 attempt.restarted()
@@ -135,14 +142,15 @@ class Runner:
         if self._gang is not None and not self._gang.may_run(key):
             self._kill_gang()
         if self._gang is None:
-            self._gang = Gang.start(self._group, key, spec.run, self._is_unwanted)
-            if self._cancelled.is_set():
-                raise InfrastructureFailure("closed while workers were starting")
+            self._gang = Gang.start(self._group, key, spec.run, self._check_start)
+            self._check_start()
         attempt.placed(self._gang)
         return self._gang
 
-    def _is_unwanted(self) -> bool:
-        return self._cancelled.is_set() or self._interrupted.is_set()
+    def _check_start(self) -> None:
+        if self._cancelled.is_set() or self._interrupted.is_set():
+            raise InfrastructureFailure("stopped while workers were starting")
+        self._check_places()
 
     def _train(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> list[Trained]:
         asked = False

@@ -40,7 +40,7 @@ class ResourcesConfig:
         strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
         node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
         max_concurrent_runs: read by the driver of a sweep.
-        max_restarts: how often a run goes on from its last checkpoint after a worker or node was lost, before it fails.
+        max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
         stall_seconds: our own training is given up when it makes no update for so long; programs may be silent as long as they like.
     """

@@ -110,6 +110,33 @@ def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(car
     assert killed[0] not in pids(tmp_path)
 
 
+def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    from trainables.errors import NodeLost
+    from trainables.runner import Runner, RunRequest
+
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
+    mapping["resources"] = {"max_restarts": 2}
+    lost: list[str] = []
+
+    def check_places() -> None:
+        if lost:
+            raise NodeLost("lost node 1")
+
+    def lose_once(progress: Progress) -> None:
+        if not lost and progress.env_steps >= 1024:
+            lost.append("node 1")
+            os.kill(pids(tmp_path)[0], signal.SIGKILL)
+
+    group = placement_group([{"CPU": 1}])
+    result = Runner(group, check_places).run(RunRequest("s.r.0", 1, tmp_path, mapping), lose_once)
+    remove_placement_group(group)
+    assert (result.outcome, result.failure, result.message) == ("failed", "infrastructure", "lost node 1")
+    assert list(RunFiles(tmp_path).checkpoints.glob("*"))
+
+
 def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(cartpole: dict[str, Any], tmp_path: Path) -> None:
     mapping = odd(cartpole, seconds=0.001)
     mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
