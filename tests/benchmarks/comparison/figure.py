@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from tests.benchmarks.comparison import live, replay
-from tests.benchmarks.search.ppo_table import TABLE
+from tests.benchmarks.search.ppo_table import PPO_FIVE
 from tests.metta_sweep.dashboard.browser import Page
 from tests.metta_sweep.driver.drive import ROOT
 
@@ -60,7 +60,7 @@ def faint(colour: str) -> str:
 def draw() -> go.Figure:
     replays, lives = replay.load(), live.load()
     seeds, repeats = len({one.seed for one in replays}), len({one.seed for one in lives})
-    titles = (f"{len(json.loads(TABLE.read_text()))} recorded PPO runs, {seeds} seeds", f"real sweeps, {repeats} repeats")
+    titles = (f"{len(json.loads(PPO_FIVE.file.read_text()))} recorded PPO runs, {seeds} seeds", f"real sweeps, {repeats} repeats")
     figure = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.09)
     add_replay(figure, replays)
     add_live(figure, lives)

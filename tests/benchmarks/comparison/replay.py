@@ -1,7 +1,7 @@
 """Recorded PPO runs replayed: `python -m tests.benchmarks.comparison.replay [--seeds 30]`; keeps `replay.json` beside this file.
 
-Each method spends the same CPU time on the runs of `tests/benchmarks/search/ppo_table.json`, with the same noise for the same seed, two runs at a
-time. What counts is what it would recommend: the mean score of that configuration over all recorded seeds.
+Each method spends the same CPU time on the runs of `tests/benchmarks/search/ppo_arena_five.json`, with the same noise for the same seed, two runs
+at a time. What counts is what it would recommend: the mean score of that configuration over all recorded seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from tests.benchmarks.search.harness import MakeMethod, simulate
 from tests.benchmarks.search.ours import baseline, protein
 from tests.benchmarks.search.peers import optuna_tpe
-from tests.benchmarks.search.ppo_table import ppo_task
+from tests.benchmarks.search.ppo_table import PPO_FIVE, ppo_task
 
 FILE = Path(__file__).parent / "replay.json"
 METHODS: Mapping[str, MakeMethod] = {"metta_sweep": protein(), "Ray Tune + Optuna": optuna_tpe, "random search": baseline("random")}
@@ -54,7 +54,7 @@ class Replay:
 
 def replay(job: tuple[str, int]) -> Replay:
     method, seed = job
-    task = ppo_task(seed)
+    task = ppo_task(seed, PPO_FIVE)
     trace = simulate(task, METHODS[method], seed, slots=SLOTS)
     scores = [task.floor + quality * (task.optimum - task.floor) for quality in trace.recommended]
     return Replay(method, seed, [round(cost, 3) for cost in trace.cost], [round(score, 5) for score in scores], task.budget)
