@@ -14,8 +14,10 @@ from tests.metta_sweep.driver.drive import ROOT
 
 
 def build(directory: Path) -> Path:
-    """The wheel of this checkout."""
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(ROOT)], check=True)
+    """The wheel of what is committed."""
+    clone = directory / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(clone)], check=True)
     (wheel,) = directory.glob("metta_sweep-*.whl")
     return wheel
 

@@ -1,1 +1,1 @@
-""""""
+"""What policies act in: MettaGrid, Gymnasium and Atari, behind one batched interface."""

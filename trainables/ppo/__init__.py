@@ -1,1 +1,1 @@
-""""""
+"""Proximal policy optimisation: policies, loss, learner and the training loop."""

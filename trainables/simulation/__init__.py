@@ -1,1 +1,1 @@
-""""""
+"""Evaluation: episodes are played, their metrics aggregated, and kept as statistics."""

@@ -1,8 +1,8 @@
 """Real sweeps at equal CPU time: `python -m tests.benchmarks.comparison.live [--repeats 3] [--budget 300]`; keeps `live.json` beside this file.
 
-Ours is `run sweep=arena_phases`; the others are plain Ray Tune over the same trainable and the same parameters (training length included), two runs
-at a time, with OptunaSearch as it comes and with random search. At each share of the budget, what the method would recommend then is trained again on
-fresh seeds and played on fresh maps.
+Ours is `run sweep=arena_phases` with one phase instead of three, told its budget; the others are plain Ray Tune over the same trainable and the same
+parameters (training length included), two runs at a time, with OptunaSearch as it comes and with random search. At each share of the budget, what the
+method would recommend then is trained again on fresh seeds and played on fresh maps.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SHARES = (0.25, 0.5, 1.0)
 FRESH_SEEDS = (201, 202, 203)
 EPISODES = 96
 SLOTS = 2
+LENGTHS = "{distribution:int_log_normal,min:65536,max:262144,mean:131072}"
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,30 @@ class Advised:
     spec: dict[str, Any]
 
 
-def job_of(directory: Path, seed: int) -> SweepJob:
-    """The same job for all; the search space is that of its phases together."""
-    words = ["sweep_name=live", "sweep=arena_phases", f"data_dir={directory}", f"seed={seed}", "sweep.num_samples=null"]
-    return load_sweep_job(words, environ={"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS)})
+def words_of(directory: Path, seed: int, budget: float) -> list[str]:
+    """The sweep in Hydra's words."""
+    return [
+        "sweep_name=live", "sweep=arena_phases", f"data_dir={directory}", f"seed={seed}", "sweep.num_samples=null", "~sweep.schedule",
+        f"+sweep.parameters.trainer.total_timesteps={LENGTHS}", f"sweep.protein.budget={budget}",
+    ]  # fmt: skip
+
+
+def job_of(directory: Path, seed: int, budget: float) -> SweepJob:
+    """The same job for all."""
+    return load_sweep_job(words_of(directory, seed, budget), environ={"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS)})
 
 
 def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
     """The real command, stopped when its runs have cost the budget."""
     stage = Stage(directory, {"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS), "RAY_AUTH_MODE": "disabled"})
-    words = ["run", "sweep_name=live", "sweep=arena_phases", f"data_dir={directory}", f"seed={seed}", "sweep.num_samples=null"]
-    driver = stage.start("driver", words)
+    driver = stage.start("driver", ["run", *words_of(directory, seed, budget)])
     with closing(open_registry(directory, None)) as registry:
         wait_for(lambda: any(sweep.name == "live" for sweep in registry.list_sweeps()), "the sweep")
         wait_for(lambda: sum(seen.observation.cost_seconds for seen in registry.observations("live")) >= budget, "the budget", 3600.0)
         stage.call("stop", "sweep_name=live", f"data_dir={directory}", "--now")
         driver.wait(timeout=120)
         records = registry.observations("live")
-    job = job_of(directory, seed)
+    job = job_of(directory, seed, budget)
     proposer, told, spent, advised = Proposer(job.sweep, seed), list[dict[str, Any]](), 0.0, list[Advised]()
     for record in records:
         proposer.observe([record])

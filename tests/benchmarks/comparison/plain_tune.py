@@ -19,38 +19,26 @@ from ray.tune.search.optuna import OptunaSearch
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.slots import bundles
-from searchers.distributions import CategoricalParameter, NumericParameter
+from searchers.distributions import NumericParameter
 from tests.benchmarks.comparison.live import SLOTS, Advised, job_of
 from trainables.result import RunResult
 from trainables.run_trainable import RunTrainable
-
-LENGTH = "trainer.total_timesteps"
-
-
-def parameters(job: SweepJob) -> list[NumericParameter | CategoricalParameter]:
-    """Those of the longest phase, with the training length from the shortest of all phases to its own longest."""
-    return list(job.sweep.phases[-1].space.parameters)
-
-
-def shortest(job: SweepJob) -> int:
-    return int(min(parameter.low for phase in job.sweep.phases for parameter in phase.space.parameters if parameter.name == LENGTH))
 
 
 def drawn(trial: Any, job: SweepJob) -> dict[str, Any]:
     """A point, asked of Optuna in its own terms."""
     point: dict[str, Any] = {}
-    for one in parameters(job):
+    for one in job.sweep.phases[0].space.parameters:
         assert isinstance(one, NumericParameter)
-        low = shortest(job) if one.name == LENGTH else one.low
         kind = one.distribution.name
         if kind == "uniform_pow2":
-            point[one.name] = 2 ** trial.suggest_int(f"log2 {one.name}", low.bit_length() - 1, int(one.high).bit_length() - 1)
+            point[one.name] = 2 ** trial.suggest_int(f"log2 {one.name}", int(one.low).bit_length() - 1, int(one.high).bit_length() - 1)
         elif kind in ("int_uniform", "int_log_normal"):
-            point[one.name] = trial.suggest_int(one.name, int(low), int(one.high), log=kind == "int_log_normal")
+            point[one.name] = trial.suggest_int(one.name, int(one.low), int(one.high), log=kind == "int_log_normal")
         elif kind == "logit_normal":  # even in log(1 - x), as people search discounts
-            point[one.name] = 1.0 - trial.suggest_float(f"1 - {one.name}", 1.0 - one.high, 1.0 - low, log=True)
+            point[one.name] = 1.0 - trial.suggest_float(f"1 - {one.name}", 1.0 - one.high, 1.0 - one.low, log=True)
         else:
-            point[one.name] = trial.suggest_float(one.name, low, one.high, log=kind == "log_normal")
+            point[one.name] = trial.suggest_float(one.name, one.low, one.high, log=kind == "log_normal")
     return point
 
 
@@ -105,26 +93,26 @@ def with_run(config: dict[str, Any]) -> dict[str, Any]:
     """A run of its own name and seed for the point."""
     number = uuid.uuid4().int % 2**31
     directory = Path(config["directory"])
-    spec = resolve_run(job_of(directory, config["seed"]).train, f"live.r.{number}", config["point"], seed=number)
+    spec = resolve_run(job_of(directory, config["seed"], config["budget"]).train, f"live.r.{number}", config["point"], seed=number)
     return {"run": {"id": spec["run"], "attempt": 1, "directory": str(directory / "runs" / spec["run"]), "spec": spec}}
 
 
-def search_of(method: str, job: SweepJob, directory: Path) -> OptunaSearch:
+def search_of(method: str, job: SweepJob, directory: Path, budget: float) -> OptunaSearch:
     """OptunaSearch as it comes, or with Optuna's random sampler."""
     sampler = optuna.samplers.RandomSampler(seed=job.seed) if method == "random" else None
 
     def space(trial: Any) -> dict[str, Any]:
-        return {"point": drawn(trial, job), "directory": str(directory), "seed": job.seed}
+        return {"point": drawn(trial, job), "directory": str(directory), "seed": job.seed, "budget": budget}
 
     return OptunaSearch(space=space, metric="score", mode="max", sampler=sampler, seed=None if sampler else job.seed)
 
 
 def main() -> None:
     method, directory, seed, budget, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5])
-    job, log = job_of(directory, seed), Log(budget)
+    job, log = job_of(directory, seed, budget), Log(budget)
     os.environ |= {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
     ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
-    search = search_of(method, job, directory)
+    search = search_of(method, job, directory, budget)
     tune.Tuner(
         tune.with_resources(PointTrainable, tune.PlacementGroupFactory(bundles(job.resources))),
         tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True, max_concurrent_trials=SLOTS),
