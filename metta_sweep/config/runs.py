@@ -182,7 +182,7 @@ def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]])
         "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
         "resources.node_labels": (
             all(LABEL.fullmatch(label) for label in resources.node_labels),
-            f"need name=value each, such as [market=spot], got {list(resources.node_labels)}",
+            f'need name=value each, such as ["market=spot"], got {list(resources.node_labels)}',
         ),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }

@@ -41,6 +41,8 @@ def ssh_key(tmp_path: Path) -> Iterator[Path]:
         f"AuthorizedKeysFile {tmp_path / 'key.pub'}\nPermitRootLogin yes\nPasswordAuthentication no\nStrictModes no\nUsePAM no\n"
         f"SetEnv HOME={home}\n"
     )
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # which Debian's service makes as it starts, and sshd insists on
+    subprocess.run(["/usr/sbin/sshd", "-t", "-f", str(config)], check=True)
     server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(config)], stderr=subprocess.DEVNULL)
     yield tmp_path / "key"
     server.terminate()

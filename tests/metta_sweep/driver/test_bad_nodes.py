@@ -97,7 +97,7 @@ def test_runs_that_ask_for_a_kind_of_node_are_on_that_kind_only(
     cluster: Cluster, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
     node = cluster.add_node(num_cpus=1, labels={"market": "spot"})
-    ending = drive(tmp_path, "sweep.num_samples=3", "resources.node_labels=[market=spot]", environ=environ)
+    ending = drive(tmp_path, "sweep.num_samples=3", 'resources.node_labels=["market=spot"]', environ=environ)
     cluster.remove_node(node)
     assert ending.exit_code == 0
     assert [path.read_text() for path in tmp_path.glob("**/node_1")] == [node.node_id] * 3
