@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,13 +37,12 @@ from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.driver.table import ProgressView, TableStyle
+from metta_sweep.driver.terminal import quiet, stop_signals
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
 from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
-
-logger = logging.getLogger(__name__)
 
 # Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
 TUNE_ENVIRONMENT = {
@@ -61,7 +55,6 @@ TUNE_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-
 
 EXIT_CAP = 3
 EXIT_WITH_FAILURES = 4
@@ -278,47 +271,3 @@ def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:
     console.print(f"sweep {job.sweep_name} on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
     if cluster.dashboard_url:
         console.print(f"Ray dashboard: {cluster.dashboard_url}", highlight=False)
-
-
-@contextmanager
-def stop_signals(control: Control, console: Console) -> Iterator[None]:
-    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted. The second stops at once."""
-
-    def handle(number: int, frame: Any) -> None:
-        if control.interrupted_by_user:
-            raise KeyboardInterrupt
-        control.interrupted_by_user = True
-        control.drain(Verdict("interrupted; the same command continues it", is_cap=False), now=True)
-        console.print("stopping: running runs write a checkpoint (Ctrl-C again stops at once)", highlight=False)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class LogFile(io.TextIOWrapper):
-    """Leaves out what a full disk does not take: a line that is lost must not end Tune's loop, which prints."""
-
-    def write(self, text: str, /) -> int:
-        with suppress(OSError):
-            super().write(text)
-        return len(text)
-
-
-@contextmanager
-def quiet(path: Path) -> Iterator[None]:
-    """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
-    with LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file, redirect_stdout(file), redirect_stderr(file):
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        root = logging.getLogger()
-        root.addHandler(handler)
-        before, root.level = root.level, logging.INFO
-        try:
-            yield
-        finally:
-            root.removeHandler(handler)
-            root.setLevel(before)
