@@ -60,21 +60,30 @@ def replay(job: tuple[str, int]) -> Replay:
     return Replay(method, seed, [round(cost, 3) for cost in trace.cost], [round(score, 5) for score in scores], task.budget)
 
 
-def cost_ratio(replays: Sequence[Replay], peer: str) -> tuple[float, float, float]:
+def cost_ratio(replays: Sequence[Replay], peer: str, *, is_first: bool) -> tuple[float, float, float]:
     """Our cost over the peer's to the score that the peer recommends at its end: geometric mean over seeds, with its paired 95 % bootstrap interval.
 
     Where we never get there within the budget, our cost counts as twice the budget.
+
+    Args:
+        is_first: the peer's cost is when it first recommended something that good, which only hindsight tells; otherwise its budget.
     """
     by_key = {(one.method, one.seed): one for one in replays}
     logs = []
     for seed in sorted({one.seed for one in replays}):
         ours, theirs = by_key[OURS, seed], by_key[peer, seed]
-        their_cost = theirs.cost_to(theirs.scores[-1])
-        assert their_cost is not None
-        logs.append(np.log((ours.cost_to(theirs.scores[-1]) or 2.0 * ours.budget) / their_cost))
+        first = theirs.cost_to(theirs.scores[-1])
+        assert first is not None
+        logs.append(np.log((ours.cost_to(theirs.scores[-1]) or 2.0 * ours.budget) / (first if is_first else theirs.budget)))
     draws = np.random.default_rng(0).integers(len(logs), size=(BOOTSTRAPS, len(logs)))
     low, high = np.exp(np.quantile(np.array(logs)[draws].mean(axis=1), [0.025, 0.975]))
     return float(np.exp(np.mean(logs))), float(low), float(high)
+
+
+def reached(replays: Sequence[Replay], peer: str) -> int:
+    """Seeds on which we recommend something as good as the peer's last recommendation within the budget."""
+    last = {one.seed: one.scores[-1] for one in replays if one.method == peer}
+    return sum(one.cost_to(last[one.seed]) is not None for one in replays if one.method == OURS)
 
 
 def load() -> list[Replay]:
@@ -95,8 +104,10 @@ def main() -> None:
         shares = {share: np.mean([one.score_at(share * one.budget) for one in mine]) for share in (0.25, 0.5, 1.0)}
         print(f"{method}: score at 25 / 50 / 100 % of the budget " + " / ".join(f"{score:.2f}" for score in shares.values()))
     for peer in (OPTUNA, RANDOM):
-        ratio, low, high = cost_ratio(replays, peer)
-        print(f"our cost to the score that {peer} ends with: {ratio:.2f} [{low:.2f}, {high:.2f}] of its own, {args.seeds} seeds")
+        print(f"our cost to the score that {peer} ends with, which we reach on {reached(replays, peer)} of {args.seeds} seeds:")
+        for is_first, what in ((False, "its budget"), (True, "its cost until it first had it")):
+            ratio, low, high = cost_ratio(replays, peer, is_first=is_first)
+            print(f"  {ratio:.2f} [{low:.2f}, {high:.2f}] of {what}")
 
 
 if __name__ == "__main__":
