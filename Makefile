@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint coverage clean
 
 install: $(INSTALLED)
 
@@ -23,5 +23,9 @@ lint: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=json
+	$(BIN)/python -m tests.branches coverage.json
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info .coverage coverage.json

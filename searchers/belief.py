@@ -131,7 +131,7 @@ class Belief:
     def _observe_cost(self, observation: Observation, point: Array) -> None:
         if observation.outcome is Outcome.STOPPED_EARLY and self.features.length_index is None:
             return  # without the training length a partial cost says nothing about a whole run
-        row = self.features.full(point[None])[0]
+        row = self.features.row(observation.params, point)
         share = self.features.completed_share(observation, self.features.total_steps(observation.params))
         if share < 1.0:
             row = self.features.partial(row, share)

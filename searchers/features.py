@@ -89,7 +89,7 @@ class Features:
         return Layout(self.groups)
 
     def full(self, points_unit: Array) -> Array:
-        """(n, p) rows of completed runs."""
+        """(n, p) rows of completed runs at points of the space."""
         rows = np.zeros((len(points_unit), len(self.groups)))
         encoded = self.space.encode(points_unit)
         rows[:, : encoded.shape[1]] = encoded
@@ -99,6 +99,19 @@ class Features:
             steps = self.length_parameter.from_unit(points_unit[:, self.length_index])
             rows[:, self.length_column] = self._coordinate(steps / self.length_parameter.high)
         return rows
+
+    def row(self, params: Params, point_unit: Array) -> Array:
+        """(p,) row of a run that was asked for. Its training length may lie outside the space: a phase also learns from the runs of the others."""
+        row = self.full(point_unit[None])[0]
+        total, longest = self.total_steps(params), self.longest_steps
+        if self.length_column is not None and total and longest:
+            row[self.length_column] = self._coordinate(np.array(total / longest))
+        return row
+
+    @cached_property
+    def longest_steps(self) -> float | None:
+        """Training length of a run of full length, if the space says."""
+        return self.length_parameter.high if self.length_parameter else self.total_steps(self.space.fixed)
 
     def total_steps(self, params: Params) -> float | None:
         """Training length that a run was asked for, if its parameters say."""

@@ -117,7 +117,7 @@ class ScoreModel:
 
     def _add_rows(self, index: int, observation: Observation, point_unit: Array) -> None:
         assert observation.score is not None
-        row = self.features.full(point_unit[None])[0]
+        row = self.features.row(observation.params, point_unit)
         total = self._total_steps(observation)
         share = self.features.completed_share(observation, total)
         if total and self.features.curve_points:
@@ -190,7 +190,7 @@ class SuccessModel:
 
     def observe(self, observation: Observation, point_unit: Array) -> None:
         """Learn from a run; infrastructure and code failures must not come here."""
-        self._rows.append(self.features.full(point_unit[None])[0])
+        self._rows.append(self.features.row(observation.params, point_unit))
         self._labels.append(-1.0 if observation.failure is FailureKind.HYPERPARAMETERS else 1.0)
         self.num_failures += observation.failure is FailureKind.HYPERPARAMETERS
         if self.num_failures:

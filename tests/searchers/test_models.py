@@ -89,6 +89,23 @@ def test_the_earliest_curve_points_and_the_end_are_no_rows() -> None:
     assert all(0.15 <= share < 0.95 for share, _ in features.curve_rows(observation, 1e6))
 
 
+@pytest.mark.parametrize("length", [{"distribution": "log_normal", "min": 2e6, "max": 3e6}, {"value": 3e6}])
+def test_short_runs_of_another_phase_do_not_pass_for_bad_long_ones(length: dict[str, object]) -> None:
+    space = Space.from_config({LENGTH: length, "x": {"min": 0.0, "max": 1.0}})
+    phase = belief(space)
+    for x in np.linspace(0.5, 1.0, 8):  # promising, but short
+        phase.observe(Observation({LENGTH: 1e5, "x": float(x)}, 0.3 * float(x), 1.0))
+    for x in np.linspace(0.0, 0.4, 8):
+        phase.observe(Observation({LENGTH: 3e6, "x": float(x)}, 2.0 * float(x), 30.0))
+    inside, beyond = (space.embed({LENGTH: 3e6, "x": x})[None] for x in (0.4, 0.6))
+    assert phase.predict(beyond).mean[0] > phase.predict(inside).mean[0]
+    assert cost_of(phase, beyond) == pytest.approx(30.0, rel=0.2)
+
+
+def cost_of(model: Belief, point: np.ndarray) -> float:
+    return float(np.exp(model.predict(point).log_cost[0]))
+
+
 def test_a_schedule_gap_does_not_pass_for_a_bad_short_run() -> None:
     """The trap: halfway through annealed runs the score is far lower than that of finished runs of half the length."""
     model = belief()
