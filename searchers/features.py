@@ -102,7 +102,7 @@ class Features:
 
     def row(self, params: Params, point_unit: Array) -> Array:
         """(p,) row of a run that was asked for. Its training length may lie outside the space: a phase also learns from the runs of the others."""
-        row = self.full(point_unit[None])[0]
+        row: Array = self.full(point_unit[None])[0]
         total, longest = self.total_steps(params), self.longest_steps
         if self.length_column is not None and total and longest:
             row[self.length_column] = self._coordinate(np.array(total / longest))

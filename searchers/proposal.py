@@ -57,18 +57,19 @@ class Proposer:
     config: ProteinConfig
     seed: int
 
-    def suggest(self, number: int, pending_unit: Array) -> Suggestion:
+    def suggest(self, number: int, pending_unit: Array, pending_rows: Array) -> Suggestion:
         """The suggestion with this number.
 
         Args:
             number: its generator is `default_rng([seed, number])`.
             pending_unit: (k, d) points that are not back yet.
+            pending_rows: (k, p) their rows, see `Features.row`.
         """
         rng = np.random.default_rng([self.seed, number])
-        choice = self._choose(number, pending_unit, rng)
+        choice = self._choose(number, pending_unit, pending_rows, rng)
         return Suggestion(self.belief.space.from_unit(choice.point_unit), number, self._explain(choice))
 
-    def _choose(self, number: int, pending: Array, rng: np.random.Generator) -> Choice:
+    def _choose(self, number: int, pending: Array, pending_rows: Array, rng: np.random.Generator) -> Choice:
         config = self.config
         is_initial = number < config.num_random_samples or self.belief.num_scored < MIN_SCORED
         if is_initial:
@@ -76,7 +77,7 @@ class Proposer:
         if config.resample_frequency and number % config.resample_frequency == 0:
             return self._replicate(pending)
         try:
-            rater = Rater.of(self.belief, config, number, pending, rng)
+            rater = Rater.of(self.belief, config, number, pending_rows, rng)
             if config.exploration_share and rng.random() < config.exploration_share:
                 return self._explore(rater, pending, rng)
             return self._exploit(rater, pending, rng)

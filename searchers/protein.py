@@ -110,7 +110,9 @@ class Protein:
         self._next_number = number + 1
         points = [self.space.embed(params) for params in pending]
         pending_unit = np.array(points).reshape(len(points), self.space.dimension)
-        return Proposer(self._belief, self.config, self._seed).suggest(number, pending_unit)
+        features = self._belief.features
+        pending_rows = np.array([features.row(*one) for one in zip(pending, points, strict=True)]).reshape(len(points), len(features.groups))
+        return Proposer(self._belief, self.config, self._seed).suggest(number, pending_unit, pending_rows)
 
     def incumbent(self) -> FrontPoint | None:
         """The completed run with the best posterior mean (never merely the luckiest draw); None before there is one."""

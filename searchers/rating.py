@@ -63,14 +63,14 @@ class Rater:
     margin: float
 
     @classmethod
-    def of(cls, belief: Belief, config: ProteinConfig, number: int, pending: Array, rng: np.random.Generator) -> Rater:
-        """Prepare one suggestion."""
+    def of(cls, belief: Belief, config: ProteinConfig, number: int, pending_rows: Array, rng: np.random.Generator) -> Rater:
+        """Prepare one suggestion; `pending_rows` (k, p) are of runs that are not back yet."""
         rule = rule_of(config, number)
         is_sceptical = number % SCEPTICAL_EVERY == 0 and rule != "naive" and belief.score.sceptic is not None
         gp = belief.score.sceptic if is_sceptical else belief.score.gp
         assert gp is not None
-        if len(pending) and rule != "naive":
-            gp = gp.believe(belief.features.full(pending))
+        if len(pending_rows) and rule != "naive":
+            gp = gp.believe(pending_rows)
         evaluated = belief.evaluated
         leaders = evaluated.points_unit[np.argsort(-evaluated.mean, kind="stable")[:LEADERS]]
         longest = belief.longest(leaders, config.max_suggestion_cost)
