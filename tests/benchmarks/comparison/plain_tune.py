@@ -8,6 +8,7 @@ import os
 import sys
 import uuid
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,15 @@ def with_run(config: dict[str, Any]) -> dict[str, Any]:
     return {"run": {"id": spec["run"], "attempt": 1, "directory": str(directory / "runs" / spec["run"]), "spec": spec}}
 
 
+def configuration(trial: Any, job: SweepJob, directory: str, budget: float) -> dict[str, Any]:
+    """What the trainable is told: a point, and how to make a run of it."""
+    return {"point": drawn(trial, job), "directory": directory, "seed": job.seed, "budget": budget}
+
+
 def search_of(method: str, job: SweepJob, directory: Path, budget: float) -> OptunaSearch:
     """OptunaSearch as it comes, or with Optuna's random sampler."""
     sampler = optuna.samplers.RandomSampler(seed=job.seed) if method == "random" else None
-
-    def space(trial: Any) -> dict[str, Any]:
-        return {"point": drawn(trial, job), "directory": str(directory), "seed": job.seed, "budget": budget}
-
+    space = partial(configuration, job=job, directory=str(directory), budget=budget)  # Tune pickles it
     return OptunaSearch(space=space, metric="score", mode="max", sampler=sampler, seed=None if sampler else job.seed)
 
 
