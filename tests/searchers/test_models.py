@@ -89,7 +89,7 @@ def test_the_earliest_curve_points_and_the_end_are_no_rows() -> None:
     assert all(0.15 <= share < 0.95 for share, _ in features.curve_rows(observation, 1e6))
 
 
-@pytest.mark.parametrize("length", [{"distribution": "log_normal", "min": 2e6, "max": 3e6}, {"value": 3e6}])
+@pytest.mark.parametrize("length", [{"distribution": "log_normal", "min": 2.9e6, "max": 3e6}, {"value": 3e6}])
 def test_short_runs_of_another_phase_do_not_pass_for_bad_long_ones(length: dict[str, object]) -> None:
     space = Space.from_config({LENGTH: length, "x": {"min": 0.0, "max": 1.0}})
     phase = belief(space)

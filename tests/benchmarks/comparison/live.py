@@ -1,4 +1,4 @@
-"""Real sweeps at equal CPU time: `python -m tests.benchmarks.comparison.live [--repeats 3] [--budget 300]`; keeps `live.json` beside this file.
+"""Real sweeps at equal CPU time: `python -m tests.benchmarks.comparison.live [--repeats 3] [--budget 250]`; keeps `live.json` beside this file.
 
 Ours is `run sweep=arena_phases` with one phase instead of three, told its budget; the others are plain Ray Tune over the same trainable and the same
 parameters (training length included), two runs at a time, with OptunaSearch as it comes and with random search. At each share of the budget, what the
@@ -157,7 +157,7 @@ def load() -> list[Live]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--budget", type=float, default=300.0, help="CPU seconds of the runs of one sweep")
+    parser.add_argument("--budget", type=float, default=250.0, help="CPU seconds of the runs of one sweep")
     args = parser.parse_args()
     rows = load()
     for seed in range(1, args.repeats + 1):
