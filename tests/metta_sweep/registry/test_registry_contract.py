@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from registry_backends import HERE, THERE, Backend, reserve
 from registry_examples import BROKEN, DONE, running
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged, UnknownRun, UnknownSweep
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.codec import dumps
 from metta_sweep.registry.records import NewObservation, Reservation, RunState, SweepState
 
 
@@ -120,6 +124,13 @@ def test_a_stale_point_is_replaced_until_the_run_starts(registry: Registry) -> N
         registry.replace_suggestion(run.id, run.fence, Reservation(0, {"x": 0.1}), key="r2")
 
 
+def test_a_point_is_replaced_under_its_own_number(registry: Registry) -> None:
+    run = reserve(registry)
+    with pytest.raises(InvalidRequest, match=r"number=7: run s\.r\.0 has number 0"):
+        registry.replace_suggestion(run.id, run.fence, Reservation(7, {"x": 0.1}), key="r")
+    assert registry.get_run(run.id) == run
+
+
 # Runs
 
 
@@ -174,6 +185,8 @@ def test_curve_points_are_kept_once_and_the_final_curve_replaces_them(registry: 
     registry.record_progress(run_id, fence, [{"env_steps": 100, "score": 0.4}])
     registry.record_progress(run_id, fence, [{"env_steps": 100, "score": 0.9}, {"env_steps": 150, "score": 0.6}])
     assert registry.curve(run_id) == [{"env_steps": 100, "score": 0.4}, {"env_steps": 150, "score": 0.6}]
+    registry.record_progress(run_id, fence, [{"env_steps": 150, "score": 0.1}])
+    assert registry.curve(run_id)[-1] == {"env_steps": 150, "score": 0.6}
     registry.finish(run_id, fence, DONE, key="f")
     assert registry.curve(run_id) == list(DONE.curve)
 
@@ -218,6 +231,15 @@ def test_interrupt_closes_the_attempt_and_gives_the_run_up(registry: Registry) -
         registry.start(run_id, fence, num_gpus=0, key="again")
     with pytest.raises(Fenced, match="claim it"):
         registry.start(run_id, fence + 1, num_gpus=0, key="again")
+
+
+def test_a_run_that_nobody_holds_is_given_up_without_effect(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    run = registry.interrupt(run_id, fence, reason="preempted", costs={}, key="i")
+    events = registry.events("s")
+    assert registry.interrupt(run_id, run.fence, reason="again", costs={}, key="i2") == run
+    assert registry.release(run_id, run.fence, key="r") == run
+    assert registry.events("s") == events
 
 
 def test_an_interrupted_run_goes_on_under_its_id_as_the_next_attempt(registry: Registry) -> None:
@@ -309,3 +331,33 @@ def test_everything_is_there_after_a_restart(registry: Registry, backend: Backen
     registry.close()
     again = backend.open()
     assert (again.list_sweeps(), again.runs("s"), again.observations("s"), again.attempts("s"), again.events("s")) == before
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"outcome": "running"}, "outcome: need completed, stopped_early or failed, got 'running'"),
+        ({"score": None}, "score: completed runs need one, got None"),
+        ({"outcome": "failed"}, "score: failed runs have none, got 1.25"),
+        ({"score": math.nan}, "score: need a finite number, got nan; report the run as failed instead"),
+        ({"cost_seconds": -1.0}, "cost_seconds: need a finite number >= 0, got -1.0"),
+        ({"wall_seconds": math.inf}, "wall_seconds: need a finite number >= 0, got inf"),
+    ],
+)
+def test_a_result_that_contradicts_itself_is_refused(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(complaint)):
+        replace(DONE, **changes)
+
+
+def test_an_owner_started_at_some_time() -> None:
+    with pytest.raises(InvalidRequest, match="started: need a finite number, got nan"):
+        replace(HERE, started=math.nan)
+
+
+def test_arrays_are_written_as_plain_numbers() -> None:
+    assert dumps({"a": np.arange(3), "b": np.float64(0.5), "c": math.nan}) == '{"a":[0,1,2],"b":0.5,"c":null}'
+    with pytest.raises(InvalidRequest, match="not JSON"):
+        dumps(object())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import time
 from pathlib import Path
@@ -193,6 +194,31 @@ def test_a_full_disk_refuses_the_message_and_damages_none(registry: Registry, tm
 
     with monkeypatch.context() as context:
         context.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
+    outbox.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})
+    outbox.close()
+    assert [message.kind for message in Outbox(tmp_path).pending()] == ["start", "finish", "record_nodes"]
+
+
+def test_a_record_that_fits_only_in_part_is_refused_and_damages_none(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(tmp_path)
+    put_run(outbox, registry)
+
+    class NearlyFull:
+        """A disk with room for half a record; Python's unbuffered files tell how much they took."""
+
+        def __init__(self, file: io.FileIO) -> None:
+            self._file = file
+
+        def write(self, line: bytes) -> int:
+            return self._file.write(line[: len(line) // 2])
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    with monkeypatch.context() as context:
+        context.setattr(outbox, "_file", NearlyFull(outbox._file))
         with pytest.raises(OSError, match="No space left"):
             outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
     outbox.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})

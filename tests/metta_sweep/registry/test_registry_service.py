@@ -13,7 +13,7 @@ from registry_backends import HERE, Clock, reserve, served
 
 from metta_sweep.errors import AccessDenied, InvalidRequest, RegistryError, SpecChanged, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import Limits, RateLimiter
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from metta_sweep.registry.serve import is_loopback, make_server, serve
 from metta_sweep.registry.service import create_app
@@ -201,6 +201,11 @@ def test_tokens_have_their_own_limits_and_guesses_count_for_the_address(store: S
     with local(store, limits=Limits(requests_per_second=0.001, burst=1), clock=Clock()) as web:
         assert [web.get("/sweeps", headers=bearer(token)).status_code for token in (first, first, second)] == [200, 429, 200]
         assert [web.get("/sweeps", headers=bearer("guess.x")).status_code for _ in range(2)] == [401, 429]
+
+
+def test_the_longest_idle_client_is_forgotten_when_there_are_too_many() -> None:
+    limiter = RateLimiter(Limits(requests_per_second=0.001, burst=1), Clock(), max_clients=2)
+    assert [limiter.wait_seconds(client) == 0.0 for client in ("a", "b", "a", "c", "a", "b")] == [True, True, False, True, False, True]
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
