@@ -47,8 +47,12 @@ def test_a_reader_sees_what_the_writer_wrote(sqlite_registry: Registry, tmp_path
 
 
 def test_a_reader_cannot_write(sqlite_registry: Registry, tmp_path: Path) -> None:
-    with closing(SqliteReader(tmp_path / "registry.db")) as reader, closing(reader._connect()) as connection:
-        pytest.raises(sqlite3.OperationalError, connection.execute, "DELETE FROM sweeps").match("readonly")
+    with (
+        closing(SqliteReader(tmp_path / "registry.db")) as reader,
+        closing(reader._connect()) as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        connection.execute("DELETE FROM sweeps")
     assert [sweep.name for sweep in sqlite_registry.list_sweeps()] == ["s"]
 
 
