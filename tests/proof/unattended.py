@@ -28,7 +28,7 @@ from tests.proof.pictures import table_svg
 from tests.proof.stage import Service, Stage, answers, on_postgres, wait_for
 
 SWEEP = "proof"
-PHASES = {"cheap": (12, 98304, 131072), "medium": (14, 163840, 196608), "expensive": (14, 229376, 262144)}
+PHASES = {"cheap": (12, 163840, 196608), "medium": (12, 196608, 229376), "expensive": (16, 229376, 262144)}
 NUM_RUNS = sum(count for count, _, _ in PHASES.values())
 SWEEP_SECONDS = 3600.0
 PICTURE = (1280, 1000)
