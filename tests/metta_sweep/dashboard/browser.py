@@ -111,6 +111,11 @@ class Page:
         """What the browser complained about."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
+    def assert_silent(self) -> None:
+        """Nothing was complained about; else all of it is told, where a comparison would shorten the words."""
+        errors = self.errors()
+        assert not errors, "\n".join(errors)
+
     def screenshot(self, name: str) -> Path:
         """The whole page as a PNG file."""
         self._shots.mkdir(parents=True, exist_ok=True)

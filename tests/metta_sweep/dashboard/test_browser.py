@@ -128,7 +128,7 @@ def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, si
         open_tab(page, "Failures")
         page.wait(lambda: HOSTILE in page.text(), "hostile text")
     assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.errors() == []
+    page.assert_silent()
 
 
 @pytest.mark.parametrize(("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")])
@@ -138,7 +138,7 @@ def test_poor_sweeps_look_right(page: Page, simulated: str, sweep: str, words: s
     page.drawn("parameters")
     page.wait(lambda: words in page.run("return document.body.textContent"), words)
     page.screenshot(f"overview_{sweep}")
-    assert page.errors() == []
+    page.assert_silent()
 
 
 def test_the_page_follows_a_real_sweep_and_keeps_the_zoom(page: Page, address: str, real: RealSweep) -> None:
@@ -153,7 +153,7 @@ def test_the_page_follows_a_real_sweep_and_keeps_the_zoom(page: Page, address: s
     page.wait(lambda: num_points(page) == NUM_RUNS, "all points")
     assert x_range(page, "cost_vs_score") == zoomed
     page.screenshot("real")
-    assert page.errors() == []
+    page.assert_silent()
 
 
 def test_a_click_on_a_point_opens_its_run(page: Page, address: str) -> None:
