@@ -11,7 +11,6 @@ from metta_sweep.dashboard import export, layout
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.figures.parallel import Brush
-from metta_sweep.dashboard.updates import update_of
 from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
 
 FIGURE = {"type": "figure", "name": ALL}
@@ -143,17 +142,13 @@ def register_updates(app: Dash, desk: Desk) -> None:
         return desk.slider_ends(dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view)
 
     @app.callback(  # type: ignore[untyped-decorator]
-        Output({"type": "figure", "name": MATCH}, "figure"),
-        Output({"type": "figure", "name": MATCH}, "style"),
+        Output({"type": "drawn", "name": MATCH}, "data"),
         Input("shown", "data"),
         Input("version", "data"),
-        State({"type": "figure", "name": MATCH}, "id"),
-        State({"type": "figure", "name": MATCH}, "style"),
+        State({"type": "drawn", "name": MATCH}, "id"),
     )
-    def draw(search: str, _version: str, identity: dict[str, str], style: dict[str, str] | None) -> tuple[Any, dict[str, str]]:
-        figure = desk.figure(identity["name"], desk.view(search))
-        is_there = bool(style) and ctx.triggered_id == "version"
-        return update_of(figure) if is_there else figure, {"height": f"{figure.layout.height}px"}
+    def draw(search: str, _version: str, identity: dict[str, str]) -> dict[str, Any]:
+        return {"figure": desk.figure(identity["name"], desk.view(search)), "keeps_zoom": ctx.triggered_id == "version"}
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "panel", "name": MATCH}, "children"),
@@ -273,3 +268,10 @@ def register_browser(app: Dash) -> None:
         ("copyLink", Output("copy-link", "children"), Input("copy-link", "n_clicks")),
     ):
         app.clientside_callback(ClientsideFunction("dashboard", function), output, source)
+    app.clientside_callback(
+        ClientsideFunction("dashboard", "show"),
+        Output({"type": "figure", "name": MATCH}, "figure"),
+        Output({"type": "figure", "name": MATCH}, "style"),
+        Input({"type": "drawn", "name": MATCH}, "data"),
+        State({"type": "figure", "name": MATCH}, "figure"),
+    )

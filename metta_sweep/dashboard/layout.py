@@ -176,7 +176,8 @@ def card(name: str, figure: Figure) -> dbc.Col:
         [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")], className="d-flex align-items-center"
     )
     graph = dcc.Graph(id={"type": "figure", "name": name}, config=GRAPH_CONFIG, className="graph", responsive=True)
-    body = [head, html.P(figure.help, className="small text-body-secondary mb-1"), dcc.Loading(graph, delay_show=600, type="dot")]
+    drawn = dcc.Store(id={"type": "drawn", "name": name})  # what the server drew; the browser shows it, see assets/dashboard.js
+    body = [head, html.P(figure.help, className="small text-body-secondary mb-1"), dcc.Loading([graph, drawn], delay_show=600, type="dot")]
     return dbc.Col(dbc.Card(dbc.CardBody(body, className="p-3"), **{"class_name": "h-100"}), xs=12, lg=figure.width)
 
 

@@ -1,4 +1,4 @@
-// What only the browser can do: export of figures, the address bar, the theme, and numbers in slider tips.
+// What only the browser can do: export of figures, zoom kept in new ones, the address bar, the theme, and numbers in slider tips.
 (function () {
   "use strict";
 
@@ -31,12 +31,34 @@
     },
   });
 
+  // The ranges of an axis are those of the figure on the page: Dash writes a zoom into its own copy of the figure, and a whole
+  // new figure would undo it, whatever `uirevision` says.
+  function withZoomOf(old, layout) {
+    const kept = Object.assign({}, layout);
+    for (const key of Object.keys(layout)) {
+      if (!/^[xy]axis\d*$/.test(key) || !old[key]) continue;
+      kept[key] = Object.assign({}, layout[key]);
+      for (const part of ["range", "autorange"]) {
+        delete kept[key][part];
+        if (part in old[key]) kept[key][part] = old[key][part];
+      }
+    }
+    return kept;
+  }
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dashboard: {
       address: function (search) {
         const old = window.location.search;
         if (search && search !== old) window.history.replaceState(null, "", search);
         return window.dash_clientside.no_update;
+      },
+      // Not a dash.Patch from the server: the reply may come after another page took the figure's place, and then there is nothing to patch.
+      show: function (drawn, old) {
+        if (!drawn) return [window.dash_clientside.no_update, window.dash_clientside.no_update];
+        const figure = drawn.figure;
+        const layout = drawn.keeps_zoom && old && old.layout ? withZoomOf(old.layout, figure.layout) : figure.layout;
+        return [Object.assign({}, figure, { layout: layout }), { height: figure.layout.height + "px" }];
       },
       theme: function (dark) {
         document.documentElement.setAttribute("data-bs-theme", dark ? "dark" : "light");

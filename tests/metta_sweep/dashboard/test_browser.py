@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -27,6 +28,19 @@ from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, 
 
 pytestmark = [pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"), pytest.mark.timeout(600), pytest.mark.ray]
 START_SECONDS = 300.0
+# Keeps the answer to "draw the progression of the new version" until the page's content changes.
+HOLD_NEWS = """
+const send = window.fetch;
+window.fetch = async (url, request) => {
+  const answer = await send(url, request);
+  if (!request?.body?.includes('"changedPropIds":["version.data"]') || !/progression.{0,40}(figure|drawn)/.test(request.body)) return answer;
+  const words = await answer.json();
+  window.isHeld = true;
+  await new Promise((go) => new MutationObserver(go).observe(document.querySelector("#content"), { childList: true }));
+  window.isReleased = true;
+  return { status: answer.status, headers: answer.headers, json: () => Promise.resolve(words) };
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +110,16 @@ def click_point(page: Page, name: str) -> bool:
 
 
 def brush_axis(page: Page) -> bool:
-    """Drag along the first axis of the parallel coordinates; whether that chose a range."""
+    """Drag along the first axis of the parallel coordinates, over some of the runs and not all; whether that chose a range."""
     axis = page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background")[0]
     page.run("arguments[0].scrollIntoView({block: 'center'})", axis)
-    step = int(axis.size["height"] * 0.15)
-    ActionChains(page.driver).move_to_element(axis).click_and_hold().move_by_offset(0, step).move_by_offset(0, step).release().pause(0.5).perform()
+    first: Any = page.run(f"const axis = {graph('parallel')}._fullData[0].dimensions[0]; return [Array.from(axis.values), axis.range]")
+    values, (low, high) = np.sort(first[0]), first[1]
+    widest = int(np.argmax(np.diff(values)))
+    part = (values[widest : widest + 2].mean() - low) / (high - low)  # from the bottom up to the middle of the widest gap between runs
+    height = axis.size["height"]
+    drag = ActionChains(page.driver).move_to_element_with_offset(axis, 0, int(0.49 * height)).click_and_hold()
+    drag.move_by_offset(0, -int(0.2 * part * height)).move_by_offset(0, -int((0.79 * part) * height)).release().pause(0.5).perform()
     return "brush.learning_rate" in page.driver.current_url
 
 
@@ -128,6 +147,20 @@ def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, si
         open_tab(page, "Failures")
         page.wait(lambda: HOSTILE in page.text(), "hostile text")
     assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    page.assert_silent()
+
+
+def test_a_figure_that_comes_as_its_page_is_left_is_no_error(page: Page, simulated: str) -> None:
+    """New results arrive, and what the server drew of them reaches the browser in the moment in which another tab takes the figure's place."""
+    page.open(f"{simulated}?sweep=sim&page=overview")
+    page.drawn("progression")
+    page.errors()
+    page.run(HOLD_NEWS)
+    page.run("window.dash_clientside.set_props('version', {data: 'newer'})")
+    page.wait(lambda: page.run("return window.isHeld"), "the server's answer")
+    open_tab(page, "Runs")
+    page.wait(lambda: page.run("return window.isReleased"), "another page")
+    page.wait(lambda: page.count("tbody tr") > 0, "rows")
     page.assert_silent()
 
 

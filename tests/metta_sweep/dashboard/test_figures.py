@@ -16,7 +16,6 @@ from metta_sweep.dashboard.pages import FIGURES, find
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.dashboard.studies import Study, study
-from metta_sweep.dashboard.updates import update_of
 from metta_sweep.dashboard.view import View
 from searchers import Space
 from tests.metta_sweep.dashboard.conftest import HOSTILE, PLANS, read
@@ -95,14 +94,6 @@ def test_many_points_are_drawn_with_webgl_and_few_are_not(snapshot: Snapshot) ->
 
 def test_what_is_hidden_in_a_legend_stays_hidden_because_uirevision_never_changes(snapshot: Snapshot, known: Study) -> None:
     assert {find(name).draw(scene_of(snapshot, known)).layout.uirevision for name in NAMES} == {"kept"}
-
-
-def test_an_update_brings_everything_but_the_ranges_that_a_zoom_has_set(snapshot: Snapshot) -> None:
-    figure = scores.cost_vs_score(snapshot.runs, "maximize", LIGHT)
-    figure.update_xaxes(range=[0, 1], autorange=False)
-    changed = {".".join(map(str, operation["location"])) for operation in update_of(figure).to_plotly_json()["operations"]}
-    assert {"data", "layout.xaxis.type", "layout.annotations", "layout.paper_bgcolor"} <= changed
-    assert not changed & {"layout.xaxis", "layout.xaxis.range", "layout.xaxis.autorange"}
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.108, 0.156), (3.0, 4.0), (12.0, 2682.0), (7.0, 7.0)])
