@@ -71,6 +71,8 @@ class RankWorker:
         torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
         device = device_for(seat.device, seat.gpus_per_worker, seat.local_rank)
         guard_memory(device, seat.gpus_per_worker)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         self._context = DistributedContext(seat.rank, seat.local_rank, seat.world_size, device)
         if seat.world_size == 1:
             return
@@ -81,7 +83,8 @@ class RankWorker:
         if store is None:
             store = TCPStore(meeting.address, meeting.port, seat.world_size, is_master=False, wait_for_workers=False, timeout=timeout)
         _use_interface_of(meeting.address)
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        # Costs and decisions lie on the host, which NCCL does not serve.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world_size, timeout=timeout)
 
     def train(self, task: Task) -> Trained | Failure:

@@ -67,8 +67,8 @@ def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
     """The tree with every `auto` of device, resources and workers replaced by what fits the machine.
 
     `device`: cuda with a GPU, else cpu. `world_size`: a rank for each GPU, 1 without. `gpus_per_worker`: 1 on cuda, else 0.
-    `cpus_per_worker`: this GPU's share of the cores on cuda, else 1. `trainer.num_workers`: `cpus_per_worker` on cuda, else 1
-    (a second thread on a busy machine makes small networks several times slower).
+    `cpus_per_worker`: the share of the cores that goes with the rank's GPU, or part of one, on cuda, else 1. `trainer.num_workers`:
+    `cpus_per_worker` on cuda, else 1 (a second thread on a busy machine makes small networks several times slower).
     """
     out = dict(tree)
 
@@ -80,9 +80,16 @@ def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
         return trees.get(out, path)
 
     on_gpu = settle("device", "cuda" if machine.num_gpus else "cpu") == "cuda"
-    share = max(1, machine.num_cpus // machine.num_gpus) if machine.num_gpus else 1
     settle("resources.world_size", max(1, machine.num_gpus) if on_gpu else 1)
-    settle("resources.gpus_per_worker", 1.0 if on_gpu else 0.0)
-    cpus = settle("resources.cpus_per_worker", share if on_gpu else 1)
+    gpus = settle("resources.gpus_per_worker", 1.0 if on_gpu else 0.0)
+    cpus = settle("resources.cpus_per_worker", _cores_beside(gpus, machine) if on_gpu else 1)
     settle("trainer.num_workers", cpus if on_gpu else 1)
     return out
+
+
+def _cores_beside(gpus: Any, machine: Machine) -> int:
+    """Cores for a rank with so many GPUs, so that runs that share the machine's GPUs share its cores as well."""
+    if machine.num_gpus == 0:
+        return 1
+    held = gpus if isinstance(gpus, int | float) else 1.0  # anything else is refused later, by its key
+    return max(1, int(machine.num_cpus * held / machine.num_gpus))

@@ -33,6 +33,13 @@ def test_auto_fits_the_machine(machine: Machine, expected: tuple[object, ...]) -
     assert found == expected
 
 
+@pytest.mark.parametrize(("gpus", "cpus"), [(0.25, 4), (0.1, 1), (0.01, 1), (1, 16), ("half", 16)])
+def test_runs_that_share_a_gpu_share_the_cores_beside_it(gpus: object, cpus: int) -> None:
+    written = {**AUTO, "resources": {"world_size": 1, "gpus_per_worker": gpus, "cpus_per_worker": "auto"}}
+    filled = hardware.fill(written, Machine(num_cpus=16, num_gpus=1))
+    assert (filled["resources"]["cpus_per_worker"], filled["trainer"]["num_workers"]) == (cpus, cpus)
+
+
 def test_what_is_written_stays() -> None:
     written = {"device": "cpu", "resources": {"world_size": 2, "gpus_per_worker": 0, "cpus_per_worker": 3}, "trainer": {"num_workers": 5}}
     assert hardware.fill(written, Machine(16, 8)) == written
