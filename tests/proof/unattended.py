@@ -1,4 +1,4 @@
-"""A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY [--random]`.
+"""A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY [--random] [--seed N]`.
 
 What it does, and when: README.md beside it.
 """
@@ -38,12 +38,13 @@ FULL = "trainer.total_timesteps=262144"
 class Sweep:
     """The sweep and what happens to it."""
 
-    def __init__(self, stage: Stage, service: Service, wandb: ExitStack) -> None:
+    def __init__(self, stage: Stage, service: Service, wandb: ExitStack, seed: int) -> None:
         self.stage = stage
         self.service = service
         self.wandb = wandb
         self.registry = open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])
-        self.words = ["run", f"sweep_name={SWEEP}", "sweep=arena_phases", f"settings.sweep_server_uri={service.url}", "settings.lease_seconds=60"]
+        self.words = ["run", f"sweep_name={SWEEP}", "sweep=arena_phases", f"seed={seed}"]
+        self.words += [f"settings.sweep_server_uri={service.url}", "settings.lease_seconds=60"]
         self.started = time.monotonic()
         self.first = stage.start("first", self.words, NUM_CPUS="2")
         self.second: subprocess.Popen[bytes] | None = None
@@ -133,13 +134,13 @@ def cpu_seconds(registry: Registry, sweep: str) -> float:
     return sum(charged(attempt) for attempt in registry.attempts(sweep))
 
 
-def sweep_with_faults(stage: Stage, service: Service) -> float:
+def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
     """CPU seconds of the runs of the sweep, which went through everything and was audited."""
     server, wandb = WandbServer(), ExitStack()
     wandb_port = free_port()
     url = wandb.enter_context(serving(server, wandb_port))
     stage.environ |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_ENTITY": "me", "WANDB_PROJECT": "metta", "WANDB_MODE": "online"}
-    sweep = Sweep(stage, service, wandb)
+    sweep = Sweep(stage, service, wandb, seed)
     dashboard = Dashboard(stage, service)
     with closing(sweep.registry):
         sweep.play()
@@ -157,12 +158,12 @@ def sweep_with_faults(stage: Stage, service: Service) -> float:
     return spent
 
 
-def random_search(stage: Stage, service: Service, budget: float) -> None:
+def random_search(stage: Stage, service: Service, budget: float, seed: int) -> None:
     """Random search over the same parameters with runs of full length, until it has cost as much; running runs finish."""
     name = "random"
     uri = f"settings.sweep_server_uri={service.url}"
     words = ["run", f"sweep_name={name}", "sweep=arena_phases", "~sweep.schedule", FULL, "sweep.method=random", "sweep.num_samples=null", uri]
-    driver = stage.start(name, [*words, "sweep.early_stopping=false"], NUM_CPUS="2", WANDB_MODE="disabled")
+    driver = stage.start(name, [*words, "sweep.early_stopping=false", f"seed={seed}"], NUM_CPUS="2", WANDB_MODE="disabled")
     with closing(open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])) as registry:
         wait_for(lambda: any(sweep.name == name for sweep in registry.list_sweeps()), name)
         wait_for(lambda: cpu_seconds(registry, name) >= budget or driver.poll() is not None, f"{budget:.0f} CPU seconds", SWEEP_SECONDS)
@@ -186,16 +187,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--random", action="store_true", help="also random search at the same cost")
+    parser.add_argument("--seed", type=int, default=1, help="of the sweep")
     args = parser.parse_args()
     args.directory.mkdir(parents=True)
     stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled", "RAY_AUTH_MODE": "disabled"})
     os.environ.pop("RAY_ADDRESS", None)
     with on_postgres(stage) as service:
-        spent = sweep_with_faults(stage, service)
+        spent = sweep_with_faults(stage, service, args.seed)
         stage.environ["WANDB_MODE"] = "disabled"
         found(stage, service, SWEEP)
         if args.random:
-            random_search(stage, service, spent)
+            random_search(stage, service, spent, args.seed)
             found(stage, service, "random")
 
 
