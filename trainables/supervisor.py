@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     try:
         child = subprocess.Popen(arguments[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
-        print(f"{arguments[1]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - this goes to the run's log, as a shell would say it
+        sys.stderr.write(f"{arguments[1]}: {error.strerror}\n")  # into the run's log, as a shell would say it
         return 127
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # who ends us means the program

@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from trainables.worker import RankWorker
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")]
 GPU = DistributedContext(device=torch.device("cuda", 0)) if torch.cuda.is_available() else DistributedContext()
-ARENA = {
+ARENA: dict[str, Any] = {
     "run": "s.r.0",
     "device": "cuda",
     "resources": {"gpus_per_worker": 1, "max_restarts": 1},
@@ -42,7 +41,7 @@ ARENA = {
 }
 
 
-class Losses(SilentHost):
+class Witness(SilentHost):
     """Keeps what every update reports, and the last checkpoint."""
 
     def __init__(self) -> None:
@@ -113,17 +112,18 @@ def test_half_precision_changes_the_updates_little_and_the_parameters_type_not_a
     ],
 )
 def test_a_policy_trains_on_the_gpu_and_goes_on_from_its_checkpoint(model: str, trainer: dict[str, Any], tmp_path: Path) -> None:
-    spec = RunSpec.from_mapping({**ARENA, "model": {"type": model}, "trainer": {**ARENA["trainer"], **trainer}})  # type: ignore[dict-item]
-    host = Losses()
-    assert PpoTrainer(spec, GPU, Meter("setup")).train(host)
-    assert len(host.seen) == 8
-    assert all(math.isfinite(value) for progress in host.seen for value in progress.losses.values())
-    assert host.checkpoint is not None
-    checkpoints.save(tmp_path, host.checkpoint, keep=1)
-    longer = RunSpec.from_mapping({**ARENA, "model": {"type": model}, "trainer": {**ARENA["trainer"], **trainer, "total_timesteps": 9216}})  # type: ignore[dict-item]
-    more = Losses()
-    assert PpoTrainer(longer, GPU, Meter("setup"), checkpoints.load_newest(tmp_path)).train(more)
-    assert [progress.env_steps for progress in more.seen] == [9216]
+    def train(total_timesteps: int, start: checkpoints.Checkpoint | None) -> Witness:
+        sections = {"model": {"type": model}, "trainer": {**ARENA["trainer"], **trainer, "total_timesteps": total_timesteps}}
+        witness = Witness()
+        assert PpoTrainer(RunSpec.from_mapping({**ARENA, **sections}), GPU, Meter("setup"), start).train(witness)
+        return witness
+
+    first = train(8192, None)
+    assert len(first.seen) == 8
+    assert all(math.isfinite(value) for progress in first.seen for value in progress.losses.values())
+    assert first.checkpoint is not None
+    checkpoints.save(tmp_path, first.checkpoint, keep=1)
+    assert [progress.env_steps for progress in train(9216, checkpoints.load_newest(tmp_path)).seen] == [9216]
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -142,7 +142,7 @@ def test_a_run_holds_its_gpu_pays_for_it_and_can_be_evaluated_without_one(tmp_pa
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_worker_on_a_gpu_costs_a_restart_from_the_checkpoint(tmp_path: Path) -> None:
-    mapping = {**ARENA, "trainer": {**ARENA["trainer"], "total_timesteps": 32_768, "checkpoint": {"interval_seconds": 0}}}  # type: ignore[dict-item]
+    mapping = {**ARENA, "trainer": {**ARENA["trainer"], "total_timesteps": 32_768, "checkpoint": {"interval_seconds": 0}}}
     killed: list[int] = []
 
     def kill_once(progress: Progress) -> None:
@@ -161,7 +161,7 @@ def test_a_killed_worker_on_a_gpu_costs_a_restart_from_the_checkpoint(tmp_path: 
 def test_of_two_runs_that_share_a_gpu_the_one_that_wants_too_much_fails_alone(tmp_path: Path) -> None:
     fitting = {**ARENA, "resources": {"gpus_per_worker": 0.01, "max_restarts": 0}}
     # 2.7 GB of observations, in a hundredth of the GPU's memory
-    greedy = {**fitting, "trainer": {**ARENA["trainer"], "batch_size": 1 << 20, "total_timesteps": 1 << 20}}  # type: ignore[dict-item]
+    greedy = {**fitting, "trainer": {**ARENA["trainer"], "batch_size": 1 << 20, "total_timesteps": 1 << 20}}
     results: dict[str, RunResult] = {}
 
     def run(name: str, mapping: dict[str, Any]) -> None:
@@ -188,31 +188,24 @@ def on_a_rank(rank: int, ports: Any, answers: Any, mapping: dict[str, Any], dire
     task = Task(mapping, directory, 1)
     trained = worker.train(task)
     played = worker.evaluate(task) if isinstance(trained, Trained) else trained
-    answers.put((rank, trained, played, torch.distributed.get_backend_config()))
-
-
-def together(work: Callable[..., None], *arguments: Any) -> dict[int, tuple[Any, Any, str]]:
-    """Both ranks' answers."""
-    processes = multiprocessing.get_context("spawn")
-    ports, answers = processes.Queue(), processes.Queue()
-    ranks = [processes.Process(target=work, args=(rank, ports, answers, *arguments), daemon=True) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    return {rank: tuple(rest) for rank, *rest in (answers.get(timeout=200) for _ in ranks)}  # type: ignore[misc]
+    answers.put((trained, played, torch.distributed.get_backend_config()))
 
 
 def test_two_ranks_with_nccl_train_and_evaluate_one_policy(tmp_path: Path) -> None:
     mapping = {**ARENA, "resources": {"gpus_per_worker": 1, "world_size": 2}}
-    answers = together(on_a_rank, mapping, str(tmp_path))
-    for trained, played, backend in answers.values():
+    processes = multiprocessing.get_context("spawn")
+    ports, answers = processes.Queue(), processes.Queue()
+    for rank in range(2):
+        processes.Process(target=on_a_rank, args=(rank, ports, answers, mapping, str(tmp_path)), daemon=True).start()
+    curves = []
+    for trained, played, backend in (answers.get(timeout=200) for _ in range(2)):
         assert isinstance(trained, Trained), trained
         assert isinstance(played, Evaluated), played
         assert (trained.complete, trained.env_steps) == (True, 8192)
         assert len(played.episodes) == 2
         assert "cuda:nccl" in backend
-    first, second = ([(point.env_steps, point.score) for point in answers[rank][0].curve] for rank in (0, 1))
-    assert first == second  # both ranks' episodes are in it
-    assert first
+        curves.append([(point.env_steps, point.score) for point in trained.curve])
+    assert curves[0] == curves[1] != []  # both ranks' episodes are in it
     losses = [json.loads(line) for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
     assert len(losses) == 8
     assert all(math.isfinite(row["policy_loss"]) for row in losses)
