@@ -20,8 +20,9 @@ CUT_OFF = Costs(train=Span(7.0, 7.5, 0.0))  # of an attempt that was asked to wr
 class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside its run.
 
-    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first, lose_workers_first), `sleep_seconds` and
-    `bad_node`, the id of a node on which every run dies at once. While there is a file `hold` beside it, runs wait.
+    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first, lose_workers_first),
+    `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on which every run dies at once.
+    While there is a file `hold` beside it, runs wait.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -50,7 +51,8 @@ class InstantTrainable(tune.Trainable):
                 "progress_json": json.dumps(asdict(Progress(steps // 2, steps, 1000.0, {}, point, cost, cost, ("here",)))),
                 "done": False,
             }
-        return self._end(spec, steps, options.get("behaviour", "complete"))
+        number = self._run["id"].rpartition(".")[2]
+        return self._end(spec, steps, options.get("behaviours", {}).get(number, options.get("behaviour", "complete")))
 
     def _end(self, spec: dict[str, Any], steps: int, behaviour: str) -> dict[str, Any]:
         costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))

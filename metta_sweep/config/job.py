@@ -23,7 +23,7 @@ class Settings:
         fast_loss_seconds: how long after its start a lost run counts as one of them.
         placement_warning_seconds: how long a run may wait for its placement group before it is told what is missing.
         placement_timeout_seconds: how long, while nothing runs, before the sweep gives up; 0 = never.
-        rollout_retry_delay: seconds to wait after a failed run before its slot is used again.
+        rollout_retry_delay: seconds before the slot of a failed run is used again; no other slot waits.
         max_observations_to_load: how many runs `import-wandb` reads at most, newest first.
         sweep_server_uri: registry service (`http(s)://`); None = SQLite under `data_dir`.
         code: directory shipped to a remote cluster with the runs; None = nothing is shipped.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -15,8 +14,10 @@ from metta_sweep.driver.control import Control
 from metta_sweep.driver.fleet import Fleet
 from metta_sweep.driver.nodes import NodeBreaker
 from metta_sweep.driver.placement import nodes_of
+from metta_sweep.driver.slots import RestingSlots
 from metta_sweep.driver.stock import Stock
 from metta_sweep.registry.records import RunRecord
+from trainables.failures import INFRASTRUCTURE
 from trainables.result import Costs, Point, Progress, RunResult, Span
 
 FINISHED = str(Searcher.FINISHED)
@@ -31,7 +32,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         board: what is known of this driver's runs.
         control: who should stop.
         fleet: how many runs fit, and where none may go.
-        retry_delay: seconds a slot waits after a failed run.
+        resting: slots that wait after a failed run.
     """
 
     def __init__(
@@ -41,8 +42,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         board: Board,
         control: Control,
         fleet: Fleet,
-        *,
-        retry_delay: float = 0.0,
+        resting: RestingSlots,
     ) -> None:
         super().__init__(metric="score", mode="max")  # Tune wants some; the optimiser has its own direction
         self._stock = stock
@@ -50,8 +50,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         self._board = board
         self._control = control
         self._fleet = fleet
-        self._retry_delay = retry_delay
-        self._not_before = 0.0
+        self._resting = resting
         self._runs: dict[str, RunRecord] = {}
         self._results: dict[str, RunResult] = {}
 
@@ -61,20 +60,25 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._control.draining is not None:
             return None if self._runs else FINISHED
-        if time.monotonic() < self._not_before or len(self._runs) >= self._fleet.slots.wanted:
-            return None
-        entry = self._stock.pop()
+        entry = self._stock.pop() if self._has_free_slot() else None
         if entry is None:
-            verdict = self._stock.exhausted
-            if verdict is None or self._runs:
-                return None
-            self._control.drain(verdict)
-            return FINISHED
+            return self._nothing_to_start()
         self._runs[trial_id] = entry.record
         self._board.started(entry.record)
         self._clerk.start(entry)
         self._fleet.breaker.started(entry.record.id)
         return {"run": {**entry.trial, "avoid_nodes": list(self._fleet.avoided())}}
+
+    def _has_free_slot(self) -> bool:
+        return len(self._runs) + self._resting.count < self._fleet.slots.wanted
+
+    def _nothing_to_start(self) -> str | None:
+        """What Tune is told: the end once no point will come, also while slots rest; else nothing now."""
+        verdict = self._stock.exhausted if not self._runs else None
+        if verdict is None:
+            return None
+        self._control.drain(verdict)
+        return FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         record = self._runs.get(trial_id)
@@ -94,8 +98,8 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         if finished is None:
             self._clerk.ended_without_result(record)
             return
-        if finished.outcome == "failed":
-            self._not_before = time.monotonic() + self._retry_delay
+        if finished.outcome == "failed" and finished.failure != INFRASTRUCTURE:  # a lost run waits itself, see `Clerk`
+            self._resting.failed()
         self._clerk.ended(record, finished)
 
     @property

@@ -74,6 +74,33 @@ class Slots:
             self._note(SLOTS_CHANGED, slots_text(count), {"slots": count})
 
 
+class RestingSlots:
+    """Slots that take no run for a while after a failed one, each from its own failure on; all others go on.
+
+    Used from Tune's loop only.
+
+    Args:
+        seconds: that a slot rests.
+        clock: seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: list[float] = []
+
+    def failed(self) -> None:
+        """A run failed: its slot rests from now on."""
+        self._until.append(self._clock() + self._seconds)
+
+    @property
+    def count(self) -> int:
+        """Slots at rest now."""
+        now = self._clock()
+        self._until = [until for until in self._until if until > now]
+        return len(self._until)
+
+
 def slots_text(slots: int) -> str:
     """What a person is told."""
     return f"{slots} run(s) at a time" if slots else "no node can hold a run now: waiting for one"

@@ -127,13 +127,17 @@ class Stock:
                 if entry is not None and (entry.cursor is None or (fresh and entry.cursor >= self._proposer.cursor)):
                     break
                 remaining = deadline - now
-                if remaining <= 0 or self._closed or (fresh and entry is None and self._verdict is not None):
+                if remaining <= 0 or self._closed or (fresh and entry is None and self._none_comes(now)):
                     break
                 self._condition.wait(remaining)
             if entry is not None:
                 self._entries.remove(entry)
                 self._condition.notify_all()
             return entry
+
+    def _none_comes(self, now: float) -> bool:
+        """Whether no point is on its way: a stop rule forbids it, or the stock is full of lost runs that wait for their time."""
+        return self._verdict is not None or sum(entry.not_before > now for entry in self._entries) >= self._size()
 
     def take_up(self, records: Sequence[RunRecord], not_before: Mapping[str, float]) -> None:
         """Runs that were interrupted or lost their driver: they go first, but none before its time (monotonic seconds, by id)."""

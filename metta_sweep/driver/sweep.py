@@ -32,7 +32,7 @@ from metta_sweep.driver.plan_text import print_plan
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
-from metta_sweep.driver.slots import Node, Slots, slots_at_start, slots_text
+from metta_sweep.driver.slots import Node, RestingSlots, Slots, slots_at_start, slots_text
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
@@ -154,7 +154,8 @@ class Driver:
         self.breaker = NodeBreaker(limits, living=lambda: stage.nodes.living().keys(), note=self.clerk.tell)
         self.slots = Slots(job.resources, self.usable_nodes, self.clerk.tell)
         self.fleet = Fleet(self.slots, self.breaker, stage.nodes)
-        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.fleet, retry_delay=settings.rollout_retry_delay)
+        resting = RestingSlots(settings.rollout_retry_delay)
+        self.search = SweepSearch(self.stock, self.clerk, self.board, self.control, self.fleet, resting)
 
     def usable_nodes(self) -> Sequence[Node]:
         """Nodes that runs of this driver may count on now."""

@@ -94,6 +94,15 @@ def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path
     assert [record.observation.failure for record in registry.observations(SWEEP)] == ["hyperparameters"] * 3
 
 
+def test_one_slot_goes_on_while_the_other_rests_after_a_failure_or_loses_its_workers(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(behaviours={"0": "hyperparameters", "1": "lose_workers_first"})
+    ending = drive(tmp_path, "sweep.num_samples=6", "settings.rollout_retry_delay=300", environ=environ)
+    assert ending.wall_seconds < 300
+    assert [run.state for run in registry.runs(SWEEP)] == [RunState.FAILED] + [RunState.COMPLETED] * 5
+
+
 def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
     # An instant run takes 65 to 132 virtual slot-seconds; a cap of 300 leaves room for a few.
     ending = drive(tmp_path, "sweep.num_samples=null", ONE_SLOT, "budget.dollars=0.30", "budget.hourly_cost=3.6", environ=environ)
