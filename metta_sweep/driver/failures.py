@@ -1,7 +1,8 @@
 """When failures end the sweep: two counters, in completion order, and one verdict at a time.
 
-Failed runs (hyperparameters, code) count against `settings.max_consecutive_failures`; lost runs (infrastructure) against the more generous
-`settings.max_infrastructure_failures`, and each waits longer before it starts again. A run that ends well sets both to zero.
+Failed runs (hyperparameters, code) count against `settings.max_consecutive_failures`; lost runs (infrastructure) against the more
+generous `settings.max_infrastructure_failures`, and each waits longer before it starts again. A run that ends well sets both to zero.
+As many in a row as a limit says are borne; one more ends the sweep.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class FailureCount:
     """Failures so far.
 
     Attributes:
-        limit: `settings.max_consecutive_failures`; 0 = unlimited.
+        limit: `settings.max_consecutive_failures`; 0 = unlimited, and broken code does not end the sweep either.
         lost_limit: `settings.max_infrastructure_failures`; 0 = unlimited.
         consecutive: failed runs since the last success.
         lost: runs that lost their workers, node or trial driver since the last success.
@@ -48,21 +49,27 @@ class FailureCount:
 
     def verdict(self) -> str | None:
         """Why the sweep must stop, or None."""
-        same = len(self.first_signatures) >= SAME_SIGNATURE_RUNS and len(set(self.first_signatures)) == 1
-        if same and self.consecutive == len(self.first_signatures):
-            place = self.first_signatures[0]
-            return f"the first {self.consecutive} runs all failed in the same place: {place}; fix the training code, then run the same command again"
-        if self.limit and self.consecutive >= self.limit:
+        if self.limit and self._shows_broken_code():
+            return (
+                f"the first {self.consecutive} runs all failed in the same place: {self.first_signatures[0]}; fix the training code, "
+                "then run the same command again (settings.max_consecutive_failures=0 goes on whatever fails)"
+            )
+        if self.limit and self.consecutive > self.limit:
             return (
                 f"{self.consecutive} runs failed in a row (settings.max_consecutive_failures={self.limit}); "
-                "see their train.log, or set settings.max_consecutive_failures=0 to go on whatever happens"
+                "see their train.log, or set settings.max_consecutive_failures=0 to go on whatever fails"
             )
-        if self.lost_limit and self.lost >= self.lost_limit:
+        if self.lost_limit and self.lost > self.lost_limit:
             return (
                 f"{self.lost} times in a row a run lost its workers, node or trial driver (settings.max_infrastructure_failures={self.lost_limit}); "
                 "see the runs' messages in `status` and Ray's own logs; the same command continues the sweep"
             )
         return None
+
+    def _shows_broken_code(self) -> bool:
+        """Whether all runs so far failed in one and the same place."""
+        places = self.first_signatures
+        return SAME_SIGNATURE_RUNS <= len(places) == self.consecutive and len(set(places)) == 1
 
 
 def retry_seconds(first_seconds: float, losses: int) -> float:

@@ -93,10 +93,13 @@ def test_a_full_disk_is_told_and_waited_for(
     assert len(registry.observations(SWEEP)) == 2
 
 
-def test_a_sweep_that_ends_with_failed_runs_says_so_in_its_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
-    instant(behaviour="hyperparameters")
+def test_an_unlimited_sweep_goes_on_whatever_fails_and_says_so_in_its_exit_code(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(behaviour="code")
     endless = ("settings.max_consecutive_failures=0", "settings.rollout_retry_delay=0.1")
-    assert drive(tmp_path, "sweep.num_samples=2", *endless, environ=environ).exit_code == EXIT_WITH_FAILURES
+    assert drive(tmp_path, "sweep.num_samples=5", *endless, environ=environ).exit_code == EXIT_WITH_FAILURES
+    assert [run.state for run in registry.runs(SWEEP)] == [RunState.FAILED] * 5
 
 
 def test_a_retried_run_has_its_own_parameters_and_its_failure_is_forgotten(

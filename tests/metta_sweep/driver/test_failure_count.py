@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import pytest
+
 from metta_sweep.driver.failures import FailureCount, retry_seconds
 
 
 def test_the_limit_counts_failures_in_a_row() -> None:
-    count = FailureCount(limit=2).after_failure("hyperparameters", "oom")
-    assert count.verdict() is None
+    count = FailureCount(limit=2).after_failure("hyperparameters", "oom").after_failure("hyperparameters", "nan")
+    assert count.verdict() is None  # the limit is reached, and must be exceeded
     assert count.after_success().after_failure("hyperparameters", "oom").verdict() is None
-    assert "max_consecutive_failures=2" in str(count.after_failure("hyperparameters", "nan").verdict())
+    assert "3 runs failed in a row (settings.max_consecutive_failures=2)" in str(count.after_failure("code", "here").verdict())
 
 
-def test_zero_means_unlimited() -> None:
+@pytest.mark.parametrize("kind", ["hyperparameters", "code"])
+def test_zero_goes_on_whatever_fails(kind: str) -> None:
     count = FailureCount(limit=0)
-    for number in range(100):
-        count = count.after_failure("hyperparameters", f"oom {number}")
-    assert count.verdict() is None
+    for _ in range(100):
+        count = count.after_failure(kind, "KeyError train.py:7")
+        assert count.verdict() is None
 
 
 def test_lost_runs_have_a_counter_of_their_own() -> None:
     count = FailureCount(limit=1, lost_limit=10)
-    for _ in range(9):
+    for _ in range(10):
         count = count.after_failure("infrastructure", "")
     assert count.verdict() is None
     assert count.after_success().after_failure("infrastructure", "").verdict() is None
@@ -33,14 +36,14 @@ def test_a_lost_run_waits_twice_as_long_each_time_up_to_a_minute() -> None:
 
 
 def test_the_first_runs_failing_in_the_same_place_show_broken_code_at_once() -> None:
-    count = FailureCount(limit=0).after_failure("code", "KeyError train.py:7").after_failure("code", "KeyError train.py:7")
+    count = FailureCount(limit=3).after_failure("code", "KeyError train.py:7").after_failure("code", "KeyError train.py:7")
     assert "KeyError train.py:7" in str(count.verdict())
 
 
 def test_different_places_or_an_earlier_success_do_not() -> None:
-    different = FailureCount(limit=0).after_failure("code", "KeyError a.py:1").after_failure("code", "ValueError b.py:2")
+    different = FailureCount(limit=9).after_failure("code", "KeyError a.py:1").after_failure("code", "ValueError b.py:2")
     assert different.verdict() is None
-    later = FailureCount(limit=0).after_success()
+    later = FailureCount(limit=9).after_success()
     for _ in range(5):
         later = later.after_failure("code", "KeyError a.py:1")
     assert later.verdict() is None

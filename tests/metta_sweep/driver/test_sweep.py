@@ -91,7 +91,7 @@ def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path
     instant(behaviour="hyperparameters")
     with pytest.raises(SweepAborted, match="max_consecutive_failures=3"):
         drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1", environ=environ)
-    assert [record.observation.failure for record in registry.observations(SWEEP)] == ["hyperparameters"] * 3
+    assert [record.observation.failure for record in registry.observations(SWEEP)] == ["hyperparameters"] * 4
 
 
 def test_one_slot_goes_on_while_the_other_rests_after_a_failure_or_loses_its_workers(
