@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from trainables import faults
+from trainables.disk import replacing
 from trainables.result import Costs, Point, Span
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Durably: a temporary file is written, synced and renamed. Older checkpoints beyond `keep` are removed."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step_{checkpoint.env_steps:015d}.pt"
-    temporary = directory / f".{path.name}.{os.getpid()}"
     content = {
         "env_steps": checkpoint.env_steps,
         "updates": checkpoint.updates,
@@ -59,16 +58,9 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     # Through memory: torch turns a full disk into an error that no longer says so.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    try:
-        with temporary.open("wb") as file:
-            faults.point("run.checkpoint")
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(directory)
+    with replacing(path) as file:
+        faults.point("run.checkpoint")
+        file.write(buffer.getbuffer())
     faults.point("run.checkpointed")
     for old in list_checkpoints(directory)[keep:]:
         old.unlink(missing_ok=True)
@@ -96,11 +88,3 @@ def load_newest(directory: Path) -> Checkpoint | None:
 def list_checkpoints(directory: Path) -> list[Path]:
     """Newest first."""
     return sorted(directory.glob("step_*.pt"), reverse=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

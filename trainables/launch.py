@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
+from trainables.disk import PRIVATE
 from trainables.errors import InfrastructureFailure, SpecError
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
@@ -18,7 +19,9 @@ from trainables.spec import ResourcesConfig, RunSpec, labels_of
 RESERVE_SECONDS = 60.0
 
 
-def run_once(mapping: Mapping[str, Any], directory: Path, on_progress: Callable[[Progress], None], attempt: int = 1) -> RunResult:
+def run_once(
+    mapping: Mapping[str, Any], directory: Path, on_progress: Callable[[Progress], None], attempt: int = 1, umask: int = PRIVATE
+) -> RunResult:
     """Trains and evaluates one run on the Ray that is connected; goes on from a checkpoint in the directory.
 
     Args:
@@ -26,6 +29,7 @@ def run_once(mapping: Mapping[str, Any], directory: Path, on_progress: Callable[
         directory: absolute; everything is written below it.
         on_progress: called about five times a second with news.
         attempt: names `dist_{attempt}.yaml`.
+        umask: of the processes that write.
 
     Raises:
         SpecError: the configuration is wrong, or the cluster has no room for it.
@@ -34,17 +38,18 @@ def run_once(mapping: Mapping[str, Any], directory: Path, on_progress: Callable[
     with _reserved(spec.resources) as group:
         runner = Runner(group)
         try:
-            return runner.run(RunRequest(spec.run, attempt, directory.absolute(), mapping), on_progress)
+            return runner.run(RunRequest(spec.run, attempt, directory.absolute(), mapping, umask), on_progress)
         finally:
             runner.close()
 
 
-def evaluate_once(mapping: Mapping[str, Any], directory: Path) -> RunResult:
+def evaluate_once(mapping: Mapping[str, Any], directory: Path, umask: int = PRIVATE) -> RunResult:
     """Evaluates the newest checkpoint of a run; the suite may be another than that of training.
 
     Args:
         mapping: resolved configuration with the suite to play.
         directory: of the run, absolute.
+        umask: of the processes that write.
 
     Raises:
         SpecError: the configuration is wrong, or there is no checkpoint.
@@ -53,7 +58,7 @@ def evaluate_once(mapping: Mapping[str, Any], directory: Path) -> RunResult:
     with _reserved(spec.resources) as group:
         runner = Runner(group)
         try:
-            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping))
+            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping, umask))
         finally:
             runner.close()
 

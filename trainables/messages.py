@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainables.disk import PRIVATE
 from trainables.result import Costs, Point
 from trainables.run_files import RunFiles
 from trainables.simulation.aggregate import PlayedEpisode
@@ -32,12 +33,14 @@ class Task:
         directory: of the run.
         attempt: from 1.
         meeting: address and free port where the ranks of a command may find each other; None for one rank.
+        umask: of the processes that write the run's files.
     """
 
     mapping: Mapping[str, Any]
     directory: str
     attempt: int
     meeting: tuple[str, int] | None = None
+    umask: int = PRIVATE
 
     @property
     def run(self) -> str:

@@ -27,7 +27,7 @@ def report(score: float | None = None, step: int | None = None, **metrics: float
     line = {"time": time.time(), "step": step, "score": score, **metrics}
     line = {name: value if name == "step" or value is None else float(value) for name, value in line.items()}
     # One write of one short line: ranks and threads that report at once do not mix theirs.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         os.write(descriptor, (json.dumps(line) + "\n").encode())
     finally:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from trainables.disk import write_whole
+
 LOG_TAIL_BYTES = 8192
 
 
@@ -63,9 +65,7 @@ class RunFiles:
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(yaml.safe_dump(dict(content), sort_keys=False))
-    temporary.replace(path)
+    write_whole(path, yaml.safe_dump(dict(content), sort_keys=False))
 
 
 def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ def output_to(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

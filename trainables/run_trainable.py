@@ -1,6 +1,6 @@
 """The Ray Tune trainable: one trial slot that runs one run after the other, its workers kept alive between them.
 
-Trial config: `{"run": {"id", "attempt", "directory", "spec"}}`, see `RunRequest`. `step` answers within about a second: while the run is
+Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask"}}`, see `RunRequest`. `step` answers within about a second: while the run is
 running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end `{"run_id", "score", "result_json", "done": True}`. A run that
 fails does not raise: its result says so. One that lost its workers says so with `"done": False`, and the next `step` raises: its placement group may
 never be whole again, and Tune gives up group and process only after an error.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import queue
 import threading
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._request = RunRequest.from_config(config["run"])
+        os.umask(self._request.umask)
         self._news: queue.Queue[Progress | RunResult] = queue.Queue()
         self._latest: Progress | None = None
         self._result: RunResult | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from ray.util.placement_group import PlacementGroup
 
+from trainables.disk import PRIVATE
 from trainables.errors import InfrastructureFailure, NodeLost, RunError
 from trainables.failures import INFRASTRUCTURE, Failure, classify
 from trainables.gang import Gang, RankFailed, gang_key
@@ -31,12 +32,13 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run: id, attempt (from 1), absolute directory, and the resolved configuration as a plain mapping."""
+    """What to run: id, attempt (from 1), absolute directory, the resolved configuration as a plain mapping, and the umask of all who write for it."""
 
     id: str
     attempt: int
     directory: Path
     mapping: Mapping[str, Any]
+    umask: int = PRIVATE
 
     @property
     def files(self) -> RunFiles:
@@ -44,8 +46,8 @@ class RunRequest:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RunRequest:
-        """From a trial's config: `{"id", "attempt", "directory", "spec"}`."""
-        return cls(str(config["id"]), int(config["attempt"]), Path(config["directory"]), config["spec"])
+        """From a trial's config: `{"id", "attempt", "directory", "spec", "umask"}`."""
+        return cls(str(config["id"]), int(config["attempt"]), Path(config["directory"]), config["spec"], int(config.get("umask", PRIVATE)))
 
 
 class _Interrupted(Exception):
@@ -197,7 +199,7 @@ class _Attempt:
 
     def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
         self.request = request
-        self.task = Task(request.mapping, str(request.directory), request.attempt)
+        self.task = Task(request.mapping, str(request.directory), request.attempt, umask=request.umask)
         self._on_progress = on_progress
         self._nodes: tuple[str, ...] = ()
         self._num_gpus = 0.0

@@ -130,6 +130,7 @@ class RankWorker:
 
     def _guarded(self, task: Task, work: Callable[[], T]) -> T | Failure:
         """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not this process."""
+        os.umask(task.umask)
         with output_to(task.files.log(self._context.rank)):
             try:
                 return work()

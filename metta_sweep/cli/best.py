@@ -55,6 +55,7 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
         ConfigError: it exists and `--force` is not given.
     """
     from metta_sweep.config.patches import FinishedRun, run_patch
+    from trainables.disk import write_whole
 
     path: Path = args.output_dir / f"{source.sweep_name}_best.yaml"
     if path.exists() and not args.force:
@@ -63,7 +64,7 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
     winner = ranking.best[0]
     run = FinishedRun(run_config(source, winner.id, ranking), winner.params, ranking.spec.choices)
     config_dirs = [Path(directory) for directory in args.config_dir]
-    path.write_text(run_patch(run, describe(source.sweep_name, winner), os.environ, config_dirs), encoding="utf-8")
+    write_whole(path, run_patch(run, describe(source.sweep_name, winner), os.environ, config_dirs))
     return path
 
 

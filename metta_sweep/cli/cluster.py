@@ -210,13 +210,14 @@ def write_cluster_file(args: argparse.Namespace, request: ClusterRequest) -> Pat
     """Render, check, show and save."""
     from metta_sweep.launch.checks import check_cluster_file
     from metta_sweep.launch.render import render
+    from trainables.disk import write_whole
 
     text = render(request)
     check_cluster_file(text)
     print(text)
     path = cluster_directory(args) / f"{request.name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path
 
 
@@ -247,7 +248,9 @@ def cluster_directory(args: argparse.Namespace) -> Path:
     """Where cluster files are kept on this machine."""
     from metta_sweep.config.registered import load_location
 
-    directory: Path = args.data_dir or load_location([], os.environ, need_sweep=False).data_dir
+    location = load_location([], os.environ, need_sweep=False)
+    os.umask(location.umask)
+    directory: Path = args.data_dir or location.data_dir
     return directory / "cluster"
 
 

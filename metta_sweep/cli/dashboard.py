@@ -9,7 +9,6 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metta_sweep.cli.main import add_config_arguments
@@ -59,12 +58,11 @@ def located(args: argparse.Namespace, environ: Mapping[str, str], *, need_sweep:
     Raises:
         ConfigError: a word or flag that cannot be read.
     """
-    from metta_sweep.config.registered import load_location
+    from metta_sweep.cli.readers import locate
 
     if args.max_observations is not None and args.max_observations < 1:
         raise ConfigError(f"--max-observations: need at least 1, got {args.max_observations}")
-    overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    return load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep)
+    return locate(args, need_sweep=need_sweep, environ=environ)
 
 
 def feed_options(args: argparse.Namespace, location: Location) -> FeedOptions:

@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.driver.table import new_console
 
     job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
+    os.umask(job.umask)
     console = new_console(sys.stderr if args.json else sys.stdout)
     result = evaluate_one(job, os.environ)
     if not args.json:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from metta_sweep.errors import SweepError
+from trainables.disk import PRIVATE
 
 COMMANDS = {
     "run": "start a sweep, or continue it",
@@ -47,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         complete()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    before = os.umask(PRIVATE)  # a command that reads `share_files` may loosen it
+    try:
+        return dispatch(arguments)
+    finally:
+        os.umask(before)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run the command that the words name; its errors become a message and an exit code."""
     parser = top_parser()
     if not arguments or arguments[0] in ("-h", "--help"):
         parser.print_help()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +80,14 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Sou
         registry.close()
 
 
-def locate(args: argparse.Namespace, *, need_sweep: bool) -> Location:
-    """Which sweep in which registry the words and flags name."""
+def locate(args: argparse.Namespace, *, need_sweep: bool, environ: Mapping[str, str] = os.environ) -> Location:
+    """Which sweep in which registry the words and flags name; what this process writes is from now on for whom `share_files` says."""
     from metta_sweep.config.registered import load_location
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    return load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ, need_sweep=need_sweep)
+    location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep)
+    os.umask(location.umask)
+    return location
 
 
 def print_json(value: Any) -> None:

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.registry.open import open_registry
 
     job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
+    os.umask(job.umask)
     console = new_console(sys.stdout, plain=args.verbose)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False, markup=False)

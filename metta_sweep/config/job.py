@@ -9,6 +9,7 @@ from typing import Any
 
 from searchers.config import ProteinConfig
 from searchers.space import Space
+from trainables.disk import PRIVATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class TrainJob:
         resources: what the run needs.
         wandb: where it may be mirrored.
         machine: CPU cores and GPUs of this machine.
+        umask: what others may not do with the files, by `share_files`.
     """
 
     run: str
@@ -184,6 +186,7 @@ class TrainJob:
     resources: Resources
     wandb: WandbSettings
     machine: Machine = Machine()
+    umask: int = PRIVATE
 
     @property
     def directory(self) -> Path:
@@ -203,6 +206,7 @@ class SweepJob:
         machine: CPU cores and GPUs of this machine that the sweep may use.
         spec_yaml: resolved text that defines the sweep; two drivers of one sweep must agree on it.
         notes: lines to show before the start, such as a swept parameter that the command line fixed.
+        umask: what others may not do with the files, by `share_files`.
     """
 
     sweep_name: str
@@ -218,6 +222,7 @@ class SweepJob:
     spec_yaml: str
     notes: tuple[str, ...] = ()
     machine: Machine = Machine()
+    umask: int = PRIVATE
 
     @property
     def directory(self) -> Path:

@@ -16,7 +16,17 @@ from metta_sweep.config.environment import MODES, from_environment
 from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, read_phases
-from metta_sweep.config.runs import COMMON_KEYS, name_problems, raise_located, read_resources, resolve, run_mapping, template_of, unknown_keys
+from metta_sweep.config.runs import (
+    COMMON_KEYS,
+    name_problems,
+    raise_located,
+    read_resources,
+    read_umask,
+    resolve,
+    run_mapping,
+    template_of,
+    unknown_keys,
+)
 from metta_sweep.config.spec_text import spec_yaml
 from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.errors import ConfigError
@@ -117,7 +127,7 @@ class _Loader:
         settings = self._settings()
         budget = self._budget()
         wandb = self._wandb()
-        seed, data_dir = self._seed(), self._data_dir()
+        seed, data_dir, umask = self._seed(), self._data_dir(), read_umask(resolved, problems)
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
@@ -142,6 +152,7 @@ class _Loader:
             spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
             notes=tuple(f"{key}={value!r} on the command line fixes this parameter; it is not searched" for key, value in self._fixed.items()),
             machine=self._machine,
+            umask=umask,
         )
 
     def _fixed_parameters(self) -> Tree:

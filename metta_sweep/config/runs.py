@@ -21,11 +21,13 @@ from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, WandbSettings
 from metta_sweep.config.tree import Tree
 from metta_sweep.errors import ConfigError
+from trainables.disk import PRIVATE, SHARED
 from trainables.spec import LABEL
 
 RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
-COMMON_KEYS = frozenset({"data_dir", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"})
+COMMON_KEYS = frozenset({"data_dir", "share_files", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"})
 TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
+UMASKS = {"none": PRIVATE, "group": SHARED}
 NAMES = ("run", "sweep_name")  # a missing one has its own message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -131,13 +133,14 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     problems += unknown_keys(train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices)
     resources = read_resources(resolved, problems)
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    umask = read_umask(resolved, problems)
     if not problems:
         # A patch holds what a search proposed, sizes that do not divide included.
         problems += checks.spec_problems(run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices)
     raise_located(train.composed, problems)
     assert resources is not None
     assert wandb is not None
-    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, train.machine)
+    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, train.machine, umask)
 
 
 def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[tuple[str, str]]:
@@ -158,6 +161,14 @@ def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
         return [(key, f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'")]
     return []
+
+
+def read_umask(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> int:
+    """Process umask under which `share_files` has everything written."""
+    share = resolved.get("share_files", "none") or "none"
+    if share not in UMASKS:
+        problems.append(("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{trees.hint(str(share), UMASKS)}"))
+    return UMASKS.get(str(share), PRIVATE)
 
 
 def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> Resources | None:

@@ -16,6 +16,7 @@ from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.view import HOME, PAGES
+from trainables.disk import write_whole
 
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 0 auto; max-width: 1400px; padding: 1rem 2rem; }
@@ -27,7 +28,7 @@ figure { margin: 0 0 2rem 0; } figcaption { color: #7b8794; } .cards { display: 
 def write_report(scene: Scene, path: Path) -> None:
     """Write the report; the directory is made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_html(scene), encoding="utf-8")
+    write_whole(path, report_html(scene))
 
 
 def report_html(scene: Scene) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from metta_sweep.registry.records import RunRecord
+from trainables.disk import write_whole
 
 # libyaml's is several times faster; both write the same.
 DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -46,8 +46,5 @@ def write_run_config(directory: Path, spec: Mapping[str, Any]) -> None:
 
 
 def write_yaml(path: Path, content: Mapping[str, Any], *, sort_keys: bool = False) -> None:
-    """Write a YAML file so that a reader sees the old one or the new one, never a half."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    text = yaml.dump(dict(content), Dumper=DUMPER, sort_keys=sort_keys, allow_unicode=True)
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write a YAML file, whole."""
+    write_whole(path, yaml.dump(dict(content), Dumper=DUMPER, sort_keys=sort_keys, allow_unicode=True))

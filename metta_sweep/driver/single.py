@@ -11,6 +11,7 @@ from metta_sweep.driver.run_files import write_run_config
 from metta_sweep.driver.slots import count_slots
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
+from trainables.disk import allot
 from trainables.errors import SpecError
 from trainables.result import Progress, RunResult
 
@@ -28,9 +29,10 @@ def train_one(job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[
         from trainables.launch import run_once
 
         job.directory.mkdir(parents=True, exist_ok=True)
+        allot(job.directory, job.umask)
         write_run_config(job.directory, job.config)
         try:
-            return run_once(job.config, job.directory, on_progress)
+            return run_once(job.config, job.directory, on_progress, umask=job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error
 
@@ -48,6 +50,6 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
         from trainables.launch import evaluate_once
 
         try:
-            return evaluate_once(job.config, job.directory)
+            return evaluate_once(job.config, job.directory, job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error

@@ -43,6 +43,7 @@ from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
 from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
+from trainables.disk import PRIVATE, allot
 
 # Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
 TUNE_ENVIRONMENT = {
@@ -93,7 +94,7 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     """
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
-    job.directory.mkdir(parents=True, exist_ok=True)
+    make_directory(job, console)
     with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
@@ -181,6 +182,7 @@ class Driver:
             "attempt": record.attempts + 1,
             "directory": str(self.job.run_directory(record.id)),
             "spec": resolve_run(self.job.train, record.id, dict(record.params), seed=seed),
+            "umask": self.job.umask,
         }
 
     def any_config(self) -> dict[str, Any]:
@@ -259,6 +261,15 @@ class Driver:
 def run_id_of(trial: Any) -> str:
     """Trial and directory carry the run's name."""
     return str(trial.config["run"]["id"]) if "run" in trial.config else str(trial.trial_id)
+
+
+def make_directory(job: SweepJob, console: Console) -> None:
+    """The sweep's directory, for whom `share_files` says; what earlier versions left open to others is closed."""
+    job.directory.mkdir(parents=True, exist_ok=True)
+    allot(job.directory.parent, job.umask, below=False)
+    if allot(job.directory, job.umask):
+        who = "you" if job.umask == PRIVATE else "you and the directory's group"
+        console.print(f"note: {job.directory}: its files are for {who} now (share_files)", highlight=False, soft_wrap=True, markup=False)
 
 
 def write_sweep_files(job: SweepJob) -> None:

@@ -23,6 +23,7 @@ from metta_sweep.cli.main import main as run_command
 from metta_sweep.config.registered import load_location
 from metta_sweep.errors import RegistryError, SweepError
 from metta_sweep.registry.database import refuse_network_file_system
+from trainables.disk import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def main(words: Sequence[str]) -> int:
         return report(error)
     if location.sweep_server_uri is not None:
         return run_command(["run", *words])
+    os.umask(location.umask)
     location.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         refuse_network_file_system(location.data_dir)
@@ -93,11 +95,8 @@ def back_up(local: Path, copy: Path) -> None:
     with closing(sqlite3.connect(local)) as source, closing(sqlite3.connect(snapshot)) as target:
         source.backup(target)
         target.execute("PRAGMA journal_mode=DELETE")  # one plain file, without a log beside it that the next copy would not fit
-    partial = copy.with_suffix(".partial")
-    shutil.copyfile(snapshot, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, copy)
+    with snapshot.open("rb") as whole, replacing(copy) as file:
+        shutil.copyfileobj(whole, file)
 
 
 if __name__ == "__main__":

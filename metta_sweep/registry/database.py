@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable
+from trainables.disk import PRIVATE, SHARED, allot
 
 BUSY_TIMEOUT_SECONDS = 60.0
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -44,10 +46,23 @@ def open_engine(url: str) -> Engine:
 def _open_sqlite(path: Path) -> Engine:
     refuse_network_file_system(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _make_private(path)
     engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The database is for its user, and for the group where the process's umask shares with it; its log and index get the same rights from SQLite."""
+    given = os.umask(PRIVATE)
+    os.umask(given)
+    umask = PRIVATE if given & (PRIVATE ^ SHARED) else SHARED
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 & ~umask))
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.lock"):
+        allot(path.with_name(name), umask)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

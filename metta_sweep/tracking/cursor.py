@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metta_sweep.tracking.history import Position
+from trainables.disk import write_whole
 
 FILE_NAME = "mirror.json"
 
@@ -43,13 +43,8 @@ class CursorFile:
 
     def save(self, destination: str, cursor: Cursor) -> None:
         """Durable when it returns."""
-        temporary = self.path.with_suffix(".tmp")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w") as file:
-            json.dump({**self._read(), destination: asdict(cursor)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        write_whole(self.path, json.dumps({**self._read(), destination: asdict(cursor)}))
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from trainables import checkpoint as checkpoints
+from trainables import faults
 from trainables.checkpoint import Checkpoint
 from trainables.failures import classify
 from trainables.result import Costs, Point, Span
@@ -44,9 +45,12 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_litter(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, checkpoint_at(10), keep=2)
-    (tmp_path / f".step_{20:015d}.pt.{os.getpid()}").symlink_to("/dev/full")  # every write to it says: no space left on device
-    with pytest.raises(OSError, match="No space left") as caught:
-        checkpoints.save(tmp_path, checkpoint_at(20), keep=2)
+    faults.activate("run.checkpoint:disk_full@1")
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            checkpoints.save(tmp_path, checkpoint_at(20), keep=2)
+    finally:
+        faults.activate("")
     assert classify(caught.value).kind == "infrastructure"
     assert [path.name for path in tmp_path.iterdir()] == [f"step_{10:015d}.pt"]
 
