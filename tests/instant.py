@@ -20,9 +20,9 @@ CUT_OFF = Costs(train=Span(7.0, 7.5, 0.0))  # of an attempt that was asked to wr
 class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside its run.
 
-    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first, lose_workers_first),
-    `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on which every run dies at once.
-    While there is a file `hold` beside it, runs wait.
+    `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first,
+    lose_workers_first), `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on
+    which every run dies at once. While there is a file `hold` beside it, runs wait.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ class Settings:
     """How the sweep is driven.
 
     Attributes:
-        max_consecutive_failures: runs that may fail in a row, in completion order; one more ends the sweep; 0 = unlimited.
+        max_consecutive_failures: runs that may fail in a row, in completion order; one more ends it; 0 = unlimited.
         max_infrastructure_failures: how often in a row a run may lose its workers, node or trial driver; likewise.
         infrastructure_retry_delay: seconds before a lost run starts again; doubles each time that it is lost, up to a minute.
         max_fast_losses: runs that a node may lose in a row soon after their start before it takes no more; 0 = unlimited.

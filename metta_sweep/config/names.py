@@ -31,6 +31,27 @@ def parameter(path: Path) -> Path:
     return path
 
 
+def spellings(path: Path) -> tuple[Path, ...]:
+    """All paths that mean the same training parameter as this one, the canonical one first."""
+    place = parameter(path)
+    tails = {alias: place[len(one) :] for alias, one in PARAMETER_ALIASES.items() if place[: len(one)] == one}
+    return (place, *(alias + tail for alias, tail in tails.items()))
+
+
+def asked_names(tree: Mapping[str, Any]) -> dict[str, str]:
+    """How a sweep file's `parameters` spell each training parameter that has several names, by its canonical name."""
+    asked: dict[str, str] = {}
+    for path, _ in trees.leaves(tree):
+        path = dotless(path)
+        while path[:1] == ("sweep",):
+            path = path[1:]
+        for alias, place in PARAMETER_ALIASES.items():
+            for name in (alias, place):
+                if path[: len(name) + 1] == ("parameters", *name):
+                    asked[".".join(place)] = ".".join(name)
+    return asked
+
+
 def canonical(path: Path) -> Path:
     """Canonical path of a key of the job (`sweep.sweep.random_suggestions` is `sweep.protein.random_suggestions`)."""
     head, rest = path[0], path[1:]

@@ -1,8 +1,8 @@
 """When failures end the sweep: two counters, in completion order, and one verdict at a time.
 
-Failed runs (hyperparameters, code) count against `settings.max_consecutive_failures`; lost runs (infrastructure) against the more
-generous `settings.max_infrastructure_failures`, and each waits longer before it starts again. A run that ends well sets both to zero.
-As many in a row as a limit says are borne; one more ends the sweep.
+Failed runs (hyperparameters, code) count against `settings.max_consecutive_failures`; lost runs (infrastructure)
+against the more generous `settings.max_infrastructure_failures`, and each waits longer before it starts again. A run
+that ends well sets both to zero. As many in a row as a limit says are borne; one more ends the sweep.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class FailureCount:
         """Why the sweep must stop, or None."""
         if self.limit and self._shows_broken_code():
             return (
-                f"the first {self.consecutive} runs all failed in the same place: {self.first_signatures[0]}; fix the training code, "
-                "then run the same command again (settings.max_consecutive_failures=0 goes on whatever fails)"
+                f"the first {self.consecutive} runs all failed in the same place: {self.first_signatures[0]}; "
+                "fix the training code, then run the same command again (settings.max_consecutive_failures=0 goes on anyway)"
             )
         if self.limit and self.consecutive > self.limit:
             return (

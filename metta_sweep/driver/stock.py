@@ -136,7 +136,7 @@ class Stock:
             return entry
 
     def _none_comes(self, now: float) -> bool:
-        """Whether no point is on its way: a stop rule forbids it, or the stock is full of lost runs that wait for their time."""
+        """Whether no point is on its way: a stop rule forbids it, or the stock is full of lost runs that wait."""
         return self._verdict is not None or sum(entry.not_before > now for entry in self._entries) >= self._size()
 
     def take_up(self, records: Sequence[RunRecord], not_before: Mapping[str, float]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from metta_sweep.config.names import canonical_tree
+from metta_sweep.config.names import asked_names, canonical_tree, parameter
+from metta_sweep.config.tree import split
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord
+from metta_sweep.tracking.overriding import overriding
 from metta_sweep.tracking.past_runs import past_runs
 from metta_sweep.tracking.presentation import protein_observation
 from searchers import FailureKind, Observation, Outcome, Params, Protein, ProteinConfig, Space, Suggestion
@@ -30,11 +33,19 @@ class WandbProtein:
         protein: the optimiser.
         wandb_run: an open run, online or offline.
         observations: what earlier runs taught.
+        names: under which names suggestions tell parameters, by the optimiser's name; the others keep that.
     """
 
-    def __init__(self, protein: Protein, wandb_run: Any, observations: Iterable[Observation] = ()) -> None:
+    def __init__(
+        self,
+        protein: Protein,
+        wandb_run: Any,
+        observations: Iterable[Observation] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self.protein = protein
         self._wandb_run = wandb_run
+        self._names = names or {}
         self._suggestions: dict[str, tuple[Suggestion, float]] = {}
         for observation in observations:
             protein.observe(observation)
@@ -43,8 +54,8 @@ class WandbProtein:
         """The next point, which is also in the run's config from now on.
 
         Returns:
-            The point by dotted path, and what there is to know about it: `suggestion_uuid` for `observe`, `number`, `origin`, `reason`,
-            `predicted_score`, `predicted_cost`.
+            The point by dotted path, in the spelling of the sweep file, and what there is to know about it:
+            `suggestion_uuid` for `observe`, `number`, `origin`, `reason`, `predicted_score`, `predicted_cost`.
         """
         # Each run of an old sweep is a process of its own: only the history says which suggestion this is.
         number = len(self.protein.observations) + len(self._suggestions)
@@ -53,7 +64,7 @@ class WandbProtein:
         self._suggestions[uuid] = (suggestion, time.monotonic())
         explanation = suggestion.explanation
         score, cost = explanation.predicted_score, explanation.predicted_cost
-        params = dict(suggestion.params)
+        params = self._named(suggestion.params)
         info = {
             "suggestion_uuid": uuid,
             "number": suggestion.number,
@@ -67,8 +78,19 @@ class WandbProtein:
         return params, info
 
     def update_wandb_config(self, wandb_config: Mapping[str, Any]) -> None:
-        """Put the suggestion over whatever WandB's own sweep had chosen."""
-        self._wandb_run.config.update(dict(wandb_config), allow_val_change=True)
+        """Put the suggestion over whatever the run's config says of the same parameters.
+
+        A parameter with several names gets the value under all of them, as dotted key and in nested mappings.
+        """
+        config = self._wandb_run.config
+        values = overriding(dict(config), wandb_config)
+        for key in values:  # an agent of WandB locks what its own sweep chose, and `update` leaves that as it is
+            getattr(config, "_locked", {}).pop(key, None)
+        config.update(values, allow_val_change=True)
+
+    def _named(self, params: Params) -> dict[str, Any]:
+        """The point under the names that were asked for."""
+        return {self._names.get(name, name): value for name, value in params.items()}
 
     def observe(self, suggestion_uuid: str, score: float | None, context: Mapping[str, Any] | None = None) -> None:
         """Learn what came of a suggestion, and note it in the run's summary.
@@ -89,7 +111,7 @@ class WandbProtein:
         observation = _observation(suggestion.params, score, context or {}, time.monotonic() - suggested_at)
         self.protein.observe(observation)
         del self._suggestions[suggestion_uuid]
-        self._wandb_run.summary.update(_summary(observation))
+        self._wandb_run.summary.update(_summary(observation, self._named(observation.params)))
 
 
 class MettaProtein(WandbProtein):
@@ -100,7 +122,7 @@ class MettaProtein(WandbProtein):
     Args:
         cfg: the sweep file as a mapping or OmegaConf config, in either spelling (`parameters`, `protein` at the top or below `sweep`).
         wandb_run: an open run, online or offline.
-        observations: what earlier runs taught, in place of the group's.
+        observations: what earlier runs taught, in place of the group's; their parameters in any spelling.
 
     Raises:
         ConfigError: the sweep file has no parameters or an unknown goal.
@@ -108,6 +130,7 @@ class MettaProtein(WandbProtein):
     """
 
     def __init__(self, cfg: Mapping[str, Any], wandb_run: Any, observations: Iterable[Observation] | None = None) -> None:
+        cfg = _plain(cfg)
         tree = _canonical(cfg)
         sweep = tree["sweep"]
         goal = sweep.get("goal", "maximize")
@@ -118,15 +141,28 @@ class MettaProtein(WandbProtein):
         space = Space.from_config(sweep["parameters"], sweep.get("constraints", ()))
         protein = Protein(space, ProteinConfig.from_mapping(sweep.get("protein", {})), goal, rng=np.random.default_rng(sweep.get("seed", 0)))
         limit = tree.get("settings", {}).get("max_observations_to_load", MAX_OBSERVATIONS)
-        super().__init__(protein, wandb_run, _group_observations(wandb_run, limit) if observations is None else observations)
+        if observations is None:
+            observations = _group_observations(wandb_run, limit)
+        super().__init__(protein, wandb_run, map(_canonical_observation, observations), asked_names(cfg))
 
 
-def _canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The sweep file as a plain tree in one spelling; what stands below its own `sweep:` wins over the WandB header beside it."""
+def _plain(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The sweep file as a plain tree, what stands below its own `sweep:` last."""
     if not isinstance(cfg, dict):
         from omegaconf import OmegaConf
 
         cfg = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return {**{key: value for key, value in cfg.items() if key != "sweep"}, "sweep": cfg.get("sweep", {})}
+
+
+def _canonical_observation(observation: Observation) -> Observation:
+    """The same observation with its parameters in today's names."""
+    params = {".".join(parameter(split(name))): value for name, value in observation.params.items()}
+    return replace(observation, params=params)
+
+
+def _canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The sweep file in one spelling; what stands below its own `sweep:` wins over the WandB header beside it."""
     beside = {key: value for key, value in cfg.items() if key != "sweep"}
     return canonical_tree({"sweep": {**beside, "sweep": cfg.get("sweep", {})}})
 
@@ -155,12 +191,12 @@ def _observation(params: Params, score: float | None, context: Mapping[str, Any]
     )
 
 
-def _summary(observation: Observation) -> dict[str, Any]:
+def _summary(observation: Observation, params: Params) -> dict[str, Any]:
     values = {
         "score": observation.score,
         "cost_seconds": observation.cost_seconds,
         "outcome": observation.outcome.value,
         "failure": observation.failure.value if observation.failure else None,
-        "protein_observation": protein_observation(observation.params, observation.score, observation.cost_seconds),
+        "protein_observation": protein_observation(params, observation.score, observation.cost_seconds),
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -11,7 +11,8 @@ def test_the_limit_counts_failures_in_a_row() -> None:
     count = FailureCount(limit=2).after_failure("hyperparameters", "oom").after_failure("hyperparameters", "nan")
     assert count.verdict() is None  # the limit is reached, and must be exceeded
     assert count.after_success().after_failure("hyperparameters", "oom").verdict() is None
-    assert "3 runs failed in a row (settings.max_consecutive_failures=2)" in str(count.after_failure("code", "here").verdict())
+    exceeded = count.after_failure("code", "here").verdict()
+    assert "3 runs failed in a row (settings.max_consecutive_failures=2)" in str(exceeded)
 
 
 @pytest.mark.parametrize("kind", ["hyperparameters", "code"])
@@ -36,12 +37,13 @@ def test_a_lost_run_waits_twice_as_long_each_time_up_to_a_minute() -> None:
 
 
 def test_the_first_runs_failing_in_the_same_place_show_broken_code_at_once() -> None:
-    count = FailureCount(limit=3).after_failure("code", "KeyError train.py:7").after_failure("code", "KeyError train.py:7")
-    assert "KeyError train.py:7" in str(count.verdict())
+    place = "KeyError train.py:7"
+    count = FailureCount(limit=3).after_failure("code", place).after_failure("code", place)
+    assert place in str(count.verdict())
 
 
 def test_different_places_or_an_earlier_success_do_not() -> None:
-    different = FailureCount(limit=9).after_failure("code", "KeyError a.py:1").after_failure("code", "ValueError b.py:2")
+    different = FailureCount(limit=9).after_failure("code", "KeyError a.py:1").after_failure("code", "OSError b.py:2")
     assert different.verdict() is None
     later = FailureCount(limit=9).after_success()
     for _ in range(5):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from omegaconf import OmegaConf
 from wandb_files import OfflineRun, read_offline_runs
 from wandb_server import KEY, StoredRun, WandbServer, serving
 
+import metta_sweep
 from metta_sweep.errors import ConfigError
 from metta_sweep.tracking.protein_bridge import MettaProtein, WandbProtein
 from searchers import Observation, ObservationError
@@ -29,7 +32,7 @@ CONFIG = {
         },
     },
 }
-NAMES = {"trainer.optimizer.learning_rate", "trainer.batch_size"}
+NAMES = {"trainer.learning_rate", "trainer.batch_size"}  # as they were asked for
 
 
 @pytest.fixture
@@ -64,6 +67,39 @@ def test_a_suggestion_overrides_what_the_runs_config_held(open_run: Callable[...
     assert info["number"] == 0
     config = read_back(run, tmp_path).config
     assert {name: config[name] for name in NAMES} == suggestion
+
+
+def test_every_spelling_in_the_runs_config_gets_the_suggestion(open_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = open_run(config={"trainer.learning_rate": 0.5, "trainer": {"learning_rate": 0.5, "gamma": 0.9}})
+    suggestion, _ = MettaProtein(CONFIG, run).suggest()
+    rate = suggestion["trainer.learning_rate"]
+    config = read_back(run, tmp_path).config
+    assert rate <= 1e-2
+    assert config["trainer.learning_rate"] == config["trainer.optimizer.learning_rate"] == rate
+    assert config["trainer"] == {
+        "learning_rate": rate,
+        "gamma": 0.9,
+        "optimizer": {"learning_rate": rate},
+        "batch_size": suggestion["trainer.batch_size"],
+    }
+
+
+def test_what_wandbs_own_sweep_has_locked_is_overridden(open_run: Callable[..., Any], tmp_path: Path) -> None:
+    run = open_run()
+    run.config.update_locked({"trainer.learning_rate": 0.5, "trainer.optimizer.learning_rate": 0.6}, user="sweep")
+    suggestion, _ = MettaProtein(CONFIG, run).suggest()
+    config = read_back(run, tmp_path).config
+    rate = suggestion["trainer.learning_rate"]
+    assert config["trainer.learning_rate"] == config["trainer.optimizer.learning_rate"] == rate != 0.5
+
+
+@pytest.mark.parametrize("name", ["trainer.clip_param", "trainer.ppo.clip_coef"])
+def test_the_suggestion_has_the_name_that_was_asked_for(open_run: Callable[..., Any], name: str) -> None:
+    ranges = {"min": 0.1, "max": 0.3}
+    head, _, tail = name.partition(".")
+    for number, sweep in enumerate([{"parameters": {name: ranges}}, {"sweep": {"parameters": {head: {tail: ranges}}}}]):
+        suggestion, _ = MettaProtein(sweep, open_run(id=f"{name}.{number}")).suggest()
+        assert list(suggestion) == [name]
 
 
 def test_an_observation_is_in_the_runs_summary(open_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -161,9 +197,12 @@ def test_a_config_that_means_nothing_is_refused(open_run: Callable[..., Any], ch
 
 
 def test_earlier_observations_are_learnt_before_the_first_suggestion(open_run: Callable[..., Any]) -> None:
-    earlier = [Observation({"trainer.optimizer.learning_rate": 10.0**-k, "trainer.batch_size": 64}, float(k), 10.0) for k in (3, 4, 5)]
+    names = {3: "trainer.optimizer.learning_rate", 4: "trainer.learning_rate", 5: "trainer.learning_rate"}
+    earlier = [Observation({name: 10.0**-k, "trainer.batch_size": 64}, float(k), 10.0) for k, name in names.items()]
     protein = MettaProtein(CONFIG, open_run(), observations=earlier)
     assert protein.suggest()[1]["origin"] != "search_center"
+    learnt = {name for observation in protein.protein.observations for name in observation.params}
+    assert learnt == {names[3], "trainer.batch_size"}
     assert isinstance(protein, WandbProtein)
 
 
@@ -180,3 +219,16 @@ def test_an_online_run_learns_from_its_group(open_run: Callable[..., Any], monke
         protein = MettaProtein(CONFIG, run)
         run.finish()
     assert [observation.score for observation in protein.protein.observations] == [3.0, 4.0, 5.0]
+
+
+def test_old_scripts_need_one_line_and_training_programs_do_not_pay_for_it() -> None:
+    assert metta_sweep.MettaProtein is MettaProtein
+    assert metta_sweep.WandbProtein is WandbProtein
+    heavy = "{'wandb', 'scipy', 'torch', 'ray'}"
+    program = f"import sys; from metta_sweep import report; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], timeout=120, check=True)
+
+
+def test_an_unknown_name_of_the_package_is_refused_as_usual() -> None:
+    with pytest.raises(AttributeError, match="module 'metta_sweep' has no attribute 'Protein'"):
+        _ = metta_sweep.Protein
