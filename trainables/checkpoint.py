@@ -31,6 +31,7 @@ class Checkpoint:
         curriculum: state of the curriculum.
         costs: what the work up to here cost, over all ranks.
         curve: learning-curve points so far.
+        belongs_to: hash of the run that wrote it (`trainables.ownership`); "" in those of the version before.
     """
 
     env_steps: int
@@ -40,6 +41,7 @@ class Checkpoint:
     curriculum: Mapping[str, Any]
     costs: Costs
     curve: tuple[Point, ...]
+    belongs_to: str = ""
 
 
 def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -54,6 +56,7 @@ def save(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "curriculum": dict(checkpoint.curriculum),
         "costs": asdict(checkpoint.costs),
         "curve": [asdict(point) for point in checkpoint.curve],
+        "belongs_to": checkpoint.belongs_to,
     }
     # Through memory: torch turns a full disk into an error that no longer says so.
     buffer = io.BytesIO()
@@ -75,13 +78,23 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(**content, costs=costs, curve=curve)
 
 
-def load_newest(directory: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be read, or None; a broken file is passed over with a warning."""
+def load_newest(directory: Path, belongs_to: str = "") -> Checkpoint | None:
+    """The newest checkpoint that can be read, or None; broken files and those of another run are passed over with a warning.
+
+    Args:
+        directory: where checkpoints are.
+        belongs_to: hash of the run that wants to go on; "" takes any. A checkpoint without one is taken: its directory
+            says whose it is.
+    """
     for path in list_checkpoints(directory):
         try:
-            return load(path)
+            found = load(path)
         except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
             logger.warning("checkpoint %s cannot be read (%s); trying the one before", path, error)
+            continue
+        if not belongs_to or found.belongs_to in ("", belongs_to):
+            return found
+        logger.warning("checkpoint %s is of another run or configuration; trying the one before", path)
     return None
 
 

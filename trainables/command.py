@@ -110,7 +110,7 @@ class Command:
         self._run, self._reports, self._on_progress = run, reports, on_progress
         self._log = Tail(run.files.log(run.rank), skip_old=True)
         self._report = Tail(run.report_path)
-        self._results = Tail(run.workdir / run.fill(run.config.results)) if run.config.results else None
+        self._results = Tail(run.workdir / run.fill(run.config.results), skip_old=True) if run.config.results else None
         self._pattern = re.compile(run.config.pattern) if run.config.pattern else None
         self._last_lines: list[str] = []
         self._began = time.perf_counter()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.disk import PRIVATE
+from trainables.ownership import run_mark
 from trainables.result import Costs, Point
 from trainables.run_files import RunFiles
 from trainables.simulation.aggregate import PlayedEpisode
@@ -34,6 +35,7 @@ class Task:
         attempt: from 1.
         meeting: address and free port where the ranks of a command may find each other; None for one rank.
         umask: of the processes that write the run's files.
+        sweep_id: id of its sweep; "" for a run of its own.
     """
 
     mapping: Mapping[str, Any]
@@ -41,6 +43,7 @@ class Task:
     attempt: int
     meeting: tuple[str, int] | None = None
     umask: int = PRIVATE
+    sweep_id: str = ""
 
     @property
     def run(self) -> str:
@@ -50,6 +53,11 @@ class Task:
     @property
     def files(self) -> RunFiles:
         return RunFiles(Path(self.directory))
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """Whose the directory and its checkpoints are."""
+        return run_mark(self.sweep_id, self.run, self.mapping)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trainables.errors import HyperparameterFailure
 from trainables.fields import join
@@ -18,6 +19,7 @@ from trainables.run_files import append_json_line
 
 PREFIX = "trainable.parameters."
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+_KNOWN_BY_BYTES = 4096  # of what was read last
 WORDS = ("overrides", "config", "run", "directory", "seed", "attempt", "rank", "world_size")
 
 
@@ -93,23 +95,42 @@ def parameters_of(config: TrainableConfig, suggestion: Mapping[str, Any]) -> dic
 
 
 class Tail:
-    """Complete new lines of a growing file that may not exist yet."""
+    """Complete new lines of a growing file that may not exist yet. One that is written afresh is read from its start.
+
+    Args:
+        path: of the file.
+        skip_old: leave out what is in it now.
+    """
 
     def __init__(self, path: Path, skip_old: bool = False) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if skip_old and path.exists() else 0
-        self._rest = b""
+        self._path, self._rest = path, b""
+        self._offset, self._changed_at, self._seen = 0, 0, b""
+        if skip_old and path.exists():
+            list(self.lines())
+            self._rest = b""
 
     def lines(self) -> Iterator[str]:
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
+            if self._is_written_afresh(file):
+                self._offset, self._seen, self._rest = 0, b"", b""
             file.seek(self._offset)
             new = file.read()
+            self._changed_at = os.fstat(file.fileno()).st_mtime_ns
         self._offset += len(new)
+        self._seen = (self._seen + new)[-_KNOWN_BY_BYTES:]
         *complete, self._rest = (self._rest + new).split(b"\n")
         for line in complete:
             yield line.decode(errors="replace")
+
+    def _is_written_afresh(self, file: BinaryIO) -> bool:
+        """Whether what we read is not there any more, or was written once more."""
+        status = os.fstat(file.fileno())
+        file.seek(self._offset - len(self._seen))
+        if file.read(len(self._seen)) != self._seen:
+            return True
+        return bool(self._seen) and status.st_size == self._offset and status.st_mtime_ns != self._changed_at
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -21,9 +21,25 @@ LOG_TAIL_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where the parts of one run live under its directory."""
+    """Where the parts of one run live under its directory.
+
+    Attributes:
+        OF_DRIVER: names that whoever proposed the run writes, and the mirror; everything else is the trainable's.
+    """
+
+    OF_DRIVER: ClassVar[tuple[str, ...]] = (
+        "protein_suggestion.yaml",
+        "protein_state.yaml",
+        "train_config_overrides.yaml",
+        "wandb",
+    )
 
     directory: Path
+
+    @property
+    def configuration(self) -> Path:
+        """What the run gets, as its driver noted it."""
+        return self.directory / "train_config_overrides.yaml"
 
     @property
     def checkpoints(self) -> Path:

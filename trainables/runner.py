@@ -19,6 +19,7 @@ from trainables.failures import INFRASTRUCTURE, Failure, classify
 from trainables.gang import Gang, RankFailed, gang_key
 from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
+from trainables.ownership import claim_run, moved_text, run_mark
 from trainables.result import Costs, Point, Progress, RunResult
 from trainables.run_files import RunFiles, write_yaml
 from trainables.simulation import stats_db
@@ -32,13 +33,23 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run: id, attempt (from 1), absolute directory, the resolved configuration as a plain mapping, and the umask of all who write for it."""
+    """What to run.
+
+    Attributes:
+        id: of the run.
+        attempt: from 1.
+        directory: absolute.
+        mapping: resolved configuration, plain.
+        umask: of all who write for it.
+        sweep_id: id of its sweep; "" for a run of its own.
+    """
 
     id: str
     attempt: int
     directory: Path
     mapping: Mapping[str, Any]
     umask: int = PRIVATE
+    sweep_id: str = ""
 
     @property
     def files(self) -> RunFiles:
@@ -46,8 +57,20 @@ class RunRequest:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RunRequest:
-        """From a trial's config: `{"id", "attempt", "directory", "spec", "umask"}`."""
-        return cls(str(config["id"]), int(config["attempt"]), Path(config["directory"]), config["spec"], int(config.get("umask", PRIVATE)))
+        """From a trial's config: `{"id", "attempt", "directory", "spec", "umask", "sweep_id"}`."""
+        return cls(
+            id=str(config["id"]),
+            attempt=int(config["attempt"]),
+            directory=Path(config["directory"]),
+            mapping=config["spec"],
+            umask=int(config.get("umask", PRIVATE)),
+            sweep_id=str(config.get("sweep_id", "")),
+        )
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """Whose the directory is."""
+        return run_mark(self.sweep_id, self.id, self.mapping)
 
 
 class _Interrupted(Exception):
@@ -88,7 +111,8 @@ class Runner:
         self._interrupted.clear()
         attempt = _Attempt(request, on_progress)
         try:
-            request.directory.mkdir(parents=True, exist_ok=True)
+            if aside := claim_run(request.directory, request.mark, request.mapping):
+                logger.warning("%s", moved_text(request.directory, aside, "files of another run or configuration"))
             spec = RunSpec.from_mapping(request.mapping, strict=False)
             return self._run(spec, attempt)
         except _Interrupted:
@@ -199,7 +223,7 @@ class _Attempt:
 
     def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
         self.request = request
-        self.task = Task(request.mapping, str(request.directory), request.attempt, umask=request.umask)
+        self.task = Task(request.mapping, str(request.directory), request.attempt, umask=request.umask, sweep_id=request.sweep_id)
         self._on_progress = on_progress
         self._nodes: tuple[str, ...] = ()
         self._num_gpus = 0.0

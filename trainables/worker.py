@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
 from trainables.messages import Evaluated, Place, Task, Trained
 from trainables.metering import Meter
+from trainables.ownership import claim_run
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
 from trainables.program_host import ProgramHost
@@ -89,6 +91,8 @@ class RankWorker:
 
     def train(self, task: Task) -> Trained | Failure:
         """Trains the run to its end, or until `request_stop`."""
+        os.umask(task.umask)
+        claim_run(task.files.directory, task.mark, task.mapping)  # nodes may have disks of their own
         return self._guarded(task, lambda: self._train(task))
 
     def _train(self, task: Task) -> Trained:
@@ -97,11 +101,11 @@ class RankWorker:
         if spec.trainable.kind != "ppo":
             self._progress.take()
             return ProgramHost(task, spec, self._context, self._stop, self._progress.put).train(meter)
-        start = checkpoints.load_newest(task.files.checkpoints)
+        start = checkpoints.load_newest(task.files.checkpoints, task.mark["hash"])
         trainer = PpoTrainer(spec, self._context, meter, start)
         host = RankZeroHost(task, spec, self._stop, self._progress) if self._context.is_main else SilentHost()
         complete = trainer.train(host)
-        self._policy = (task.directory, trainer.policy)
+        self._policy = (task.mark["hash"], trainer.policy)
         return Trained(complete, trainer.env_steps, meter.spent(), trainer.base_costs, tuple(trainer.curve))
 
     def evaluate(self, task: Task) -> Evaluated | Failure:
@@ -111,8 +115,9 @@ class RankWorker:
     def _evaluate(self, task: Task) -> Evaluated:
         spec, meter = self._begin(task)
         meter.switch("evaluate")
-        if self._policy is None or self._policy[0] != task.directory:
-            self._policy = (task.directory, load_policy(spec, self._context, checkpoints.load_newest(task.files.checkpoints)))
+        if self._policy is None or self._policy[0] != task.mark["hash"]:
+            found = checkpoints.load_newest(task.files.checkpoints)
+            self._policy = (task.mark["hash"], load_policy(spec, self._context, found))
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
         tapes: dict[str, replay.Tape] = {}
@@ -173,6 +178,7 @@ class RankZeroHost:
 
     def __init__(self, task: Task, spec: RunSpec, stop: threading.Event, box: ProgressBox) -> None:
         self._files, self._keep, self._stop, self._box = task.files, spec.trainer.checkpoint.keep, stop, box
+        self._hash = task.mark["hash"]
         self._next_log = 0.0
         box.take()
 
@@ -195,7 +201,7 @@ class RankZeroHost:
             logger.info("%d/%d steps, %.0f/s%s %s", progress.env_steps, progress.total_env_steps, progress.steps_per_second, score, losses)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        path = checkpoints.save(self._files.checkpoints, checkpoint, self._keep)
+        path = checkpoints.save(self._files.checkpoints, replace(checkpoint, belongs_to=self._hash), self._keep)
         logger.info("checkpoint %s", path.name)
 
 

@@ -31,7 +31,11 @@ def run(args: argparse.Namespace) -> int:
     os.umask(job.umask)
     console = new_console(sys.stderr if args.json else sys.stdout)
     console.print(f"run {job.run}: files in {job.directory}", highlight=False, soft_wrap=True)
-    result = train_one(job, os.environ, Reporter(console))
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    result = train_one(job, os.environ, Reporter(console), say)
     return finish(job, result, console, as_json=args.json)
 
 

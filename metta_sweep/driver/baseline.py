@@ -11,6 +11,7 @@ import ray
 import yaml
 
 from metta_sweep.driver.run_files import write_yaml
+from trainables.ownership import run_mark
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ class RandomBaseline:
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
         self._path = directory / "random_policy.yaml"
+        self._of = evaluation_hash(config)
         self._task: ray.ObjectRef | None = None
         is_ours = (config.get("trainable") or {}).get("kind", "ppo") == "ppo"
-        if is_ours and not self._path.exists():
+        if is_ours and self._known() is None:
             self._task = ray.remote(measure).options(num_cpus=0, name="random policy").remote(dict(config))
 
     def score(self) -> tuple[float, float | None] | None:
@@ -41,11 +43,21 @@ class RandomBaseline:
                 logger.warning("the random policy was not measured: %s", failure)
                 return None
             self._task = None
-            write_yaml(self._path, {"score": mean, "standard_error": error})
+            write_yaml(self._path, {"score": mean, "standard_error": error, "of": self._of})
+        return self._known()
+
+    def _known(self) -> tuple[float, float | None] | None:
+        """What was measured before, unless the evaluation is another by now."""
         if not self._path.exists():
             return None
         known = yaml.safe_load(self._path.read_text(encoding="utf-8"))
-        return known["score"], known["standard_error"]
+        return (known["score"], known["standard_error"]) if known.get("of", self._of) == self._of else None
+
+
+def evaluation_hash(config: Mapping[str, Any]) -> str:
+    """Equal for equal evaluations of a policy that knows nothing."""
+    played = {key: config.get(key) for key in ("env", "sim", "metric")}
+    return run_mark("", "", {**played, "curriculum": (config.get("trainer") or {}).get("curriculum")})["hash"]
 
 
 def measure(config: dict[str, Any]) -> tuple[float, float | None]:

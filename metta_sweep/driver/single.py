@@ -13,11 +13,23 @@ from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
 from trainables.disk import allot
 from trainables.errors import SpecError
+from trainables.ownership import claim_run, moved_text, run_mark
 from trainables.result import Progress, RunResult
 
 
-def train_one(job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[Progress], None]) -> RunResult:
-    """Train and evaluate; goes on from a checkpoint in the run's directory.
+def train_one(
+    job: TrainJob,
+    environ: Mapping[str, str],
+    on_progress: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> RunResult:
+    """Train and evaluate; goes on from a checkpoint in the run's directory when that is of the same configuration.
+
+    Args:
+        job: the run.
+        environ: environment variables.
+        on_progress: called about five times a second with news.
+        say: tells the person at the terminal.
 
     Raises:
         ConfigError: no node can hold the run, or its configuration is wrong.
@@ -28,7 +40,10 @@ def train_one(job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[
         count_slots(job.resources, cluster.nodes.usable())
         from trainables.launch import run_once
 
-        job.directory.mkdir(parents=True, exist_ok=True)
+        aside = claim_run(job.directory, run_mark("", job.run, job.config), job.config)
+        if aside is not None:
+            why = f"another run was called {job.run} before, or it had another configuration"
+            say(moved_text(job.directory, aside, why))
         allot(job.directory, job.umask)
         write_run_config(job.directory, job.config)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
 from metta_sweep.driver.clerk import Clerk, Desk
 from metta_sweep.driver.cluster import Cluster, ClusterNodes, connected
 from metta_sweep.driver.control import Control
+from metta_sweep.driver.directory import MOVED_ASIDE, claim_sweep_directory
 from metta_sweep.driver.fleet import Fleet
 from metta_sweep.driver.metrics import MetricsCallback, Moment
 from metta_sweep.driver.nodes import BreakerLimits, NodeBreaker
@@ -44,6 +46,9 @@ from metta_sweep.registry.records import RunRecord, RunState, SweepState
 from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
 from trainables.disk import PRIVATE, allot
+from trainables.ownership import claim_run, moved_text, run_mark
+
+logger = logging.getLogger(__name__)
 
 # Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
 TUNE_ENVIRONMENT = {
@@ -95,6 +100,7 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
     make_directory(job, console)
+    claim_sweep_directory(job, registry, lambda text: say(text, console))
     with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
@@ -135,6 +141,7 @@ class Driver:
         self.job = job
         self.stage = stage
         self.registry = registry
+        self.sweep_id = registry.get_sweep(job.sweep_name).id
         self.control = Control()
         self.board = Board()
         gpus = job.resources.gpus_per_worker * job.resources.world_size
@@ -177,13 +184,28 @@ class Driver:
     def trial_config(self, record: RunRecord) -> dict[str, Any]:
         """What the trainable gets for a run: plain data, nothing of the sweep."""
         seed = int(np.random.SeedSequence([self.job.seed, record.number]).generate_state(1)[0])
+        spec = resolve_run(self.job.train, record.id, dict(record.params), seed=seed)
+        self.set_aside(record.id, spec)
         return {
             "id": record.id,
+            "sweep_id": self.sweep_id,
             "attempt": record.attempts + 1,
             "directory": str(self.job.run_directory(record.id)),
-            "spec": resolve_run(self.job.train, record.id, dict(record.params), seed=seed),
+            "spec": spec,
             "umask": self.job.umask,
         }
+
+    def set_aside(self, run_id: str, spec: Mapping[str, Any]) -> None:
+        """Tell when a run begins anew because what lies in its directory is of another configuration."""
+        directory = self.job.run_directory(run_id)
+        try:
+            aside = claim_run(directory, run_mark(self.sweep_id, run_id, spec), spec) if directory.exists() else None
+        except OSError as error:
+            logger.warning("%s: %s; its worker looks again", directory, error)
+            return
+        if aside is not None:
+            text = moved_text(directory, aside, f"files of {run_id} with another configuration")
+            self.clerk.tell(MOVED_ASIDE, text, {"run": run_id, "directory": str(aside)})
 
     def any_config(self) -> dict[str, Any]:
         """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
@@ -239,7 +261,7 @@ class Driver:
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal."""
-        self.stage.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(text, self.stage.console)
 
     def table_style(self) -> TableStyle:
         spec = self.job.sweep
@@ -275,6 +297,11 @@ def make_directory(job: SweepJob, console: Console) -> None:
 def write_sweep_files(job: SweepJob) -> None:
     """`config.yaml`: what defines this sweep, for people and scripts."""
     write_yaml(job.directory / "config.yaml", yaml.safe_load(job.spec_yaml))
+
+
+def say(text: str, console: Console) -> None:
+    """One line, as it is."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:

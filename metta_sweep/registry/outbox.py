@@ -163,6 +163,20 @@ class Outbox:
             path.unlink()
 
 
+def has_living_owner(directory: Path) -> bool:
+    """Whether a driver that is alive keeps its messages in this directory."""
+    return any(_is_locked(path) for path in directory.glob("*.outbox"))
+
+
+def _is_locked(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _arguments(message: Message) -> dict[str, Any]:
     """Keyword arguments of the registry's method. Raises `InvalidRequest` when it would not take them."""
     if message.kind not in KINDS:

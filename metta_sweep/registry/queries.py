@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, select
 
 from metta_sweep.errors import UnknownRun, UnknownSweep
 from metta_sweep.registry.codec import decode
@@ -22,8 +22,8 @@ def to_run(row: Mapping[Any, Any]) -> RunRecord:
     return record
 
 
-def get_sweep(connection: Connection, name: str) -> SweepRecord:
-    row = connection.execute(select(sweeps).where(sweeps.c.name == name)).mappings().one_or_none()
+def get_sweep(connection: Connection, name: str, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> SweepRecord:
+    row = connection.execute(select(*columns).where(sweeps.c.name == name)).mappings().one_or_none()
     if row is None:
         raise unknown_sweep(connection, name)
     record: SweepRecord = decode(SweepRecord, dict(row))
@@ -35,8 +35,8 @@ def unknown_sweep(connection: Connection, name: str) -> UnknownSweep:
     return UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep{did_you_mean(name, known)}")
 
 
-def list_sweeps(connection: Connection) -> list[SweepRecord]:
-    rows = connection.execute(select(sweeps).order_by(sweeps.c.created_at, sweeps.c.name)).mappings()
+def list_sweeps(connection: Connection, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> list[SweepRecord]:
+    rows = connection.execute(select(*columns).order_by(sweeps.c.created_at, sweeps.c.name)).mappings()
     return [decode(SweepRecord, dict(row)) for row in rows]
 
 

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy import Column, Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from metta_sweep.errors import UnknownSweep
@@ -68,13 +68,14 @@ class SqliteReader:
         if not self._path.exists():
             return []
         with self._reading() as connection:
-            return queries.list_sweeps(connection) if inspect(connection).has_table(sweeps.name) else []
+            columns = _columns(connection)
+            return queries.list_sweeps(connection, columns) if columns else []
 
     def get_sweep(self, name: str) -> SweepRecord:
         if not self.list_sweeps():
             raise UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep; {self._path} holds none")
         with self._reading() as connection:
-            return queries.get_sweep(connection, name)
+            return queries.get_sweep(connection, name, _columns(connection))
 
     def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
         with self._reading() as connection:
@@ -102,6 +103,13 @@ class SqliteReader:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _columns(connection: Connection) -> list[Column[Any]]:
+    """What the file knows of sweeps: one of an older schema is read as it is, for whoever reads must not upgrade it."""
+    tables = inspect(connection)
+    known = {column["name"] for column in tables.get_columns(sweeps.name)} if tables.has_table(sweeps.name) else set()
+    return [column for column in sweeps.c if column.name in known]
 
 
 def open_reader(data_dir: Path, sweep_server_uri: str | None) -> Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +63,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """One sweep: its specification as resolved YAML ("" until a driver brings one) and what the mirror needs."""
+    """One sweep: its specification as resolved YAML ("" until a driver brings one) and what the mirror needs.
+
+    `id` is its own: another sweep of the same name, in another registry or after this one is gone, has another.
+    """
 
     name: str
     spec_yaml: str
@@ -72,6 +76,12 @@ class SweepRecord:
     wandb_entity: str = ""
     wandb_project: str = ""
     wandb_sweep_id: str = ""
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:  # rows of the schema before, and a service of the version before, have none
+            text = f"{self.name} {self.created_at!r}"
+            object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
 @dataclass(frozen=True, slots=True)

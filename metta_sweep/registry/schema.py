@@ -59,7 +59,7 @@ class Real(TypeDecorator[float]):
         return value if value is not None and math.isfinite(value) else None
 
 
-SCHEMA_VERSION = "0001"  # of the last file in migrations/versions
+SCHEMA_VERSION = "0002"  # of the last file in migrations/versions
 metadata = MetaData()
 
 sweeps = Table(
@@ -77,6 +77,8 @@ sweeps = Table(
     Column("next_run", Integer, nullable=False, server_default="0"),
     Column("next_observation", Integer, nullable=False, server_default="1"),
     Column("next_event", Integer, nullable=False, server_default="1"),
+    # Not the name: a sweep that is deleted and made anew is another one. "" in rows from before schema 0002.
+    Column("id", String(32), nullable=False, server_default=""),
 )
 
 runs = Table(

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import math
 import textwrap
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
@@ -42,7 +43,8 @@ def spec_hash(spec_yaml: str) -> str:
 
 def insert_sweep(connection: Connection, name: str, now: float, spec_yaml: str, wandb: Mapping[str, str]) -> bool:
     """Whether the sweep is new."""
-    row = {"name": name, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), "state": SweepState.ACTIVE, "created_at": now, **wandb}
+    own = {"id": uuid.uuid4().hex, "name": name, "state": SweepState.ACTIVE, "created_at": now}
+    row = {**own, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), **wandb}
     try:
         with connection.begin_nested():
             connection.execute(insert(sweeps).values(row))

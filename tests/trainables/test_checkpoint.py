@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def test_a_broken_file_is_passed_over(tmp_path: Path) -> None:
     assert found is not None
     assert found.env_steps == 10
     assert checkpoints.load_newest(tmp_path / "nowhere") is None
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, replace(checkpoint_at(10), belongs_to="mine"), keep=3)
+    checkpoints.save(tmp_path, replace(checkpoint_at(20), belongs_to="another's"), keep=3)
+    found = checkpoints.load_newest(tmp_path, "mine")
+    assert found is not None
+    assert found.env_steps == 10
+    assert checkpoints.load_newest(tmp_path, "nobody's") is None
+
+
+def test_a_checkpoint_of_the_version_before_is_taken_where_its_directory_is_the_runs(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, checkpoint_at(10), keep=3)
+    assert checkpoints.load_newest(tmp_path, "mine") is not None
 
 
 @pytest.mark.parametrize(("at", "newest"), [("run.checkpoint", 10), ("run.checkpointed", 200)])

@@ -72,6 +72,15 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     assert (again.score, again.env_steps) == (result.score, 4096)
     assert evaluate_once(cartpole, tmp_path).score == result.score
 
+    # With another configuration it is another run: nothing of the old one is used.
+    other = {**cartpole, "trainer": {**cartpole["trainer"], "optimizer": {"learning_rate": 0.05}}}
+    heard.clear()
+    fresh = run_once(other, tmp_path, heard.append)
+    assert heard[0].env_steps == 512
+    assert fresh.costs == fresh.attempt_costs
+    assert len(files.metrics.read_text().splitlines()) == 8
+    assert (tmp_path / "earlier-1" / "sweep_eval_results.yaml").is_file()
+
 
 @pytest.mark.parametrize(
     ("does", "failure", "reason"),

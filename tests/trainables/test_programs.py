@@ -185,6 +185,26 @@ def test_half_a_line_waits_for_the_other_half(tmp_path: Path) -> None:
     assert list(tail.lines()) == ["two"]
 
 
+@pytest.mark.parametrize(
+    ("writes", "curve"),
+    [
+        ('echo "{\\"score\\": 7, \\"step\\": 30}" >> shared.jsonl', [(30, 7.0)]),  # goes on with the file
+        ('echo "{\\"score\\": 7, \\"step\\": 30}" > shared.jsonl', [(30, 7.0)]),  # a shorter one
+        ("cp shared.jsonl again; cat again > shared.jsonl", [(10, 1.0), (20, 2.0)]),  # the same once more
+        ("true", []),
+    ],
+)
+def test_a_file_of_results_of_an_earlier_run_is_not_taken_for_this_ones(tmp_path: Path, writes: str, curve: list[tuple[int, float]]) -> None:
+    (tmp_path / "shared.jsonl").write_text('{"score": 1, "step": 10}\n{"score": 2, "step": 20}\n')
+    trainable = {**command(f"bash -c '{writes}'", results="shared.jsonl"), "workdir": str(tmp_path)}
+    if not curve:
+        with pytest.raises(CodeFailure, match="without reporting score"):
+            run(trainable, tmp_path / "r")
+        return
+    trained, _ = run(trainable, tmp_path / "r")
+    assert [(point.env_steps, point.score) for point in trained.curve] == curve
+
+
 def test_report_is_silent_outside_a_sweep_and_one_line_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PATH_VARIABLE, raising=False)
     report(score=1.0)

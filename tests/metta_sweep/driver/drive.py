@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from metta_sweep.config import load_sweep_job
+from metta_sweep.driver.directory import claim_sweep_directory
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Ending, run_sweep
 from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
@@ -34,10 +35,11 @@ def drive(
     """One `run` command, with instant runs in place of training unless another trainable is given; None trains."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
-    write_known_baseline(job.directory / "random_policy.yaml")
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml)
+        claim_sweep_directory(job, registry, print)
+        write_known_baseline(job.directory / "random_policy.yaml")
         return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), trainable)
     finally:
         registry.close()

@@ -19,6 +19,7 @@ from metta_sweep.errors import RegistryError, RegistryUnavailable
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.database import _file_system, refuse_network_file_system
 from metta_sweep.registry.open import open_registry
+from metta_sweep.registry.reader import open_reader
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 from metta_sweep.registry.store import SqlRegistry
@@ -186,6 +187,16 @@ def test_the_database_of_every_released_schema_opens_as_it_was(version: str, tmp
     assert [event.kind for event in registry.events("s")] == expected["events"]
     assert registry.next_number("s") == len(expected["runs"])
     registry.reserve("s", Reservation(len(expected["runs"]), {}), HERE, lease_seconds=300, key="new")
+
+
+@pytest.mark.parametrize("version", [path.stem for path in sorted(SCHEMAS.glob("*.db"))])
+def test_a_reader_reads_every_released_schema_and_the_sweep_keeps_its_id(version: str, tmp_path: Path) -> None:
+    shutil.copy(SCHEMAS / f"{version}.db", tmp_path / "registry.db")
+    reader = open_reader(tmp_path, None)
+    before = reader.get_sweep("s")
+    assert reader.list_sweeps() == [before]
+    assert len(before.id) == 32
+    assert SqlRegistry(f"sqlite:///{tmp_path}/registry.db").get_sweep("s") == before
 
 
 def test_todays_schema_has_its_file() -> None:
