@@ -21,7 +21,7 @@ class InstantTrainable(tune.Trainable):
     """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside its run.
 
     `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first,
-    lose_workers_first), `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on
+    lose_workers_first, end_themselves), `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on
     which every run dies at once. While there is a file `hold` beside it, runs wait.
     """
 
@@ -58,10 +58,11 @@ class InstantTrainable(tune.Trainable):
         costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))
         if behaviour == "die_first" and self._run["attempt"] == 1:
             os._exit(1)
-        if behaviour == "lose_workers_first" and self._run["attempt"] == 1:
+        if behaviour == "end_themselves" or (behaviour == "lose_workers_first" and self._run["attempt"] == 1):
             if self._steps_done > 2:
                 raise RuntimeError("its workers were lost")
-            result = RunResult("failed", None, costs, costs, failure="infrastructure", message="a worker was lost")
+            how = "ended with exit code 7 at mine.py:3" if behaviour == "end_themselves" else "gang.py"
+            result = RunResult("failed", None, costs, costs, failure="infrastructure", signature=how, message="a worker was lost")
             return {"score": math.nan, "result_json": json.dumps(result.to_dict()), "done": False}
         if behaviour in ("hyperparameters", "code"):
             result = RunResult("failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail")

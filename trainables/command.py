@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -191,7 +192,7 @@ class Command:
         lines = self._last_lines
         error = next((number for number in range(len(lines) - 1, -1, -1) if _ERROR_LINE.match(lines[number])), None)
         last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-        message = lines[error].strip() if error is not None else f"the program ended with status {status}: {last}"
+        message = lines[error].strip() if error is not None else f"the program ended with {_name(status)}: {last}"
         if any(phrase in "\n".join(lines).lower() for phrase in OUT_OF_MEMORY):
             return HyperparameterFailure(f"the program ran out of memory: {message}")
         if error is not None and _NOT_FINITE.search("\n".join(lines[error:]).lower()):
@@ -204,8 +205,16 @@ class Command:
         """Type and place of the last exception in the output; the status of a program that shows none."""
         frame = next((match for line in reversed(self._last_lines) if (match := _FRAME.match(line))), None)
         if frame is None:
-            return f"status {status}"
+            return _name(status)
         return f"{message.partition(':')[0]} at {Path(frame[1]).name}:{frame[2]}"
+
+
+def _name(status: int) -> str:
+    """What a shell's status means: 128 + n is signal n."""
+    try:
+        return f"status {status} ({signal.Signals(status - 128).name})"
+    except ValueError:
+        return f"status {status}"
 
 
 def _children_cpu_seconds() -> float:

@@ -4,7 +4,8 @@ RunError (Exception)
 ├── SpecError (ValueError)        the run's configuration is wrong; every problem at once, one per line
 ├── HyperparameterFailure         out of memory, NaN, divergence: the point is to blame
 ├── InfrastructureFailure         a lost worker, node or disk: the point is not to blame
-│   └── NodeLost                  a place of the run is gone: only another placement group helps
+│   ├── NodeLost                  a place of the run is gone: only another placement group helps
+│   └── WorkerEnded               a rank's process ended itself, or met a fatal signal
 └── CodeFailure                   the training code raised: the sweep should stop and show it
 """
 
@@ -37,6 +38,18 @@ class InfrastructureFailure(RunError):
 
 class NodeLost(InfrastructureFailure):
     """A bundle of the placement group is not where it was; it may never come back, and the rest of the group is idle meanwhile."""
+
+
+class WorkerEnded(InfrastructureFailure):
+    """A rank's process ended by `os._exit` or by a fatal signal; once it may be chance, twice in the same way it is the code.
+
+    Attributes:
+        ending: how and where, "exit code 7 at project/train.py:12".
+    """
+
+    def __init__(self, message: str, ending: str) -> None:
+        super().__init__(message)
+        self.ending = ending
 
 
 class CodeFailure(RunError):

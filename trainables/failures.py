@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError
+from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError, WorkerEnded
 
 HYPERPARAMETERS, INFRASTRUCTURE, CODE = "hyperparameters", "infrastructure", "code"
+ENDED = "ended with "  # begins the signature of a worker that ended itself
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN}
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -36,13 +37,36 @@ class Failure:
         return (INFRASTRUCTURE, HYPERPARAMETERS, CODE).index(self.kind)
 
 
-def classify(error: BaseException) -> Failure:
-    """The failure behind an exception that ended a run."""
-    text = str(error).strip() or type(error).__name__
-    name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "  # our own messages speak for themselves
-    message = f"{name}{text.splitlines()[0]}"
-    signature = error.signature if isinstance(error, CodeFailure) and error.signature else _signature(error)
-    return Failure(_kind(error, text.lower()), signature, message[:500])
+def classify(error: BaseException, said: str = "") -> Failure:
+    """The failure behind an exception that ended a run.
+
+    Args:
+        error: what was raised.
+        said: what the process printed last; explains a SystemExit that is only a number.
+    """
+    name, text = type(error).__name__, str(error).strip()
+    first = text.partition("\n")[0]
+    if said and isinstance(error, SystemExit) and not isinstance(error.code, str):
+        first = f"{first}: {said}" if first else said
+    own = isinstance(error, RunError)  # our own messages speak for themselves
+    message = first if own and first else f"{name}: {first}" if first else name
+    return Failure(_kind(error, text.lower()), _signature_of(error), message[:500])
+
+
+def same_ending(first: Failure | None, second: Failure) -> bool:
+    """Whether a worker ended itself twice in the same way: then its code does it, wherever it runs."""
+    return first is not None and first.signature == second.signature and second.signature.startswith(ENDED)
+
+
+def twice(failure: Failure) -> Failure:
+    """The failure of the code behind a worker that ended in the same way as the time before."""
+    return replace(failure, kind=CODE, message=f"{failure.message}, twice in a row"[:500])
+
+
+def _signature_of(error: BaseException) -> str:
+    if isinstance(error, CodeFailure) and error.signature:
+        return error.signature
+    return f"{ENDED}{error.ending}" if isinstance(error, WorkerEnded) else _signature(error)
 
 
 def _kind(error: BaseException, text: str) -> str:

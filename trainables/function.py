@@ -63,7 +63,12 @@ def load_function(path: str) -> Callable[[Mapping[str, Any], FunctionContext], A
 
 def call(path: str, config: Mapping[str, Any], context: FunctionContext) -> None:
     """Calls the function; a number or a mapping that it returns is its last report."""
-    answer = load_function(path)(config, context)
+    try:
+        answer = load_function(path)(config, context)
+    except SystemExit as end:  # a script's main() may end in it, as programs do: status 0 says that all is well
+        if end.code not in (None, 0):
+            raise
+        answer = None
     if isinstance(answer, Mapping):
         context.report(**answer)
     elif answer is not None:

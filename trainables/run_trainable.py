@@ -1,9 +1,10 @@
 """The Ray Tune trainable: one trial slot that runs one run after the other, its workers kept alive between them.
 
-Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`. `step` answers within about a second: while the run is
-running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end `{"run_id", "score", "result_json", "done": True}`. A run that
-fails does not raise: its result says so. One that lost its workers says so with `"done": False`, and the next `step` raises: its placement group may
-never be whole again, and Tune gives up group and process only after an error.
+Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`. `step` answers within
+about a second: while the run is running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end
+`{"run_id", "score", "result_json", "done": True}`. A run that fails does not raise: its result says so. One that lost its
+workers says so with `"done": False`, and the next `step` raises: its placement group may never be whole again, and Tune gives
+up group and process only after an error.
 """
 
 from __future__ import annotations

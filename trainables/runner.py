@@ -14,9 +14,10 @@ from typing import Any
 from ray.util.placement_group import PlacementGroup
 
 from trainables.disk import PRIVATE
-from trainables.errors import InfrastructureFailure, NodeLost, RunError
-from trainables.failures import INFRASTRUCTURE, Failure, classify
+from trainables.errors import InfrastructureFailure, NodeLost, RunError, WorkerEnded
+from trainables.failures import INFRASTRUCTURE, Failure, classify, same_ending, twice
 from trainables.gang import Gang, RankFailed, gang_key
+from trainables.last_words import find_ending, sizes
 from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
 from trainables.ownership import claim_run, moved_text, run_mark
@@ -118,7 +119,7 @@ class Runner:
         except _Interrupted:
             self._kill_gang()
             return attempt.interrupted()
-        except Exception as error:  # a trial ends here
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a trial ends here
             self._kill_gang()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
             if not isinstance(error, RunError | RankFailed):
@@ -131,14 +132,14 @@ class Runner:
         try:
             spec = RunSpec.from_mapping(request.mapping, strict=False)
             return self._evaluate(self._gang_for(spec, attempt), spec, attempt)
-        except Exception as error:  # an evaluation ends here
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # an evaluation ends here
             self._kill_gang()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
             logger.exception("evaluation of %s failed", request.id)
             return attempt.failed(failure)
 
     def _run(self, spec: RunSpec, attempt: _Attempt) -> RunResult:
-        restarts = 0
+        restarts, last = 0, None
         while True:
             try:
                 gang = self._gang_for(spec, attempt)
@@ -153,6 +154,9 @@ class Runner:
                 self._kill_gang()
                 if self._interrupted.is_set():
                     raise _Interrupted from error
+                if same_ending(last, failure):
+                    raise RankFailed(twice(failure)) from error
+                last = failure
                 is_final = isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
                 if failure.kind != INFRASTRUCTURE or is_final:
                     raise
@@ -195,7 +199,7 @@ class Runner:
                 raise InfrastructureFailure(f"no update for {patience:.0f} s: training hangs")
 
         pending = gang.call("train", replace(attempt.task, meeting=gang.meeting()))
-        trained: list[Trained] = gang.wait(pending, tick)
+        trained: list[Trained] = self._wait(gang, pending, tick, attempt)
         attempt.tell(gang.news())
         attempt.trained(trained)
         return trained
@@ -207,10 +211,22 @@ class Runner:
             gang.news()  # there is none, but a rank that hangs does not answer
 
         tick()
-        evaluated: list[Evaluated] = gang.wait(gang.call("evaluate", attempt.task), tick)
+        evaluated: list[Evaluated] = self._wait(gang, gang.call("evaluate", attempt.task), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
         return attempt.completed(spec, episodes)
+
+    @staticmethod
+    def _wait(gang: Gang, pending: list[Any], tick: Callable[[], None], attempt: _Attempt) -> list[Any]:
+        """As `Gang.wait`; of a worker that ended itself the error says how."""
+        try:
+            return gang.wait(pending, tick)
+        except (InfrastructureFailure, RankFailed) as error:
+            kind = error.failure.kind if isinstance(error, RankFailed) else INFRASTRUCTURE
+            ending = find_ending(attempt.logs) if kind == INFRASTRUCTURE else None
+            if ending is None:
+                raise
+            raise WorkerEnded(f"a worker ended with {ending}", str(ending)) from error
 
     def _kill_gang(self) -> None:
         gang, self._gang = self._gang, None
@@ -225,6 +241,7 @@ class _Attempt:
         self.request = request
         self.task = Task(request.mapping, str(request.directory), request.attempt, umask=request.umask, sweep_id=request.sweep_id)
         self._on_progress = on_progress
+        self.logs: list[tuple[Path, int]] = []  # of the ranks, and where each ended when this gang began
         self._nodes: tuple[str, ...] = ()
         self._num_gpus = 0.0
         self._lost = Costs()  # of gangs that died within this attempt
@@ -235,6 +252,7 @@ class _Attempt:
 
     def placed(self, gang: Gang) -> None:
         self._nodes = tuple(place.host for place in gang.places)
+        self.logs = sizes(self.request.files.log(rank) for rank in range(gang.key.world_size))
         self._num_gpus = gang.key.gpus_per_worker * gang.key.world_size
         ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(gang.places)]
         write_yaml(self.request.files.dist(self.request.attempt), {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks})

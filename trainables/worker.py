@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
 from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
+from trainables.last_words import note_exits
 from trainables.messages import Evaluated, Place, Task, Trained
 from trainables.metering import Meter
 from trainables.ownership import claim_run
@@ -45,6 +47,7 @@ class RankWorker:
     """State that survives from run to run: the process group and loaded modules. Everything else is made anew."""
 
     def __init__(self) -> None:
+        note_exits()
         self._context = DistributedContext()
         self._meter: Meter | None = Meter.from_process_start("setup")  # the first run pays for the imports
         self._store: TCPStore | None = None
@@ -139,9 +142,13 @@ class RankWorker:
         with output_to(task.files.log(self._context.rank)):
             try:
                 return work()
-            except Exception as error:  # a trial ends here
+            except (Exception, SystemExit, KeyboardInterrupt) as error:  # a trial ends here
+                if hasattr(error, "ray_terminate_msg"):  # Ray's own SystemExit: somebody ends this process
+                    raise
+                sys.stderr.flush()
+                said = last_line(task.files.log_tail(self._context.rank)) if isinstance(error, SystemExit) else ""
                 logger.exception("rank %d failed", self._context.rank)
-                return classify(error)
+                return classify(error, said)
 
     def request_stop(self) -> None:
         """Ends training after the current update, with a checkpoint."""
@@ -240,6 +247,11 @@ def guard_memory(device: torch.device, gpus: float) -> None:
     """Runs that share a GPU get their share of its memory: one that wants more fails as "hyperparameters" and takes no other with it."""
     if device.type == "cuda" and 0.0 < gpus < 1.0:
         torch.cuda.set_per_process_memory_fraction(gpus, device)
+
+
+def last_line(text: str) -> str:
+    """The last line with something in it; argparse prints its complaint there and ends with a number."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _use_interface_of(address: str) -> None:

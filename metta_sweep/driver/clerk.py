@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from metta_sweep.config.job import SweepJob
@@ -27,6 +27,7 @@ from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import JsonObject, NewObservation, Owner, RunRecord, SweepState
 from searchers import Outcome
 from trainables import faults
+from trainables.failures import INFRASTRUCTURE, Failure, same_ending, twice
 from trainables.result import RunResult
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Clerk:
         settings = desk.job.settings
         self._failures = FailureCount(settings.max_consecutive_failures, settings.max_infrastructure_failures)
         self._losses: Counter[str] = Counter()
+        self._endings: dict[str, Failure] = {}
         self._checkpointed: dict[str, JsonObject] = {}
         self._not_before: dict[str, float] = {}
         self._wake = threading.Event()
@@ -121,12 +123,25 @@ class Clerk:
 
     def ended(self, record: RunRecord, result: RunResult) -> None:
         """The run ended with a result of its own."""
+        result = self._twice_the_same(record.id, result)
         if result.outcome == "interrupted":
             self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
         elif result.failure == "infrastructure" and self._losses[record.id] + 1 < MAX_LOSSES:
             self._lost(record, result.message, asdict(result.attempt_costs))
         else:
             self._finish(record, outcome.finished(result, self._desk.clock))
+
+    def _twice_the_same(self, run_id: str, result: RunResult) -> RunResult:
+        """A worker that ended itself as in the attempt before is no loss: its code does that."""
+        failure = Failure(result.failure or "", result.signature, result.message)
+        before = self._endings.pop(run_id, None)
+        if failure.kind != INFRASTRUCTURE:
+            return result
+        self._endings[run_id] = failure
+        if not same_ending(before, failure):
+            return result
+        again = twice(failure)
+        return replace(result, failure=again.kind, message=again.message)
 
     def checkpointed(self, run_id: str, costs: JsonObject) -> None:
         """The run wrote a checkpoint because it was asked to; Tune will tell its end without a result."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 import time
 from typing import Any
 
@@ -41,6 +44,14 @@ class Odd(gymnasium.Env[np.ndarray, int]):
                 time.sleep(1000)
             if self._does == "die":
                 os._exit(1)
+            if self._does == "crash":
+                ctypes.string_at(0)
+            if self._does == "be killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._does == "exit":
+                sys.exit("usage: env.py")
+            if self._does == "interrupt":
+                raise KeyboardInterrupt
             reward = float("nan") if self._does == "nan" else reward
         return np.zeros(2, dtype=np.float32), reward, self._step >= 10, False, {}
 

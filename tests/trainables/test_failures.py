@@ -7,8 +7,8 @@ import errno
 import pytest
 import torch
 
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, SpecError
-from trainables.failures import Failure, classify
+from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, SpecError, WorkerEnded
+from trainables.failures import Failure, classify, same_ending, twice
 from trainables.worker import device_for
 
 
@@ -28,10 +28,37 @@ from trainables.worker import device_for
         (FileNotFoundError(errno.ENOENT, "no such file", "data.npz"), "code"),
         (KeyError("x"), "code"),
         (RuntimeError("shape mismatch"), "code"),
+        (SystemExit("usage: train.py"), "code"),
+        (SystemExit(3), "code"),
+        (KeyboardInterrupt(), "code"),
+        (WorkerEnded("a worker ended with exit code 7", "exit code 7"), "infrastructure"),
     ],
 )
-def test_kinds(error: Exception, kind: str) -> None:
+def test_kinds(error: BaseException, kind: str) -> None:
     assert classify(error).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "message"),
+    [
+        (SystemExit("usage: train.py [--lr LR]\nmore"), "whatever was printed", "SystemExit: usage: train.py [--lr LR]"),
+        (SystemExit(2), "train.py: error: unrecognized arguments: --bad", "SystemExit: 2: train.py: error: unrecognized arguments: --bad"),
+        (SystemExit(3), "", "SystemExit: 3"),
+        (SystemExit(), "", "SystemExit"),
+        (KeyboardInterrupt(), "whatever was printed", "KeyboardInterrupt"),
+        (MemoryError(), "", "MemoryError"),
+    ],
+)
+def test_the_message_says_what_the_code_said(error: BaseException, said: str, message: str) -> None:
+    assert classify(error, said).message == message
+
+
+def test_a_worker_that_ends_in_the_same_way_twice_is_the_fault_of_the_code() -> None:
+    one, other = (classify(WorkerEnded(f"a worker ended with {how}", how)) for how in ("exit code 7 at a/b.py:3", "SIGSEGV at a/b.py:3"))
+    lost = classify(InfrastructureFailure("a worker was lost"))
+    assert same_ending(one, one)
+    assert not any(same_ending(before, now) for before, now in ((None, one), (one, other), (lost, lost), (lost, one)))
+    assert (twice(one).kind, twice(one).message) == ("code", "a worker ended with exit code 7 at a/b.py:3, twice in a row")
 
 
 def raise_at_a_line(message: str) -> None:

@@ -88,6 +88,8 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
         ("raise", "code", "KeyError: 'the environment lost its map'"),
         ("nan", "hyperparameters", "training diverged"),
         ("out of memory", "hyperparameters", "CUDA out of memory"),
+        ("exit", "code", "SystemExit: usage: env.py"),
+        ("interrupt", "code", "KeyboardInterrupt"),
     ],
 )
 def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str) -> None:
@@ -168,10 +170,24 @@ def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(cartpol
     wait_until_gone([*full, *pids(tmp_path)])
 
 
-def test_a_worker_that_dies_every_time_is_the_fault_of_the_infrastructure(cartpole: dict[str, Any], tmp_path: Path) -> None:
-    result = run_once(odd(cartpole, does="die"), tmp_path, ignore)
+def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole, does="be killed")
+    mapping["resources"] = {"max_restarts": 1}
+    result = run_once(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert result.message.startswith("a worker was lost")
+
+
+@pytest.mark.parametrize(("does", "how"), [("die", "exit code 1 at trainables/odd_environments.py:"), ("crash", "SIGSEGV at ")])
+def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(cartpole: dict[str, Any], tmp_path: Path, does: str, how: str) -> None:
+    mapping = odd(cartpole, does=does)
+    mapping["resources"] = {"max_restarts": 5}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.failure) == ("failed", "code")
+    assert result.message.startswith(f"a worker ended with {how}")
+    assert result.message.endswith("twice in a row")
+    assert how in result.signature
+    assert result.log_tail
 
 
 def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:

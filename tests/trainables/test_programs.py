@@ -105,6 +105,8 @@ def test_a_result_can_be_read_from_output_or_from_a_file_of_json_lines(tmp_path:
         ("torch nan", HyperparameterFailure, "the program met a number that is not finite: ValueError: Expected parameter logits", ""),
         ("out of memory", HyperparameterFailure, "the program ran out of memory: RuntimeError: CUDA out of memory", ""),
         ("be killed", InfrastructureFailure, "the program was killed from outside (signal 9)", ""),
+        ("exit", CodeFailure, "the program ended with status 1: usage: toy.py", "status 1"),
+        ("crash", CodeFailure, "the program ended with status 139 (SIGSEGV): ", "status 139 (SIGSEGV)"),
     ],
 )
 def test_blame(tmp_path: Path, does: str, error: type[RunError], message: str, signature: str) -> None:

@@ -87,6 +87,17 @@ def test_code_that_fails_in_the_same_place_stops_the_sweep_and_shows_it(
     assert len(registry.runs(SWEEP, states=[RunState.FAILED])) == 2
 
 
+def test_workers_that_end_themselves_in_the_same_way_stop_the_sweep_as_broken_code_does(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(behaviour="end_themselves")
+    quick = ("settings.rollout_retry_delay=0.1", "settings.infrastructure_retry_delay=0.1")
+    with pytest.raises(SweepAborted, match=r"all failed in the same place: ended with exit code 7 at mine.py:3"):
+        drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, *quick, environ=environ)
+    failed = registry.runs(SWEEP, states=[RunState.FAILED])
+    assert [(run.failure, run.attempts) for run in failed] == [("code", 2)] * 2
+
+
 def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
     instant(behaviour="hyperparameters")
     with pytest.raises(SweepAborted, match="max_consecutive_failures=3"):

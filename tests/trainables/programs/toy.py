@@ -28,8 +28,10 @@ def main(arguments: list[str]) -> None:
             raise ValueError("Expected parameter logits to satisfy a constraint, but found invalid values:\ntensor([[nan, nan]])")
         if does == "out of memory":
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        if does == "be killed":
-            os.kill(os.getpid(), 9)
+        if does in ("be killed", "crash"):
+            os.kill(os.getpid(), 9 if does == "be killed" else 11)
+        if does == "exit":
+            sys.exit("usage: toy.py")
     if does == "ranks":
         print("rank", os.environ["RANK"], "of", os.environ["WORLD_SIZE"], "at", os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], flush=True)
 
