@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from metta_sweep.registry.reader import Reader
 
 
+TOKEN = "METTA_SWEEP_DASHBOARD_TOKEN"
+MIN_TOKEN_LENGTH = 16
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="sweep to open; without it the page lists all")
@@ -28,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", default="", help="its WandB project")
     parser.add_argument("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
     parser.add_argument("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine only)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; beyond loopback with a token")
+    names = parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    names.help = "a name under which others reach it; repeat for several; asks for a token"
     parser.add_argument("--port", type=int, default=8050, help="port to serve on (default 8050)")
     parser.add_argument("--allow-actions", action="store_true", help="let who has the printed token retry runs and stop the sweep from the page")
 
@@ -100,6 +106,7 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
     from metta_sweep.dashboard.app import create_app, serve
     from metta_sweep.dashboard.desk import Desk
     from metta_sweep.dashboard.digests import Digests
+    from metta_sweep.dashboard.door import Door
     from metta_sweep.dashboard.source import Source
     from metta_sweep.dashboard.studies import Studies
 
@@ -109,8 +116,10 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
         if location.sweep_name:
             source.snapshot(location.sweep_name)
         desk = Desk(source, studies, Digests(reader), location.data_dir, location.sweep_name)
-        app = create_app(desk, host=args.host, actions=actions(location) if args.allow_actions else None)
-        print(f"dashboard: http://{args.host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
+        door = Door(args.host, access_token(args, os.environ), args.allow_host)
+        app = create_app(desk, door=door, actions=actions(location) if args.allow_actions else None)
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"dashboard: http://{host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
         serve(app, args.host, args.port)
     except OSError as error:
         raise ConfigError(f"--host {args.host} --port {args.port}: {error.strerror or error}; choose another --port") from error
@@ -119,6 +128,25 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
     finally:
         studies.close()
         source.close()
+
+
+def access_token(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    """What a browser must show: the environment's, else a new one that is printed here; "" where nobody else comes.
+
+    Raises:
+        ConfigError: the environment's is too short.
+    """
+    from metta_sweep.registry.serve import is_loopback
+
+    if own := environ.get(TOKEN):
+        if len(own) < MIN_TOKEN_LENGTH:
+            raise ConfigError(f"{TOKEN}: need at least {MIN_TOKEN_LENGTH} characters, got {len(own)}")
+        return own
+    if is_loopback(args.host) and not args.allow_host:
+        return ""
+    token = secrets.token_urlsafe(24)
+    print(f"token: {token}  (asked for once by each browser; {TOKEN} sets one of your own)")
+    return token
 
 
 def actions(location: Location) -> Actions:

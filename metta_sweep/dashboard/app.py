@@ -9,28 +9,28 @@ from pathlib import Path
 
 import flask
 from dash import Dash
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from metta_sweep.dashboard import layout
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.callbacks import register, register_actions
 from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.door import Door
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STYLESHEET = "/bootstrap.min.css"
 # Everything comes from this server: the page works without a network, and a text that slipped through could load nothing.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 
 
-def create_app(desk: Desk, *, host: str = "127.0.0.1", actions: Actions | None = None) -> Dash:
+def create_app(desk: Desk, *, door: Door | None = None, actions: Actions | None = None) -> Dash:
     """The application over a desk; `app.server` is its WSGI callable.
 
     Args:
-        host: address it will be bound to. On a loopback address requests that name another host are refused, so that no web site can reach
-            the dashboard through a name of its own that resolves to this machine.
+        door: who may open it; None = who reaches a loopback address under a loopback name.
         actions: what may be done from the page; None = nothing, the callbacks do not even exist.
     """
     server = flask.Flask("metta_sweep.dashboard")
@@ -49,7 +49,7 @@ def create_app(desk: Desk, *, host: str = "127.0.0.1", actions: Actions | None =
     register(app, desk if actions is None else replace(desk, has_actions=True))
     if actions is not None:
         register_actions(app, desk, actions)
-    protect(server, host)
+    protect(server, door or Door("127.0.0.1"))
     server.add_url_rule(STYLESHEET, "bootstrap", bootstrap)
     return app
 
@@ -59,15 +59,12 @@ def bootstrap() -> flask.Response:
     return flask.send_file(Path(str(files("flask_bootstrap"))) / "static/bootstrap5/css/bootstrap.min.css", max_age=86_400)
 
 
-def protect(server: flask.Flask, host: str) -> None:
-    """Refuse foreign host names on loopback, and tell the browser to load from here only."""
+def protect(server: flask.Flask, door: Door) -> None:
+    """Every request goes through the door, whatever its route; and the browser is told to load from here only."""
 
     @server.before_request
-    def check_host() -> flask.Response | None:
-        name = flask.request.host.rsplit(":", 1)[0].strip("[]")
-        if host in LOOPBACK and name not in LOOPBACK:
-            return flask.Response("unknown host", status=403)
-        return None
+    def admit() -> flask.Response | None:
+        return door.answer(flask.request)
 
     @server.after_request
     def add_headers(response: flask.Response) -> flask.Response:
@@ -75,6 +72,13 @@ def protect(server: flask.Flask, host: str) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
+
+
+class SilentHandler(WSGIRequestHandler):
+    """Logs no requests: an address may hold the token."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Nothing; what fails inside the application is logged there."""
 
 
 def serve(app: Dash, host: str, port: int) -> None:
@@ -86,4 +90,5 @@ def serve(app: Dash, host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Bound here because werkzeug ends the whole process when it cannot.
     with socket.create_server((host, port), family=family) as listener:
-        make_server(host, port, app.server, threaded=True, fd=listener.fileno()).serve_forever()
+        server = make_server(host, port, app.server, threaded=True, request_handler=SilentHandler, fd=listener.fileno())
+        server.serve_forever()

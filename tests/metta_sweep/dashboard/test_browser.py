@@ -17,6 +17,7 @@ from metta_sweep.cli.main import main
 from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.door import Door
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
@@ -28,6 +29,7 @@ from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, 
 
 pytestmark = [pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"), pytest.mark.timeout(600), pytest.mark.ray]
 START_SECONDS = 300.0
+TOKEN = "the-token-of-this-test"
 # Keeps the answer to "draw the progression of the new version" until the page's content changes.
 HOLD_NEWS = """
 const send = window.fetch;
@@ -162,6 +164,18 @@ def test_a_figure_that_comes_as_its_page_is_left_is_no_error(page: Page, simulat
     page.wait(lambda: page.run("return window.isReleased"), "another page")
     page.wait(lambda: page.count("tbody tr") > 0, "rows")
     page.assert_silent()
+
+
+def test_a_browser_is_asked_for_the_token_once(page: Page, desk: Desk) -> None:
+    with served(create_app(desk, door=Door("0.0.0.0", TOKEN))) as address:
+        page.open(f"{address}?sweep=sim&page=overview")
+        page.find("#token").send_keys(TOKEN + Keys.ENTER)
+        page.drawn("progression")
+        assert TOKEN not in page.driver.current_url
+        assert all("401" in error for error in page.errors())  # the form, and the icon beside it
+        page.open(f"{address}?sweep=sim&page=overview")
+        page.drawn("progression")
+        page.assert_silent()
 
 
 @pytest.mark.parametrize(("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")])
