@@ -25,7 +25,7 @@ class Settings:
         placement_warning_seconds: how long a run may wait for its placement group before it is told what is missing.
         placement_timeout_seconds: how long, while nothing runs, before the sweep gives up; 0 = never.
         rollout_retry_delay: seconds before the slot of a failed run is used again; no other slot waits.
-        max_observations_to_load: how many runs `import-wandb` reads at most, newest first.
+        max_observations_to_load: runs that come in from WandB at most, newest first; a sweep learns from all its own.
         sweep_server_uri: registry service (`http(s)://`); None = SQLite under `data_dir`.
         code: directory shipped to a remote cluster with the runs; None = nothing is shipped.
         lease_seconds: a run whose driver is silent this long may be taken over by another.

@@ -150,10 +150,19 @@ class _Loader:
             wandb=wandb,
             train=template_of({**tree, "suggestion": dict(self._fixed)}),
             spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
-            notes=tuple(f"{key}={value!r} on the command line fixes this parameter; it is not searched" for key, value in self._fixed.items()),
+            notes=self._notes(settings),
             machine=self._machine,
             umask=umask,
         )
+
+    def _notes(self, settings: Settings) -> tuple[str, ...]:
+        """What a person should know before the start."""
+        fixed = "{}={!r} on the command line fixes this parameter; it is not searched"
+        notes = [fixed.format(key, value) for key, value in self._fixed.items()]
+        if (limit := settings.max_observations_to_load) != Settings().max_observations_to_load:
+            key = f"settings.max_observations_to_load={limit}"
+            notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
+        return tuple(notes)
 
     def _fixed_parameters(self) -> Tree:
         """Swept parameters that the command line gave a value."""

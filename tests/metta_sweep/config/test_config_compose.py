@@ -129,6 +129,12 @@ def test_a_value_for_a_searched_parameter_fixes_it_and_says_so(word: str) -> Non
     assert job.notes == ("trainer.optimizer.learning_rate=0.002 on the command line fixes this parameter; it is not searched",)
 
 
+def test_a_limit_of_observations_is_said_to_bound_what_comes_from_wandb() -> None:
+    assert load("settings.max_observations_to_load=250").notes == ()
+    key = "settings.max_observations_to_load=10"
+    assert load(key).notes == (f"{key} bounds what comes in from WandB; a sweep learns from all its runs",)
+
+
 def test_settings_under_sweep_are_settings_under_protein_in_every_place() -> None:
     job = load("sweep.num_random_samples=9", "sweep.max_suggestion_cost=60")
     assert (job.sweep.phases[0].protein.num_random_samples, job.sweep.phases[0].protein.max_suggestion_cost) == (9, 60)

@@ -191,7 +191,11 @@ def test_a_token_of_ones_own_is_asked_for_on_loopback_too_and_is_not_printed(das
     assert TOKEN not in process.stdout.read()
 
 
-def test_a_short_token_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_token_is_refused(
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("METTA_SWEEP_DASHBOARD_TOKEN", "short")
     assert main(["dashboard", f"data_dir={data_dir}"]) == 2
     assert "METTA_SWEEP_DASHBOARD_TOKEN: need at least 16 characters, got 5" in capsys.readouterr().err
