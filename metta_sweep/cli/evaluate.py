@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.cli.train import finish
+    from metta_sweep.cli.train import finish, show_notes
     from metta_sweep.config import load_train_job
     from metta_sweep.driver.single import evaluate_one
     from metta_sweep.driver.table import new_console
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
     os.umask(job.umask)
     console = new_console(sys.stderr if args.json else sys.stdout)
+    show_notes(job, console)
     result = evaluate_one(job, os.environ)
     if not args.json:
         for name, value in sorted(result.metrics.items()):

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
     os.umask(job.umask)
     console = new_console(sys.stderr if args.json else sys.stdout)
+    show_notes(job, console)
     console.print(f"run {job.run}: files in {job.directory}", highlight=False, soft_wrap=True)
 
     def say(text: str) -> None:
@@ -37,6 +38,12 @@ def run(args: argparse.Namespace) -> int:
 
     result = train_one(job, os.environ, Reporter(console), say)
     return finish(job, result, console, as_json=args.json)
+
+
+def show_notes(job: TrainJob, console: Console) -> None:
+    """What the configuration says to no effect."""
+    for note in job.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 class Reporter:

@@ -14,17 +14,20 @@ from hydra import compose as hydra_compose
 from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metta_sweep.config import files, names, overrides
+from metta_sweep.config import files, layers, names, overrides
 from metta_sweep.config import tree as trees
 from metta_sweep.config.files import Sources
+from metta_sweep.config.layers import Layer
+from metta_sweep.config.moot import moot_notes
 from metta_sweep.config.overrides import Assignment, Choice, Words
-from metta_sweep.config.tree import Path, Tree
+from metta_sweep.config.tree import ABSENT, Path, Tree
 from metta_sweep.errors import ConfigError
 
 
@@ -36,12 +39,16 @@ class Composition:
         tree: canonical keys, `sweep_job_overrides` and the command line's values merged in, interpolations still in place.
         choices: option chosen for each config group.
         sources: file and line of each key; read when they are asked for.
+        notes: what somebody wrote into a file and another file replaced; read when they are asked for.
+        written: places of all values in files that are not ours; read when they are asked for.
         assignments: values that the command line set.
     """
 
     tree: Tree
     choices: Mapping[str, str]
     sources: Callable[[], Sources]
+    notes: Callable[[], tuple[str, ...]]
+    written: Callable[[], frozenset[Path]]
     assignments: tuple[Assignment, ...]
 
     def at(self, key: str, problem: str) -> str:
@@ -53,6 +60,11 @@ class Composition:
         if given or (above and path not in self.sources().lines):
             place = overrides.COMMAND_LINE
         return f"{place}: {key}: {problem}" if place else f"{key}: {problem}"
+
+    def all_notes(self, resolved: Tree) -> tuple[str, ...]:
+        """A line for each key that somebody wrote and that does nothing: another file replaces it, or another key makes it idle."""
+        written = self.written() | {word.path for word in self.assignments if word.value is not ABSENT}
+        return (*self.notes(), *moot_notes(resolved, written, self.at))
 
     def _locate(self, path: Path) -> str | None:
         """A key of a phase that the phase does not set itself stands with the sweep's own settings."""
@@ -85,17 +97,49 @@ def compose(
     directories = files.search_directories(config_dirs)
     parsed = overrides.parse(words, files.groups(directories) | {"sweep"}, aliases or {})
     with readable_errors(directories):
-        choices = _choices(primary, parsed, directories)
+        recipe, tree, chosen = _composed(primary, parsed, directories)
+        tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
+        tree = _with_overrides(tree)
+        for layer in _layers(recipe) if recipe.typed else ():
+            if layer.is_above:
+                tree = _with_overrides(trees.merge(tree, layers.body_of(layer)))
+    tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
+    found = cache(partial(_layers, recipe))
+    values = cache(lambda: layers.read(found()))
+    return Composition(
+        tree=tree,
+        choices=chosen,
+        sources=cache(lambda: files.read_sources((layer.file, layer.package) for layer in found())),
+        notes=lambda: (*layers.replaced(values(), environment), *layers.suite_note(values(), chosen.get("sim"))),
+        written=lambda: layers.written(values()),
+        assignments=parsed.assignments,
+    )
+
+
+def _composed(primary: str, parsed: Words, directories: tuple[FilePath, ...]) -> tuple[_Recipe, Tree, Mapping[str, str]]:
+    """What Hydra takes, the tree in canonical spelling, and the option of each group; again when a file further down names the suite."""
+    suite = _suite(primary, parsed, directories)
+    while True:
+        choices = _choices(primary, parsed, directories, suite)
         _check_options(choices, directories)
-        recipe = _Recipe(primary, tuple(map(_text, choices)), tuple(word.choice.group for word in choices if word.is_extra), directories)
+        typed = tuple(f"{choice.group}/{choice.option}" for choice in parsed.choices)
+        extra = tuple(f"{word.choice.group}/" for word in choices if word.is_extra)
+        words, base = (tuple(_text(word) for word in choices if word.is_base is flag) for flag in (False, True))
+        recipe = _Recipe(primary, words, base, typed, extra, directories)
         composed, chosen = _hydra(recipe)
         tree = names.canonical_tree(composed)
-        tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
-        tree = trees.merge(tree, tree.pop("sweep_job_overrides", None) or {})
-        for body in _extra_bodies(recipe):
-            tree = trees.merge(tree, names.canonical_tree(body))
-    tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
-    return Composition(tree, chosen, cache(partial(_sources, recipe)), parsed.assignments)
+        named = trees.get(tree, ("sweep", "sim_name")) or tree.get("sim_name")
+        if not named or chosen.get("sim") == str(named) or any(choice.group == "sim" for choice in parsed.choices):
+            return recipe, tree, chosen
+        place = ("sim_name",) if trees.get(tree, ("sweep", "sim_name")) is None else ("sweep", "sim_name")
+        suite = [(Choice("sim", str(named)), f"{_locate(recipe, place)}: sim_name: {named}")]
+
+
+def _with_overrides(tree: Tree) -> Tree:
+    """The tree with its `sweep_job_overrides` merged in."""
+    values = tree.get("sweep_job_overrides")
+    rest = trees.remove(tree, ("sweep_job_overrides",))
+    return trees.merge(rest, values) if isinstance(values, Mapping) else rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +150,41 @@ class _GroupWord:
         choice: which option of which group.
         is_append: whether the primary file has no such group, so that Hydra wants a `+`.
         is_extra: whether no primary file of ours has it either: a patch, which lies above all files.
+        is_base: whether only ours has it.
         origin: where it stands, for messages.
     """
 
     choice: Choice
     is_append: bool
     is_extra: bool
+    is_base: bool
     origin: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """What Hydra composes: a primary file, group overrides, those of them that are extra, and where files are searched."""
+    """What Hydra composes.
+
+    Attributes:
+        primary: name of the primary file.
+        words: group overrides, in Hydra's grammar.
+        base: the same for groups that the user's own primary file leaves out: they lie below it.
+        typed: configs that the command line names, such as `hardware/macbook`.
+        extra: prefixes of configs in groups that no primary file of ours has.
+        directories: where files are searched.
+    """
 
     primary: str
     words: tuple[str, ...]
+    base: tuple[str, ...]
+    typed: tuple[str, ...]
     extra: tuple[str, ...]
     directories: tuple[FilePath, ...]
+
+    @property
+    def parts(self) -> tuple[tuple[str | None, tuple[str, ...]], ...]:
+        """(primary file, group overrides) of what is composed, the lowest first."""
+        return (*(((None, self.base),) if self.base else ()), (self.primary, self.words))
 
 
 def _text(word: _GroupWord) -> str:
@@ -131,25 +193,35 @@ def _text(word: _GroupWord) -> str:
     return f"{'+' if word.is_append else ''}{word.choice.group}={word.choice.option}"
 
 
-def _choices(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[_GroupWord]:
+def _choices(primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[Choice, str]]) -> list[_GroupWord]:
     """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves out."""
     present = _default_groups(primary, directories)
-    wanted = {choice.group: (choice, origin) for choice, origin in _suite(primary, present, parsed, directories)}
+    wanted = {choice.group: (choice, origin) for choice, origin in suite}
     ours = _default_groups(primary, [files.packaged_configs()])
     missing = {group: (Choice(group, option), primary) for group, option in ours.items() if group not in present}
     implied = {**missing, **wanted}
     chosen = {choice.group for choice in parsed.choices}
     words = [(choice, origin) for group, (choice, origin) in implied.items() if group not in chosen]
     words += [(choice, f"{overrides.COMMAND_LINE}: {choice.group}={choice.option}") for choice in parsed.choices]
-    return [_GroupWord(choice, choice.group not in present, choice.group not in {*present, *ours}, origin) for choice, origin in words]
+    return [
+        _GroupWord(
+            choice=choice,
+            is_append=choice.group not in present,
+            is_extra=choice.group not in {*present, *ours},
+            is_base=choice.group in ours and choice.group not in present and choice.option is not None,
+            origin=origin,
+        )
+        for choice, origin in words
+    ]
 
 
-def _suite(primary: str, present: Mapping[str, str], parsed: Words, directories: Sequence[FilePath]) -> list[tuple[Choice, str]]:
+def _suite(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[tuple[Choice, str]]:
     """The suite that `sim_name:` in the sweep file, or else in the primary file, chooses."""
-    sweep = next((choice.option for choice in reversed(parsed.choices) if choice.group == "sweep"), present.get("sweep"))
+    present = _default_groups(primary, directories).get("sweep")
+    sweep = next((choice.option for choice in reversed(parsed.choices) if choice.group == "sweep"), present)
     for config in (f"sweep/{sweep}", primary):
         file = files.find(directories, config)
-        name = files.peek(file).get("sim_name") if file else None
+        name = files.read_yaml(file).get("sim_name") if file else None
         if file and name:
             line = dict(files.key_lines(file))[("sim_name",)]
             return [(Choice("sim", str(name)), f"{files.display(file)}:{line}: sim_name: {name}")]
@@ -161,7 +233,7 @@ def _default_groups(primary: str, directories: Sequence[FilePath]) -> dict[str, 
     file = files.find(directories, primary)
     if file is None:
         return {}
-    entries = files.peek(file).get("defaults") or []
+    entries = files.read_yaml(file).get("defaults") or []
     return {
         str(group).removeprefix("override ").removeprefix("optional ").lstrip("/"): str(option)
         for entry in entries
@@ -183,25 +255,47 @@ def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath])
 
 def _hydra(recipe: _Recipe) -> tuple[Tree, dict[str, str]]:
     """What Hydra composes, and the option of each group."""
-    with _hydra_on(recipe.directories):
-        config = hydra_compose(recipe.primary, overrides=list(recipe.words), return_hydra_config=True)
-        choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
-        container = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items() if key != "hydra"}, choices
+    tree: Tree = {}
+    choices: dict[str, str] = {}
+    for primary, words in recipe.parts:
+        with _hydra_on(recipe.directories):
+            config = hydra_compose(primary, overrides=list(words), return_hydra_config=True)
+            container = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(container, dict)
+        chosen = container.pop("hydra")["runtime"]["choices"]
+        choices |= {str(group): str(option) for group, option in chosen.items() if not str(group).startswith("hydra/")}
+        tree = trees.merge(tree, {str(key): value for key, value in container.items()})
+    return tree, choices
 
 
-def _files(recipe: _Recipe) -> list[tuple[FilePath, Path, bool]]:
-    """The files that Hydra takes, in order: with the key under which each is placed, and whether it is an extra one."""
-    extra = tuple(f"{group}/" for group in recipe.extra)
-    with _hydra_on(recipe.directories) as hydra:
-        entries = hydra.config_loader().compute_defaults_list(recipe.primary, list(recipe.words), RunMode.RUN).defaults
+def _layers(recipe: _Recipe) -> tuple[Layer, ...]:
+    """The files that Hydra takes, in order."""
+    entries: list[ResultDefault] = []
+    for primary, words in recipe.parts:
+        with _hydra_on(recipe.directories) as hydra:
+            entries += hydra.config_loader().compute_defaults_list(primary, list(words), RunMode.RUN).defaults
+    parents = {entry.config_path: entry.parent for entry in entries}
     found = ((files.find(recipe.directories, entry.config_path), entry) for entry in entries)
-    return [
-        (file, tuple(entry.package.split(".")) if entry.package else (), entry.config_path.startswith(extra))
-        for file, entry in found
-        if file is not None
-    ]
+    return tuple(_layer(recipe, file, entry, parents) for file, entry in found if file is not None)
+
+
+def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mapping[str, str | None]) -> Layer:
+    package = tuple(entry.package.split(".")) if entry.package else ()
+    above: list[str] = []
+    parent = entry.parent
+    while parent is not None and parent not in above:
+        above.append(parent)
+        parent = parents.get(parent)
+    # A section's own file (model=lstm) holds that section's defaults; what is laid on the whole job (env=, hardware=) is the user's word.
+    is_word = not package and any(config in recipe.typed and not config.startswith("sweep/") for config in (entry.config_path, *above))
+    return Layer(
+        file=file,
+        config=entry.config_path,
+        package=package,
+        parents=tuple(above),
+        is_typed=entry.config_path in recipe.typed,
+        is_above=is_word or entry.config_path.startswith(recipe.extra),
+    )
 
 
 @contextmanager
@@ -220,18 +314,8 @@ def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
         GlobalHydra.instance().clear()
 
 
-def _sources(recipe: _Recipe) -> Sources:
-    return files.read_sources((file, package) for file, package, _ in _files(recipe))
-
-
-def _extra_bodies(recipe: _Recipe) -> Iterator[Tree]:
-    """Contents of what the command line adds (a patch): Hydra lays it below the file's own `sweep_job_overrides`, it belongs above them."""
-    if not recipe.extra:
-        return
-    for file, package, is_extra in _files(recipe):
-        if is_extra:
-            body = {key: value for key, value in files.read_yaml(file).items() if key != "defaults"}
-            yield trees.put({}, package, body) if package else body
+def _locate(recipe: _Recipe, place: Path) -> str | None:
+    return files.read_sources((layer.file, layer.package) for layer in _layers(recipe)).locate(place)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from metta_sweep.config import names
 from metta_sweep.config.tree import Path as KeyPath
@@ -102,18 +102,15 @@ def _places(key: KeyPath) -> Iterable[KeyPath]:
         yield place[1:]
 
 
+class _Loader(yaml.CSafeLoader):
+    """Reads numbers as OmegaConf does, ten times faster."""
+
+
+_Loader.yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
+
+
 def read_yaml(file: Path) -> Tree:
-    """A YAML file as a nested dict, interpolations in place; numbers and repeated keys are read as Hydra reads them.
-
-    Raises:
-        yaml.YAMLError: bad syntax, or a key that stands twice.
-    """
-    body = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    return {str(key): value for key, value in body.items()} if isinstance(body, dict) else {}
-
-
-def peek(file: Path) -> Tree:
-    """A YAML file's keys, ten times faster than `read_yaml`; for texts and lists, as plain YAML reads some numbers differently.
+    """A YAML file as a nested dict, interpolations in place; values are read as Hydra reads them.
 
     Raises:
         yaml.YAMLError: bad syntax.
@@ -121,7 +118,7 @@ def peek(file: Path) -> Tree:
     """
     try:
         with file.open(encoding="utf-8") as stream:  # a stream gives error messages the file's name
-            body = yaml.load(stream, Loader=yaml.CSafeLoader)
+            body = yaml.load(stream, Loader=_Loader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{display(file)}: not UTF-8 text ({error}); save it as UTF-8") from error
     if not isinstance(body, dict | None):

@@ -101,7 +101,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class WandbSettings:
-    """Where the mirror writes. `mode`: auto (online with a key, else offline), online, offline or off."""
+    """Where the mirror writes.
+
+    Attributes:
+        mode: auto (online with a key, else offline), online, offline or off.
+        entity: team or user; "" = the key's default.
+        project: name of the project.
+        tags: of all runs.
+    """
 
     mode: str = "auto"
     entity: str = ""
@@ -178,6 +185,7 @@ class TrainJob:
         wandb: where it may be mirrored.
         machine: CPU cores and GPUs of this machine.
         umask: what others may not do with the files, by `share_files`.
+        notes: lines to show before the start, such as a key of a file that another file replaces.
     """
 
     run: str
@@ -187,6 +195,7 @@ class TrainJob:
     wandb: WandbSettings
     machine: Machine = Machine()
     umask: int = PRIVATE
+    notes: tuple[str, ...] = ()
 
     @property
     def directory(self) -> Path:

@@ -57,6 +57,10 @@ class SweepKeys:
 
 
 BLOCKS = frozenset({"parameters", "protein", "constraints", "schedule"})
+BELOW_SWEEP = {
+    **{key: f"sweep.protein.{key}" for key in names.PROTEIN_KEYS},
+    **{key: f"sweep.{key}" for key in (*SweepKeys.__dataclass_fields__, *BLOCKS)},
+}
 
 
 def load_sweep_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> SweepJob:
@@ -89,7 +93,7 @@ def validate_file(path: Path, overrides: Sequence[str], environ: Mapping[str, st
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; give a sweep file, such as configs/sweep/quick.yaml")
     with readable_errors(()):
-        is_job = "sweep_name" in files.peek(path)
+        is_job = "sweep_name" in files.read_yaml(path)
     option = re.sub(r"\W", "_", path.stem)
     words = [] if is_job else [f"sweep={option}"]
     if not any(word.split("=")[0] in ("sweep_name", "run") for word in overrides):
@@ -162,7 +166,7 @@ class _Loader:
         if (limit := settings.max_observations_to_load) != Settings().max_observations_to_load:
             key = f"settings.max_observations_to_load={limit}"
             notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
-        return tuple(notes)
+        return (*notes, *self._composed.all_notes(self._resolved))
 
     def _fixed_parameters(self) -> Tree:
         """Swept parameters that the command line gave a value."""
@@ -179,7 +183,8 @@ class _Loader:
     def _unknown_keys(self) -> Problems:
         searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
         own = set(searched) if isinstance(searched, Mapping) else set()
-        return unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
+        found = unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
+        return [(key, f"unknown key; did you mean {BELOW_SWEEP[key]}?" if key in BELOW_SWEEP else text) for key, text in found]
 
     def _settings(self) -> Settings | None:
         settings = sections.read(Settings, self._resolved.get("settings"), "settings", self._problems)

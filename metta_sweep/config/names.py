@@ -77,21 +77,31 @@ def in_sweep(path: Path) -> Path:
     return ("protein", *path) if path[:1] and path[0] in PROTEIN_KEYS else path
 
 
+def is_hoisted(path: Path) -> bool:
+    """Whether a sweep file says something about the job there."""
+    return path[0] == "sweep" and canonical(path)[:1] != ("sweep",)
+
+
 def dotless(path: Path) -> Path:
-    """`("parameters", "trainer.gamma")` with its dots taken as levels."""
-    return tuple(part for key in path for part in key.split("."))
+    """`("parameters", "trainer.gamma")` with its dots taken as levels; the dots of an environment's path are its own."""
+    return tuple(part for key in path for part in (key.split(".") if "/" not in key else [key]))
 
 
 def canonical_tree(tree: Mapping[str, Any]) -> Tree:
-    """The job's tree with every key in its canonical place; later keys win over earlier ones."""
+    """The job's tree with every key in its canonical place; later keys win over earlier ones, and a sweep file's over the job's."""
     out: Tree = {}
-    for path, value in trees.leaves(tree):
+    for path, value in sorted(trees.leaves(tree), key=lambda leaf: is_hoisted(leaf[0])):
         place = canonical(path)
-        if place == ("sweep", "schedule", "phases") and isinstance(value, list):
-            value = [canonical_phase(phase) for phase in value]
+        value = canonical_value(place, value)
         if place and not (value == {} and isinstance(trees.get(out, place), dict)):
             out = trees.put(out, place, value)
     return out
+
+
+def canonical_value(place: Path, value: Any) -> Any:
+    """The value with the keys inside it in canonical spelling."""
+    is_phases = place == ("sweep", "schedule", "phases") and isinstance(value, list)
+    return [canonical_phase(phase) for phase in value] if is_phases else value
 
 
 def canonical_phase(phase: Any) -> Any:

@@ -69,6 +69,7 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
     for text in overrides:
         try:
             word = _word(parser.parse_override(text), groups, aliases)
+            assignments += _leaves(word) if isinstance(word, Assignment) else ()
         except HydraException as error:
             problems.append(
                 f"{COMMAND_LINE}: {text}: cannot be read as key=value ({_first_line(error)}); quote values with special characters: 'key=\"...\"'"
@@ -76,7 +77,7 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
         except ValueError as error:
             problems.append(f"{COMMAND_LINE}: {text}: {error}")
         else:
-            choices.append(word) if isinstance(word, Choice) else assignments.append(word)
+            choices += [word] if isinstance(word, Choice) else []
     if problems:
         raise ConfigError(*problems)
     return Words(tuple(choices), tuple(assignments))
@@ -94,10 +95,21 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
         return Choice(key, None if override.is_delete() else str(value).removesuffix(".yaml"))
     if "/" in key or override.package is not None:
         raise ValueError(f"no config group {key}{trees.hint(key, groups)}")
-    path = names.canonical(trees.split(key))
-    if path[0] == "sweep_job_overrides":  # on the command line it is a value for every run, like one without the prefix
-        path = path[1:]
-    return Assignment(path, ABSENT if override.is_delete() else value, text, override.is_add())
+    return Assignment(trees.split(key), ABSENT if override.is_delete() else value, text, override.is_add())
+
+
+def _leaves(word: Assignment) -> list[Assignment]:
+    """The word with its path, and the keys of a mapping that it gives, in canonical spelling."""
+    if not isinstance(word.value, dict) or not word.value:
+        place = _place(word.path)
+        return [Assignment(place, names.canonical_value(place, word.value), word.text, word.is_addition)]
+    return [Assignment(place := _place(path), names.canonical_value(place, value), word.text) for path, value in trees.leaves(word.value, word.path)]
+
+
+def _place(path: Path) -> Path:
+    place = names.canonical(path)
+    # On the command line these are values for every run, like those without the prefix.
+    return place[1:] if place[0] == "sweep_job_overrides" and len(place) > 1 else place
 
 
 def _first_line(error: Exception) -> str:

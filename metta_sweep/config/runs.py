@@ -112,7 +112,7 @@ class TrainComposition:
     @classmethod
     def of(cls, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path]) -> TrainComposition:
         """Compose with a command line."""
-        composed = compose("train_job", overrides, config_dirs, from_environment(environ))
+        composed = compose("train_job", overrides, config_dirs, from_environment(environ), {"sim_name": "sim"})
         machine = hardware.detect(environ)
         return cls(composed, machine, *resolve(hardware.fill(composed.tree, machine)))
 
@@ -140,7 +140,16 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     raise_located(train.composed, problems)
     assert resources is not None
     assert wandb is not None
-    return TrainJob(str(resolved["run"]), Path(resolved["data_dir"]).absolute(), run_mapping(resolved), resources, wandb, train.machine, umask)
+    return TrainJob(
+        run=str(resolved["run"]),
+        data_dir=Path(resolved["data_dir"]).absolute(),
+        config=run_mapping(resolved),
+        resources=resources,
+        wandb=wandb,
+        machine=train.machine,
+        umask=umask,
+        notes=train.composed.all_notes(resolved),
+    )
 
 
 def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[tuple[str, str]]:

@@ -20,7 +20,12 @@ FLOOR = 0.2  # share of episodes that go to all tasks by their weights, however 
 
 @dataclass(frozen=True, slots=True)
 class CurriculumConfig:
-    """The mapping form of `trainer.curriculum`. `tasks`: weight by path; `sampling`: weighted, or learning_progress."""
+    """The mapping form of `trainer.curriculum`.
+
+    Attributes:
+        tasks: weight of each task by its path.
+        sampling: weighted, or learning_progress.
+    """
 
     tasks: Mapping[str, Any] = field(default_factory=dict)
     sampling: str = "weighted"

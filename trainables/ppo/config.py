@@ -36,7 +36,16 @@ class PpoConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """How gradients become steps. `type`: adam, adamw or sgd (which uses `beta1` as its momentum)."""
+    """How gradients become steps.
+
+    Attributes:
+        type: adam, adamw or sgd (which uses `beta1` as its momentum).
+        learning_rate: at the start of the schedule.
+        beta1: decay of the mean of gradients.
+        beta2: decay of the mean of their squares.
+        eps: added to the root of that mean.
+        weight_decay: as in torch.
+    """
 
     type: str = "adam"
     learning_rate: float = 3e-4
@@ -48,7 +57,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
-    """When training is saved: every `interval_seconds` of training (0 = after every update), and at its end; the newest `keep` stay."""
+    """When training is saved, besides at its end.
+
+    Attributes:
+        interval_seconds: seconds of training between checkpoints; 0 = after every update.
+        keep: how many stay, the newest ones.
+    """
 
     interval_seconds: float = 60.0
     keep: int = 2
