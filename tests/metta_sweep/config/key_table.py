@@ -143,6 +143,7 @@ def all_keys() -> list[Key]:
         Key("sweep_name", "other", "names runs, directories and the WandB group", places=("command line", "job file")),
         Key("run", "other", "of `train`: names the run; of a sweep: the same as `sweep_name`", places=("command line", "train")),
         Key("data_dir", "/elsewhere", "registry, sweeps and runs"),
+        Key("share_files", "group", "who else may use what is written: none, or group"),
         Key("seed", 7, "of the optimiser, and base of the runs' seeds"),
         _key("device", "auto", str, "auto, cpu or cuda"),
         Key("user", "someone", "chooses `user/NAME.yaml` when there is one", places=("command line", "job file", "train")),
@@ -364,7 +365,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def seen_in_sweep(job: SweepJob) -> dict[str, Any]:
     """Everything in a sweep's job, by dotted key."""
     sections = {name: asdict(getattr(job, name)) for name in ("settings", "budget", "resources", "wandb")}
-    top = {name: getattr(job, name) for name in ("sweep_name", "device", "seed")} | {"data_dir": str(job.data_dir)}
+    top = {name: getattr(job, name) for name in ("sweep_name", "device", "seed", "umask")} | {"data_dir": str(job.data_dir)}
     sweep = {name: getattr(job.sweep, name) for name in SweepKeys.__dataclass_fields__}
     out = flat({**resolve_run(job.train, "r", {}, seed=1), **top, **sections, "sweep": sweep})
     for index, phase in enumerate(job.sweep.phases):
@@ -377,7 +378,7 @@ def seen_in_sweep(job: SweepJob) -> dict[str, Any]:
 
 def seen_in_run(job: TrainJob) -> dict[str, Any]:
     """Everything in the job of `train`, by dotted key."""
-    top = {"run": job.run, "data_dir": str(job.data_dir)}
+    top = {"run": job.run, "data_dir": str(job.data_dir), "umask": job.umask}
     return flat({**job.config, **top, "wandb": asdict(job.wandb), "resources": asdict(job.resources)})
 
 

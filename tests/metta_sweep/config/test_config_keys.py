@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from metta_sweep.config import SweepJob, load_sweep_job, load_train_job, resolve_run, validate_file
+from metta_sweep.config.load import JOB_KEYS
+from metta_sweep.config.runs import TRAIN_KEYS
 from metta_sweep.errors import ConfigError
 from tests.metta_sweep.config import key_table
 
@@ -19,6 +21,10 @@ PARAMETERS = {"trainer.ppo.gamma": {"min": 0.9, "max": 0.99}}
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[key_table.Row]:
     return key_table.walk(tmp_path_factory.mktemp("keys"))
+
+
+def test_the_walk_knows_every_section_of_a_job() -> None:
+    assert (JOB_KEYS | TRAIN_KEYS) - {key.name.split(".")[0] for key in key_table.all_keys()} == {"suggestion"}  # what a patch holds
 
 
 @pytest.mark.timeout(1200)  # two hundred compositions
