@@ -12,11 +12,36 @@ SweepError (Exception)
 │   ├── NumberTaken                another driver reserved this number first
 │   ├── Fenced                     another owner holds the run now
 │   └── IllegalTransition          the run is not in a state that allows this
+├── DiskError (OSError)            exit 1: a file cannot be read or written
 ├── ClusterError                   exit 5: no Ray cluster, or one that cannot run this sweep
 └── SweepAborted                   exit 1: the sweep stopped itself (broken code, too many failures)
 """
 
 from __future__ import annotations
+
+import errno
+import os
+
+# What to do about an error of the operating system, whatever the file.
+ADVICE = {
+    errno.ENOSPC: "free some space and give the same command again",
+    errno.EDQUOT: "free some space and give the same command again",
+    errno.EROFS: "choose a place that may be written",
+    errno.EACCES: "choose another place, or ask its owner",
+    errno.EPERM: "choose another place, or ask its owner",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "a file is in the way of a directory; move it, or choose another place",
+    errno.EEXIST: "it is in the way of what has to be written; move it, or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.EIO: "is the disk failing?",
+}
+
+
+def advice(error: OSError) -> str:
+    """`No space left on device; free some space and give the same command again`."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}; {ADVICE[error.errno]}" if error.errno in ADVICE else reason
 
 
 class SweepError(Exception):
@@ -97,6 +122,15 @@ class Fenced(RegistryError):
 
 class IllegalTransition(RegistryError):
     """The run is not in a state that allows this change."""
+
+
+class DiskError(SweepError, OSError):
+    """A file cannot be read or written."""
+
+    @classmethod
+    def of(cls, error: OSError) -> DiskError:
+        """With the file and what to do."""
+        return cls(f"{error.filename}: {advice(error)}" if error.filename else str(error))
 
 
 class ClusterError(SweepError):

@@ -207,6 +207,8 @@ def load_points(path: Path) -> tuple[Point, ...]:
     points: list[Point] = []
     for line in Tail(path).lines():
         row = read_json_line(line)
+        if not {"env_steps", "train", "score"} <= row.keys():  # a line that a kill or a full disk cut off
+            continue
         points = [old for old in points if old.env_steps < row["env_steps"]] + [Point(row["env_steps"], Span(**row["train"]), row["score"])]
     return tuple(points)
 

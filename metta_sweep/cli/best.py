@@ -73,7 +73,14 @@ def run_config(source: Source[Reader], run_id: str, ranking: Ranking) -> Mapping
     import yaml
 
     file = source.location.data_dir / "sweep" / source.sweep_name / "runs" / run_id / "train_config_overrides.yaml"
-    config: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else ranking.spec.train
+    if not file.exists():
+        return ranking.spec.train
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{file}: is damaged; move it away, and the patch is made from the registry")
     return config
 
 

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from metta_sweep.errors import SweepError
+from metta_sweep.errors import DiskError, SweepError
 from trainables.disk import PRIVATE
 
 COMMANDS = {
@@ -78,6 +78,8 @@ def dispatch(arguments: list[str]) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a disk that is full, read-only or another's
+        return report(DiskError.of(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -30,8 +30,9 @@ class RandomBaseline:
         self._path = directory / "random_policy.yaml"
         self._of = evaluation_hash(config)
         self._task: ray.ObjectRef | None = None
+        self._known = read_score(self._path, self._of)
         is_ours = (config.get("trainable") or {}).get("kind", "ppo") == "ppo"
-        if is_ours and self._known() is None:
+        if is_ours and self._known is None:
             self._task = ray.remote(measure).options(num_cpus=0, name="random policy").remote(dict(config))
 
     def score(self) -> tuple[float, float | None] | None:
@@ -43,15 +44,24 @@ class RandomBaseline:
                 logger.warning("the random policy was not measured: %s", failure)
                 return None
             self._task = None
-            write_yaml(self._path, {"score": mean, "standard_error": error, "of": self._of})
-        return self._known()
+            self._known = mean, error
+            try:
+                write_yaml(self._path, {"score": mean, "standard_error": error, "of": self._of})
+            except OSError as failure:
+                logger.warning("the random policy is measured again next time: %s", failure)
+        return self._known
 
-    def _known(self) -> tuple[float, float | None] | None:
-        """What was measured before, unless the evaluation is another by now."""
-        if not self._path.exists():
-            return None
-        known = yaml.safe_load(self._path.read_text(encoding="utf-8"))
-        return (known["score"], known["standard_error"]) if known.get("of", self._of) == self._of else None
+
+def read_score(path: Path, of: str) -> tuple[float, float | None] | None:
+    """Score and standard error that were measured before, unless the evaluation is another by now, or the file is damaged."""
+    try:
+        known = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return (float(known["score"]), known["standard_error"]) if known.get("of", of) == of else None
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as failure:
+        logger.warning("%s is damaged, the random policy is measured again: %s", path, failure)
+        return None
 
 
 def evaluation_hash(config: Mapping[str, Any]) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 
 from metta_sweep.registry.api import Registry
+
+TAIL_BYTES = 1_048_576  # an event holds a log tail of 8 kB, a specification's difference, or a note of another's
 
 
 def copy_events(registry: Registry, sweep: str, path: Path) -> None:
@@ -16,16 +21,29 @@ def copy_events(registry: Registry, sweep: str, path: Path) -> None:
     Raises:
         RegistryError: the registry cannot be read; the file stays as it is.
     """
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        events = registry.events(sweep, after=last_sequence(path))
-        file.writelines(json.dumps(asdict(event)) + "\n" for event in events)
+        sequence, size = last_event(file)
+        file.truncate(size)
+        lines = "".join(json.dumps(asdict(event)) + "\n" for event in registry.events(sweep, after=sequence)).encode()
+        if lines and file.write(lines) != len(lines):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def last_sequence(path: Path) -> int:
-    """Sequence number on the file's last whole line; 0 when it has none."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(size - 65_536, 0))  # an event holds a log tail of 8 kB at most
-        lines = [line for line in file.read().split(b"\n") if line]
-    return int(json.loads(lines[-1])["sequence"]) if lines else 0
+def last_event(file: FileIO) -> tuple[int, int]:
+    """Sequence number of the file's last whole event, and where its line ends; (0, 0) when it has none.
+
+    What stands behind it is left of a write that a full disk or a kill cut off, and is written again.
+    """
+    end = file.seek(0, os.SEEK_END)
+    start = max(end - TAIL_BYTES, 0)
+    file.seek(start)
+    text = file.read(end - start)
+    while (newline := text.rfind(b"\n")) >= 0:
+        before = text.rfind(b"\n", 0, newline) + 1
+        try:
+            return int(json.loads(text[before:newline])["sequence"]), start + newline + 1
+        except (ValueError, KeyError, TypeError):
+            text = text[:before]
+    return 0, 0

@@ -21,7 +21,7 @@ from pathlib import Path
 from metta_sweep.cli.main import add_config_arguments, report
 from metta_sweep.cli.main import main as run_command
 from metta_sweep.config.registered import load_location
-from metta_sweep.errors import RegistryError, SweepError
+from metta_sweep.errors import DiskError, RegistryError, SweepError
 from metta_sweep.registry.database import refuse_network_file_system
 from trainables.disk import replacing
 
@@ -42,12 +42,17 @@ def main(words: Sequence[str]) -> int:
     if location.sweep_server_uri is not None:
         return run_command(["run", *words])
     os.umask(location.umask)
-    location.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        refuse_network_file_system(location.data_dir)
-    except RegistryError:
-        with kept_registry(local_registry(location.data_dir), location.data_dir / "registry.db") as registry:
-            return run_command(["run", *words, f"settings.sweep_server_uri=sqlite:///{registry}"])
+        location.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            refuse_network_file_system(location.data_dir)
+        except RegistryError:
+            with kept_registry(local_registry(location.data_dir), location.data_dir / "registry.db") as registry:
+                return run_command(["run", *words, f"settings.sweep_server_uri=sqlite:///{registry}"])
+    except OSError as error:
+        return report(DiskError.of(error))
+    except RegistryError as error:
+        return report(error)
     return run_command(["run", *words])
 
 
@@ -84,7 +89,11 @@ def kept_registry(local: Path, copy: Path, every_seconds: float = BACKUP_SECONDS
     finally:
         ended.set()
         thread.join()
-        back_up(local, copy)
+        try:
+            back_up(local, copy)
+        except (OSError, sqlite3.Error) as error:
+            advice = "copy it yourself before this machine goes"
+            raise RegistryError(f"registry {local}: was not copied to {copy}: {error}; {advice}") from error
 
 
 def back_up(local: Path, copy: Path) -> None:

@@ -6,16 +6,17 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable
+from metta_sweep.errors import RegistryError, RegistryUnavailable
+from metta_sweep.registry.trouble import shown
 from trainables.disk import PRIVATE, SHARED, allot
 
 BUSY_TIMEOUT_SECONDS = 60.0
@@ -26,15 +27,32 @@ NETWORK_FUSE = ("sshfs", "s3fs", "gcsfuse", "goofys", "mount-s3", "mountpoint-s3
 ADVISORY_LOCK = 0x6D657474  # "mett": whoever prepares the schema holds it
 
 
-def open_engine(url: str) -> Engine:
+def parse_url(url: str | URL) -> URL:
+    """The address of a database.
+
+    Raises:
+        RegistryError: it cannot be read, or is that of another kind of database. The text does not repeat a password.
+    """
+    try:
+        address = make_url(url)
+        kind = address.get_backend_name()
+    except (ArgumentError, ValueError) as error:
+        need = "sqlite:////absolute/file.db or postgresql+psycopg://user@host/database"
+        raise RegistryError(f"database URL: cannot be read; need {need}") from error
+    if kind not in ("sqlite", "postgresql"):
+        raise RegistryError(f"database {shown(address)}: need sqlite:///... or postgresql+psycopg://...")
+    if "@" in (address.host or ""):
+        raise RegistryError("database URL: more than one @; write the one that belongs to the password as %40")
+    return address
+
+
+def open_engine(address: URL) -> Engine:
     """Engine for `sqlite:///file` or `postgresql+psycopg://...`.
 
     Raises:
-        RegistryError: another database, its driver is not installed, or an SQLite file on a network file system.
+        RegistryError: its driver is not installed, or an SQLite file on a network file system.
+        OSError: the directory cannot be made.
     """
-    address = make_url(url)
-    if address.get_backend_name() not in ("sqlite", "postgresql"):
-        raise RegistryError(f"database {address.render_as_string()}: need sqlite:///... or postgresql+psycopg://...")
     try:
         if address.get_backend_name() == "postgresql":
             return create_engine(address, pool_size=16, max_overflow=48, pool_pre_ping=True)
@@ -46,23 +64,11 @@ def open_engine(url: str) -> Engine:
 def _open_sqlite(path: Path) -> Engine:
     refuse_network_file_system(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _make_private(path)
-    engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    address = URL.create("sqlite", database=str(path))
+    engine = create_engine(address, pool_size=16, max_overflow=48, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def _make_private(path: Path) -> None:
-    """The database is for its user, and for the group where the process's umask shares with it; its log and index get the same rights from SQLite."""
-    given = os.umask(PRIVATE)
-    os.umask(given)
-    umask = PRIVATE if given & (PRIVATE ^ SHARED) else SHARED
-    if not path.exists():
-        with contextlib.suppress(FileExistsError):  # another process was first
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 & ~umask))
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.lock"):
-        allot(path.with_name(name), umask)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
@@ -89,29 +95,51 @@ def schema_lock(engine: Engine) -> Iterator[None]:
                 connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": ADVISORY_LOCK})
         return
     path = Path(engine.url.database or "")
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        _take(lock.fileno(), path)
+        _make_file(path)
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         yield
 
 
-@contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
-    """Database errors as the registry's own: `RegistryUnavailable` when another try may succeed, `InvalidRequest` when none can."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeout, sqlite3.OperationalError, OSError) as error:
-        raise RegistryUnavailable(f"database: {_reason(error)}") from error
-    except (DBAPIError, OverflowError) as error:
-        raise InvalidRequest(f"database refused a value: {_reason(error)}") from error
+def _take(lock: int, path: Path) -> None:
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                text = f"another process prepares it and does not end; end that (`fuser {path}.lock`)"
+                raise RegistryUnavailable(f"registry {path}: {text}") from error
+            time.sleep(0.05)
 
 
-def _reason(error: Exception) -> str:
-    message = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-    if "disk is full" in message or "No space left" in message:
-        return f"{message}; free some space and go on, nothing is damaged"
-    return message
+def _make_file(path: Path) -> None:
+    """A new database; one that is empty although sweeps lie beside it was cut off, and is not taken for new.
+
+    Raises:
+        RegistryError: it was cut off.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666 & ~umask_of_files()))
+    elif path.stat().st_size == 0 and any(path.parent.glob("sweep/*/config.yaml")):
+        advice = "bring back a copy of it, or delete it to begin them anew"
+        raise RegistryError(f"registry {path}: is empty, though sweeps lie beside it; {advice}")
+
+
+def keep_private(engine: Engine) -> None:
+    """An SQLite file, its log and its index are for their user, and for the group where the umask shares with it."""
+    path = Path(engine.url.database or "")
+    for suffix in ("", "-wal", "-shm", ".lock") if engine.dialect.name == "sqlite" else ():
+        allot(path.with_name(path.name + suffix), umask_of_files())
+
+
+def umask_of_files() -> int:
+    """Of this process, but never looser than `share_files` can make it."""
+    given = os.umask(PRIVATE)
+    os.umask(given)
+    return PRIVATE if given & (PRIVATE ^ SHARED) else SHARED
 
 
 def refuse_network_file_system(directory: Path) -> None:

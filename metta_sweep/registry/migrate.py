@@ -4,35 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine
 
-from metta_sweep.errors import RegistryError
-from metta_sweep.registry.database import schema_lock
+from metta_sweep.registry.database import keep_private, schema_lock
 from metta_sweep.registry.schema import SCHEMA_VERSION
+from metta_sweep.registry.trouble import schema_of
 
 
 def prepare(engine: Engine) -> None:
     """Bring the database to this program's schema.
 
     Raises:
-        RegistryError: it was written by a newer metta_sweep.
+        RegistryError: it is another program's, was written by a newer metta_sweep, or was cut off.
     """
-    if schema_version(engine) == SCHEMA_VERSION:
+    if not _is_new(engine) and schema_version(engine) == SCHEMA_VERSION:
+        keep_private(engine)
         return
     with schema_lock(engine):
-        found = schema_version(engine)
-        if found > SCHEMA_VERSION:
-            raise RegistryError(f"database {engine.url}: has schema {found}, this metta_sweep knows {SCHEMA_VERSION}; use the newer metta_sweep")
-        if found != SCHEMA_VERSION:
+        if schema_version(engine) != SCHEMA_VERSION:
             _upgrade(engine)
+    keep_private(engine)
+
+
+def _is_new(engine: Engine) -> bool:
+    """Whether there is no file yet, or an empty one: to connect would make it."""
+    if engine.dialect.name != "sqlite":
+        return False
+    path = Path(engine.url.database or "")
+    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def schema_version(engine: Engine) -> str:
-    """Version of the schema in the database, "" when it is empty."""
+    """Version of the schema in the database, "" when it is empty. Raises `RegistryError` for one that is not ours."""
     with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return ""
-        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+        return schema_of(connection, engine.url)
 
 
 def _upgrade(engine: Engine) -> None:

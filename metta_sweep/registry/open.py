@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import PATIENCE_SECONDS, HttpRegistry
@@ -26,11 +28,11 @@ def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | Non
     """
     if sweep_server_uri is not None and sweep_server_uri.startswith(("http://", "https://")):
         return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds)
-    if sweep_server_uri is None:
-        return SqlRegistry(sqlite_url(data_dir))
+    if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `launch/head.py`
+        return SqlRegistry(sweep_server_uri or sqlite_url(data_dir))
     raise RegistryError(f"settings.sweep_server_uri={sweep_server_uri}: need http://... or https://..., or null for {data_dir}/registry.db")
 
 
-def sqlite_url(data_dir: Path) -> str:
-    """URL of the embedded registry of this directory."""
-    return f"sqlite:///{data_dir.resolve() / 'registry.db'}"
+def sqlite_url(data_dir: Path) -> URL:
+    """Address of the embedded registry of this directory, whose name may hold anything."""
+    return URL.create("sqlite", database=str(data_dir.resolve() / "registry.db"))

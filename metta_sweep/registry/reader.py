@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Column, Connection, create_engine, inspect
+from sqlalchemy import URL, Column, Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry import queries
-from metta_sweep.registry.database import translated_errors
+from metta_sweep.registry.database import parse_url
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, RunRecord, RunState, SweepRecord
 from metta_sweep.registry.schema import sweeps
+from metta_sweep.registry.trouble import schema_of, translated_errors
 
 BUSY_SECONDS = 5.0
+# How SQLite says that it cannot write the index of its log.
+NO_INDEX = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 READER_PATIENCE_SECONDS = 5.0  # somebody waits for the answer, and nothing is lost by asking again
 
 
@@ -54,28 +57,70 @@ class SqliteReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._url = URL.create("sqlite", database=str(path))
+        self._is_checked = False
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            return self._opened("mode=ro")
+        except sqlite3.OperationalError as error:
+            log = self._path.with_name(f"{self._path.name}-wal")
+            if not error.sqlite_errorname.startswith(NO_INDEX) or (log.exists() and log.stat().st_size):
+                raise
+            # The disk is full or read-only. Without a log nobody writes now, and its index is not needed.
+            return self._opened("mode=ro&immutable=1")
+
+    def _opened(self, options: str) -> sqlite3.Connection:
+        address = f"file:{quote(str(self._path))}?{options}"
+        connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # to connect alone reads nothing
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with translated_errors(), self._engine.connect() as connection:
+    def _reading(self, name: str = "") -> Iterator[Connection]:
+        """A connection to a database that is ours. Raises `UnknownSweep` when it holds no sweep at all."""
+        if not self._has_tables():
+            asked = f"sweep_name={name[:120]!r}: no such sweep" if name else "no sweep is here"
+            raise UnknownSweep(f"{asked}; {self._path} {self._holding()}")
+        with translated_errors(self._url), self._engine.connect() as connection:
             yield connection
 
+    def _has_tables(self) -> bool:
+        """Whether there is anything to read.
+
+        Raises:
+            RegistryError: it is another program's, of a newer metta_sweep, damaged, or may not be read.
+        """
+        if self._is_checked:
+            return True
+        with translated_errors(self._url):
+            if not self._path.exists():
+                return False
+            with self._engine.connect() as connection:
+                self._is_checked = schema_of(connection, self._url) != ""
+        return self._is_checked
+
     def list_sweeps(self) -> list[SweepRecord]:
-        if not self._path.exists():
+        if not self._has_tables():
             return []
         with self._reading() as connection:
-            columns = _columns(connection)
-            return queries.list_sweeps(connection, columns) if columns else []
+            return queries.list_sweeps(connection, _columns(connection))
+
+    def _holding(self) -> str:
+        is_empty = self._path.exists() and not self._path.stat().st_size
+        return "is empty; bring back a copy of it if there were sweeps" if is_empty else "holds none"
 
     def get_sweep(self, name: str) -> SweepRecord:
-        if not self.list_sweeps():
-            raise UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep; {self._path} holds none")
-        with self._reading() as connection:
-            return queries.get_sweep(connection, name, _columns(connection))
+        with self._reading(name) as connection:
+            columns = _columns(connection)
+            if not queries.list_sweeps(connection, columns):
+                raise UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep; {self._path} holds none")
+            return queries.get_sweep(connection, name, columns)
 
     def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
         with self._reading() as connection:
@@ -108,7 +153,7 @@ class SqliteReader:
 def _columns(connection: Connection) -> list[Column[Any]]:
     """What the file knows of sweeps: one of an older schema is read as it is, for whoever reads must not upgrade it."""
     tables = inspect(connection)
-    known = {column["name"] for column in tables.get_columns(sweeps.name)} if tables.has_table(sweeps.name) else set()
+    known = {column["name"] for column in tables.get_columns(sweeps.name)}
     return [column for column in sweeps.c if column.name in known]
 
 
@@ -116,4 +161,6 @@ def open_reader(data_dir: Path, sweep_server_uri: str | None) -> Reader:
     """The service at `sweep_server_uri`, or `{data_dir}/registry.db`, for reading."""
     if sweep_server_uri is None:
         return SqliteReader(data_dir / "registry.db")
+    if sweep_server_uri.startswith("sqlite:"):
+        return SqliteReader(Path(parse_url(sweep_server_uri).database or ""))
     return open_registry(data_dir, sweep_server_uri, patience_seconds=READER_PATIENCE_SECONDS)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
-from sqlalchemy import Connection, select
+from sqlalchemy import URL, Connection, select
 
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.codec import decode
-from metta_sweep.registry.database import open_engine, translated_errors
+from metta_sweep.registry.database import open_engine, parse_url
 from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.names import check_sweep_name, sweep_of
 from metta_sweep.registry.owner import is_dead
@@ -30,6 +30,7 @@ from metta_sweep.registry.records import (
 )
 from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.transaction import Transaction
+from metta_sweep.registry.trouble import translated_errors
 from trainables import faults
 
 P = ParamSpec("P")
@@ -48,25 +49,26 @@ class SqlRegistry:
         RegistryUnavailable: it cannot be reached now; every method raises this, too.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float] = faults.now) -> None:
-        self.engine = open_engine(url)
+    def __init__(self, url: str | URL, clock: Callable[[], float] = faults.now) -> None:
+        self._url = parse_url(url)
+        with translated_errors(self._url):
+            self.engine = open_engine(self._url)
+            prepare(self.engine)
         self._clock = clock
         # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
         self._writing: contextlib.AbstractContextManager[Any] = threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
-        with translated_errors():
-            prepare(self.engine)
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated_errors(), self.engine.connect() as connection:
+        with translated_errors(self._url), self.engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[Connection]:
-        with translated_errors(), self._writing, self.engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with translated_errors(self._url), self._writing, self.engine.connect().execution_options(is_write=True) as connection, connection.begin():
             yield connection
             faults.point("registry.commit")
         faults.point("registry.committed")

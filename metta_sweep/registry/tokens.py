@@ -13,9 +13,10 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from metta_sweep.errors import AccessDenied, RegistryError
 from metta_sweep.registry.codec import decode
-from metta_sweep.registry.database import open_engine, translated_errors
+from metta_sweep.registry.database import open_engine, parse_url
 from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.schema import tokens
+from metta_sweep.registry.trouble import translated_errors
 
 
 class Role(StrEnum):
@@ -46,13 +47,13 @@ class TokenStore:
         """A new token, `{id}.{secret}`; only its hash is kept."""
         token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         row = {"id": token_id, "name": name, "role": role, "secret_hash": _hash(secret), "created_at": time.time()}
-        with translated_errors(), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with translated_errors(self._engine.url), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
             connection.execute(insert(tokens).values(row))
         return f"{token_id}.{secret}"
 
     def revoke(self, token_id: str) -> TokenRecord:
         """Raises `RegistryError` for an unknown id."""
-        with translated_errors(), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with translated_errors(self._engine.url), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
             first_time = func.coalesce(tokens.c.revoked_at, time.time())
             row = (
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time).returning(tokens))
@@ -66,13 +67,13 @@ class TokenStore:
 
     def list(self) -> list[TokenRecord]:
         """All, revoked ones too, oldest first."""
-        with translated_errors(), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._engine.connect() as connection:
             rows = connection.execute(select(tokens).order_by(tokens.c.created_at)).mappings()
             return [decode(TokenRecord, dict(row)) for row in rows]
 
     def is_empty(self) -> bool:
         """Whether there never was a token: revoking the last one does not open the registry."""
-        with translated_errors(), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._engine.connect() as connection:
             return connection.execute(select(tokens.c.id).limit(1)).first() is None
 
     def has_active(self) -> bool:
@@ -81,7 +82,7 @@ class TokenStore:
     def check(self, token: str) -> TokenRecord:
         """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
         token_id, _, secret = token.partition(".")
-        with translated_errors(), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._engine.connect() as connection:
             found = select(tokens).where(tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None))
             row = connection.execute(found).mappings().one_or_none()
         expected = row["secret_hash"] if row else _hash("")  # compare in any case: an unknown id takes as long as a wrong secret
@@ -109,8 +110,9 @@ def list_tokens(database_url: str) -> list[TokenRecord]:
 
 
 def open_tokens(database_url: str) -> TokenStore:
-    engine = open_engine(database_url)
-    with translated_errors():
+    address = parse_url(database_url)
+    with translated_errors(address):
+        engine = open_engine(address)
         prepare(engine)
     return TokenStore(engine)
 

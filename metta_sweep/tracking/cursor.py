@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metta_sweep.tracking.history import Position
 from trainables.disk import write_whole
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "mirror.json"
 
@@ -35,11 +38,15 @@ class CursorFile:
         self.path = wandb_directory / FILE_NAME
 
     def load(self, destination: str) -> Cursor:
-        """The cursor, or one that says that nothing is confirmed."""
+        """The cursor, or one that says that nothing is confirmed, also of a damaged file: what is sent twice does no harm."""
         data = self._read().get(destination)
         if data is None:
             return Cursor()
-        return Cursor(Position(**data["position"]), data["sequence"], tuple(data["directories"]))
+        try:
+            return Cursor(Position(**data["position"]), int(data["sequence"]), tuple(data["directories"]))
+        except (LookupError, TypeError, ValueError):
+            logger.warning("%s: is damaged; everything of this run is sent again", self.path)
+            return Cursor()
 
     def save(self, destination: str, cursor: Cursor) -> None:
         """Durable when it returns."""
@@ -48,7 +55,12 @@ class CursorFile:
 
     def _read(self) -> dict[str, Any]:
         try:
-            data: dict[str, Any] = json.loads(self.path.read_text())
+            data = json.loads(self.path.read_text())
         except FileNotFoundError:
+            return {}
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            logger.warning("%s: is damaged; everything of this run is sent again", self.path)
             return {}
         return data

@@ -76,6 +76,12 @@ def test_what_is_written_is_for_its_user_alone(tmp_path: Path, words: list[str])
     assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
+def test_a_run_whose_directory_cannot_be_made_is_told(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["train", "run=t", f"data_dir={tmp_path}/file", "metric=score", *words]) == 1
+    assert f"error: {tmp_path}/file/t: Not a directory; a file is in the way" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("share", "rights"), [("none", 0o700), ("group", 0o770)])
 def test_what_was_there_gets_the_same_rights_and_that_is_said(
     share: str, rights: int, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]

@@ -14,10 +14,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from registry_backends import HERE
+from sqlalchemy.exc import OperationalError
 
 from metta_sweep.errors import RegistryError, RegistryUnavailable
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.database import _file_system, refuse_network_file_system
+from metta_sweep.registry.database import _file_system, open_engine, parse_url, refuse_network_file_system
+from metta_sweep.registry.migrate import _upgrade
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.reader import open_reader
 from metta_sweep.registry.records import Reservation
@@ -170,8 +172,8 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_database(tmp_path: Path) 
     """A table that is in the way of the third step: the first two are rolled back."""
     with sqlite3.connect(tmp_path / "registry.db") as connection:
         connection.execute("CREATE TABLE attempts (x)")
-    with pytest.raises(RegistryError, match="attempts"):
-        SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+    with pytest.raises(OperationalError, match="attempts"):
+        _upgrade(open_engine(parse_url(f"sqlite:///{tmp_path}/registry.db")))
     with sqlite3.connect(tmp_path / "registry.db") as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("attempts",)]
 
