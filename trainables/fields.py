@@ -6,6 +6,7 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def build(cls: type[T], mapping: object, path: str, problems: list[str]) -> T:
     if not isinstance(mapping, Mapping):
         problems.append(f"{path}: need a mapping, got {mapping!r}")
         mapping = {}
-    hints = get_type_hints(cls)
+    hints = _hints(cast(Any, cls))
     problems += unknown_key_problems(mapping, hints, path)
     values: dict[str, Any] = {}
     for name, hint in hints.items():
@@ -41,6 +42,11 @@ def build(cls: type[T], mapping: object, path: str, problems: list[str]) -> T:
         else:
             values[name] = value
     return cls(**values)
+
+
+@cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def unknown_key_problems(mapping: Mapping[str, Any], known: Iterable[str], path: str) -> list[str]:

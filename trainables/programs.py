@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainables.errors import HyperparameterFailure
-from trainables.fields import join
+from trainables.fields import convert, join, nearest
 from trainables.metering import add
 from trainables.result import Costs, Point, Progress, Span
 from trainables.run_files import append_json_line
@@ -20,6 +20,7 @@ from trainables.run_files import append_json_line
 PREFIX = "trainable.parameters."
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _KNOWN_BY_BYTES = 4096  # of what was read last
+TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 WORDS = ("overrides", "config", "run", "directory", "seed", "attempt", "rank", "world_size")
 
 
@@ -35,6 +36,7 @@ class TrainableConfig:
         function: what to call with `(config, context)`.
         workdir: directory that the command starts in; "" = where Ray's workers start: that of the sweep, or of the code shipped with it.
         parameters: values that every run gets, nested or dotted; searched ones come on top.
+        types: int, float, bool or str by name of a parameter: other values are refused before the start, and a search rounds for an int.
         environment: further environment variables.
         results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in `command`.
         pattern: regular expression on lines of output, with a group `score`, and `step` or others when there are such numbers.
@@ -49,6 +51,7 @@ class TrainableConfig:
     function: str = ""
     workdir: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    types: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     results: str = ""
     pattern: str = ""
@@ -66,6 +69,7 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
         problems.append(f"trainable.function: need package.module:function, got {config.function!r}")
     if config.stop_seconds < 0:
         problems.append(f"trainable.stop_seconds: need at least 0, got {config.stop_seconds}")
+    problems += _type_problems(config, parameters)
     for key, text in (("command", config.command), ("results", config.results)):
         unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
         problems += [f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}" for name in unknown]
@@ -76,6 +80,25 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
     else:
         if config.pattern and "score" not in groups:
             problems.append(f"trainable.pattern: need a group (?P<score>...), got {config.pattern!r}")
+    return problems
+
+
+def declared_types(types: Mapping[str, Any]) -> dict[str, type]:
+    """Type of each parameter of which `trainable.types` says one."""
+    return {name: TYPES[word] for name, word in flatten(types).items() if word in TYPES}
+
+
+def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+    """Types that there are not, and values that are not of their type; keys as the values were written."""
+    said = flatten(config.types)
+    problems = [f"trainable.types.{name}: unknown value {word!r}{nearest(str(word), TYPES)}" for name, word in said.items() if word not in TYPES]
+    for name, kind in declared_types(config.types).items():
+        if name not in parameters:
+            problems.append(f"trainable.types.{name}: no such parameter of the run{nearest(name, parameters)}")
+            continue
+        _, problem = convert(parameters[name], kind)
+        key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
+        problems += [f"{key}: {problem}, got {parameters[name]!r}"] if problem else []
     return problems
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from metta_sweep.config import tree as trees
+from metta_sweep.config.whole import rounded
 from searchers.observation import Params
+from searchers.sobol import sobol_draws
 from searchers.space import Space
 from trainables.errors import SpecError
 from trainables.spec import RunSpec
 
 Problems = list[tuple[str, str]]
+SOBOL_POINTS = 64
 
 
 def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
@@ -50,8 +55,39 @@ def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Pro
     missing = {name: problem for name in config if (problem := _missing(run, name, known))}
     problems = [(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
     for key, values in _extremes({name: leaf for name, leaf in config.items() if name not in missing}):
-        problems += [(f"{inside}.parameters.{name}.{key}", text) for name, text in _refused(run, values)]
-    return list(dict.fromkeys(problems))
+        problems += [
+            (f"{inside}.parameters.{name}.{key}", text) for name, text in _refused(run, rounded(values, run) if key in ("min", "max") else values)
+        ]
+    return list(dict.fromkeys(problems or _point_problems(run, space, inside)))
+
+
+def _point_problems(run: Mapping[str, Any], space: Space, inside: str) -> Problems:
+    """What the trainable does not take of points from all over the space; of each key the first that is refused."""
+    found: dict[str, str] = {}
+    for params in _sample(space):
+        for key, text in spec_problems(with_params(run, rounded(params, run)), is_written=False):
+            found.setdefault(key, f"{text}; so with {_near(key, params)}. Narrow the ranges, or add a constraint")
+    named = {key: f"{inside}.parameters{f'.{key}' if key in space.names else ''}" for key in found}
+    return [(named[key], text if key in space.names else f"{key}: {text}") for key, text in found.items()]
+
+
+def _sample(space: Space) -> Iterator[Params]:
+    """The centre, the ends, and a Sobol sequence of feasible points."""
+    yield space.center()
+    if not space.dimension:
+        return
+    ends = np.array([np.full(space.dimension, -1.0), np.full(space.dimension, 1.0)])
+    draw = sobol_draws(space.dimension, np.random.default_rng(0))
+    sobol = space.sample(SOBOL_POINTS, lambda count: 2 * draw(count) - 1)
+    for point in np.concatenate([ends[space.feasible(ends)], sobol]):
+        yield space.from_unit(point)
+
+
+def _near(key: str, params: Params) -> str:
+    """The values of a point that a key may depend on: those of its own section, or all."""
+    section = key.split(".")[0]
+    own = {name: value for name, value in params.items() if name.split(".")[0] == section} or params
+    return ", ".join(f"{name}={value!r}" for name, value in own.items())
 
 
 def _missing(run: Mapping[str, Any], name: str, known: Collection[str]) -> str | None:
@@ -80,7 +116,12 @@ def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Pa
 
 def _refused(run: Mapping[str, Any], values: Params) -> Problems:
     """(name, what is wrong) of values that the trainable does not take."""
+    return [(name, text) for name, text in spec_problems(with_params(run, values), is_written=False) if name in values]
+
+
+def with_params(run: Mapping[str, Any], params: Params) -> trees.Tree:
+    """The mapping of a run with a suggestion."""
     point = dict(run)
-    for name, value in values.items():
+    for name, value in params.items():
         point = trees.put(point, trees.split(name), value)
-    return [(name, text) for name, text in spec_problems(point, is_written=False) if name in values]
+    return {**point, "suggestion": {**run["suggestion"], **params}} if "suggestion" in run else point

@@ -118,6 +118,7 @@ class _Loader:
         self._resolved, self._problems = resolve(self._tree)
         self._unresolved = {key for key, _ in self._problems}
         self._fixed = self._fixed_parameters()
+        self._rounded: dict[str, str] = {}
 
     def job(self) -> SweepJob:
         """The validated job.
@@ -166,6 +167,7 @@ class _Loader:
         if (limit := settings.max_observations_to_load) != Settings().max_observations_to_load:
             key = f"settings.max_observations_to_load={limit}"
             notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
+        notes += [self._composed.at(f"sweep.parameters.{name}", text) for name, text in self._rounded.items()]
         return (*notes, *self._composed.all_notes(self._resolved))
 
     def _fixed_parameters(self) -> Tree:
@@ -241,7 +243,8 @@ class _Loader:
         keys = sections.read(SweepKeys, scalars, "sweep", self._problems)
         if keys is not None:
             self._check_keys(keys)
-        phases = read_phases(Search(block, self._fixed, self._borrowed(block), self._below_sweep()), self._problems)
+        search = Search(block, self._fixed, self._borrowed(block), self._below_sweep(), self._resolved, self._rounded)
+        phases = read_phases(search, self._problems)
         return None if keys is None else _spec(keys, phases, self._fixed)
 
     def _check_keys(self, keys: SweepKeys) -> None:
@@ -277,7 +280,9 @@ class _Loader:
         metric = sweep.metric if sweep else "reward"
         run = run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
         told = {key for key, _ in self._problems}
-        found = [("sweep.metric" if key == "metric" else key, text) for key, text in checks.spec_problems(run, is_written=True)]
+        told_to_program = [name for name in run.get("suggestion", {}) if name not in self._fixed]
+        places = {"metric": "sweep.metric", **{name: f"sweep.parameters.{name}" for name in told_to_program}}
+        found = [(places.get(key, key), text) for key, text in checks.spec_problems(run, is_written=True)]
         self._problems += [(key, text) for key, text in found if key not in told]
         if sweep is None or found:
             return

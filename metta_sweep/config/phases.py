@@ -11,6 +11,7 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.tree import Path, Tree
+from metta_sweep.config.whole import whole_parameters
 from searchers.config import ProteinConfig
 from searchers.errors import SpaceError
 from searchers.features import DEFAULT_FIDELITY
@@ -46,12 +47,16 @@ class Search:
         fixed: parameters that the command line fixed, by dotted path.
         borrowed: training values that constraints mention but nothing searches, by dotted path.
         assignments: the command line's values below `sweep`, paths relative to it; they lie above every phase.
+        run: mapping of a run without suggestion: which of its fields hold whole numbers.
+        rounded: what to say about parameters that are rounded, by name; filled while phases are read.
     """
 
     block: Mapping[str, Any]
     fixed: Mapping[str, Any]
     borrowed: Mapping[str, Any]
     assignments: Sequence[Assignment]
+    run: Mapping[str, Any]
+    rounded: dict[str, str]
 
 
 def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
@@ -156,9 +161,14 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
         return None
     for name, value in {**search.borrowed, **search.fixed}.items():
         parameters = trees.put(parameters, trees.split(name), {"value": value})
+    whole = whole_parameters(parameters, search.run)
+    search.rounded.update(whole.notes)
+    if whole.problems:
+        problems += [(f"{inside}.parameters.{key}", text) for key, text in whole.problems]
+        return None
     constraints = block.get("constraints") or []
     try:
-        return Space.from_config(parameters, constraints)
+        return Space.from_config(whole.parameters, constraints)
     except SpaceError as error:
         problems += [_keyed(problem, inside) for problem in error.problems]
     return None

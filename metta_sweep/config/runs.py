@@ -20,6 +20,7 @@ from metta_sweep.config.compose import Composition, compose
 from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, WandbSettings
 from metta_sweep.config.tree import Tree
+from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from trainables.disk import PRIVATE, SHARED
 from trainables.spec import LABEL
@@ -45,6 +46,7 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
         ConfigError: an interpolation that cannot be resolved.
     """
     tree = deepcopy(_parsed(template.tree_yaml))
+    params = rounded(params, tree)
     for name, value in params.items():
         tree = trees.put(tree, trees.split(name), value)
     told = {**tree.get("suggestion", {}), **params}  # a program that is not ours is told what was searched, by its dotted names

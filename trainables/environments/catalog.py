@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Protocol, get_type_hints
 
 from trainables.environments.interface import VectorEnvironment
@@ -183,7 +184,7 @@ def _resolve_mettagrid(name: str, options: Mapping[str, Any], key: str, options_
 
 def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, list[str]]:
     """The task with some of its numbers replaced, and what is wrong with the replacements."""
-    hints = get_type_hints(Task)
+    hints = env_option_types()
     values, problems = {}, []
     for name, given in options.items():
         if name not in hints:
@@ -207,6 +208,7 @@ def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, proble
     return GymnasiumFamily(env_id, dict(options))
 
 
+@cache
 def env_option_types() -> dict[str, Any]:
     """Names and types of the options of MettaGrid tasks, as swept under `env.`."""
     hints = get_type_hints(Task)

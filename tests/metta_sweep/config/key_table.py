@@ -112,6 +112,7 @@ VALUES: dict[str, Any] = {
     "trainable.pattern": "(?P<score>x)",
     "trainable.metrics": ["loss"],
     "trainable.parameters": {"width": 3},
+    "trainable.types": {"width": "int"},
     "trainable.environment": {"NAME": "x"},
     "sim.simulations": {"walk": {"env": "/env/mettagrid/navigation"}},
     "sim.metrics": ["json:loads"],
@@ -134,6 +135,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "trainer.precision": {"device": "cuda", "resources.gpus_per_worker": 1},
     "trainer.cuda_graphs": {"device": "cuda", "resources.gpus_per_worker": 1, "trainer.compile": True},
     "trainable.kind": {"trainable.function": "json:loads"},
+    "trainable.types": {"trainable.parameters": {"width": 3}},
 }
 
 

@@ -100,9 +100,7 @@ SEARCHED = {
         "did you mean trainer.checkpoint.keep or trainer.checkpoint.interval_seconds?"
     ),
     "+sweep.parameters.trainer.ppo.gamma={min: 0.5, max: 1.5}": ("sweep.parameters.trainer.ppo.gamma.max: need a number from 0 to 1, got 1.5"),
-    "+sweep.parameters.trainer.num_envs={min: 0.5, max: 8, distribution: log_normal}": (
-        "sweep.parameters.trainer.num_envs.min: need a whole number, got 0.5"
-    ),
+    "+sweep.parameters.trainer.num_envs={choices: [8, 16.5]}": ("sweep.parameters.trainer.num_envs.choices: need a whole number, got 16.5"),
 }
 
 
