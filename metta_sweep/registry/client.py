@@ -31,6 +31,7 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
+from metta_sweep.registry.trouble import without_password
 from trainables import faults
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,16 @@ class HttpRegistry:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(15.0, connect=5.0)
         is_secure = uri.startswith("https://")  # loading certificates takes longer than all else here
-        self._http = httpx.Client(base_url=uri.rstrip("/"), headers=headers, timeout=timeout, transport=transport, verify=is_secure)
+        address = httpx.URL(uri.rstrip("/"))
+        self._http = httpx.Client(
+            base_url=address.copy_with(userinfo=b""),  # httpx writes the address of each request into its log
+            auth=(address.username, address.password) if address.userinfo else None,
+            headers=headers,
+            timeout=timeout,
+            transport=transport,
+            verify=is_secure,
+        )
+        self._shown = without_password(uri)
         self._patience_seconds = patience_seconds
         self._sleep = sleep
         self._rng = random.Random()
@@ -92,7 +102,7 @@ class HttpRegistry:
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
             if time.monotonic() >= deadline:
-                raise RegistryUnavailable(f"registry {self._http.base_url}: {problem}")
+                raise RegistryUnavailable(f"registry {self._shown}: {problem}")
             log.debug("registry call %s %s: %s; trying again", method, path, problem)
             self._sleep(self._rng.uniform(0.5, 1.0) * pause_seconds)
             pause_seconds = min(2 * pause_seconds, 5.0)

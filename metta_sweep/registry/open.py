@@ -11,6 +11,7 @@ from metta_sweep.errors import RegistryError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import PATIENCE_SECONDS, HttpRegistry
 from metta_sweep.registry.store import SqlRegistry
+from metta_sweep.registry.trouble import without_password
 
 
 def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | None = None, patience_seconds: float = PATIENCE_SECONDS) -> Registry:
@@ -30,7 +31,8 @@ def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | Non
         return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds)
     if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `launch/head.py`
         return SqlRegistry(sweep_server_uri or sqlite_url(data_dir))
-    raise RegistryError(f"settings.sweep_server_uri={sweep_server_uri}: need http://... or https://..., or null for {data_dir}/registry.db")
+    uri = without_password(sweep_server_uri)
+    raise RegistryError(f"settings.sweep_server_uri={uri}: need http://... or https://..., or null for {data_dir}/registry.db")
 
 
 def sqlite_url(data_dir: Path) -> URL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, inspect, text
@@ -37,6 +37,20 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
+def secrets_of(url: URL) -> list[str]:
+    """Passwords in an address, wherever it may hold them."""
+    options = [value for key, value in url.query.items() if "password" in key]
+    given = [url.password, *(text for value in options for text in ([value] if isinstance(value, str) else value))]
+    return [str(secret) for secret in given if secret]
+
+
+def without_password(address: str) -> str:
+    """A web address or database URL for messages, also one that cannot be parsed."""
+    scheme, separator, rest = address.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{'***@' if '@' in place else ''}{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+
+
 @contextlib.contextmanager
 def translated_errors(url: URL) -> Iterator[None]:
     """Database errors as the registry's own.
@@ -66,7 +80,7 @@ def _reason(url: URL, name: str, cause: BaseException) -> str:
     if name.startswith("SQLITE_CANTOPEN") or (name and path.is_dir()):
         return _why_closed(path)
     what = next((what for code, what in PASSING.items() if name.startswith(code)), "")
-    return what or _without(url.password, _first_line(cause))
+    return what or _without(secrets_of(url), _first_line(cause))
 
 
 def _why_closed(path: Path) -> str:
@@ -86,8 +100,10 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _without(secret: object, message: str) -> str:
-    return message.replace(str(secret), "***") if secret else message
+def _without(secrets: Collection[str], message: str) -> str:
+    for secret in secrets:
+        message = message.replace(secret, "***")
+    return message
 
 
 def schema_of(connection: Connection, url: URL) -> str:
