@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -89,12 +90,14 @@ def _convert_plain(value: object, hint: Any) -> tuple[Any, str]:
 
 def _number(value: object, kind: type) -> tuple[Any, str]:
     """Numbers also from text, since YAML reads 3e-4 as text, and whole floats as int, since searches return them."""
-    wanted = "a whole number" if kind is int else "a number"
+    wanted = "a whole number" if kind is int else "a finite number"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None, f"need {wanted}"
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or a whole one of hundreds of digits
+        return None, f"need {wanted}"
+    if not math.isfinite(number):
         return None, f"need {wanted}"
     if kind is float:
         return number, ""

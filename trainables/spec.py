@@ -14,6 +14,7 @@ from trainables.environments.catalog import Family, env_option_types, share_obse
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import SpecError
 from trainables.fields import build, known_keys, nearest
+from trainables.plugins import import_plugins
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.simulation.aggregate import metric_names as suite_metric_names
@@ -72,9 +73,10 @@ class _Sections:
     sim: SuiteConfig = field(default_factory=SuiteConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     suggestion: Mapping[str, Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
 
-_OF_PROGRAMS = ("run", "seed", "device", "code_version", "metric", "trainable", "resources", "suggestion")
+_OF_PROGRAMS = ("plugins", "run", "seed", "device", "code_version", "metric", "trainable", "resources", "suggestion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class RunSpec:
         problems: list[str] = []
         is_program = _kind(mapping) != "ppo"
         sections = build(_Sections, {k: v for k, v in mapping.items() if k in _OF_PROGRAMS} if is_program else mapping, "", problems)
+        problems += import_plugins(sections.plugins)
         parameters = parameters_of(sections.trainable, sections.suggestion)
         problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
         if strict and not is_program:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.validate import add_cluster_argument, place_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
+    add_cluster_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.readers import print_json
     from metta_sweep.config import load_sweep_job
-    from metta_sweep.driver.cluster import slots_of
     from metta_sweep.driver.past import plan_from
     from metta_sweep.driver.plan_text import print_plan
     from metta_sweep.driver.table import new_console
     from metta_sweep.registry.reader import open_reader
 
-    job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
-    slots = slots_of(job.resources, job.machine, os.environ)
+    place = place_of(args)
+    job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=place.environ)
+    slots = place.slots(job)
     reader = open_reader(job.data_dir, job.settings.sweep_server_uri)
     try:
         plan = plan_from(reader, job, slots)

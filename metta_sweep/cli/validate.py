@@ -4,32 +4,97 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metta_sweep.cli.main import add_config_arguments
+
+if TYPE_CHECKING:
+    from metta_sweep.config import SweepJob
+    from metta_sweep.driver.slots import Node
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
+    add_cluster_argument(parser)
+
+
+def add_cluster_argument(parser: argparse.ArgumentParser) -> None:
+    """For commands that say something of a place where nothing is started."""
+    parser.add_argument(
+        "--for-cluster",
+        default="",
+        metavar="NODESxGPUS|FILE",
+        help="check it for a cluster instead of this machine: 4x8 is 4 nodes with 8 GPUs each; or a cluster file",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job, validate_file
-    from metta_sweep.driver.cluster import slots_of
 
     config_dirs = [Path(path) for path in args.config_dir]
     files = [text for text in args.overrides if "=" not in text and Path(text).suffix in (".yaml", ".yml")]
     overrides = [text for text in args.overrides if text not in files]
+    place = place_of(args)
     for file in files:
-        show_notes(validate_file(Path(file), overrides, config_dirs=config_dirs, environ=os.environ).notes)
+        show_notes(validate_file(Path(file), overrides, config_dirs=config_dirs, environ=place.environ).notes)
         print(f"{file}: valid")
     if not files:
-        job = load_sweep_job(overrides, config_dirs=config_dirs, environ=os.environ)
+        job = load_sweep_job(overrides, config_dirs=config_dirs, environ=place.environ)
         show_notes(job.notes)
-        slots_of(job.resources, job.machine, os.environ)  # a file is valid anywhere, a job has to fit where it would run
-        print(f"{job.sweep_name}: valid")
+        place.slots(job)  # a file is valid anywhere, a job has to fit where it would run
+        print(f"{job.sweep_name}: valid{place.name}")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the runs would be: this machine or the cluster of RAY_ADDRESS, or one that `--for-cluster` describes.
+
+    Attributes:
+        environ: what decides about `auto` there.
+        nodes: of the described cluster; empty for this machine.
+    """
+
+    environ: Mapping[str, str]
+    nodes: Sequence[Node] = ()
+
+    @property
+    def name(self) -> str:
+        """How a message names it; "" for this machine."""
+        from metta_sweep.launch.described import nodes_text
+
+        return f" for {nodes_text(self.nodes)}" if self.nodes else ""
+
+    def slots(self, job: SweepJob) -> int:
+        """How many runs fit at once.
+
+        Raises:
+            ConfigError: not even one does.
+        """
+        from metta_sweep.driver.cluster import slots_of
+        from metta_sweep.driver.slots import count_slots
+
+        if self.nodes:
+            return count_slots(job.resources, self.nodes)
+        return slots_of(job.resources, job.machine, self.environ)
+
+
+def place_of(args: argparse.Namespace) -> Place:
+    """The place that the flags name.
+
+    Raises:
+        ConfigError: a description that cannot be read.
+    """
+    if not args.for_cluster:
+        return Place(os.environ)
+    from metta_sweep.launch.described import described_nodes
+    from metta_sweep.launch.jobs import environment_of
+
+    nodes = described_nodes(args.for_cluster)
+    return Place(os.environ | environment_of(nodes), nodes)
 
 
 def show_notes(notes: Iterable[str]) -> None:

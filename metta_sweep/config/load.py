@@ -18,6 +18,7 @@ from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, read_phases
 from metta_sweep.config.runs import (
     COMMON_KEYS,
+    load_plugins,
     name_problems,
     raise_located,
     read_resources,
@@ -117,6 +118,7 @@ class _Loader:
         self._tree = hardware.fill(composed.tree, machine)
         self._resolved, self._problems = resolve(self._tree)
         self._unresolved = {key for key, _ in self._problems}
+        load_plugins(self._resolved, self._problems)
         self._fixed = self._fixed_parameters()
         self._rounded: dict[str, str] = {}
 
@@ -136,6 +138,8 @@ class _Loader:
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
+        told = {key for key, _ in problems}
+        problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
         raise_located(self._composed, _first_of(self._unresolved, problems))
         assert settings is not None  # what could not be read is a problem
         assert budget is not None
@@ -214,9 +218,8 @@ class _Loader:
 
     def _wandb(self) -> WandbSettings | None:
         wandb = sections.read(WandbSettings, self._resolved.get("wandb"), "wandb", self._problems)
-        modes = ("auto", *MODES.values())
-        if wandb is not None and wandb.mode not in modes:
-            self._problems.append(("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, modes)}"))
+        if wandb is not None and wandb.mode not in MODES:
+            self._problems.append(("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, MODES)}"))
         return wandb
 
     def _seed(self) -> int:

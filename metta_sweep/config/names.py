@@ -18,7 +18,7 @@ PARAMETER_ALIASES: Mapping[Path, Path] = {
     ("evaluation", "metrics"): ("sim", "metrics"),
 }
 # A sweep file may carry these; they mean the keys of the job.
-HOISTED = frozenset({"budget", "settings", "sweep_job_overrides"})
+HOISTED = frozenset({"budget", "plugins", "settings", "sweep_job_overrides"})
 WANDB_HEADER: Mapping[Path, Path] = {("metric", "name"): ("metric",), ("metric", "goal"): ("goal",)}
 PROTEIN_KEYS = frozenset(field.name for field in fields(ProteinConfig)) - HOISTED - {"target_score"}  # one target, for optimiser and stop rule
 

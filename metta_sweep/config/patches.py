@@ -13,7 +13,8 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.runs import RUN_KEYS, TrainComposition, run_mapping
 from metta_sweep.config.tree import Tree
 
-NOT_IN_PATCH = frozenset({"run", "code_version"})  # the run's own name, and what it ran on
+# The run's own name, what it ran on, and what only a person on this machine may have imported.
+NOT_IN_PATCH = frozenset({"run", "code_version", "plugins"})
 
 
 @dataclass(frozen=True, slots=True)

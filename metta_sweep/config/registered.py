@@ -14,7 +14,7 @@ from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
-from metta_sweep.config.runs import name_problems, read_umask, resolve
+from metta_sweep.config.runs import load_plugins, name_problems, read_umask, resolve
 from metta_sweep.errors import ConfigError
 from searchers.config import ProteinConfig
 from searchers.space import Space
@@ -58,7 +58,8 @@ def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_d
         ConfigError: no sweep is named although one is needed, or a word that cannot be read.
     """
     composed = compose("sweep_job", overrides, config_dirs, from_environment(environ), ALIASES)
-    resolved, _ = resolve({key: composed.tree.get(key) for key in ("sweep_name", "data_dir", "share_files", "settings", "budget", "wandb")})
+    keys = ("sweep_name", "plugins", "data_dir", "share_files", "settings", "budget", "wandb")
+    resolved, _ = resolve({key: composed.tree.get(key) for key in keys})
     name = resolved.get("sweep_name")
     is_named = name not in (None, "", "???")
     problems = name_problems("sweep_name", name) if need_sweep or is_named else []
@@ -66,6 +67,7 @@ def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_d
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
     budget = sections.read(Budget, resolved.get("budget"), "budget", problems)
     umask = read_umask(resolved, problems)
+    load_plugins(resolved, problems)  # distributions of the sweep that is read; its record names no module
     if problems or settings is None or wandb is None or budget is None:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
     return Location(

@@ -23,10 +23,13 @@ from metta_sweep.config.tree import Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from trainables.disk import PRIVATE, SHARED
+from trainables.plugins import import_plugins
 from trainables.spec import LABEL
 
-RUN_KEYS = ("run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
-COMMON_KEYS = frozenset({"data_dir", "share_files", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"})
+RUN_KEYS = ("plugins", "run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
+COMMON_KEYS = frozenset(
+    {"plugins", "data_dir", "share_files", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"}
+)
 TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
 UMASKS = {"none": PRIVATE, "group": SHARED}
 NAMES = ("run", "sweep_name")  # a missing one has its own message
@@ -66,7 +69,9 @@ def _parsed(tree_yaml: str) -> Tree:
 def run_mapping(resolved: Mapping[str, Any]) -> Tree:
     """What a trainable gets of a resolved configuration."""
     is_ours = trees.get(resolved, ("trainable", "kind"), "ppo") == "ppo"  # finds the suggestion in its own sections
-    return {key: resolved[key] for key in RUN_KEYS if key in resolved and not (is_ours and key == "suggestion")}
+    left_out = {"suggestion"} if is_ours else set()
+    left_out |= set() if resolved.get("plugins") else {"plugins"}
+    return {key: resolved[key] for key in RUN_KEYS if key in resolved and key not in left_out}
 
 
 def template_of(tree: Mapping[str, Any]) -> TrainTemplate:
@@ -139,6 +144,8 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     if not problems:
         # A patch holds what a search proposed, sizes that do not divide included.
         problems += checks.spec_problems(run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices)
+    told = {key for key, _ in problems}
+    problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
     raise_located(train.composed, problems)
     assert resources is not None
     assert wandb is not None
@@ -172,6 +179,13 @@ def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
         return [(key, f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'")]
     return []
+
+
+def load_plugins(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> None:
+    """Import what `plugins` names, before anything that they may have registered is looked up."""
+    wrong, names = sections.convert(resolved.get("plugins") or [], tuple[str, ...])
+    found = [wrong] if wrong else [text.removeprefix("plugins: ") for text in import_plugins(names)]
+    problems += [("plugins", text) for text in found]
 
 
 def read_umask(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> int:

@@ -53,9 +53,30 @@ def convert(value: Any, kind: Any) -> tuple[str | None, Any]:
         return (None, tuple(value)) if ok else (f"need a list of texts, got {value!r}", value)
     wanted = kinds[0]
     if wanted in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value) and (wanted is float or float(value).is_integer()):
+        if is_finite(value) and (wanted is float or float(value).is_integer()):
             return None, wanted(value)
     elif isinstance(value, wanted):
         return None, value
     optional = " or null" if type(None) in kinds else ""
     return f"need {WANTED[wanted]}{optional}, got {value!r}", value
+
+
+def is_finite(value: float) -> bool:
+    """Whether the number is one that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def not_finite(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(dotted key, what is wrong) of every NaN and infinity in a configuration, whoever would read it."""
+    found = []
+    for path, value in trees.leaves(tree):
+        wrong = [item for item in (value if isinstance(value, list) else [value]) if _is_no_number(item)]
+        found += [(".".join(path), f"need a finite number, got {item!r}") for item in wrong]
+    return found
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

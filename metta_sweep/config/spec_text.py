@@ -14,7 +14,7 @@ from metta_sweep.config.runs import run_mapping
 from metta_sweep.config.tree import Tree
 
 # What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
-NOT_IN_SPEC = ("device", "resources", "run", "seed", "metric", "code_version")
+NOT_IN_SPEC = ("plugins", "device", "resources", "run", "seed", "metric", "code_version")
 RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
 
 

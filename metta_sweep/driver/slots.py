@@ -14,6 +14,7 @@ from trainables.spec import labels_of
 
 LOOK_SECONDS = 2.0
 SLOTS_CHANGED = "slots_changed"
+WITHOUT_GPU = "add +hardware=macbook to train on CPUs; `validate --for-cluster 4x8` checks it for a cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,8 @@ def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
     for key, name, asked in (("gpus", "GPU", resources.gpus_per_worker), ("cpus", "CPU", resources.cpus_per_worker)):
         most = max((node.resources.get(name, 0.0) for node in labelled), default=0.0)
         if asked > most:
-            return f"resources.{key}_per_worker: {asked:g} {name}s per rank, but no node has more than {most:g}; lower it, or add larger nodes"
+            fix = WITHOUT_GPU if name == "GPU" and most == 0 else "lower it, or add larger nodes"
+            return f"resources.{key}_per_worker: {asked:g} {name}s per rank, but no node has more than {most:g}; {fix}"
     total = sum(workers_on(node, resources) for node in labelled)
     return (
         f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of {len(labelled)} "

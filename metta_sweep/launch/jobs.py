@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from metta_sweep.config.files import packaged_configs
 from metta_sweep.driver.cluster import PROMISED_NODES
+from metta_sweep.driver.slots import Node
 from metta_sweep.errors import ClusterError, ConfigError
 from metta_sweep.launch.cluster_files import python_of, worker_nodes
 
@@ -83,7 +84,11 @@ def make_submission(
 
 def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:
     """What `auto` in the configuration means on a cluster whose head is unlike its workers, and how many may come; empty where only Ray knows."""
-    nodes = worker_nodes(config) if config else []
+    return environment_of(worker_nodes(config) if config else [])
+
+
+def environment_of(nodes: Sequence[Node]) -> dict[str, str]:
+    """The same for workers that are known."""
     if not nodes:
         return {}
     size = nodes[0].resources

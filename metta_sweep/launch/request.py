@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 from metta_sweep.errors import ConfigError
 
-PROVIDERS = ("aws", "gcp", "local", "kuberay")
+PROVIDERS = {
+    "aws": "Amazon EC2",
+    "gcp": "Google Compute Engine",
+    "local": "your own machines over ssh",
+    "kuberay": "Kubernetes with the KubeRay operator",
+}
 # Cloud labels and Kubernetes names take no more than this.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -76,7 +81,9 @@ def request_problems(request: ClusterRequest) -> list[str]:
     """Everything that is wrong with a request whatever the provider's file says, one line each."""
     problems: list[str] = []
     if request.provider not in PROVIDERS:
-        problems.append(f"--provider: need one of {', '.join(PROVIDERS)}, got {request.provider!r}")
+        known = ", ".join(f"{name} ({what})" for name, what in PROVIDERS.items())
+        wrong = f"unknown provider {request.provider!r}." if request.provider else "where should it run?"
+        problems.append(f"--provider: {wrong} There are {known}; add for example --provider aws")
     if not NAME.fullmatch(request.name):
         problems.append(f"--name: need at most 40 lower case letters, digits and '-', beginning with a letter, got {request.name!r}")
     if request.nodes < 1:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from metta_sweep.config.job import SweepJob
 
 DEFAULT_SERVER = "https://api.wandb.ai"
-MODES = ("auto", "online", "offline", "off")
-ENVIRONMENT_MODES = {"online": "online", "offline": "offline", "disabled": "off", "dryrun": "offline", "run": "online"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +87,13 @@ def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
     Raises:
         ConfigError: an unknown mode.
     """
+    from metta_sweep.config.environment import MODES, wandb_mode  # Hydra comes with it, which the mirror does without
+
     if mode not in MODES:
         raise ConfigError(f"wandb.mode: need one of {', '.join(MODES)}, got {mode!r}")
     if mode != "auto":
         return mode
-    asked = environ.get("WANDB_MODE")
-    if asked:
-        if asked not in ENVIRONMENT_MODES:
-            raise ConfigError(f"WANDB_MODE: need online, offline or disabled, got {asked!r}")
-        return ENVIRONMENT_MODES[asked]
-    return "online" if has_key(environ) else "offline"
+    return wandb_mode(environ) or ("online" if has_key(environ) else "offline")
 
 
 def has_key(environ: Mapping[str, str]) -> bool:

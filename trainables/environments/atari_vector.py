@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.environments.catalog import NEEDS_ALE
 from trainables.environments.interface import ActionSpace, Discrete, Encoder, Episode, GridShape
 from trainables.errors import SpecError
 from trainables.seeding import EpisodeSeeds
@@ -104,5 +105,5 @@ def _vector_class() -> Any:
     try:
         from ale_py.vector_env import AtariVectorEnv
     except ImportError as error:
-        raise SpecError(('trainer.curriculum: Atari games need ale-py (GPL-2.0); pip install "metta_sweep[atari]"',)) from error
+        raise SpecError((f"trainer.curriculum: {NEEDS_ALE}",)) from error
     return AtariVectorEnv

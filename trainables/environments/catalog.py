@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -21,6 +23,8 @@ from trainables.environments.mettagrid_tasks import (
 )
 from trainables.fields import convert, join, nearest
 from trainables.seeding import EpisodeSeeds
+
+NEEDS_ALE = 'Atari games need ale-py (GPL-2.0), which is not installed: pip install "metta_sweep[atari]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
     if kind == "gymnasium":
         return _resolve_gymnasium(name, options, key, problems)
     if kind == "atari" and name:
-        return AtariFamily(name, dict(options))
+        return _resolve_atari(name, options, key, problems)
     known = f"/env/mettagrid/TASK with TASK one of {', '.join(TASKS)}, /env/gymnasium/ID or /env/atari/GAME"
     problems.append(f"{key}: unknown environment {path!r}; use {known}")
     return None
@@ -198,6 +202,13 @@ def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, li
     return replace(task, **values), problems
 
 
+def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: list[str]) -> AtariFamily | None:
+    if importlib.util.find_spec("ale_py") is None:
+        problems.append(f"{key}: {NEEDS_ALE}")
+        return None
+    return AtariFamily(game, dict(options))
+
+
 def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, problems: list[str]) -> GymnasiumFamily | None:
     import gymnasium
 
@@ -205,7 +216,28 @@ def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, proble
     if env_id not in known and ":" not in env_id:  # "package:Id-v0" registers itself when it is made
         problems.append(f"{key}: unknown gymnasium environment {env_id!r}{nearest(env_id, known)}")
         return None
+    if missing := _missing_dependency(env_id):
+        problems.append(f"{key}: {missing}")
+        return None
     return GymnasiumFamily(env_id, dict(options))
+
+
+def _missing_dependency(env_id: str) -> str:
+    """What an environment needs and this machine has not, with how to get it; "" when there is nothing."""
+    import gymnasium
+
+    package, _, name = env_id.rpartition(":")
+    spec = gymnasium.envs.registration.registry.get(name)
+    entry = spec.entry_point if spec is not None and not package else None
+    module = package or (entry.partition(":")[0] if isinstance(entry, str) else "")
+    try:
+        if module:
+            importlib.import_module(module)
+    except gymnasium.error.DependencyNotInstalled as error:
+        return f"{env_id}: {error}"
+    except ImportError as error:
+        return f"{env_id}: {error}; install what it needs, or add its directory to PYTHONPATH"
+    return ""
 
 
 @cache

@@ -145,6 +145,7 @@ def all_keys() -> list[Key]:
         Key("sweep_name", "other", "names runs, directories and the WandB group", places=("command line", "job file")),
         Key("run", "other", "of `train`: names the run; of a sweep: the same as `sweep_name`", places=("command line", "train")),
         Key("data_dir", "/elsewhere", "registry, sweeps and runs"),
+        Key("plugins", ["colorsys"], "modules of your own to import first: distributions, environments"),
         Key("share_files", "group", "who else may use what is written: none, or group"),
         Key("seed", 7, "of the optimiser, and base of the runs' seeds"),
         _key("device", "auto", str, "auto, cpu or cuda"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,14 +10,39 @@ import pytest
 
 from metta_sweep.config import files, load_sweep_job, load_train_job, validate_file
 from metta_sweep.config.job import Budget, Resources, Settings
+from metta_sweep.errors import ConfigError
 from trainables.spec import RunSpec
 
 CONFIGS = Path("configs")
 SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
+HAS_ATARI = importlib.util.find_spec("ale_py") is not None  # GPL-2.0, so an extra: pip install metta_sweep[atari]
 HARDWARE = ["auto", "macbook", "mac_parallel", "mac_serial", "aws", "pufferbox", "github"]
 
 
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def playable(*names: str) -> list[str]:
+    """Without Atari where the emulator is not installed: it is refused there, see below."""
+    return [name for name in names if HAS_ATARI or "pong" not in name]
+
+
+@pytest.mark.skipif(HAS_ATARI, reason="shows what is said without ale-py")
+@pytest.mark.parametrize("words", [["sweep=pong"], ["sweep=quick", "env=atari/pong", "sim=pong"]])
+def test_atari_without_its_emulator_is_refused_with_the_pip_command(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r'ale-py \(GPL-2.0\), which is not installed: pip install "metta_sweep\[atari\]"'):
+        load_sweep_job(["sweep_name=x", *words], {})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("Box2D") is not None, reason="shows what is said without Box2D")
+def test_an_environment_without_its_engine_is_refused_with_the_pip_command() -> None:
+    with pytest.raises(ConfigError, match=r'LunarLander-v3: Box2D is not installed.*pip install "gymnasium\[box2d\]"'):
+        load_train_job(["run=x", "trainer.curriculum=/env/gymnasium/LunarLander-v3"], {})
+
+
+def test_an_environment_of_a_package_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no_such_package:Own-v0: No module named 'no_such_package'"):
+        load_train_job(["run=x", "trainer.curriculum=/env/gymnasium/no_such_package:Own-v0"], {})
+
+
+@pytest.mark.parametrize("file", [file for file in SWEEPS if playable(file.stem)], ids=lambda file: file.stem)
 def test_every_sweep_file_is_valid(file: Path) -> None:
     job = validate_file(file, [], {})
     assert job.sweep.phases[0].space.dimension >= 1
@@ -28,7 +54,7 @@ def test_every_hardware_is_valid(option: str) -> None:
     assert job.device == ("cuda" if option in ("auto", "aws", "pufferbox") else "cpu")
 
 
-@pytest.mark.parametrize("option", [*files.options([CONFIGS], "sim")])
+@pytest.mark.parametrize("option", playable(*files.options([CONFIGS], "sim")))
 def test_every_suite_is_valid_for_training(option: str) -> None:
     curricula = {"cartpole": "env=gymnasium/cartpole", "pong": "env=atari/pong", "navigation": "env=mettagrid/navigation"}
     choice = [curricula[option], *(["model=cnn"] if option == "pong" else [])] if option in curricula else []
@@ -46,7 +72,7 @@ def test_every_model_is_valid(option: str) -> None:
     assert load_train_job(["run=x", f"model={option}"], {}).config["model"]["type"] == option
 
 
-@pytest.mark.parametrize("option", [option for option in files.options([CONFIGS], "env") if option != "default"])
+@pytest.mark.parametrize("option", playable(*sorted({*files.options([CONFIGS], "env")} - {"default"})))
 def test_every_task_is_chosen_by_env(option: str) -> None:
     sims = {"gymnasium/cartpole": "cartpole", "atari/pong": "pong", "mettagrid/navigation": "navigation"}
     words = [f"sim={sims[option]}"] if option in sims else []

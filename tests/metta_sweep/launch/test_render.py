@@ -95,7 +95,7 @@ def test_a_region_without_zones_leaves_them_to_the_provider() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"provider": "azure"}, r"--provider: need one of aws, gcp, local, kuberay, got 'azure'"),
+        ({"provider": "azure"}, r"--provider: unknown provider 'azure'\. There are aws \(.*kuberay \("),
         ({"provider": "aws", "name": "My_Cluster"}, r"--name: .* got 'My_Cluster'"),
         ({"provider": "aws", "nodes": 0}, r"--nodes: need at least 1, got 0"),
         ({"provider": "aws", "gpus": -1}, r"--gpus: need at least 0, got -1"),

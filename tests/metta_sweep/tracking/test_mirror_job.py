@@ -37,7 +37,7 @@ def test_a_key_in_netrc_counts_for_its_own_server_only(tmp_path: Path) -> None:
     ("mode", "environ", "message"),
     [
         ("on", {}, "wandb.mode: need one of auto, online, offline, off, got 'on'"),
-        ("auto", {"WANDB_MODE": "maybe"}, "WANDB_MODE: need online, offline or disabled, got 'maybe'"),
+        ("auto", {"WANDB_MODE": "maybe"}, "environment: WANDB_MODE: unknown value 'maybe'; known: disabled, dryrun, offline, online, run"),
     ],
 )
 def test_an_unknown_mode_is_refused(mode: str, environ: dict[str, str], message: str) -> None:

@@ -1,0 +1,28 @@
+"""Modules of the user's own, imported before a configuration is read: they register environments and distributions."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+
+def import_plugins(names: Sequence[str]) -> list[str]:
+    """Import each module, once a process.
+
+    Args:
+        names: dotted names that the user wrote, on a command line or in a file of this machine.
+
+    Returns:
+        One line for each that cannot be imported.
+    """
+    return [problem for name in names if (problem := _import(name))]
+
+
+def _import(name: str) -> str:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        return f"plugins: cannot import {name!r} ({error}); is its directory on PYTHONPATH?"
+    except Exception as error:  # noqa: BLE001  # whatever the user's own code raises at its import
+        return f"plugins: {name!r} fails when it is imported ({type(error).__name__}: {error})"
+    return ""
