@@ -59,7 +59,7 @@ class Real(TypeDecorator[float]):
         return value if value is not None and math.isfinite(value) else None
 
 
-SCHEMA_VERSION = "0002"  # of the last file in migrations/versions
+SCHEMA_VERSION = "0003"  # of the last file in migrations/versions
 metadata = MetaData()
 
 sweeps = Table(
@@ -165,6 +165,15 @@ events = Table(
     Column("run_id", String(160)),
     Column("by", Printable, nullable=False),
     Column("detail", Json, nullable=False),
+)
+
+lease_clocks = Table(
+    "lease_clocks",
+    metadata,
+    # No foreign key: what is left of a run that is gone says nothing, and its id winds it anew.
+    Column("run_id", String(160), primary_key=True),
+    Column("boot", Text, nullable=False),
+    Column("ends_at", Double, nullable=False),
 )
 
 answers = Table(

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, select
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.database import open_engine, parse_url
+from metta_sweep.registry.lease_clock import Tick, tick
 from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.names import check_sweep_name, sweep_of
 from metta_sweep.registry.owner import is_dead
@@ -42,19 +43,21 @@ class SqlRegistry:
 
     Args:
         url: `sqlite:////absolute/file.db` or `postgresql+psycopg://user@host/database`. The schema is made or upgraded.
-        clock: epoch seconds; leases go by it.
+        clock: epoch seconds.
+        ticks: what leases go by; the clock where that is a test's, else this machine's monotonic clock.
 
     Raises:
         RegistryError: the database cannot be used.
         RegistryUnavailable: it cannot be reached now; every method raises this, too.
     """
 
-    def __init__(self, url: str | URL, clock: Callable[[], float] = faults.now) -> None:
+    def __init__(self, url: str | URL, clock: Callable[[], float] = faults.now, ticks: Callable[[], Tick] | None = None) -> None:
         self._url = parse_url(url)
         with translated_errors(self._url):
             self.engine = open_engine(self._url)
             prepare(self.engine)
         self._clock = clock
+        self._ticks = ticks or (tick if clock is faults.now else lambda: Tick("", clock()))
         # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
         self._writing: contextlib.AbstractContextManager[Any] = threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
 
@@ -83,7 +86,7 @@ class SqlRegistry:
         row = connection.execute(select(sweeps).where(sweeps.c.name == sweep).with_for_update()).mappings().one_or_none()
         if row is None:
             raise queries.unknown_sweep(connection, sweep)
-        return Transaction(connection, row, self._clock())
+        return Transaction(connection, row, self._clock(), self._ticks())
 
     def _once(self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the write, or give the answer that its key was given before."""

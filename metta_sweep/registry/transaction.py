@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, RowMapping, insert, select, update
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, UnknownRun
 from metta_sweep.registry.codec import encode
+from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.names import check_key
 from metta_sweep.registry.records import JsonObject, Owner, RunState
 from metta_sweep.registry.schema import answers, attempts, events, runs, sweeps
@@ -21,12 +22,14 @@ class Transaction:
     Attributes:
         connection: inside its transaction.
         before: row of the locked sweep, as it was at the lock.
-        now: epoch seconds by the registry's clock; all leases go by it.
+        now: epoch seconds by the registry's clock.
+        tick: the same moment by the clock that leases go by.
     """
 
     connection: Connection
     before: RowMapping
     now: float
+    tick: Tick
 
     @property
     def sweep(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged
+from metta_sweep.registry import lease_clock
 from metta_sweep.registry.codec import decode, encode
 from metta_sweep.registry.names import run_id as make_run_id
 from metta_sweep.registry.queries import OPEN_STATES, get_sweep, list_observations, to_run
@@ -29,10 +30,11 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
-from metta_sweep.registry.schema import attempts, curve_points, observations, runs, sweeps
+from metta_sweep.registry.schema import attempts, curve_points, lease_clocks, observations, runs, sweeps
 from metta_sweep.registry.transaction import Transaction
 
 MAX_LOG_CHARACTERS = 8192
+SKEW_SECONDS = 5.0  # hosts that share a database differ by less
 NOBODY = {"owner": None, "lease_until": None}
 NO_FAILURE = {"failure": None, "signature": "", "message": "", "log_tail": ""}
 
@@ -87,6 +89,7 @@ def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_secon
     row = {"id": run_id, "sweep": tx.sweep, "number": number, "state": RunState.RESERVED, "fence": 1, "attempts": 0, "created_at": tx.now}
     values = row | _point(reservation) | NO_FAILURE | _held(tx, owner, lease_seconds)
     run = tx.connection.execute(insert(runs).values(values).returning(runs)).mappings().one()
+    lease_clock.wind(tx.connection, [run_id], tx.tick, lease_seconds)
     tx.event("reserved", run_id, by=owner, detail={"phase": reservation.phase, "cursor": reservation.cursor})
     return to_run(run)
 
@@ -158,7 +161,9 @@ def heartbeat(tx: Transaction, owner: Owner, run_ids: Sequence[str], lease_secon
     """Ids that the owner still holds, their leases extended."""
     mine = (runs.c.sweep == tx.sweep, runs.c.id.in_(run_ids), runs.c.owner == owner, runs.c.state.in_(OPEN_STATES))
     extended = update(runs).where(*mine).values(lease_until=lease_end(tx.now, lease_seconds), seen_at=tx.now)
-    return set(tx.connection.execute(extended.returning(runs.c.id)).scalars())
+    held = set(tx.connection.execute(extended.returning(runs.c.id)).scalars())
+    lease_clock.wind(tx.connection, held, tx.tick, lease_seconds)
+    return held
 
 
 def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: JsonObject) -> RunRecord:
@@ -194,6 +199,7 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     if observation.curve:  # the final curve replaces what attempts reported on the way; without one that stays
         tx.connection.execute(delete(curve_points).where(curve_points.c.run_id == run_id))
         _insert_curve(tx, run_id, observation.curve)
+    tx.connection.execute(delete(lease_clocks).where(lease_clocks.c.run_id == run_id))
     tx.close_attempt(run, ended_at=tx.now, costs=observation.attempt_costs, exit_reason=observation.outcome)
     tx.change_run(run_id, state=observation.outcome, ended_at=tx.now, seen_at=tx.now, **NOBODY, **failure)
     detail = {"score": observation.score, "cost_seconds": observation.cost_seconds, "failure": observation.failure, "sequence": sequence}
@@ -214,14 +220,23 @@ def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[
     """Take over what nobody alive holds; `dead` are owners known to be dead."""
     opened = select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)  # by state, see `list_runs`
     rows = tx.connection.execute(opened).mappings().all()
-    return [_take_over(tx, row, owner, lease_seconds) for row in rows if _is_free(row, owner, tx.now, dead)]
+    ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
+    others = [row for row in rows if row["owner"] is None or decode(Owner, row["owner"]) != owner]
+    free = [row for row in others if _is_free(row, ends.get(row["id"]), tx, dead)]
+    for row in others:
+        if row["id"] not in ends and row["lease_until"] is not None and row["seen_at"] > tx.now + SKEW_SECONDS:
+            _measure_anew(tx, row, lease_seconds)  # harmless for those that are taken over now
+    return [_take_over(tx, row, owner, lease_seconds) for row in free]
 
 
-def _is_free(run: RowMapping, owner: Owner, now: float, dead: Collection[Owner]) -> bool:
-    if run["owner"] is None:
-        return True
-    holder = decode(Owner, run["owner"])
-    return holder != owner and (holder in dead or (run["lease_until"] is not None and run["lease_until"] < now))
+def _is_free(run: RowMapping, ends_at: float | None, tx: Transaction, dead: Collection[Owner]) -> bool:
+    return run["owner"] is None or decode(Owner, run["owner"]) in dead or lease_clock.is_over(run, ends_at, tx.tick, tx.now)
+
+
+def _measure_anew(tx: Transaction, run: RowMapping, lease_seconds: float) -> None:
+    """A lease from before the host's last start, given at a time that is still to come: the clock was set back. It begins now."""
+    tx.change_run(run["id"], lease_until=min(run["lease_until"], tx.now + lease_seconds), seen_at=tx.now)
+    lease_clock.wind(tx.connection, [run["id"]], tx.tick, lease_seconds)
 
 
 def _take_over(tx: Transaction, run: RowMapping, owner: Owner, lease_seconds: float) -> RunRecord:
@@ -231,4 +246,5 @@ def _take_over(tx: Transaction, run: RowMapping, owner: Owner, lease_seconds: fl
         tx.close_attempt(run, ended_at=run["seen_at"], costs={}, exit_reason="lost")
     before = f"{run['owner']['host']}:{run['owner']['pid']}" if run["owner"] else ""
     tx.event("claimed", run["id"], by=owner, detail={"from": before, "state": run["state"]})
+    lease_clock.wind(tx.connection, [run["id"]], tx.tick, lease_seconds)
     return to_run(tx.change_run(run["id"], state=state, fence=run["fence"] + 1, **_held(tx, owner, lease_seconds)))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
-from registry_backends import HERE, THERE, Backend, reserve
+from registry_backends import HERE, THERE, Backend, Clock, reserve
 from registry_examples import DONE, running
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.records import Reservation, RunState
+from metta_sweep.registry.store import SqlRegistry
+from trainables import faults
 
 
 def test_a_heartbeat_extends_leases_and_names_what_is_lost(registry: Registry, backend: Backend) -> None:
@@ -93,3 +100,97 @@ def test_a_late_result_counts_while_nobody_took_the_run_over(registry: Registry,
     run_id, fence = running(registry)
     backend.clock.now += 100_000
     assert registry.finish(run_id, fence, DONE, key="late") is not None
+
+
+# The clock of the registry's host, set by somebody while leases run
+
+
+@dataclass
+class Host:
+    """A machine whose wall clock and whose monotonic clock a test moves apart."""
+
+    path: Path
+    boot: str = "boot 1"
+    seconds: float = 50.0
+    wall: Clock = field(default_factory=Clock)
+    opened: list[SqlRegistry] = field(default_factory=list)
+
+    def registry(self) -> SqlRegistry:
+        """As another process opens it."""
+        url = f"sqlite:///{self.path}/registry.db"
+        self.opened.append(SqlRegistry(url, self.wall, lambda: Tick(self.boot, self.seconds)))
+        return self.opened[-1]
+
+    def claimed(self) -> list[str]:
+        registry = self.registry()
+        return [run.id for run in registry.claim("s", THERE, lease_seconds=300, key=f"claim-{len(self.opened)}")]
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.wall.now += seconds
+
+    def restart(self) -> None:
+        self.boot, self.seconds = f"{self.boot} again", 5.0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """With a run that HERE holds for 300 seconds."""
+    host = Host(tmp_path)
+    registry = host.registry()
+    registry.create_sweep("s", "")
+    running(registry)
+    yield host
+    for opened in host.opened:
+        opened.close()
+
+
+def test_a_clock_that_goes_back_freezes_no_lease(host: Host) -> None:
+    host.wall.now -= 86_400
+    host.wait(299)
+    assert host.claimed() == []
+    host.wait(2)
+    assert host.claimed() == ["s.r.0"]
+
+
+def test_a_clock_that_leaps_ahead_takes_nothing_from_the_living(host: Host) -> None:
+    host.wall.now += 86_400
+    host.wait(200)
+    assert host.claimed() == []
+    assert host.registry().heartbeat(HERE, ["s.r.0"], lease_seconds=300) == []
+    host.wall.now -= 86_400  # and back again
+    host.wait(200)
+    assert host.claimed() == []
+    host.wait(101)
+    assert host.claimed() == ["s.r.0"]
+
+
+def test_after_a_restart_of_the_host_the_wall_clock_counts(host: Host) -> None:
+    host.restart()
+    host.wait(200)
+    assert host.claimed() == []
+    host.wait(101)
+    assert host.claimed() == ["s.r.0"]
+
+
+def test_a_host_that_comes_up_with_a_clock_far_behind_waits_one_lease(host: Host) -> None:
+    host.restart()
+    host.wall.now -= 86_400
+    assert host.claimed() == []
+    host.wait(299)
+    assert host.claimed() == []
+    host.wait(2)
+    assert host.claimed() == ["s.r.0"]
+
+
+def test_the_clock_of_a_real_host_goes_back(tmp_path: Path) -> None:
+    registry = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+    registry.create_sweep("s", "")
+    registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=0.05, key="r")
+    faults.activate("clock:jump=-3600@1")
+    try:
+        time.sleep(0.1)
+        assert [run.id for run in registry.claim("s", THERE, lease_seconds=300, key="c")] == ["s.r.0"]
+    finally:
+        faults.activate("")
+        registry.close()

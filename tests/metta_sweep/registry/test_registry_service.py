@@ -15,6 +15,7 @@ from metta_sweep.errors import AccessDenied, InvalidRequest, RegistryError, Spec
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.limits import Limits, RateLimiter
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
+from metta_sweep.registry.schema import SCHEMA_VERSION
 from metta_sweep.registry.serve import is_loopback, make_server, serve
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
@@ -109,7 +110,7 @@ def test_a_reader_reads_but_writing_is_403(guarded: tuple[TestClient, str, str])
 
 def test_every_route_but_health_and_docs_needs_a_token(guarded: tuple[TestClient, str, str]) -> None:
     web, _, _ = guarded
-    assert web.get("/health").json() == {"status": "ok", "schema": "0001"}
+    assert web.get("/health").json() == {"status": "ok", "schema": SCHEMA_VERSION}
     for path, operations in web.get("/openapi.json").json()["paths"].items():
         for method in operations:
             response = web.request(method, path.format(name="s", run_id="s.r.0"), json={})
