@@ -185,6 +185,7 @@ def token_path() -> Path:
 def ensure_token() -> None:
     """Make Ray's token when there is none, readable by its owner only."""
     if token_path().exists():
+        token_path().chmod(0o600)  # Ray's own command leaves it as open as the umask says
         return
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=launch_environment(), stdout=subprocess.DEVNULL, umask=0o077, check=True)
 

@@ -8,10 +8,8 @@ from typing import Any
 import yaml
 
 from metta_sweep.errors import ConfigError
-from metta_sweep.launch.cluster_files import ClusterFile, group_resources, packaged_cluster, read_provider_file
+from metta_sweep.launch.cluster_files import ClusterFile, group_resources, read_provider_file
 from metta_sweep.launch.request import ClusterRequest, OwnMachines
-
-SCRIPTS = "~/metta_sweep_cluster"
 
 
 def render(request: ClusterRequest) -> str:
@@ -45,7 +43,6 @@ def render_cloud(config: ClusterFile, request: ClusterRequest) -> None:
     fill_place(config["provider"], request)
     if request.image:
         config["docker"]["image"] = request.image
-    config["file_mounts"][SCRIPTS] = str(packaged_cluster())
     if request.shared:
         config["initialization_commands"].append(mount_command(request.shared))
 
@@ -100,7 +97,6 @@ def render_local(config: ClusterFile, request: ClusterRequest) -> None:
         config["auth"]["ssh_user"] = own.ssh_user
     if own.ssh_private_key:
         config["auth"]["ssh_private_key"] = own.ssh_private_key
-    config["file_mounts"][SCRIPTS] = str(packaged_cluster())
     for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         config[key] = [settle(command, own) for command in config[key]]
 

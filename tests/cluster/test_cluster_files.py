@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -33,6 +34,24 @@ def ray_cluster(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", RAY_FILES)
 def test_ray_accepts_the_file_as_it_is(name: str) -> None:
     assert schema_problems(load(name)[0]) == []
+
+
+@pytest.mark.parametrize("name", RAY_FILES)
+def test_the_file_needs_nothing_of_the_directory_in_which_ray_up_is_typed(name: str) -> None:
+    config = load(name)[0]
+    assert all(Path(local).expanduser().is_absolute() for local in config["file_mounts"].values())
+    commands = [command for key in config if key.endswith("_commands") for command in config[key]]
+    needed = {found for command in commands for found in re.findall(r"metta_sweep_cluster/(\S+)", command)}
+    scripts = dict(re.findall(r"cat > (\S+) <<'END_OF_FILE'\n(.*?)END_OF_FILE\n", "".join(config["setup_commands"]), re.S))
+    assert needed <= scripts.keys()
+    assert {file: (CLUSTER / file).read_text() for file in scripts} == scripts, "as they stand in cluster/"
+
+
+def test_the_scripts_arrive_as_they_are_under_the_shell_that_ray_wraps_around_commands(tmp_path: Path) -> None:
+    write = load("local")[0]["setup_commands"][0]
+    subprocess.run(["bash", "-c", f"true && ({write})"], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True)
+    written = {path.name: path.read_text() for path in (tmp_path / "metta_sweep_cluster").iterdir()}
+    assert written == {name: (CLUSTER / name).read_text() for name in ("setup.sh", "requirements.txt", "stop.sh")}
 
 
 def test_rays_autoscaler_reads_cluster_and_job_of_kuberay() -> None:
