@@ -24,7 +24,7 @@ from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.errors import RegistryError, SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
-from metta_sweep.registry.records import JsonObject, NewObservation, Owner, RunRecord, SweepState
+from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW, JsonObject, NewObservation, Owner, RunRecord
 from searchers import Outcome
 from trainables import faults
 from trainables.failures import INFRASTRUCTURE, Failure, same_ending, twice
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
+STOPPED = Verdict("stopped by the `stop` command", is_cap=False)
 # A run that this driver lost so often is given up; each attempt goes on from the last checkpoint. What people interrupt is not counted.
 MAX_LOSSES = 8
 
@@ -84,6 +85,15 @@ class Clerk:
         self._thread = threading.Thread(target=self._work, name="clerk", daemon=True)
         self.stock: Stock | None = None
         self._returning = 0
+        self._heard = 0
+
+    def listen(self) -> None:
+        """From now on, what others ask of the sweep is obeyed, whatever its state says when this driver looks."""
+        name = self._desk.job.sweep_name
+        try:
+            self._heard = copy_events(self._registry, name, self._desk.job.directory / "events.jsonl")
+        except OSError:  # a full disk is no reason to be deaf
+            self._heard = max((event.sequence for event in self._registry.events(name)), default=0)
 
     def open(self) -> list[RunRecord]:
         """Deliver what a dead driver left on disk, then take up every run that nobody alive holds.
@@ -310,7 +320,9 @@ class Clerk:
 
     def _look(self) -> None:
         """What other people want of the sweep, what other drivers left behind."""
-        self._obey(self._registry.get_sweep(self._desk.job.sweep_name).state)
+        for event in self._registry.events(self._desk.job.sweep_name, after=self._heard):
+            self._heard = event.sequence
+            self._obey(event.kind)
         self._copy_events()
         if verdict := self._spending.must_stop_running():
             self._control.drain(verdict, now=True)
@@ -322,9 +334,11 @@ class Clerk:
     def _board_says_running(self, run_id: str) -> bool:
         return any(run.record.id == run_id for run in self._board.running())
 
-    def _obey(self, state: SweepState) -> None:
-        if state is not SweepState.ACTIVE:
-            self._control.drain(Verdict("stopped by the `stop` command", is_cap=False), now=state is SweepState.STOPPED)
+    def _obey(self, kind: str) -> None:
+        if kind in STOP_EVENTS:
+            self._control.drain(STOPPED, now=kind == STOP_NOW)
+        elif kind == "spec_updated":  # its points would be of a specification that the sweep no longer has
+            self._control.drain(Verdict("`run --update` changed the sweep's specification; the same command continues it", is_cap=False))
 
     def _claim(self) -> list[RunRecord]:
         settings = self._desk.job.settings

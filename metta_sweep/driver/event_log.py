@@ -15,8 +15,10 @@ from metta_sweep.registry.api import Registry
 TAIL_BYTES = 1_048_576  # an event holds a log tail of 8 kB, a specification's difference, or a note of another's
 
 
-def copy_events(registry: Registry, sweep: str, path: Path) -> None:
+def copy_events(registry: Registry, sweep: str, path: Path) -> int:
     """Append what the registry logged since the file's last line. Drivers that share the file take turns.
+
+    Returns the sequence number of the last event that the registry has.
 
     Raises:
         RegistryError: the registry cannot be read; the file stays as it is.
@@ -25,10 +27,12 @@ def copy_events(registry: Registry, sweep: str, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         sequence, size = last_event(file)
         file.truncate(size)
-        lines = "".join(json.dumps(asdict(event)) + "\n" for event in registry.events(sweep, after=sequence)).encode()
+        events = registry.events(sweep, after=sequence)
+        lines = "".join(json.dumps(asdict(event)) + "\n" for event in events).encode()
         if lines and file.write(lines) != len(lines):
             file.truncate(size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return events[-1].sequence if events else sequence
 
 
 def last_event(file: FileIO) -> tuple[int, int]:

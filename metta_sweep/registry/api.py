@@ -41,7 +41,15 @@ class Registry(Protocol):
 
     def list_sweeps(self) -> list[SweepRecord]: ...
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str) -> SweepRecord: ...
+    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+        """A request to stop is logged each time, and one to stop now is not weakened by a later one to drain.
+
+        Args:
+            age_seconds: how long ago this was decided.
+
+        Raises:
+            IllegalTransition: somebody stopped the sweep after it was decided to make it active; it stays as it is.
+        """
 
     def next_number(self, sweep: str) -> int:
         """Number that the next reserved run will get."""

@@ -134,8 +134,9 @@ class HttpRegistry:
     def list_sweeps(self) -> list[SweepRecord]:
         return self._pages(SweepRecord, "/sweeps", after=0)
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str) -> SweepRecord:
-        sweep: SweepRecord = decode(SweepRecord, self._call("POST", f"{_sweep(name)}/state", body=wire.StateBody(state, by, reason)))
+    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+        body = wire.StateBody(state, by, reason, age_seconds)
+        sweep: SweepRecord = decode(SweepRecord, self._call("POST", f"{_sweep(name)}/state", body=body))
         return sweep
 
     def next_number(self, sweep: str) -> int:

@@ -39,6 +39,10 @@ class SweepState(StrEnum):
     STOPPED = "stopped"
 
 
+STOP_NOW = f"sweep_{SweepState.STOPPED}"
+STOP_EVENTS = (f"sweep_{SweepState.DRAINING}", STOP_NOW)  # what the log says when somebody asks a sweep's drivers to stop
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Who holds a lease: enough to see on the same host that a process is dead, whatever its pid is used for now.

@@ -171,7 +171,7 @@ def _sweep_writing(store: SqlRegistry) -> APIRouter:
 
     @router.post("/sweeps/{name}/state")
     def set_sweep_state(name: Name, body: StateBody) -> SweepRecord:
-        return store.set_sweep_state(name, body.state, by=body.by, reason=body.reason)
+        return store.set_sweep_state(name, body.state, by=body.by, reason=body.reason, age_seconds=body.age_seconds)
 
     @router.post("/sweeps/{name}/runs/next")
     def reserve(request: Request, name: Name, body: NextRunBody | None = None, key: OptionalKey = None) -> NextRun:

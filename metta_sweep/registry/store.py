@@ -121,9 +121,10 @@ class SqlRegistry:
         with self._reading() as connection:
             return queries.list_sweeps(connection)
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str) -> SweepRecord:
+    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+        decided_at = self._clock() - age_seconds  # before the wait for our turn
         with self._changing(name) as tx:
-            return writes.set_sweep_state(tx, state, by, reason)
+            return writes.set_sweep_state(tx, state, by, reason, decided_at)
 
     def next_number(self, sweep: str) -> int:
         with self._reading() as connection:

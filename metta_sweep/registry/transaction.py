@@ -11,7 +11,7 @@ from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, Unknow
 from metta_sweep.registry.codec import encode
 from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.names import check_key
-from metta_sweep.registry.records import JsonObject, Owner, RunState
+from metta_sweep.registry.records import STOP_EVENTS, JsonObject, Owner, RunState
 from metta_sweep.registry.schema import answers, attempts, events, runs, sweeps
 
 
@@ -60,6 +60,12 @@ class Transaction:
         self.connection.execute(
             insert(events).values(sweep=self.sweep, sequence=sequence, at=self.now, kind=kind, run_id=run_id, by=author, detail=detail or {})
         )
+
+    def was_stopped_since(self, moment: float) -> bool:
+        """Whether somebody asked the sweep's drivers to stop since then (epoch seconds); by a clock that was set back, nobody did."""
+        of_sweep = (events.c.sweep == self.sweep, events.c.kind.in_(STOP_EVENTS))
+        stops = select(events.c.sequence).where(*of_sweep, events.c.at > moment, events.c.at <= self.now)
+        return self.connection.execute(stops.limit(1)).first() is not None
 
     def run(self, run_id: str) -> RowMapping:
         row = self.connection.execute(select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep)).mappings().one_or_none()

@@ -78,6 +78,7 @@ class StateBody:
     state: SweepState
     by: str
     reason: str
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,14 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
     return get_sweep(tx.connection, tx.sweep)
 
 
-def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str) -> SweepRecord:
+def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str, decided_at: float) -> SweepRecord:
     before = get_sweep(tx.connection, tx.sweep)
-    if before.state == state:
+    if state is SweepState.ACTIVE and tx.was_stopped_since(decided_at):
+        raise IllegalTransition(f"sweep {tx.sweep}: somebody stopped it meanwhile; `run` it again to make it active")
+    if before.state == state == SweepState.ACTIVE:
         return before
-    tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(state=state))
+    if (before.state, state) != (SweepState.STOPPED, SweepState.DRAINING):
+        tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(state=state))
     tx.event(f"sweep_{state}", by=by, detail={"reason": reason})
     return get_sweep(tx.connection, tx.sweep)
 

@@ -69,6 +69,20 @@ def test_a_draining_sweep_takes_no_new_runs_but_running_ones_finish(registry: Re
     assert (event.by, event.detail) == ("me", {"reason": "enough"})
 
 
+def test_what_was_decided_before_a_stop_does_not_undo_it(registry: Registry) -> None:
+    registry.set_sweep_state("s", SweepState.STOPPED, by="stop", reason="")
+    with pytest.raises(IllegalTransition, match="somebody stopped it meanwhile"):
+        registry.set_sweep_state("s", SweepState.ACTIVE, by="run", reason="", age_seconds=5.0)
+    assert registry.get_sweep("s").state is SweepState.STOPPED
+    assert registry.set_sweep_state("s", SweepState.ACTIVE, by="run", reason="").state is SweepState.ACTIVE
+
+
+def test_each_request_to_stop_is_in_the_log_and_none_weakens_another(registry: Registry) -> None:
+    for state in (SweepState.STOPPED, SweepState.STOPPED, SweepState.DRAINING):
+        assert registry.set_sweep_state("s", state, by="stop", reason="").state is SweepState.STOPPED
+    assert [event.kind for event in registry.events("s") if event.by == "stop"] == ["sweep_stopped", "sweep_stopped", "sweep_draining"]
+
+
 # Reservations
 
 
