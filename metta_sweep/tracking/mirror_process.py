@@ -1,7 +1,7 @@
 """The mirror in a process of its own, so that neither WandB's server nor its library can hold up a sweep.
 
-The parent holds the other end of the child's standard input: when it closes it, or dies, the child makes a last pass and ends within
-`shutdown_seconds`. One lock per sweep directory keeps two mirrors from writing at the same time.
+The parent holds the other end of the child's standard input: when it closes it, the child makes a last pass and ends within `shutdown_seconds`;
+when it dies, within 5 s. One lock per sweep directory keeps two mirrors from writing at the same time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,8 @@ INIT_TIMEOUT_SECONDS = "30"
 LOCK_POLL_SECONDS = 0.2
 FIRST_PAUSE_SECONDS = 5.0
 LAST_PAUSE_SECONDS = 300.0
+LET_GO = b"let go\n"  # what a parent says that waits for the last pass; one that died says nothing
+ORPHAN_SECONDS = 5.0
 BUSY = 75  # EX_TEMPFAIL of sysexits.h
 
 
@@ -95,7 +97,7 @@ class MirrorProcess:
             process = self._process
         if process is None:
             return True
-        _close_input(process)
+        _close_input(process, LET_GO)
         try:
             is_done = process.wait(self._job.shutdown_seconds if timeout_seconds is None else timeout_seconds) == 0
         except subprocess.TimeoutExpired:
@@ -181,9 +183,11 @@ def _spawn(job: MirrorJob, task: str, stdout: int | None) -> subprocess.Popen[by
     return process
 
 
-def _close_input(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
+def _close_input(process: subprocess.Popen[bytes], last_word: bytes = b"") -> None:
+    if process.stdin is None or process.stdin.closed:
+        return
+    with suppress(BrokenPipeError), process.stdin:  # it may have ended by itself
+        process.stdin.write(last_word)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -254,10 +258,10 @@ def _mirror_until(stop: threading.Event, job: MirrorJob) -> int:
 
 
 def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:
-    """Standard input ends when the parent asks for it or dies; after that, time is limited whatever WandB does."""
-    sys.stdin.read()
+    """Standard input ends when the parent asks for it or dies; after that, time is limited whatever WandB does, and that of an orphan is short."""
+    is_asked = sys.stdin.read().encode() == LET_GO
     stop.set()
-    threading.Event().wait(shutdown_seconds)
+    threading.Event().wait(shutdown_seconds if is_asked else min(shutdown_seconds, ORPHAN_SECONDS))
     os._exit(1)
 
 

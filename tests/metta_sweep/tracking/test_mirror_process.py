@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,19 +79,22 @@ def test_a_killed_mirror_is_started_again_and_leaves_no_double_rows(sweep: Sweep
     assert [row["env_steps"] for row in copy.history] == [100, 200, 300]
 
 
-def test_the_mirror_ends_when_its_driver_is_killed(sweep: SweepOnDisk) -> None:
+def test_the_mirror_ends_when_its_driver_is_killed_though_wandb_does_not_answer(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    online(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    sweep.complete(0)
+    job = sweep.job(mode="online", poll_seconds=0.1, shutdown_seconds=600.0)
     code = (
         "import sys; from metta_sweep.tracking.job import MirrorJob; from metta_sweep.tracking.mirror_process import MirrorProcess;"
         "m = MirrorProcess(MirrorJob.from_json(sys.argv[1])); m.start(); print(m.pid, flush=True); sys.stdin.read()"
     )
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, sweep.job(poll_seconds=0.1, shutdown_seconds=5.0).to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    driver = subprocess.Popen([sys.executable, "-c", code, job.to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert driver.stdout is not None
     pid = int(driver.stdout.readline())
     driver.kill()
     driver.communicate()
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    silent.close()
 
 
 def test_without_a_server_the_stop_is_bounded_and_a_later_sync_catches_up(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
