@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     if keeper := os.fork():
         return _stand_in(keeper)
     os.setsid()
-    _adopt_orphans()
+    adopt_orphans()
     # The terminal's Ctrl-C is for the sweep, which decides what becomes of its runs; the pipe tells us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # who ends us means the program
     while child.poll() is None and not asked and not _input_closed():
         pass
-    _end_tree(child, grace)
+    child.poll()  # buries it when it is dead
+    end_descendants(grace)
     if asked:  # ending the tree may have taken the child's own status
         return 128 + signal.SIGTERM
     status = child.wait()
@@ -64,11 +65,11 @@ def _input_closed() -> bool:
     return bool(readable) and not os.read(0, 1024)
 
 
-def _end_tree(child: subprocess.Popen[bytes], grace: float) -> None:
-    """Ends every descendant: those of a running command, and those that it left behind."""
+def end_descendants(grace: float) -> None:
+    """Ends every process below this one: SIGTERM, and SIGKILL after the grace (in seconds)."""
     deadline = time.monotonic() + grace
     number = signal.SIGTERM
-    while alive := _descendants(child):
+    while alive := [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]:
         for process in alive:
             try:
                 process.send_signal(number)
@@ -78,11 +79,6 @@ def _end_tree(child: subprocess.Popen[bytes], grace: float) -> None:
         number = signal.SIGKILL
 
 
-def _descendants(child: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    child.poll()  # buries it when it is dead
-    return [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
-
-
 def _is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -90,7 +86,7 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _adopt_orphans() -> None:
+def adopt_orphans() -> None:
     """Makes descendants whose parent died our children (Linux), so that daemons of the command are found."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

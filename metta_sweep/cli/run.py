@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 from metta_sweep.cli.main import add_config_arguments
@@ -20,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.cluster import slots_of
     from metta_sweep.driver.summary import print_summary
-    from metta_sweep.driver.sweep import run_sweep
+    from metta_sweep.driver.sweep import Command, run_sweep
     from metta_sweep.driver.table import new_console
     from metta_sweep.registry.open import open_registry
 
@@ -34,8 +35,15 @@ def run(args: argparse.Namespace) -> int:
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml, wandb_entity=job.wandb.entity, wandb_project=job.wandb.project, update=args.update)
-        ending = run_sweep(job, registry, os.environ, console)
+        ending = run_sweep(job, registry, os.environ, console, Command(may_restart=True, begun=process_began()))
         print_summary(job.sweep_name, registry, ending, console)
     finally:
         registry.close()
     return ending.exit_code
+
+
+def process_began() -> float:
+    """When this process was started, as `time.monotonic` counts."""
+    import psutil
+
+    return time.monotonic() - (time.time() - psutil.Process().create_time())

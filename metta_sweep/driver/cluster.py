@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from metta_sweep.config.job import Machine, Resources
+from metta_sweep.driver.private_ray import PrivateRay, private_ray
 from metta_sweep.driver.slots import Node, slots_at_start
 from metta_sweep.errors import ClusterError, ConfigError
 
@@ -57,12 +60,12 @@ class Cluster:
     Attributes:
         nodes: of the cluster.
         dashboard_url: Ray's own dashboard, "" when it is not running.
-        is_local: whether this process started it.
+        own: the private Ray that this process started, None on anybody else's cluster.
     """
 
     nodes: ClusterNodes
     dashboard_url: str
-    is_local: bool
+    own: PrivateRay | None
 
 
 @contextmanager
@@ -89,20 +92,76 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
             "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
         )
     if ray.is_initialized():  # this process is connected already, and whoever did that ends it
-        yield Cluster(ClusterNodes(promised_nodes(environ)), "", is_local=False)
+        yield Cluster(ClusterNodes(promised_nodes(environ)), "", own=None)
         return
     if address:
         check_answers(address)
-    options: dict[str, Any] = local_options(environ, machine) if address is None else {"address": address}
-    options["job_config"] = JobConfig(metadata={"sweep": sweep}) if sweep else None
+    options: dict[str, Any] = {"job_config": JobConfig(metadata={"sweep": sweep}) if sweep else None}
+    with ExitStack() as stack:
+        stack.enter_context(terminable())
+        own = None if address else stack.enter_context(private_ray(environ, machine))
+        stack.enter_context(credentials(own))
+        try:
+            with on_loopback(own):
+                context = ray.init(
+                    own.address if own else address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options
+                )
+            stack.enter_context(terminable())  # Ray has a way of its own
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
+        stack.callback(ray.shutdown)
+        yield Cluster(ClusterNodes(promised_nodes(environ)), url_of(context.dashboard_url), own)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is for the length of the block; threads cannot say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        context = ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
-    try:
-        yield Cluster(ClusterNodes(promised_nodes(environ)), url_of(context.dashboard_url), is_local=address is None)
+        yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def credentials(own: PrivateRay | None) -> Iterator[None]:
+    """For the length of the block this process has the token of its private Ray; on another cluster it has what its environment says."""
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN")}
+    if own is not None:
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(own.token_path)}
+    read_credentials()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def read_credentials() -> None:
+    """Makes the Ray of this process look at its environment again: it did so before, at its import or for another cluster."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def on_loopback(own: PrivateRay | None) -> Iterator[None]:
+    """Ray reads 127.0.0.1 as the address that other machines see, where a private Ray does not listen; its switch for that is read at its import."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and own is None
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
@@ -127,18 +186,6 @@ def check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS") from error
-
-
-def local_options(environ: Mapping[str, str], machine: Machine) -> dict[str, Any]:
-    """A private Ray: token authentication is off, for nobody else can reach it, and nothing of it outlives this process."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    return {
-        "address": "local",  # never a cluster that somebody else started on this machine
-        "num_cpus": machine.num_cpus,
-        "num_gpus": machine.num_gpus,
-        "include_dashboard": environ.get("METTA_SWEEP_RAY_DASHBOARD", "1") != "0",
-        "dashboard_host": "127.0.0.1",
-    }
 
 
 def url_of(address: str | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 
 from metta_sweep.config import TrainJob
 from metta_sweep.driver.cluster import connected
+from metta_sweep.driver.ray_watch import end_process, watched
 from metta_sweep.driver.run_files import write_run_config
 from metta_sweep.driver.slots import count_slots
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
@@ -47,7 +49,8 @@ def train_one(
         allot(job.directory, job.umask)
         write_run_config(job.directory, job.config)
         try:
-            return run_once(job.config, job.directory, on_progress, umask=job.umask)
+            with watched(cluster.own, give_up):
+                return run_once(job.config, job.directory, on_progress, umask=job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error
 
@@ -65,6 +68,12 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
         from trainables.launch import evaluate_once
 
         try:
-            return evaluate_once(job.config, job.directory, job.umask)
+            with watched(cluster.own, give_up):
+                return evaluate_once(job.config, job.directory, job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error
+
+
+def give_up(reason: str) -> None:
+    """The private Ray died under a run; its checkpoints are on disk."""
+    end_process(reason, lambda text: sys.stderr.write(f"{text}\n"), may_restart=False)

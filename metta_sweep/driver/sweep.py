@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.baseline import RandomBaseline
 from metta_sweep.driver.board import Board
 from metta_sweep.driver.callback import LoopCallback, StopWhenCheckpointed
-from metta_sweep.driver.clerk import Clerk, Desk
+from metta_sweep.driver.clerk import STOPPED, Clerk, Desk
 from metta_sweep.driver.cluster import Cluster, ClusterNodes, connected
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.directory import MOVED_ASIDE, claim_sweep_directory
@@ -31,7 +32,9 @@ from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.past import plan_from
 from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang, missing
 from metta_sweep.driver.plan_text import print_plan
+from metta_sweep.driver.private_ray import PrivateRay
 from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.ray_watch import end_process, watched
 from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
 from metta_sweep.driver.slots import Node, RestingSlots, Slots, slots_at_start, slots_text
@@ -40,6 +43,7 @@ from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict
 from metta_sweep.driver.table import ProgressView, TableStyle
 from metta_sweep.driver.terminal import quiet, stop_signals
+from metta_sweep.errors import ConfigError, IllegalTransition
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunRecord, RunState, SweepState
@@ -52,7 +56,6 @@ logger = logging.getLogger(__name__)
 
 # Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
 TUNE_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -62,6 +65,7 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+MIRROR_SECONDS = 5.0  # for the mirror of a driver whose Ray died; what it did not send, the next one does
 EXIT_CAP = 3
 EXIT_WITH_FAILURES = 4
 EXIT_INTERRUPTED = 130
@@ -86,11 +90,23 @@ class Ending:
     random_score: tuple[float, float | None] | None
 
 
-def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, trainable: type | None = None) -> Ending:
-    """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is known of the command that runs the sweep.
 
-    Args:
+    Attributes:
         trainable: a Ray trainable with the contract of `trainables.run_trainable.RunTrainable`, which None means.
+        may_restart: whether this process may begin afresh, with the words that started it, when its private Ray dies.
+        begun: when it was asked for (monotonic seconds), None = now; who stops the sweep after that means this command, too.
+    """
+
+    trainable: type | None = None
+    may_restart: bool = False
+    begun: float | None = None
+
+
+def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: Command = Command()) -> Ending:
+    """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
 
     Raises:
         ConfigError: no node can hold a run.
@@ -99,19 +115,27 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     """
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     started = time.monotonic()
+    begun = started if command.begun is None else command.begun
     make_directory(job, console)
     claim_sweep_directory(job, registry, lambda text: say(text, console))
+    if environ.get("RAY_AUTH_MODE") == "disabled" and not environ.get("RAY_ADDRESS"):
+        console.print("note: RAY_AUTH_MODE=disabled has no effect without RAY_ADDRESS: a private Ray asks for a token", soft_wrap=True)
     with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
         print_plan(plan_from(registry, job, max(slots, 1)), console)
         if not slots:
             console.print(slots_text(slots), highlight=False)
-        driver = Driver(job, registry, Stage(cluster.nodes, WandbMirrorCallback(MirrorJob.of(job, environ)), console, trainable))
+        mirror = WandbMirrorCallback(MirrorJob.of(job, environ))
+        driver = Driver(job, registry, Stage(cluster.nodes, mirror, console, command.trainable, cluster.own, command.may_restart))
         write_sweep_files(job)
-        baseline = RandomBaseline(job.directory, driver.any_config())
-        driver.run()
-        random_score = baseline.score()
+        random_score = None
+        if driver.begin(age_seconds=time.monotonic() - begun):
+            baseline = RandomBaseline(job.directory, driver.any_config())
+            driver.run()
+            random_score = baseline.score()
+        else:
+            driver.close()
     if driver.control.aborted:
         raise driver.control.aborted
     return driver.ending(time.monotonic() - started, random_score)
@@ -126,12 +150,16 @@ class Stage:
         mirror: sends the sweep to WandB.
         console: of the person who started it.
         trainable: in place of `trainables.run_trainable.RunTrainable`.
+        own_ray: the private Ray, None on anybody else's cluster.
+        may_restart: whether the command may begin afresh when its private Ray dies.
     """
 
     nodes: ClusterNodes
     mirror: WandbMirrorCallback
     console: Console
     trainable: type | None = None
+    own_ray: PrivateRay | None = None
+    may_restart: bool = False
 
 
 class Driver:
@@ -157,6 +185,7 @@ class Driver:
             hooks=Hooks(prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run),
         )
         self.clerk.stock = self.stock
+        self._closing, self._is_closed = threading.Lock(), False
         settings = job.settings
         limits = BreakerLimits(settings.max_fast_losses, settings.fast_loss_seconds)
         self.breaker = NodeBreaker(limits, living=lambda: stage.nodes.living().keys(), note=self.clerk.tell)
@@ -211,20 +240,58 @@ class Driver:
         """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
         return resolve_run(self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed)
 
+    def begin(self, age_seconds: float = 0.0) -> bool:
+        """Make the sweep active; False when it must not begin, for somebody stopped the sweep since this driver was asked for.
+
+        Args:
+            age_seconds: how long ago that was.
+
+        Raises:
+            ConfigError: its specification was changed since then.
+        """
+        name = self.job.sweep_name
+        self.clerk.listen()
+        try:
+            sweep = self.registry.set_sweep_state(name, SweepState.ACTIVE, by="run", reason="", age_seconds=age_seconds)
+        except IllegalTransition:
+            self.control.drain(STOPPED)
+            return False
+        if sweep.spec_yaml != self.job.spec_yaml:
+            raise ConfigError(f"sweep_name={name}: `run --update` changed its specification meanwhile; run the same command again")
+        self.registry.add_event(name, DRIVER_STARTED, run_id=None, by="run", detail=self.introduction())
+        return True
+
     def run(self) -> None:
         """Tune's loop, from the first suggestion to the last result delivered."""
-        self.registry.set_sweep_state(self.job.sweep_name, SweepState.ACTIVE, by="run", reason="")
-        self.registry.add_event(self.job.sweep_name, DRIVER_STARTED, run_id=None, by="run", detail=self.introduction())
         console = self.stage.console
         view = ProgressView(self.board, self.table_style(), console)
-        with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console):
+        with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console), watched(self.stage.own_ray, self.end_without_ray):
             self.stock.start(self.clerk.open())
             try:
                 self.tune(view.draw)
             finally:
+                self.close()
+
+    def close(self) -> None:
+        """Deliver everything, once."""
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self.stock.close()
+            self.clerk.close(self.search.unfinished)
+            self.stage.mirror.stop()  # after the clerk: the last results are in the registry now
+
+    def end_without_ray(self, reason: str) -> None:
+        """The private Ray died, and Tune's loop with it: what ran is interrupted, everything is delivered, and the command begins afresh."""
+        self.control.drain(Verdict(reason, is_cap=False), now=True)
+        with self._closing:  # never let go of: the loop must not come to an end of its own
+            if not self._is_closed:
                 self.stock.close()
                 self.clerk.close(self.search.unfinished)
-                self.stage.mirror.stop()  # after the clerk: the last results are in the registry now
+                self.stage.mirror.stop(MIRROR_SECONDS)
+                self.stage.console.show_cursor()
+                end_process(reason, self.say, may_restart=self.stage.may_restart)
 
     def tune(self, draw: Callable[[], None]) -> None:
         """One Tune experiment; nothing of it needs to outlive this call."""
@@ -306,7 +373,8 @@ def say(text: str, console: Console) -> None:
 
 def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:
     """Where it runs, where its files are, where to look."""
-    where = "this machine" if cluster.is_local else f"{len(cluster.nodes.living())} node(s)"
+    where = "this machine" if cluster.own else f"{len(cluster.nodes.living())} node(s)"
     console.print(f"sweep {job.sweep_name} on {where}; files in {job.directory}", highlight=False, soft_wrap=True)
     if cluster.dashboard_url:
-        console.print(f"Ray dashboard: {cluster.dashboard_url}", highlight=False)
+        token = f" (it asks for the token in {cluster.own.token_path})" if cluster.own else ""
+        console.print(f"Ray dashboard: {cluster.dashboard_url}{token}", highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -15,14 +16,22 @@ from rich.console import Console
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.stop_rules import Verdict
 
+# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost patience.
+ECHO_SECONDS = 0.5
+
 
 @contextmanager
 def stop_signals(control: Control, console: Console) -> Iterator[None]:
     """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted. The second stops at once."""
 
+    asked_at: list[float] = []
+
     def handle(number: int, frame: Any) -> None:
-        if control.interrupted_by_user:
+        asked_at.append(time.monotonic())
+        if asked_at[-1] - asked_at[0] > ECHO_SECONDS:
             raise KeyboardInterrupt
+        if len(asked_at) > 1:
+            return
         control.interrupted_by_user = True
         control.drain(Verdict("interrupted; the same command continues it", is_cap=False), now=True)
         console.print("stopping: running runs write a checkpoint (Ctrl-C again stops at once)", highlight=False)

@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the sweep")
     args = parser.parse_args()
     args.directory.mkdir(parents=True)
-    stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled", "RAY_AUTH_MODE": "disabled"})
+    stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled"})
     os.environ.pop("RAY_ADDRESS", None)
     with on_postgres(stage) as service:
         spent = sweep_with_faults(stage, service, args.seed)

@@ -10,6 +10,7 @@ import pytest
 
 from searchers import FailureKind, SpaceError
 from searchers.ray_search import ProteinSearch, ResultKeys, flatten, unflatten
+from tests.ray_token import use_ray_token
 
 CONFIG: dict[str, Any] = {
     "trainer": {"rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1}, "layers": {"distribution": "int_uniform", "min": 1, "max": 4}},
@@ -127,7 +128,7 @@ def objective(config: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.ray
 def test_a_real_tune_run_finds_the_best_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    use_ray_token(monkeypatch)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     here = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parents[1]}")  # workers import this file for `objective`

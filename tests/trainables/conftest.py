@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.ray_token import use_ray_token
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,13 +24,16 @@ def one_thread() -> None:
 @pytest.fixture(scope="package")
 def local_ray() -> Iterator[None]:
     """A private Ray with 4 slots on this machine."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     import ray
+
+    process = pytest.MonkeyPatch()
+    use_ray_token(process)
 
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
     yield
     ray.shutdown()
+    process.undo()
 
 
 @pytest.fixture

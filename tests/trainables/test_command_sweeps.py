@@ -31,7 +31,7 @@ def start(directory: Path, text: str) -> subprocess.Popen[str]:
     files.mkdir(parents=True)
     (files / "mine.yaml").write_text(text)
     path = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "METTA_SWEEP_RAY_DASHBOARD": "0", "PATH": path}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "PATH": path}
     words = ["run", "sweep_name=s", "sweep=mine", "wandb=off", "hardware=macbook"]
     return subprocess.Popen(
         [sys.executable, "-m", "metta_sweep", *words], cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

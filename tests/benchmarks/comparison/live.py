@@ -80,7 +80,7 @@ def job_of(directory: Path, seed: int, budget: float) -> SweepJob:
 
 def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
     """The real command, stopped when its runs have cost the budget."""
-    stage = Stage(directory, {"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS), "RAY_AUTH_MODE": "disabled"})
+    stage = Stage(directory, {"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS)})
     driver = stage.start("driver", ["run", *words_of(directory, seed, budget)])
     with closing(open_registry(directory, None)) as registry:
         wait_for(lambda: any(sweep.name == "live" for sweep in registry.list_sweeps()), "the sweep")

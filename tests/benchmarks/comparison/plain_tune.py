@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
@@ -22,6 +23,7 @@ from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.slots import bundles
 from searchers.distributions import NumericParameter
 from tests.benchmarks.comparison.live import SLOTS, Advised, job_of
+from tests.ray_token import use_ray_token
 from trainables.result import RunResult
 from trainables.run_trainable import RunTrainable
 
@@ -113,7 +115,8 @@ def search_of(method: str, job: SweepJob, directory: Path, budget: float) -> Opt
 def main() -> None:
     method, directory, seed, budget, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5])
     job, log = job_of(directory, seed, budget), Log(budget)
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    use_ray_token(pytest.MonkeyPatch())
+    os.environ["OMP_NUM_THREADS"] = "1"
     ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
     search = search_of(method, job, directory, budget)
     tune.Tuner(

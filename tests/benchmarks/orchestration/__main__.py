@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ray.cluster_utils import Cluster
 
 from tests.metta_sweep.driver.drive import ROOT
+from tests.ray_token import use_ray_token
 
 SLOTS = 16
 INSTANT_TRIALS = 1000
@@ -26,7 +28,8 @@ Rows = dict[str, dict[str, float]]
 @contextmanager
 def simulated(slots: int) -> Iterator[str]:
     """Address of a Ray of one node that says that it has so many CPUs."""
-    os.environ |= {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    use_ray_token(pytest.MonkeyPatch())
+    os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": slots, "include_dashboard": False})
     try:
         yield cluster.address

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import os
 import statistics
 import sys
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from metta_sweep.config import load_sweep_job, resolve_run
+from metta_sweep.driver.sweep import Command
 from tests.metta_sweep.driver.drive import SWEEP, drive, write_known_baseline
 from tests.metta_sweep.driver.test_kills_on_ray import SMALL
 from trainables.run_files import RunFiles
@@ -82,7 +82,7 @@ def ours(address: str, directory: Path, runs: int, told: dict[str, float], *, me
         original(self, trial_id, result, error)
 
     SweepSearch.on_trial_complete = stamped  # type: ignore[method-assign]
-    drive(directory, f"sweep.num_samples={runs}", f"sweep.method={method}", *WORDS, environ={"RAY_ADDRESS": address}, trainable=None)
+    drive(directory, f"sweep.num_samples={runs}", f"sweep.method={method}", *WORDS, environ={"RAY_ADDRESS": address}, command=Command())
 
 
 def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float], *, reuse: bool) -> None:
@@ -129,7 +129,6 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--runs", type=int, default=21)
     args = parser.parse_args()
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     args.directory.mkdir(parents=True, exist_ok=True)
     write_known_baseline(args.directory / "sweep" / SWEEP / "random_policy.yaml")
     watcher, told = Watcher(args.directory / "sweep" / SWEEP / "runs"), dict[str, float]()

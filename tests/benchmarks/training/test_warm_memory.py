@@ -8,6 +8,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.ray_token import use_ray_token
 from trainables.gang import MAX_RUNS
 from trainables.run_files import RunFiles
 from trainables.runner import Runner, RunRequest
@@ -20,7 +21,7 @@ def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypa
     import ray
     from ray.util.placement_group import placement_group
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    use_ray_token(monkeypatch)
     environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
     runner = Runner(placement_group([{"CPU": 1}]))

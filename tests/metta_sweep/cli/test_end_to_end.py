@@ -24,7 +24,7 @@ SMALL = (
 
 
 def metta_sweep(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "RAY_AUTH_MODE": "disabled", "NUM_CPUS": "2"}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "NUM_CPUS": "2"}
     environ.pop("WANDB_API_KEY", None)
     command = [sys.executable, "-m", "metta_sweep", *words]
     return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, check=False)

@@ -55,7 +55,7 @@ class RealSweep:
         (directory / "configs" / "sweep" / "cheap.yaml").write_text(yaml.safe_dump({**SWEEP, "sweep_job_overrides": {"trainable": trainable}}))
         words = [f"sweep_name={NAME}", "sweep=cheap", f"data_dir={directory / 'data'}", "budget.dollars=1", "budget.hourly_cost=0.5"]
         words += ["wandb=off", "wandb.entity=team", "wandb.project=metta"]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "METTA_SWEEP_RAY_DASHBOARD": "0", "NUM_CPUS": "2"}
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "NUM_CPUS": "2"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "metta_sweep", "run", *words], cwd=directory, env=environ, stdout=subprocess.DEVNULL, start_new_session=True
         )

@@ -31,7 +31,7 @@ FORK = multiprocessing.get_context("fork")  # a dashboard is there in a moment
 NUM_RUNS = 60
 # Points that do not depend on when results came: a model's do, as its driver may be late by a result when the machine is busy.
 WORDS = ("resources.max_concurrent_runs=1", f"sweep.num_samples={NUM_RUNS}", "sweep.method=random")
-ENVIRON = {"RAY_AUTH_MODE": "disabled", "NUM_CPUS": "2"}
+ENVIRON = {"NUM_CPUS": "2"}
 # What a browser asks for when the page is opened or reloaded.
 OPEN_PAGE = {
     "output": "page.children",

@@ -10,13 +10,14 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from tests.metta_sweep.driver.drive import ROOT
+from tests.ray_token import use_ray_token
 
 
 @contextmanager
 def started_cluster(**head: Any) -> Iterator[Cluster]:
     """A head; tests add nodes to it."""
     with pytest.MonkeyPatch.context() as process:
-        process.setenv("RAY_AUTH_MODE", "disabled")
+        use_ray_token(process)
         process.setenv("PYTHONPATH", str(ROOT))
         process.setenv("OMP_NUM_THREADS", "1")
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False} | head)

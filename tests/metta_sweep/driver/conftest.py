@@ -15,13 +15,14 @@ from ray.cluster_utils import Cluster
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from tests.metta_sweep.driver.drive import ROOT, Environ, Instant
+from tests.ray_token import use_ray_token
 
 
 @pytest.fixture(scope="module")
 def environ() -> Iterator[Environ]:
     """One Ray with two CPUs, and one connection to it, for all tests of this file: starting them takes longer than most of those."""
     process = pytest.MonkeyPatch()
-    process.setenv("RAY_AUTH_MODE", "disabled")
+    use_ray_token(process)
     process.setenv("PYTHONPATH", str(ROOT))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,11 +16,12 @@ from rich.console import Console
 
 from metta_sweep.config import load_sweep_job
 from metta_sweep.driver.directory import claim_sweep_directory
-from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Ending, run_sweep
+from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Command, Ending, run_sweep
 from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
 
 SWEEP = "instant"
+INSTANT = Command(InstantTrainable)
 ROOT = Path(__file__).parents[3]
 Environ = dict[str, str]
 Instant = Callable[..., None]  # sets what instant runs of a test do
@@ -30,9 +32,9 @@ def drive(
     *overrides: str,
     environ: dict[str, str] | None = None,
     config_dirs: Sequence[Path] = (),
-    trainable: type | None = InstantTrainable,
+    command: Command = INSTANT,
 ) -> Ending:
-    """One `run` command, with instant runs in place of training unless another trainable is given; None trains."""
+    """One `run` command, with instant runs in place of training unless another command is given."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
@@ -40,7 +42,7 @@ def drive(
         registry.create_sweep(job.sweep_name, job.spec_yaml)
         claim_sweep_directory(job, registry, print)
         write_known_baseline(job.directory / "random_policy.yaml")
-        return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), trainable)
+        return run_sweep(job, registry, quiet, Console(file=sys.stdout, width=200), command)
     finally:
         registry.close()
 
@@ -56,10 +58,21 @@ def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
 
 
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """All that it started and that still lives, itself last."""
+    return [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the driver and all that it started."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
+    for member in family(process):
         try:
             member.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
@@ -76,6 +89,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ)).exit_code)
+        sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ), command=replace(INSTANT, may_restart=True)).exit_code)
     except KeyboardInterrupt:  # as the command line does
         sys.exit(EXIT_INTERRUPTED)

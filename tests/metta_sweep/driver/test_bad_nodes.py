@@ -14,6 +14,7 @@ from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, drive, wait_for
+from tests.ray_token import use_ray_token
 
 pytestmark = pytest.mark.ray
 SOON = "settings.infrastructure_retry_delay=0.1"
@@ -23,7 +24,7 @@ SOON = "settings.infrastructure_retry_delay=0.1"
 def cluster() -> Iterator[Cluster]:
     """A head with one slot."""
     with pytest.MonkeyPatch.context() as process:
-        process.setenv("RAY_AUTH_MODE", "disabled")
+        use_ray_token(process)
         process.setenv("PYTHONPATH", str(ROOT))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         yield cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ class TwoNodes:
 
     def __init__(self, temp_dir: Path) -> None:
         self.temp_dir = temp_dir
+        self.token = secrets.token_hex(32)
         self.names = [f"ms{os.getpid()}{letter}" for letter in "hw"]
         self.addresses = ["10.213.0.1", "10.213.0.2"]
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -50,7 +52,14 @@ class TwoNodes:
 
     def run(self, node: int, command: Sequence[str], **environ: str) -> subprocess.Popen[bytes]:
         """A process on one of the nodes."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", **environ}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "OMP_NUM_THREADS": "1",
+            **environ,
+        }
         process = subprocess.Popen(["ip", "netns", "exec", self.names[node], *command], env=environment, start_new_session=True)
         self.processes.append(process)
         return process

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from metta_sweep.driver.sweep import EXIT_INTERRUPTED, EXIT_WITH_FAILURES
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, RunState, SweepState
 from tests.instant import CUT_OFF
-from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive, start_driver, wait_for
+from tests.metta_sweep.driver.drive import INSTANT, SWEEP, Environ, Instant, drive, start_driver, wait_for
 from trainables import faults
 
 pytestmark = pytest.mark.ray
@@ -25,13 +25,14 @@ def running(registry: Registry) -> int:
     return len(registry.runs(SWEEP, states=[RunState.RUNNING])) if SWEEP in [sweep.name for sweep in registry.list_sweeps()] else 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
-    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+    number: signal.Signals, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
     instant(sleep_seconds=8.0)
     process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
     wait_for(lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2)  # at work, where they can write a checkpoint
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     asked = time.monotonic()
     assert process.wait(timeout=60) == EXIT_INTERRUPTED
     assert time.monotonic() - asked < 30
@@ -114,3 +115,26 @@ def test_a_retried_run_has_its_own_parameters_and_its_failure_is_forgotten(
     (again,) = registry.runs(SWEEP)
     assert (again.id, again.params, again.state, again.attempts) == (failed.id, failed.params, RunState.COMPLETED, 2)
     assert [record.observation.outcome for record in registry.observations(SWEEP)] == ["completed"]
+
+
+def test_a_stop_that_comes_while_a_driver_starts_is_obeyed(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+    registry.create_sweep(SWEEP, "")
+    begun = time.monotonic()
+    registry.set_sweep_state(SWEEP, SweepState.STOPPED, by="test", reason="")
+    ending = drive(tmp_path, "sweep.num_samples=2", environ=environ, command=replace(INSTANT, begun=begun))
+    assert ending.reason == "stopped by the `stop` command"
+    assert registry.runs(SWEEP) == []
+    assert registry.get_sweep(SWEEP).state is SweepState.STOPPED
+    assert drive(tmp_path, "sweep.num_samples=1", environ=environ).exit_code == 0  # one that is asked for later runs
+
+
+def test_a_stop_reaches_running_drivers_though_another_one_starts_at_once(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
+    instant(sleep_seconds=60.0)
+    process = start_driver(tmp_path, "sweep.num_samples=2", environ=environ)
+    wait_for(lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2)
+    registry.set_sweep_state(SWEEP, SweepState.STOPPED, by="test", reason="")
+    registry.set_sweep_state(SWEEP, SweepState.ACTIVE, by="another driver", reason="")
+    assert process.wait(timeout=60) == 0
+    assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2

@@ -1,0 +1,116 @@
+"""The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver ends.
+
+`python -m metta_sweep.driver.ray_keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends when its standard input ends,
+for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray cannot do without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from trainables.supervisor import adopt_orphans, end_descendants
+
+if TYPE_CHECKING:
+    from ray._private.node import Node
+
+VITAL = ("raylet", "gcs_server")
+LET_GO = b"let go\n"
+POLL_SECONDS = 0.5
+# Programs of runs may take their time when the driver lets go; those of a dead driver end at once.
+GRACE_SECONDS = 30.0
+SHORT_GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a driver asks for.
+
+    Attributes:
+        directory: of this Ray alone, readable by its owner only; removed at the end.
+        token_path: file with the token that every process of this Ray asks for.
+        python_path: PYTHONPATH of the driver, which this process needs another one than.
+        num_cpus: what runs may use.
+        num_gpus: what runs may use.
+        has_dashboard: whether to start Ray's dashboard.
+    """
+
+    directory: str
+    token_path: str
+    python_path: str | None
+    num_cpus: float
+    num_gpus: float
+    has_dashboard: bool
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def main() -> int:
+    """Keeps Ray; see the module."""
+    adopt_orphans()
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    order = Order(**json.loads(sys.stdin.buffer.readline()))
+    is_orderly = False
+    try:
+        node = start_node(order)
+        sys.stdout.write(json.dumps({"address": node.gcs_address}) + "\n")
+        sys.stdout.flush()
+        is_orderly = wait(node, lambda: bool(asked))
+        node.kill_all_processes(check_alive=False, allow_graceful=is_orderly, wait=True)
+    finally:
+        end_descendants(GRACE_SECONDS if is_orderly else SHORT_GRACE_SECONDS)
+        shutil.rmtree(order.directory, ignore_errors=True)
+    return 0 if is_orderly else 1
+
+
+def start_node(order: Order) -> Node:
+    """Ray's daemons, on the loopback interface.
+
+    Ray's own commands (`ray.init`, `ray start`) put a node on all interfaces, and `ray start` always adds a server for remote clients.
+    """
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": order.token_path, "RAY_AUTH_TOKEN": None, "PYTHONPATH": order.python_path}
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    params = RayParams(
+        node_ip_address="127.0.0.1",
+        temp_dir=f"{order.directory}/ray",  # which Ray opens to everybody
+        num_cpus=order.num_cpus,
+        num_gpus=order.num_gpus,
+        include_dashboard=order.has_dashboard,
+        dashboard_host="127.0.0.1",
+        dashboard_agent_listen_port=0,
+        include_log_monitor=False,  # it would copy what workers print to drivers, and ours does not want it
+        no_monitor=True,  # the autoscaler's: this machine is all there is
+    )
+    return Node(params, head=True, shutdown_at_exit=False, spawn_reaper=True)
+
+
+def wait(node: Node, is_asked: Callable[[], bool]) -> bool:
+    """Until it should end; whether the driver let go in order."""
+    while not is_asked():
+        dead = [kind for kind, _ in node.dead_processes() if kind in VITAL]
+        if dead:
+            sys.stderr.write(f"its {dead[0]} died\n")
+            return False
+        readable, _, _ = select.select([0], [], [], POLL_SECONDS)
+        if readable:
+            return os.read(0, len(LET_GO)) == LET_GO
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
