@@ -67,7 +67,7 @@ class ProgramHost:
     def _hear(self, progress: Progress) -> None:
         if self.context.is_main:
             if progress.point is not None:
-                save_point(self._points_path, progress.point)
+                save_point(self._points_path, progress.point, progress.time)
             self.listener(progress)
 
     def _run_command(self, reports: Reports) -> tuple[bool, Costs]:

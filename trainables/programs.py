@@ -6,8 +6,9 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ PREFIX = "trainable.parameters."
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _KNOWN_BY_BYTES = 4096  # of what was read last
 TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+RECENT_SECONDS = 3600.0  # a report is read soon after it was made
 WORDS = ("overrides", "config", "run", "directory", "seed", "attempt", "rank", "world_size")
 
 
@@ -196,7 +198,7 @@ class Reports:
         if self.num_reports == 1:
             self._build_on_earlier_work()
         self.latest |= numbers
-        return self.progress(spent, self._point(numbers, spent))
+        return replace(self.progress(spent, self._point(numbers, spent)), time=_time_of(values))
 
     def _build_on_earlier_work(self) -> None:
         """A program that goes on where it was interrupted reports steps beyond its earlier ones: those are part of what the run costs."""
@@ -220,9 +222,10 @@ class Reports:
         return Progress(self.step, self.total_steps, self.step / wall if wall > 0 else 0.0, dict(self.latest), point, costs, spent)
 
 
-def save_point(path: Path, point: Point) -> None:
-    """Notes a point where the next attempt finds it."""
-    append_json_line(path, {"env_steps": point.env_steps, "score": point.score, "train": asdict(point.train)})
+def save_point(path: Path, point: Point, at: float | None = None) -> None:
+    """Notes a point where the next attempt finds it, and when it was reached (epoch seconds; None = now)."""
+    content = {"env_steps": point.env_steps, "score": point.score, "train": asdict(point.train)}
+    append_json_line(path, {"time": time.time() if at is None else at, **content})
 
 
 def load_points(path: Path) -> tuple[Point, ...]:
@@ -234,6 +237,12 @@ def load_points(path: Path) -> tuple[Point, ...]:
             continue
         points = [old for old in points if old.env_steps < row["env_steps"]] + [Point(row["env_steps"], Span(**row["train"]), row["score"])]
     return tuple(points)
+
+
+def _time_of(values: Mapping[str, Any]) -> float | None:
+    """When `report` was called; None for what a program calls `time` itself, which may be anything."""
+    told = float(values["time"]) if _is_number(values.get("time")) else math.nan
+    return told if abs(time.time() - told) < RECENT_SECONDS else None
 
 
 def _is_number(value: object) -> bool:

@@ -70,6 +70,7 @@ class Progress:
         costs: what the surviving work cost so far (see `RunResult.costs`).
         attempt_costs: what this attempt cost so far.
         nodes: node name of each rank.
+        time: when it was so, epoch seconds; None = when it is told.
     """
 
     env_steps: int
@@ -80,6 +81,7 @@ class Progress:
     costs: Costs = Costs()
     attempt_costs: Costs = Costs()
     nodes: tuple[str, ...] = ()
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ class RankZeroHost:
     def report(self, progress: Progress) -> None:
         self._box.put(progress)
         row = {
+            "time": time.time() if progress.time is None else progress.time,
             "env_steps": progress.env_steps,
             "steps_per_second": progress.steps_per_second,
             "train_seconds": progress.costs.train.wall_seconds,

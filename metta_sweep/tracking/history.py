@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
+
+LONG_AGO = 1e9  # 2001: no run is older
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,39 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a run's history: its step in WandB, its values, and the position once it is sent."""
+    """One row of a run's history: step in WandB, values, position once it is sent, when it was so (None = unknown)."""
 
     step: int
     values: Mapping[str, float | int | str | bool]
     position: Position
+    time: float | None = None
+
+
+@dataclass(slots=True)
+class Times:
+    """When what a run tells was so; epoch seconds. A mirror sends many rows at once, and a short run all of them.
+
+    Attributes:
+        points: of each learning-curve point, by its env steps.
+        span: first and last moment and env steps of a run that ended, for rows that say no time; None while it runs.
+    """
+
+    points: dict[int, float] = field(default_factory=dict)
+    span: tuple[float, float, int] | None = None
+
+    def note(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take in rows of the run's files; those with a score are points of its curve."""
+        for row in rows:
+            if "score" in row and "env_steps" in row and (told := time_in(row)) is not None:
+                self.points[int(row["env_steps"])] = told
+
+    def of(self, env_steps: int, told: float | None) -> float | None:
+        """What the row says, else the time of the point at these steps, else the share of the run's time."""
+        known = self.points.get(env_steps) if told is None else told
+        if known is not None or self.span is None:
+            return known
+        start, end, total = self.span
+        return start + (end - start) * min(env_steps / max(total, 1), 1.0)
 
 
 class MetricsFile:
@@ -69,21 +100,43 @@ class MetricsFile:
         return row
 
 
-def new_rows(metrics: Sequence[Mapping[str, Any]], curve: Sequence[Mapping[str, Any]], position: Position) -> Iterator[Row]:
+def new_rows(
+    metrics: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, Any]],
+    position: Position,
+    times: Times | None = None,
+) -> Iterator[Row]:
     """Rows above `position`, in the order of their env steps.
 
     A training row keeps its names (nested ones joined with "/"); a curve point becomes `curve/env_steps`, `curve/seconds`, `curve/score`. The step is
     the row's env steps, or one more than the last step when that is taken: a curve point that arrives late is shown at its own `curve/env_steps`.
     """
-    # `score` stands there for a curve point, which the registry has, too; WandB would show it as the score of a run that then failed.
-    rows = [(int(row["env_steps"]), 0, flatten({key: row[key] for key in row if key != "score"})) for row in metrics if "env_steps" in row]
-    rows += [(int(point["env_steps"]), 1, flatten({"curve": point})) for point in curve]
-    for env_steps, is_curve, values in sorted(rows, key=lambda row: row[:2]):
+    times = times or Times()
+    rows = [(int(row["env_steps"]), 0, training_values(row), time_in(row)) for row in metrics if "env_steps" in row]
+    rows += [(int(point["env_steps"]), 1, flatten({"curve": point}), None) for point in curve]
+    for env_steps, is_curve, values, told in sorted(rows, key=lambda row: row[:2]):
         if env_steps <= (position.curve_env_steps if is_curve else position.env_steps):
             continue
         step = max(env_steps, position.step + 1)
         position = replace(position, step=step, **{"curve_env_steps" if is_curve else "env_steps": env_steps})
-        yield Row(step, values, position)
+        yield Row(step, values, position, times.of(env_steps, told))
+
+
+def training_values(row: Mapping[str, Any]) -> dict[str, float | int | str | bool]:
+    """What a row says of training.
+
+    Its `score` is a curve point, which the registry has, too: WandB would show it as the score of a failed run.
+    """
+    left_out = ("score",) if time_in(row) is None else ("score", "time")
+    return flatten({key: value for key, value in row.items() if key not in left_out})
+
+
+def time_in(row: Mapping[str, Any]) -> float | None:
+    """What a row's `time` says; None for what can be no time of the clock, such as seconds since a start."""
+    told = row.get("time")
+    if isinstance(told, bool) or not isinstance(told, float | int):
+        return None
+    return float(told) if LONG_AGO < told < math.inf else None
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float | int | str | bool]:

@@ -21,7 +21,7 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import IMPORTED_FROM, ObservationRecord, RunRecord, RunState
 from metta_sweep.tracking import presentation
 from metta_sweep.tracking.cursor import Cursor, CursorFile
-from metta_sweep.tracking.history import MetricsFile, Position, new_rows
+from metta_sweep.tracking.history import MetricsFile, Position, Times, new_rows
 from metta_sweep.tracking.job import MirrorJob
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ class OpenRun:
 
     wandb_run: Any
     metrics: MetricsFile
+    points: MetricsFile
     position: Position
+    times: Times = field(default_factory=Times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +128,23 @@ class Mirror:
                 del self._owed[run_id]
         return PassReport(tuple(mirrored), up_to_date, failed)
 
-    def _stream(self, run: RunRecord) -> OpenRun:
-        """Send the run's new rows, opening it in WandB first if need be."""
+    def _stream(self, run: RunRecord, record: ObservationRecord | None = None) -> OpenRun:
+        """Send the run's new rows, opening it in WandB first if need be; `record` when it ended."""
         open_run = self._open.get(run.id) or self._start(run)
         self._open[run.id] = open_run
-        for row in new_rows(open_run.metrics.read_new(), self._registry.curve(run.id), open_run.position):
-            open_run.wandb_run.log(dict(row.values), step=row.step, commit=True)
+        curve, metrics = self._registry.curve(run.id), open_run.metrics.read_new()
+        open_run.times.note([*metrics, *open_run.points.read_new()])
+        open_run.times.span = span_of(run, record)
+        for row in new_rows(metrics, curve, open_run.position, open_run.times):
+            moment = {} if row.time is None else {"_timestamp": row.time}
+            open_run.wandb_run.log({**row.values, **moment}, step=row.step, commit=True)
             open_run.position = row.position
         return open_run
 
     def _finish(self, record: ObservationRecord) -> None:
         """Send all that is known of a run that ended, and wait for WandB's word."""
         run = self._registry.get_run(record.run_id)
-        open_run = self._stream(run)
+        open_run = self._stream(run, record)
         for key, value in presentation.summary(run, record).items():
             open_run.wandb_run.summary[key] = value
         self._confirm(run.id, open_run, presentation.exit_code(record.observation), record.sequence)
@@ -203,7 +209,8 @@ class Mirror:
         )
         wandb_run.config.update(presentation.config(run), allow_val_change=True)
         wandb_run.define_metric("curve/*", step_metric="curve/env_steps")
-        return OpenRun(wandb_run, MetricsFile(directory / "metrics.jsonl"), cursor.position)
+        metrics, points = (MetricsFile(directory / name) for name in ("metrics.jsonl", "curve.jsonl"))
+        return OpenRun(wandb_run, metrics, points, cursor.position)
 
     def _delete_torn(self, run_id: str, cursor: Cursor) -> None:
         """Offline folders that no mirror confirmed: all that is in them will be written again."""
@@ -230,6 +237,14 @@ class Mirror:
             self._retry_at[run_id] = self._clock() + RETRY_SECONDS
             return {run_id: str(error)}
         return {}
+
+
+def span_of(run: RunRecord, record: ObservationRecord | None) -> tuple[float, float, int] | None:
+    """When a run that ended began to train and stopped doing so, as far as the registry knows, and its env steps."""
+    if record is None or run.started_at is None:
+        return None
+    end = run.ended_at or record.created_at
+    return run.started_at, max(end, run.started_at), record.observation.env_steps
 
 
 def read_summary(api: Any, path: str) -> Mapping[str, Any]:

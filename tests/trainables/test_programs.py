@@ -176,6 +176,20 @@ def test_a_program_that_goes_on_pays_for_its_earlier_work_and_one_that_starts_ov
     assert [point.env_steps for point in restarted.curve] == [50]
 
 
+def test_a_point_is_noted_with_the_time_at_which_the_program_told_it(tmp_path: Path) -> None:
+    noted = tmp_path / "curve.jsonl"
+    reports = Reports("score", 0)
+    told = time.time() - 5.0
+    for step, when in ((1, {"time": told}), (2, {"time": 12.5}), (3, {"time": "soon"}), (4, {})):
+        progress = reports.add({"score": 1.0, "step": step, **when}, Costs())
+        assert progress is not None
+        assert progress.point is not None
+        save_point(noted, progress.point, progress.time)
+    first, *others = [json.loads(line)["time"] for line in noted.read_text().splitlines()]
+    assert first == told
+    assert all(told + 5.0 <= other <= time.time() for other in others)  # what is no time of now is read as it comes
+
+
 def test_half_a_line_waits_for_the_other_half(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     tail = Tail(path)

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def succeed(directory: Path, *words: str) -> str:
 
 
 def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path) -> None:
+    started = time.time()
     said = succeed(tmp_path, "run", "sweep_name=s", *SMALL, "resources.world_size=2")
     assert "all 2 runs are done" in said
     assert "random policy, same suite" in said
@@ -47,6 +49,8 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
         files = {path.name for path in run.iterdir()}
         assert {"protein_suggestion.yaml", "protein_state.yaml", "train_config_overrides.yaml", "dist_1.yaml", "train.log"} <= files
         assert {"metrics.jsonl", "checkpoints", "sweep_eval_config.yaml", "sweep_eval_results.yaml", "eval", "wandb"} <= files
+        times = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert started < times[0] <= times[-1] < time.time()
         with sqlite3.connect(run / "eval" / "stats.db") as stats:
             tables = {name for (name,) in stats.execute("select name from sqlite_master where type = 'table'")}
         assert tables

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 from mirrored_sweep import CURVE, SweepOnDisk, completed, failed
 from wandb_files import OfflineRun, read_offline_runs
@@ -77,6 +80,49 @@ def test_training_metrics_and_curve_points_are_the_history_over_env_steps(sweep:
     assert [row["_step"] for row in copy.history] == [100, 150, 200, 300, 301]
     assert [row["losses/policy_loss"] for row in copy.history if "losses/policy_loss" in row] == [0.1, 0.2, 0.3]
     assert [(row["curve/env_steps"], row["curve/score"]) for row in copy.history if "curve/score" in row] == [(150, 0.5), (300, 1.25)]
+
+
+def test_rows_carry_the_times_at_which_they_happened_however_late_they_are_sent(sweep: SweepOnDisk) -> None:
+    run = sweep.start(0)
+    began = time.time() - 3600.0
+    rows = [{"time": began + steps / 10, "env_steps": steps, "loss": 0.1} for steps in (100, 200, 300)]
+    rows[2]["score"] = 1.25  # the second point of the curve
+    (sweep.directory(run) / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    point = {"time": began + 15.0, "env_steps": 150, "score": 0.5}
+    (sweep.directory(run) / "curve.jsonl").write_text(json.dumps(point) + "\n")  # as programs and functions leave it
+    sweep.finish(run)
+    mirror(sweep).sync()
+    history = only_copy(sweep, run).history
+    assert [(row["_step"], row["_timestamp"]) for row in history] == [
+        (100, began + 10.0),
+        (150, began + 15.0),
+        (200, began + 20.0),
+        (300, began + 30.0),
+        (301, began + 30.0),
+    ]
+    assert not any("time" in row for row in history)
+
+
+def test_a_run_whose_files_are_elsewhere_has_its_curve_spread_over_its_own_time(sweep: SweepOnDisk) -> None:
+    run = sweep.start(0)
+    time.sleep(0.2)
+    sweep.finish(run)
+    ended = sweep.registry.get_run(run.id)
+    time.sleep(0.2)
+    mirror(sweep).sync()
+    assert ended.started_at is not None
+    assert ended.ended_at is not None
+    half_way = (ended.started_at + ended.ended_at) / 2
+    times = [row["_timestamp"] for row in only_copy(sweep, run).history]
+    assert times == pytest.approx([half_way, ended.ended_at], abs=1e-4)
+
+
+def test_a_programs_own_number_called_time_is_a_value_as_any_other(sweep: SweepOnDisk) -> None:
+    run = sweep.start(0)
+    (sweep.directory(run) / "metrics.jsonl").write_text('{"env_steps": 100, "time": 12.5}\n')
+    sweep.finish(run, completed(curve=()))
+    mirror(sweep).sync()
+    assert [row["time"] for row in only_copy(sweep, run).history] == [12.5]
 
 
 def test_a_live_run_gets_its_rows_as_they_come_and_each_once(sweep: SweepOnDisk) -> None:
