@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from metta_sweep.dashboard.pages import Figure, figures_of
-from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, PAGES, View
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, MEASURES, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
 # Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes superfluous. A flat
@@ -139,12 +140,19 @@ def content(name: str, view: View, parameters: list[str]) -> list[Any]:
 def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     """Choices that only this page has."""
     if name == "curves":
-        axes = [{"label": text, "value": key} for key, text in CURVE_AXES.items()]
-        radio = dbc.RadioItems(id={"type": "option", "name": "curve_x"}, options=axes, value=view.curve_x, inline=True)
-        return [html.Div([html.Span("Horizontal axis:", className="me-2"), radio], className="d-flex align-items-center small mb-2")]
+        return [radios("curve_x", "Horizontal axis:", CURVE_AXES, view.curve_x)]
+    if name == "importance":
+        return [radios("measure", "Importance is:", MEASURES, view.measure)]
     if name == "model":
         return [dbc.Row([parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)], className="g-3 mb-2")]
     return brush_buttons() if name == "parallel" else []
+
+
+def radios(name: str, label: str, choices: Mapping[str, str], value: str) -> html.Div:
+    """A choice of a few, in one line."""
+    options = [{"label": text, "value": key} for key, text in choices.items()]
+    buttons = dbc.RadioItems(id={"type": "option", "name": name}, options=options, value=value, inline=True)
+    return html.Div([html.Span(label, className="me-2"), buttons], className="d-flex align-items-center small mb-2")
 
 
 def _second(view: View, parameters: list[str]) -> dbc.Col:

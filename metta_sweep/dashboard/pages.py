@@ -12,6 +12,7 @@ from metta_sweep.analysis.curves import thinned, with_axis
 from metta_sweep.analysis.timeline import spans
 from metta_sweep.dashboard.figures import compare, curves, importance, model, parallel, scores, theme, timeline
 from metta_sweep.dashboard.scene import Scene
+from metta_sweep.dashboard.view import CORRELATION
 
 MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
 Draw = Callable[[Scene], go.Figure]
@@ -77,12 +78,14 @@ def surface(scene: Scene) -> go.Figure:
 
 
 def importance_of(target: str) -> Draw:
-    """Bars for score or cost; correlation until there is a model."""
+    """Bars for score or cost; correlation when the view asks for it, and until there is a model."""
     column = "score" if target == "score" else "cost_seconds"
 
     def draw(scene: Scene) -> go.Figure:
-        if scene.study is None or target not in scene.study.importance:
-            return importance.correlation_bars(scene.runs, scene.look, column)
+        has_model = scene.study is not None and target in scene.study.importance
+        is_asked = scene.view.measure == CORRELATION
+        if is_asked or scene.study is None or not has_model:
+            return importance.correlation_bars(scene.runs, scene.look, column, is_asked=is_asked)
         return importance.importance_bars(scene.study.importance[target], scene.look, target)
 
     return draw
@@ -122,6 +125,7 @@ def waiting(scene: Scene) -> go.Figure:
     return theme.empty(scene.look, model.WAITING if scene.study is None else model.NO_MODEL)
 
 
+TREND_HELP = "Solid: the running median. Dashed: the fitted line, with its correlation on hover."
 FIGURES: dict[str, dict[str, Figure]] = {
     "home": {"comparison": Figure("Sweeps on one cost axis", "Best score so far against everything paid until then.", comparison, 12)},
     "overview": {
@@ -130,7 +134,7 @@ FIGURES: dict[str, dict[str, Figure]] = {
         "progression": Figure("Score progression", "In the order the results came.", progression),
         "distributions": Figure("Distributions", "How scores and costs are spread.", distributions),
         "importance_overview": Figure("Parameter importance", "For the score; see the Importance page for more.", importance_of("score"), 12),
-        "parameters": Figure("Score against each parameter", "The line is the running median.", parameters, 12),
+        "parameters": Figure("Score against each parameter", TREND_HELP, parameters, 12),
     },
     "model": {
         "belief": Figure("Predicted front", "Where the model expects the front, with its band; rings are runs still to come.", belief, 12),

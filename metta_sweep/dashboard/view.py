@@ -26,9 +26,11 @@ PAGES = {
     "runs": "Runs",
 }
 CURVE_AXES = {"env_steps": "env steps", "seconds": "training time", "dollars": "dollars"}
+CORRELATION = "correlation"
+MEASURES = {"fanova": "share of the variation (fANOVA)", CORRELATION: "rank correlation of the runs shown"}
 COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "dollars"}
 SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
-FILTERED = ("overview", "model", "curves", "parallel", "runs")  # pages on which the ranges change something
+FILTERED = ("overview", "model", "importance", "curves", "parallel", "runs")  # where the ranges count
 MAX_TEXT = 200
 BRUSH = "brush."
 ONLY = "only."
@@ -51,6 +53,7 @@ class View:
         cost_axis: key of `COST_AXES`.
         x: dotted path of the parameter on the first axis of slices and contours; "auto" = the most important.
         y: on the second axis.
+        measure: of importance, key of `MEASURES`.
         compare: names of the sweeps to compare.
     """
 
@@ -66,6 +69,7 @@ class View:
     cost_axis: str = "cost_seconds"
     x: str = "auto"
     y: str = "auto"
+    measure: str = "fanova"
     compare: tuple[str, ...] = ()
 
     @classmethod
@@ -88,6 +92,7 @@ class View:
             cost_axis=_one_of(query.get("cost_axis"), COST_AXES, "cost_seconds"),
             x=query.get("x", "auto"),
             y=query.get("y", "auto"),
+            measure=_one_of(query.get("measure"), MEASURES, "fanova"),
             compare=tuple(name for name in query.get("compare", "").split(",") if name),
         )
 

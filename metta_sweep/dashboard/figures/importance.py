@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -34,13 +35,19 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     return figure
 
 
-def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score") -> go.Figure:
-    """Rank correlation, blind to humps and interactions: what stands in until there are enough runs for a model."""
+def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, is_asked: bool = False) -> go.Figure:
+    """Rank correlation, blind to humps and interactions: as the Metta page has it; stands in until there is a model.
+
+    Args:
+        is_asked: whether it was chosen; else its title says that it stands in.
+    """
     table = correlation.importance(runs, target).head(MAX_BARS).iloc[::-1]
     if table.empty:
         return theme.empty(look, "Importance needs 3 runs with different parameters and scores")
     names = theme.short_names(table["parameter"])
-    figure = theme.base(look, "absolute rank correlation (fallback: blind to humps and interactions)", height=max(260, 30 * len(table) + 110))
+    why = "" if is_asked else "until there is a model; "
+    height = max(260, 30 * len(table) + 110)
+    figure = theme.base(look, f"absolute rank correlation ({why}blind to humps and interactions)", height=height)
     figure.add_trace(
         {
             "type": "bar",
@@ -48,8 +55,8 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score") -> g
             "x": table["importance"].to_numpy(),
             "y": [theme.safe(names[path]) for path in table["parameter"]],
             "marker": {"color": look.colours[1]},
-            "customdata": [theme.number(value, 2) for value in table["correlation"]],
-            "hovertemplate": "%{y}: %{x:.2f}, with sign %{customdata}<extra></extra>",
+            "text": ["" if math.isnan(value) else f"{value:+.2f}" for value in table["correlation"]],
+            "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
         }
     )
     figure.update_xaxes(range=[0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ NO_SCORES = "No run has a score yet"
 MAX_GRID_PARAMS = 12
 GRID_COLUMNS = 3
 MAX_LABELS = 6
+MIN_FITTED = 3  # two points always lie on a line
 
 
 def cost_vs_score(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cost_seconds") -> go.Figure:
@@ -172,7 +174,10 @@ def _decades(values: pd.Series[float]) -> list[float]:
 
 
 def parameter_grid(runs: pd.DataFrame, look: Look, log_params: Sequence[str] = ()) -> go.Figure:
-    """Score against each varying parameter, with a trend line: the running median, which follows humps and ignores outliers.
+    """Score against each varying parameter, with two trend lines.
+
+    The running median follows humps and ignores outliers; the fitted line (least squares, on the axis as it is drawn)
+    says which way it goes on the whole, and how closely.
 
     Args:
         log_params: dotted paths to draw on a logarithmic axis.
@@ -201,18 +206,53 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
     style = theme.log_style(float(values.min()), float(values.max())) if is_log else {} if is_number else {"type": "category"}
-    return theme.Cell(theme.safe(name), "score", [points, _trend_trace(x, runs["score"], look, is_number=is_number)], style)
+    score, is_log = runs["score"], style.get("type") == "log"
+    lines = _trend_traces(x, score, look, is_log=is_log) if is_number else [_choice_trace(x, score, look)]
+    return theme.Cell(theme.safe(name), "score", [points, *lines], style)
 
 
-def _trend_trace(x: pd.Series[Any], score: pd.Series[float], look: Look, *, is_number: bool) -> dict[str, Any]:
-    """The running median as a line; the median of each choice as a dash."""
-    shared = {"type": "scatter", "hoverinfo": "skip"}
-    if is_number:
-        line = trend(x, score)
-        return {**shared, "mode": "lines", "x": line["x"].to_numpy(), "y": line["score"].to_numpy(), "line": {"color": look.accent, "width": 2}}
+def _choice_trace(x: pd.Series[Any], score: pd.Series[float], look: Look) -> dict[str, Any]:
+    """The median of each choice as a dash."""
     median = score.groupby(x).median()
     marker = {"symbol": "line-ew-open", "size": 30, "line": {"width": 3}, "color": look.accent}
-    return {**shared, "mode": "markers", "x": median.index.tolist(), "y": median.to_numpy(), "marker": marker}
+    shared = {"type": "scatter", "hoverinfo": "skip", "mode": "markers"}
+    return {**shared, "x": median.index.tolist(), "y": median.to_numpy(), "marker": marker}
+
+
+def _trend_traces(x: pd.Series[Any], score: pd.Series[float], look: Look, *, is_log: bool) -> list[dict[str, Any]]:
+    """The running median, and the fitted line where there is one."""
+    line, shared = trend(x, score), {"type": "scatter", "mode": "lines"}
+    style = {"color": look.accent, "width": 2}
+    median = {**shared, "x": line["x"].to_numpy(), "y": line["score"].to_numpy(), "line": style, "hoverinfo": "skip"}
+    fit = fitted_line(x, score, is_log=is_log)
+    if fit is None:
+        return [median]
+    dashed = {"color": look.text, "width": 1.5, "dash": "dash"}
+    hover = f"fitted line, r = {theme.number(fit.correlation, 2)}<extra></extra>"
+    return [median, {**shared, "x": list(fit.x), "y": list(fit.score), "line": dashed, "hovertemplate": hover}]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLine:
+    """The ends of a fitted line, natural units, and Pearson's correlation (nan for equal scores)."""
+
+    x: tuple[float, float]
+    score: tuple[float, float]
+    correlation: float
+
+
+def fitted_line(x: pd.Series[float], score: pd.Series[float], *, is_log: bool = False) -> FittedLine | None:
+    """Least squares of the score on a parameter, or on its logarithm; None for fewer than three runs or one value."""
+    pairs = pd.DataFrame({"x": x, "score": score}).astype(float).dropna()
+    low, high = float(pairs["x"].min()), float(pairs["x"].max())
+    if len(pairs) < MIN_FITTED or not 0.0 < high - low < math.inf:
+        return None
+    places = np.log(pairs["x"].to_numpy()) if is_log else pairs["x"].to_numpy()
+    places = (places - places.min()) / (places.max() - places.min())  # from 0 at the lowest to 1 at the highest value
+    slope, start = np.polyfit(places, pairs["score"].to_numpy(), 1)
+    is_flat = pairs["score"].nunique() < 2
+    correlation = math.nan if is_flat else float(np.corrcoef(places, pairs["score"].to_numpy())[0, 1])
+    return FittedLine((low, high), (float(start), float(start + slope)), correlation)
 
 
 def trend(x: pd.Series[float], score: pd.Series[float], *, bins: int = 12) -> pd.DataFrame:

@@ -178,6 +178,15 @@ def test_a_browser_is_asked_for_the_token_once(page: Page, desk: Desk) -> None:
         page.assert_silent()
 
 
+def test_importance_is_shown_as_correlation_on_request(page: Page, simulated: str) -> None:
+    page.open(f"{simulated}?sweep=sim&page=importance")
+    page.drawn("importance_score")
+    page.find("""input[value="correlation"]""").click()
+    page.wait(lambda: "measure=correlation" in page.driver.current_url, "the choice in the address")
+    page.wait(lambda: page.text().count("absolute rank correlation (blind") == 2, "both figures")
+    page.assert_silent()
+
+
 @pytest.mark.parametrize(("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")])
 def test_poor_sweeps_look_right(page: Page, simulated: str, sweep: str, words: str) -> None:
     page.driver.set_window_size(1280, 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,49 @@ def test_the_trend_is_the_median_of_equal_groups() -> None:
     x = pd.Series(np.arange(16.0))
     line = scores.trend(x, x * 2.0, bins=4)
     assert line.to_numpy().tolist() == [[1.5, 3.0], [5.5, 11.0], [9.5, 19.0], [13.5, 27.0]]
+
+
+def test_a_line_is_fitted_to_what_is_drawn_on_the_axis_it_is_drawn_on() -> None:
+    x = pd.Series([1.0, 10.0, 100.0, 1000.0])
+    line = scores.fitted_line(x, np.log10(x) * 2.0 + 1.0, is_log=True)
+    assert line is not None
+    assert (line.x, line.correlation) == ((1.0, 1000.0), pytest.approx(1.0))
+    assert line.score == pytest.approx((1.0, 7.0))
+    falling = scores.fitted_line(pd.Series([0.0, 1.0, 2.0, 3.0]), pd.Series([3.0, 0.0, 1.0, 0.0]))
+    assert falling is not None
+    assert falling.score == pytest.approx((2.2, -0.2))  # by hand: slope -0.8 about (1.5, 1)
+    assert falling.correlation == pytest.approx(-4.0 / math.sqrt(5.0 * 6.0))
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0], [3.0, 3.0, 3.0], [1.0, math.nan, 2.0], []])
+def test_no_line_is_fitted_where_it_says_nothing(x: list[float]) -> None:
+    assert scores.fitted_line(pd.Series(x, dtype=float), pd.Series(range(len(x)), dtype=float)) is None
+
+
+def test_equal_scores_have_a_flat_line_without_a_correlation() -> None:
+    line = scores.fitted_line(pd.Series([1e-300, 2.0, 1e300]), pd.Series([5.0] * 3))
+    assert line is not None
+    assert line.score == pytest.approx((5.0, 5.0))
+    assert math.isnan(line.correlation)
+
+
+def test_each_number_has_both_trend_lines(snapshot: Snapshot, known: Study) -> None:
+    traces = find("parameters").draw(scene_of(snapshot, known)).data
+    lines = [trace for trace in traces if trace.mode == "lines"]
+    fitted = [trace for trace in lines if trace.line.dash == "dash"]
+    numbers = {trace.xaxis for trace in lines}
+    assert len(numbers) >= 4
+    assert [trace.xaxis for trace in fitted] == [trace.xaxis for trace in lines if trace.line.dash is None]
+    assert all("fitted line, r = " in trace.hovertemplate for trace in fitted)
+
+
+@pytest.mark.parametrize("name", ["importance_overview", "importance_score", "importance_cost"])
+def test_importance_is_correlation_when_that_is_asked_for(name: str, snapshot: Snapshot, known: Study) -> None:
+    asked = find(name).draw(scene_of(snapshot, known, measure="correlation"))
+    assert asked.layout.xaxis.title.text == "absolute rank correlation (blind to humps and interactions)"
+    assert "fANOVA" in find(name).draw(scene_of(snapshot, known)).layout.xaxis.title.text
+    stands_in = find(name).draw(scene_of(snapshot, None)).layout.xaxis.title.text
+    assert "until there is a model" in stands_in
 
 
 def test_a_brush_comes_back_as_the_natural_range_it_was_made_from(snapshot: Snapshot) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metta_sweep.dashboard.callbacks import narrowed
-from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, PAGES, View, filtered
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, MEASURES, PAGES, View, filtered
 
 number = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.7g}"))
 limits = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
@@ -30,6 +30,7 @@ name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
         cost_axis=st.sampled_from(list(COST_AXES)),
         x=name,
         y=name,
+        measure=st.sampled_from(list(MEASURES)),
         compare=st.lists(name, max_size=3).map(tuple),
     )
 )
