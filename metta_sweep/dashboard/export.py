@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from metta_sweep.analysis.frame import PARAM, RESULTS
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.errors import InvalidRequest
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -81,8 +85,21 @@ def past_phases(scene: Scene, phases: Sequence[Mapping[str, Any]]) -> list[dict[
 
 
 def csv_text(runs: pd.DataFrame) -> str:
-    """One line per run, full precision."""
-    return table(runs).to_csv(index=False)
+    """One line per run, numbers in full precision; no text is a formula to a spreadsheet, see `harmless`."""
+    flat = table(runs).rename(columns=harmless)
+    texts = [name for name, kind in flat.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    flat = flat.assign(**{str(name): flat[name].astype(object).map(harmless) for name in texts})
+    # With CR LF as line ends a CR inside a text is quoted; bare, it would begin a row of its own.
+    return flat.to_csv(index=False, lineterminator="\r\n")
+
+
+def harmless(cell: Any) -> Any:
+    """The cell, with an apostrophe before a formula: texts come from programs and from other people's registries.
+
+    Source: OWASP, CSV Injection.
+    """
+    is_formula = isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA_STARTS) and not NUMBER.fullmatch(cell)
+    return f"'{cell}" if is_formula else cell
 
 
 def parquet_bytes(runs: pd.DataFrame) -> bytes:

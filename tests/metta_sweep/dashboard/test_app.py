@@ -150,6 +150,23 @@ def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> 
     assert parquet["id"].tolist() == snapshot.runs["id"].tolist()
 
 
+FORMULAS = ("=1+1", "+1+1", "-1+1", "@A1", "\t=1", "\r=1", "\n=1", " =1", '=HYPERLINK("http://e.example","x")', "＝1")
+HARMLESS = ("-1.5", "+3e-7", "-.5", "a=b", "mlp", "", "1-2", "'=1", "€", "two\rlines")
+
+
+def test_no_cell_or_heading_of_a_csv_is_a_formula(snapshot: Snapshot) -> None:
+    cells = [*FORMULAS, *HARMLESS]
+    columns = {"param.kind": [*cells[:-1], -2.5], "=evil": 1.0, "metric.=x": -1.0}
+    runs = snapshot.runs.head(len(cells)).assign(message=cells, phase=pd.Categorical(cells), **columns)
+    assert len(runs) == len(cells)
+    back = pd.read_csv(io.StringIO(export.csv_text(runs), newline=""), dtype=str, keep_default_na=False)
+    neutral = [f"'{cell}" for cell in FORMULAS]
+    assert back["message"].tolist() == back["phase"].tolist() == [*neutral, *HARMLESS]
+    assert back["param.kind"].tolist() == [*neutral, *HARMLESS[:-1], "-2.5"]
+    assert back["metric.=x"].tolist() == ["-1.0"] * len(cells)
+    assert "'=evil" in back.columns
+
+
 @pytest.mark.parametrize("as_phase", [False, True])
 def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_path: Path, *, as_phase: bool) -> None:
     view = replace(SIM, brush={"trainer.ppo.gamma": (0.9, 0.95)})
