@@ -70,6 +70,26 @@ def test_each_environment_variable_stands_on_a_page() -> None:
     assert [name for name in sorted(names) if name not in pages] == []
 
 
+def metta_table() -> dict[str, str]:
+    """ "The Metta way": what the Metta pages say, and what it is here."""
+    section = text_of(ROOT / "README.md").partition("## The Metta way")[2].partition("\n## ")[0]
+    rows = [re.split(r" \| ", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")]
+    return dict(rows)
+
+
+def test_the_metta_pages_test_commands_have_a_row_each_that_finds_tests() -> None:
+    table = metta_table()
+    asked = [words for words in table if "pytest" in words]
+    assert len(asked) == 4  # as many as the page has
+    for words in asked:
+        calls = re.findall(r"python -m pytest ([^`]+)", table[words])
+        paths = [path for call in calls for path in call.split() if path != "-v"]
+        assert paths
+        for path in paths:
+            place = ROOT / path
+            assert place.is_file() or any(place.rglob("test_*.py")), path
+
+
 def blocks(kind: str, page: str = "README.md") -> list[str]:
     """Code blocks of a page, by default of the tutorial."""
     return re.findall(rf"```{kind}\n(.*?)```", text_of(ROOT / page), re.S)
