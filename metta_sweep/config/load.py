@@ -40,7 +40,6 @@ CHOICES = {
     "method": ("bayes", "random", "sobol", "grid"),
     "cost": ("auto", "wall", "cpu", "gpu"),
 }
-REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +264,8 @@ class _Loader:
         constraints = block.get("constraints") or []
         parameters = block.get("parameters")
         searched = {path for path, _ in trees.leaves(parameters)} if isinstance(parameters, Mapping) else set()
-        mentioned = {name for text in (constraints if isinstance(constraints, list) else []) for name in REFERENCE.findall(str(text))}
+        texts = constraints if isinstance(constraints, list) else []
+        mentioned = {name for text in texts for name in names.REFERENCE.findall(str(text))}
         is_searched = {name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)}
         values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
         return {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -10,6 +11,7 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import Path, Tree
 from searchers.config import ProteinConfig
 
+REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")  # a dotted name inside a constraint
 PARAMETER_ALIASES: Mapping[Path, Path] = {
     ("trainer", "learning_rate"): ("trainer", "optimizer", "learning_rate"),
     ("trainer", "gamma"): ("trainer", "ppo", "gamma"),
@@ -99,9 +101,17 @@ def canonical_tree(tree: Mapping[str, Any]) -> Tree:
 
 
 def canonical_value(place: Path, value: Any) -> Any:
-    """The value with the keys inside it in canonical spelling."""
-    is_phases = place == ("sweep", "schedule", "phases") and isinstance(value, list)
-    return [canonical_phase(phase) for phase in value] if is_phases else value
+    """The value with the keys and names inside it in canonical spelling."""
+    if not isinstance(value, list):
+        return value
+    if place == ("sweep", "constraints"):
+        return [REFERENCE.sub(canonical_name, text) if isinstance(text, str) else text for text in value]
+    return [canonical_phase(phase) for phase in value] if place == ("sweep", "schedule", "phases") else value
+
+
+def canonical_name(match: re.Match[str]) -> str:
+    """A dotted name inside a constraint, in canonical spelling."""
+    return ".".join(parameter(tuple(match[0].split("."))))
 
 
 def canonical_phase(phase: Any) -> Any:
@@ -110,5 +120,6 @@ def canonical_phase(phase: Any) -> Any:
         return phase
     block: Tree = {}
     for path, value in trees.leaves(phase["sweep"]):
-        block = trees.put(block, in_sweep(path), value)
+        place = in_sweep(path)
+        block = trees.put(block, place, canonical_value(("sweep", *place), value))
     return {**phase, "sweep": block}

@@ -118,3 +118,26 @@ def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
 )
 def test_what_is_wrong_with_a_phase_is_told_with_its_line(phases: str, expected: str, tmp_path: Path) -> None:
     assert f"{tmp_path / 'phased.yaml'}:{expected}" in told(tmp_path, phases)
+
+
+def test_the_second_pages_names_work_inside_constraints(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "named.yaml").write_text(
+        """
+metric: reward
+goal: maximize
+constraints: ["trainer.clip_param <= trainer.gamma", "trainer.learning_rate < 1"]
+parameters:
+  trainer.clip_param: {min: 0.1, max: 0.3}
+  trainer.gamma: {min: 0.9, max: 0.999}
+schedule:
+  phases:
+    - {name: one, num_runs: 5}
+    - {name: two, sweep: {constraints: ["trainer.entropy_coeff < trainer.clip_param"]}}
+"""
+    )
+    job = load_sweep_job(["sweep_name=s", "sweep=named"], {}, (tmp_path,))
+    assert [[one.text for one in phase.space.constraints] for phase in job.sweep.phases] == [
+        ["trainer.ppo.clip_coef <= trainer.ppo.gamma", "trainer.optimizer.learning_rate < 1"],
+        ["trainer.ppo.ent_coef < trainer.ppo.clip_coef"],
+    ]
