@@ -26,7 +26,10 @@ def quick_sweep(python: str, wheel: Path, directory: Path) -> str:
     """What the quick sweep prints where nothing but the wheel and what it asks for is installed."""
     subprocess.run([python, "-m", "venv", str(directory / "venv")], check=True)
     own = str(directory / "venv" / "bin" / "python")
-    install = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(ROOT / "constraints.txt"), str(wheel)]
+    pins = directory / "pins.txt"  # without hashes, for the wheel has none
+    lines = (ROOT / "requirements.txt").read_text().splitlines() + (ROOT / "cluster" / "torch.txt").read_text().splitlines()
+    pins.write_text("\n".join(line.removesuffix(" \\") for line in lines if not line.startswith((" ", "#"))))
+    install = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(pins), str(wheel)]
     subprocess.run(install, check=True)
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     command = [own, "-m", "metta_sweep", "run", "sweep_name=x", "sweep=quick"]
