@@ -18,7 +18,7 @@ from trainables.plugins import import_plugins
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.simulation.aggregate import metric_names as suite_metric_names
-from trainables.simulation.config import Suite, SuiteConfig, resolve_suite
+from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
 KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
@@ -136,6 +136,8 @@ class RunSpec:
         suite = resolve_suite(sections.sim, curriculum.paths, problems) if curriculum is not None else None
         if curriculum is None or suite is None or problems:
             raise SpecError(tuple(problems))
+        if not is_program and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
+            raise SpecError(tuple(misfits))
         environment, families = share_observations(curriculum.family, [sim.family for sim in suite.simulations])
         suite = replace(suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True)))
         spec = cls(

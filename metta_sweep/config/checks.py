@@ -12,6 +12,7 @@ from metta_sweep.config.whole import rounded
 from searchers.observation import Params
 from searchers.sobol import sobol_draws
 from searchers.space import Space
+from trainables.environments import probe
 from trainables.errors import SpecError
 from trainables.spec import RunSpec
 
@@ -31,6 +32,15 @@ def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
     except SpecError as error:
         return [_keyed(problem) for problem in error.problems]
     return []
+
+
+def environment_problems(run: Mapping[str, Any]) -> Problems:
+    """(dotted key, what is wrong) of environments that cannot be made on this machine, or that one policy cannot play.
+
+    Args:
+        run: a mapping without problems.
+    """
+    return [_keyed(problem) for problem in probe.environment_problems(RunSpec.from_mapping(run, strict=False))]
 
 
 def _keyed(problem: str) -> tuple[str, str]:

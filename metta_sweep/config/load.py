@@ -30,6 +30,7 @@ from metta_sweep.config.runs import (
 )
 from metta_sweep.config.spec_text import spec_yaml
 from metta_sweep.config.tree import ABSENT, Tree
+from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 
 Problems = list[tuple[str, str]]
@@ -292,6 +293,7 @@ class _Loader:
         for index, phase in enumerate(sweep.phases):
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
+        self._problems += [] if self._problems else checks.environment_problems(checks.with_params(run, rounded(center, run)))
 
 
 def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:

@@ -146,6 +146,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
         problems += checks.spec_problems(run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices)
     told = {key for key, _ in problems}
     problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
+    problems += [] if problems else checks.environment_problems(run_mapping(resolved))
     raise_located(train.composed, problems)
     assert resources is not None
     assert wandb is not None

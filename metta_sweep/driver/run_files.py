@@ -11,6 +11,7 @@ import yaml
 from metta_sweep.registry.records import RunRecord
 from trainables.disk import write_whole
 
+RUN_CONFIG = "train_config_overrides.yaml"
 # libyaml's is several times faster; both write the same.
 DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -42,7 +43,7 @@ def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any]) ->
 
 def write_run_config(directory: Path, spec: Mapping[str, Any]) -> None:
     """`train_config_overrides.yaml`: what the run gets, sorted, so that `diff` shows how two runs differ."""
-    write_yaml(directory / "train_config_overrides.yaml", spec, sort_keys=True)
+    write_yaml(directory / RUN_CONFIG, spec, sort_keys=True)
 
 
 def write_yaml(path: Path, content: Mapping[str, Any], *, sort_keys: bool = False) -> None:

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Mapping
 
 from metta_sweep.config import TrainJob
+from metta_sweep.config import tree as trees
+from metta_sweep.config.files import read_yaml
 from metta_sweep.driver.cluster import connected
 from metta_sweep.driver.ray_watch import end_process, watched
-from metta_sweep.driver.run_files import write_run_config
+from metta_sweep.driver.run_files import RUN_CONFIG, write_run_config
 from metta_sweep.driver.slots import count_slots
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
@@ -62,6 +64,7 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
         ConfigError: there is no checkpoint, or the configuration is wrong.
         ClusterError: Ray cannot be reached.
     """
+    check_same_policy(job)
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     with connected(environ, job.machine) as cluster:
         count_slots(job.resources, cluster.nodes.usable())
@@ -77,3 +80,20 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
 def give_up(reason: str) -> None:
     """The private Ray died under a run; its checkpoints are on disk."""
     end_process(reason, lambda text: sys.stderr.write(f"{text}\n"), may_restart=False)
+
+
+def check_same_policy(job: TrainJob) -> None:
+    """Whether the configuration is of the task and the network that the run was trained with.
+
+    Raises:
+        ConfigError: it is of others, so that no checkpoint of the run could be read.
+    """
+    path = job.directory / RUN_CONFIG
+    trained = read_yaml(path) if path.is_file() else {}
+    problems = []
+    for key in ("trainer.curriculum", "model"):
+        was, now = (trees.get(tree, trees.split(key)) for tree in (trained, job.config))
+        if was is not None and was != now:
+            problems.append(f"{key}: run {job.run} was trained with {was!r}, not {now!r}; give `evaluate` the words that `train` was given")
+    if problems:
+        raise ConfigError(*problems)

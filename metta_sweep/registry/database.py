@@ -58,7 +58,7 @@ def open_engine(address: URL) -> Engine:
             return create_engine(address, pool_size=16, max_overflow=48, pool_pre_ping=True)
         return _open_sqlite(Path(address.database or ""))
     except (ImportError, NoSuchModuleError) as error:
-        raise RegistryError(f"database {address.drivername}: {error}; install metta_sweep[postgres]") from error
+        raise RegistryError(f"database {address.drivername}: {error}; pip install 'metta_sweep[postgres]'") from error
 
 
 def _open_sqlite(path: Path) -> Engine:

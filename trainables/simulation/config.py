@@ -79,3 +79,14 @@ def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems:
         return None
     family = resolve(entry["env"], options, join(key, "env"), key, problems)
     return None if family is None else Simulation(name, entry["env"], options, family, episodes)
+
+
+def misfit_problems(training_paths: Sequence[str], training: Family, suite: Suite) -> list[str]:
+    """A line for each simulation that belongs to another kind of environment than the one that is trained on: no policy reads both."""
+    tasks = ", ".join(training_paths)
+    return [
+        f"sim.simulations.{simulation.name}.env: {simulation.path} cannot be played by a policy of trainer.curriculum {tasks} (env=); "
+        "choose a suite of its task with sim=, or sim=auto for the training tasks"
+        for simulation in suite.simulations
+        if type(simulation.family) is not type(training)
+    ]
