@@ -6,6 +6,7 @@ SweepError (Exception)
 │   ├── RegistryUnavailable        exit 5: unreachable, locked or without disk space; the same call may succeed later
 │   ├── AccessDenied               exit 5: no token, a wrong one, or a reader's where a writer's is needed
 │   ├── InvalidRequest (ValueError) exit 2: a value that the registry does not take
+│   ├── UnreadableSweep            exit 2: what the registry holds of this sweep makes no sense
 │   ├── UnknownSweep (KeyError)    exit 2
 │   ├── UnknownRun (KeyError)      exit 2
 │   ├── SpecChanged                exit 2
@@ -82,6 +83,22 @@ class InvalidRequest(RegistryError, ValueError):
     """A value that the registry does not take; repeating the call cannot help."""
 
     exit_code = 2
+
+
+class UnreadableSweep(RegistryError):
+    """What the registry holds of this sweep makes no sense; other sweeps are not concerned.
+
+    Attributes:
+        sweep: its name.
+        reason: one line.
+    """
+
+    exit_code = 2
+
+    def __init__(self, sweep: str, reason: str) -> None:
+        super().__init__(f"sweep {sweep}: cannot be read: {reason}; `python -m metta_sweep delete sweep_name={sweep}` removes it")
+        self.sweep = sweep
+        self.reason = reason
 
 
 class UnknownSweep(RegistryError, KeyError):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from metta_sweep.analysis.best import BestRun, best
 from metta_sweep.analysis.frame import build
@@ -17,11 +16,13 @@ from metta_sweep.analysis.utilisation import SlotUse, utilisation
 from metta_sweep.config.job import Budget
 from metta_sweep.driver.slots import SLOTS_CHANGED
 from metta_sweep.registry.owner import is_dead
-from metta_sweep.registry.reader import Reader
+from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
+from metta_sweep.registry.specs import check_spec, parse_spec
 
 # Written by a driver when it starts: the stop rules it keeps, which are no part of the sweep's specification.
 DRIVER_STARTED = "driver_started"
+RULES = frozenset({"sweep.num_samples", "sweep.target_score", *(f"budget.{field.name}" for field in fields(Budget))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +65,33 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
 
     Raises:
         UnknownSweep: no sweep of this name.
+        UnreadableSweep: its records make no sense.
     """
+    with readable(name):
+        return _overview(registry, name, now, budget)
+
+
+def _overview(registry: Reader, name: str, now: float, budget: Budget | None) -> Overview:
     sweep = registry.get_sweep(name)
     records = registry.runs(name)
     events = registry.events(name)
     started = last_start(events)
-    rules: dict[str, Any] = dict(started.get("rules") or {})
     budget = budget or told_budget(started)
     living = [run for run in records if is_held(run, now)]
     attempts = [as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)]
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
-    goal = (yaml.load(sweep.spec_yaml, Loader=yaml.CSafeLoader) or {}).get("goal", "maximize")
+    check_spec(sweep.spec_yaml)
+    goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
     return Overview(
         sweep=sweep,
         phase=records[-1].phase if records else "",
         states=Counter(run.state.value for run in records),
         best=next(iter(best(runs, 1, goal, by="score")), None),
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
-        slots=next((event.detail["slots"] for event in reversed(events) if event.kind in (DRIVER_STARTED, SLOTS_CHANGED)), None),
+        slots=next((told["slots"] for told in map(told_by, reversed(events)) if "slots" in told), None),
         utilisation=tuple(utilisation(attempts, now)),
         amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,
-        rules=rules,
+        rules=started.get("rules", {}),
         runs=runs,
         nodes={attempt.run_id: attempt.nodes for attempt in attempts if attempt.nodes},
     )
@@ -92,12 +99,26 @@ def overview(registry: Reader, name: str, now: float, budget: Budget | None = No
 
 def last_start(events: Sequence[EventRecord]) -> Mapping[str, Any]:
     """What the driver that started last said of itself; empty before one did."""
-    return next((event.detail for event in reversed(events) if event.kind == DRIVER_STARTED), {})
+    return next((told_by(event) for event in reversed(events) if event.kind == DRIVER_STARTED), {})
+
+
+def told_by(event: EventRecord) -> dict[str, Any]:
+    """What an event says of a driver: `slots`, `world_size`, `gpus`, `rules`. Whatever else stands there is left out."""
+    if event.kind not in (DRIVER_STARTED, SLOTS_CHANGED):
+        return {}
+    told: dict[str, Any] = {key: value for key, value in event.detail.items() if key in ("slots", "world_size", "gpus") and is_amount(value)}
+    rules = event.detail.get("rules")
+    return told | {"rules": {key: value for key, value in rules.items() if key in RULES and is_amount(value)} if isinstance(rules, Mapping) else {}}
+
+
+def is_amount(value: Any) -> bool:
+    """Whether somebody's JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def told_budget(started: Mapping[str, Any]) -> Budget:
     """The budget among the stop rules that a driver told."""
-    rules: Mapping[str, Any] = started.get("rules") or {}
+    rules: Mapping[str, Any] = started.get("rules", {})
     return Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
 
 
@@ -114,5 +135,5 @@ def as_of_last_sign(attempt: AttemptRecord, runs: Mapping[str, RunRecord], livin
 
 def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:
     """Predicted costs without GPUs are CPU seconds over all ranks; a slot runs the ranks at once."""
-    ranks = 1 if started.get("gpus") else started.get("world_size", 1)
+    ranks = 1 if started.get("gpus") else max(started.get("world_size", 1), 1)
     return runs.assign(predicted_cost=runs["predicted_cost"] / ranks)

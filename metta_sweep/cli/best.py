@@ -54,7 +54,7 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
     Raises:
         ConfigError: it exists and `--force` is not given.
     """
-    from metta_sweep.config.patches import FinishedRun, run_patch
+    from metta_sweep.config.patches import FinishedRun, run_patch, without_code
     from trainables.disk import write_whole
 
     path: Path = args.output_dir / f"{source.sweep_name}_best.yaml"
@@ -62,19 +62,23 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
         raise ConfigError(f"{path}: exists; use --force to overwrite it, or another --output-dir")
     path.parent.mkdir(parents=True, exist_ok=True)
     winner = ranking.best[0]
-    run = FinishedRun(run_config(source, winner.id, ranking), winner.params, ranking.spec.choices)
+    config = own_config(source, winner.id)
+    # What a registry says may come from anybody who writes to it: it never names the code that `train` runs.
+    run = FinishedRun(ranking.spec.train if config is None else config, winner.params, ranking.spec.choices)
+    run, code = without_code(run) if config is None else (run, ())
+    header = [*describe(source.sweep_name, winner), *(f"Left out, for the run's own files are not here: {key}; give it yourself." for key in code)]
     config_dirs = [Path(directory) for directory in args.config_dir]
-    write_whole(path, run_patch(run, describe(source.sweep_name, winner), os.environ, config_dirs))
+    write_whole(path, run_patch(run, header, os.environ, config_dirs))
     return path
 
 
-def run_config(source: Source[Reader], run_id: str, ranking: Ranking) -> Mapping[str, Any]:
-    """What the run was given: its own file, or what the registry knows when the file is on another machine."""
+def own_config(source: Source[Reader], run_id: str) -> Mapping[str, Any] | None:
+    """What the run was given, from its own file; None when that is on another machine."""
     import yaml
 
     file = source.location.data_dir / "sweep" / source.sweep_name / "runs" / run_id / "train_config_overrides.yaml"
     if not file.exists():
-        return ranking.spec.train
+        return None
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -97,17 +101,17 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
     from rich.table import Table
 
     from metta_sweep.driver.summary import print_front
-    from metta_sweep.driver.table import format_value, new_console, short_names
+    from metta_sweep.driver.table import format_value, new_console, plain, short_names
 
     console = new_console(sys.stdout)
     names = list(ranking.best[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for label in ("#", "run", "score", "± s.e.", "model", "cost s", *short_names(names)):
+    for label in ("#", "run", "score", "± s.e.", "model", "cost s", *map(plain, short_names(names))):
         table.add_column(label, justify="left" if label == "run" else "right", no_wrap=True)
     for one in ranking.best:
         error = "" if one.standard_error is None else f"{one.standard_error:.2g}"
         model = "" if one.posterior is None else f"{one.posterior.mean:.4g}"
-        values = [format_value(one.params.get(name, "")) for name in names]
+        values = [plain(format_value(one.params.get(name, ""))) for name in names]
         table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, f"{one.cost_seconds:.1f}", *values)
     console.print(table)
     print_front(ranking, console)

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "the dashboard's figures of one sweep as a single HTML file",
     "stop": "let a sweep's running runs finish, or end them now",
     "retry": "run failed runs again, under their own ids",
+    "delete": "remove a sweep from the registry, for good",
     "train": "train one policy, for example with the patch that `best` wrote",
     "evaluate": "evaluate a trained policy on a simulation suite",
     "serve": "the registry as a service for several drivers",

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from metta_sweep.cli.readers import add_reader_arguments, print_json, reading
+from metta_sweep.errors import UnreadableSweep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from metta_sweep.analysis.money import Amount
     from metta_sweep.analysis.overview import Overview
     from metta_sweep.analysis.utilisation import SlotUse
+    from metta_sweep.config.job import Budget
+    from metta_sweep.registry.reader import Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.analysis.overview import overview
     from metta_sweep.config.job import Budget
     from metta_sweep.driver.table import new_console
 
     with reading(args, need_sweep=False) as source:
         names = [source.sweep_name] if source.sweep_name else [sweep.name for sweep in source.registry.list_sweeps()]
         budget = source.location.budget if source.location.budget != Budget() else None
-        found = [overview(source.registry, name, time.time(), budget) for name in names]
+        found = [look(source.registry, name, budget, is_named=bool(source.sweep_name)) for name in names]
     if args.json:
         reports = [report(one) for one in found]
         print_json(reports[0] if source.sweep_name else reports)
@@ -42,14 +44,35 @@ def run(args: argparse.Namespace) -> int:
     if not found:
         console.print("no sweeps yet; start one with: python -m metta_sweep run sweep_name=demo sweep=quick", highlight=False)
     for one in found:
+        if isinstance(one, UnreadableSweep):
+            console.print(str(one), highlight=False, soft_wrap=True, markup=False)
+            continue
         show(one, console)
         if source.sweep_name:
             console.print(run_table(one))
     return 0
 
 
-def report(one: Overview) -> dict[str, Any]:
+def look(registry: Reader, name: str, budget: Budget | None, *, is_named: bool) -> Overview | UnreadableSweep:
+    """One sweep. In a list, one that cannot be read stands beside the others.
+
+    Raises:
+        UnreadableSweep: the one that was asked for.
+    """
+    from metta_sweep.analysis.overview import overview
+
+    try:
+        return overview(registry, name, time.time(), budget)
+    except UnreadableSweep as error:
+        if is_named:
+            raise
+        return error
+
+
+def report(one: Overview | UnreadableSweep) -> dict[str, Any]:
     """Everything that `status` says about one sweep, JSON-ready: numbers that are not known are null."""
+    if isinstance(one, UnreadableSweep):
+        return {"sweep": one.sweep, "unreadable": one.reason}
     return {
         "sweep": one.sweep.name,
         "state": one.sweep.state.value,
@@ -77,8 +100,10 @@ def known(value: float) -> float | None:
 
 def show(one: Overview, console: Console) -> None:
     """A sweep in a few lines."""
+    from metta_sweep.driver.table import plain
+
     states = ", ".join(f"{count} {state}" for state, count in one.states.items()) or "no runs yet"
-    phase = f", phase {one.phase}" if one.phase else ""
+    phase = f", phase {plain(one.phase)}" if one.phase else ""
     console.print(f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}", highlight=False, soft_wrap=True)
     if one.best is not None:
         console.print(f"  best: {one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s", highlight=False)
@@ -92,7 +117,9 @@ def show(one: Overview, console: Console) -> None:
 
 def activity(one: Overview) -> str:
     """The sweep's state, and whether anybody works on it."""
-    who = f" on {', '.join(one.drivers)}" if one.drivers else ", no driver runs"
+    from metta_sweep.driver.table import plain
+
+    who = f" on {plain(', '.join(one.drivers))}" if one.drivers else ", no driver runs"
     return f"{one.sweep.state.value}{who}"
 
 
@@ -122,7 +149,8 @@ def money_text(value: float, unit: str) -> str:
 def run_table(one: Overview) -> Table:
     """A line per run."""
     from rich.table import Table
-    from rich.text import Text
+
+    from metta_sweep.driver.table import plain
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for label in ("run", "phase", "state", "score", "cost s", "attempts", "nodes", "message"):
@@ -131,5 +159,6 @@ def run_table(one: Overview) -> Table:
         score = "" if row["score"] is None else f"{row['score']:.4g}"
         cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
         nodes = " ".join(dict.fromkeys(row["nodes"]))
-        table.add_row(row["id"], row["phase"], row["state"], score, cost, str(row["attempts"]), nodes, Text(row["message"][:60]))
+        texts = (plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), plain(nodes), plain(row["message"][:60]))
+        table.add_row(row["id"], *texts)
     return table

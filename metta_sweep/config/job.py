@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from searchers.config import ProteinConfig
+from searchers.membership import foreign
 from searchers.space import Space
 from trainables.disk import PRIVATE
 
@@ -168,9 +169,19 @@ class SweepSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrainTemplate:
-    """The unresolved configuration of a run, as YAML; `metta_sweep.config.runs.resolve_run` turns it into a run's plain mapping."""
+    """The unresolved configuration of a run; `metta_sweep.config.runs.resolve_run` turns it into a run's plain mapping.
+
+    Attributes:
+        tree_yaml: as YAML.
+        spaces: search space of each phase; a point that lies in none of them is no point of this sweep.
+    """
 
     tree_yaml: str
+    spaces: tuple[Space, ...]
+
+    def foreign(self, params: Mapping[str, Any]) -> list[str]:
+        """Why a point lies in none of the spaces, one line for each name; empty when it lies in one."""
+        return min((foreign(space.parameters, space.fixed, params) for space in self.spaces), key=len)
 
 
 @dataclass(frozen=True, slots=True)

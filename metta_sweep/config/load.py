@@ -157,7 +157,7 @@ class _Loader:
             resources=resources,
             budget=budget,
             wandb=wandb,
-            train=template_of({**tree, "suggestion": dict(self._fixed)}),
+            train=template_of({**tree, "suggestion": dict(self._fixed)}, [phase.space for phase in sweep.phases]),
             spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
             notes=self._notes(settings),
             machine=self._machine,

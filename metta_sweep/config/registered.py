@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from metta_sweep.config import sections
 from metta_sweep.config.compose import compose
@@ -15,9 +14,14 @@ from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
 from metta_sweep.config.runs import load_plugins, name_problems, read_umask, resolve
-from metta_sweep.errors import ConfigError
+from metta_sweep.config.spec_text import RUN_GROUPS
+from metta_sweep.errors import ConfigError, InvalidRequest
+from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
+from searchers.membership import foreign
 from searchers.space import Space
+
+OPTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,11 @@ class RegisteredSweep:
     seed: int
     train: Mapping[str, Any]
     choices: Mapping[str, str]
+
+    def foreign(self, params: Mapping[str, Any]) -> list[str]:
+        """What in a run's parameters this sweep never searched; numbers from before its bounds were narrowed are none of it."""
+        known = ((phase.space.parameters, {**self.sweep.fixed, **phase.space.fixed}) for phase in self.sweep.phases)
+        return min((foreign(free, fixed, params, is_strict=False) for free, fixed in known), key=len)
 
 
 def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = (), *, need_sweep: bool = True) -> Location:
@@ -83,8 +92,19 @@ def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_d
 
 
 def read_spec(spec_yaml: str) -> RegisteredSweep:
-    """The search as it was registered: space, optimiser and direction of every phase."""
-    spec: dict[str, Any] = yaml.safe_load(spec_yaml)
+    """The search as it was registered: space, optimiser and direction of every phase.
+
+    Somebody else may have written it: it is data. A `searcher` that it names is never imported.
+
+    Raises:
+        InvalidRequest: it says something that no specification does, or says nothing (a sweep that no driver has described yet).
+        LookupError, TypeError, ValueError: a part is missing or of the wrong kind; read it inside `registry.reader.readable`.
+    """
+    if not spec_yaml:
+        raise InvalidRequest("no driver has given it a specification yet")
+    check_spec(spec_yaml)
+    spec = parse_spec(spec_yaml)
+    check_choices(spec["choices"])
     sweep = SweepSpec(
         metric=spec["metric"],
         goal=spec["goal"],
@@ -98,6 +118,17 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
         searcher=spec["searcher"],
     )
     return RegisteredSweep(sweep, spec["seed"], spec["train"], spec["choices"])
+
+
+def check_choices(choices: Mapping[str, Any]) -> None:
+    """Refuse what is no option of a config group of runs: it becomes a word in Hydra's grammar and a file's name.
+
+    Raises:
+        InvalidRequest: names the choice.
+    """
+    for group, option in choices.items():
+        if group not in RUN_GROUPS or not isinstance(option, str) or not OPTION.fullmatch(option) or ".." in option:
+            raise InvalidRequest(f"choices: {group!a}: {option!a} is no option of {', '.join(RUN_GROUPS)}")
 
 
 def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:

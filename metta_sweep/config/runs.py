@@ -22,6 +22,7 @@ from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, 
 from metta_sweep.config.tree import Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
+from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.plugins import import_plugins
 from trainables.spec import LABEL
@@ -42,21 +43,26 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     Args:
         template: the sweep's training configuration.
         run_id: becomes `run`.
-        params: suggestion by dotted path; lies above everything else.
+        params: suggestion by dotted path; lies above everything else. Whoever wrote it, it is data: nothing in it is interpolated.
         seed: seed of this run.
 
     Raises:
-        ConfigError: an interpolation that cannot be resolved.
+        ConfigError: a point outside the search space, or an interpolation that cannot be resolved.
     """
+    if foreign := template.foreign(params):
+        raise ConfigError(*(f"{ascii(run_id)[1:-1]}: outside the search space: {text}" for text in foreign))
     tree = deepcopy(_parsed(template.tree_yaml))
     params = rounded(params, tree)
-    for name, value in params.items():
-        tree = trees.put(tree, trees.split(name), value)
-    told = {**tree.get("suggestion", {}), **params}  # a program that is not ours is told what was searched, by its dotted names
-    resolved, problems = resolve({**tree, "run": run_id, "seed": seed, "suggestion": told})
+    fixed = tree.pop("suggestion", {})
+    for name, value in params.items():  # first for what refers to it
+        tree = trees.put(tree, trees.split(name), trees.literal(value))
+    resolved, problems = resolve({**tree, "run": run_id, "seed": seed})
     if problems:
         raise ConfigError(*(f"{key}: {text}" for key, text in problems))
-    return run_mapping(resolved)
+    for name, value in params.items():
+        resolved = trees.put(resolved, trees.split(name), value)
+    # A program that is not ours is told what was searched, by its dotted names.
+    return run_mapping({**resolved, "suggestion": {**fixed, **params}})
 
 
 @cache
@@ -74,11 +80,11 @@ def run_mapping(resolved: Mapping[str, Any]) -> Tree:
     return {key: resolved[key] for key in RUN_KEYS if key in resolved and key not in left_out}
 
 
-def template_of(tree: Mapping[str, Any]) -> TrainTemplate:
-    """The template of a composed sweep: what the runs get, and whatever else their interpolations may refer to."""
+def template_of(tree: Mapping[str, Any], spaces: Sequence[Space]) -> TrainTemplate:
+    """The template of a composed sweep: what the runs get, whatever else their interpolations may refer to, and where points may lie."""
     sweep_only = ("sweep", "settings", "budget", "wandb", "run", "schedule")
     text = yaml.safe_dump({**{key: value for key, value in tree.items() if key not in sweep_only}}, sort_keys=True, allow_unicode=True)
-    return TrainTemplate(text)
+    return TrainTemplate(text, tuple(spaces))
 
 
 def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,14 @@ def remove(tree: Mapping[str, Any], path: Path) -> Tree:
         return {key: value for key, value in tree.items() if key != head}
     below = tree[head]
     return {**tree, head: remove(below, rest)} if isinstance(below, Mapping) else dict(tree)
+
+
+def literal(value: Any) -> Any:
+    """The value as a configuration must hold it so that it is read as it is: `${...}` in a text is no interpolation.
+
+    Before `${` a backslash escapes, so that those which stand there are doubled.
+    """
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value) if isinstance(value, str) else value
 
 
 def hint(name: str, known: Iterable[str]) -> str:

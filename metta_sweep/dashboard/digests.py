@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
-from metta_sweep.errors import RegistryError
-from metta_sweep.registry.reader import Reader
+from metta_sweep.errors import RegistryError, UnreadableSweep
+from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import EventRecord, SweepRecord
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Digest:
         cost_seconds: of all results, in the sweep's cost unit.
         owner: who wrote the last event that somebody signed.
         last_at: when something happened last, epoch seconds.
+        unreadable: why nothing more can be said of it; "" when all is well.
     """
 
     sweep: SweepRecord
@@ -43,6 +44,7 @@ class Digest:
     cost_seconds: float = 0.0
     owner: str = ""
     last_at: float = 0.0
+    unreadable: str = ""
 
     @property
     def spark(self) -> list[float]:
@@ -71,12 +73,19 @@ class Digests:
     def _digest(self, sweep: SweepRecord) -> Digest:
         known = self._events.setdefault(sweep.name, [])
         try:
-            known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
+            with readable(sweep.name):
+                known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
+        except UnreadableSweep as error:
+            return Digest(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
         except RegistryError as error:
             if not known:
                 raise
             logger.warning("%s: %s; showing what was read before", sweep.name, error)
-        return digest(sweep, known)
+        try:
+            with readable(sweep.name):
+                return digest(sweep, known)
+        except UnreadableSweep as error:
+            return Digest(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
 
 
 def digest(sweep: SweepRecord, events: list[EventRecord]) -> Digest:

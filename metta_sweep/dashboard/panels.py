@@ -144,7 +144,7 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
         (
             tick_box(one.sweep.name, is_ticked=one.sweep.name in compared),
             html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"),
-            one.sweep.state.value,
+            f"unreadable: {one.unreadable}" if one.unreadable else one.sweep.state.value,
             f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
             theme.number(one.best[-1]) if one.best else "–",
             picture(one.spark, hue),

@@ -14,7 +14,7 @@ from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.overview import last_start, told_budget
 from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
-from metta_sweep.registry.reader import Reader
+from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
 
 CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
@@ -115,8 +115,13 @@ class Feed:
 
         Raises:
             UnknownSweep: no sweep of this name.
+            UnreadableSweep: its records make no sense.
             RegistryUnavailable: cannot be reached now.
         """
+        with readable(self._sweep):
+            return self._refresh()
+
+    def _refresh(self) -> Snapshot:
         events = self._reader.events(self._sweep, after=self._cursor)
         if self._snapshot is not None and not events and self._read_live_curves() == self._live_points:
             return self._snapshot

@@ -21,7 +21,7 @@ from metta_sweep.driver.run_files import write_run_files
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Entry, Stock
 from metta_sweep.driver.stop_rules import Verdict
-from metta_sweep.errors import RegistryError, SweepAborted
+from metta_sweep.errors import RegistryError, SweepAborted, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW, JsonObject, NewObservation, Owner, RunRecord
@@ -320,6 +320,11 @@ class Clerk:
 
     def _look(self) -> None:
         """What other people want of the sweep, what other drivers left behind."""
+        try:
+            self._registry.get_sweep(self._desk.job.sweep_name)
+        except UnknownSweep:
+            self._control.abort(SweepAborted(f"sweep {self._desk.job.sweep_name}: somebody deleted it from the registry"))
+            return
         for event in self._registry.events(self._desk.job.sweep_name, after=self._heard):
             self._heard = event.sequence
             self._obey(event.kind)
@@ -343,4 +348,17 @@ class Clerk:
     def _claim(self) -> list[RunRecord]:
         settings = self._desk.job.settings
         key = f"claim:{self._desk.owner.pid}:{time.time_ns()}"
-        return self._registry.claim(self._desk.job.sweep_name, self._desk.owner, lease_seconds=settings.lease_seconds, key=key)
+        claimed = self._registry.claim(self._desk.job.sweep_name, self._desk.owner, lease_seconds=settings.lease_seconds, key=key)
+        return [record for record in claimed if self._is_ours(record)]
+
+    def _is_ours(self, record: RunRecord) -> bool:
+        """Whether the run's point lies in the search space; one that does not fails without a start, and nothing is learned from it."""
+        foreign = self._desk.job.train.foreign(record.params)
+        if foreign:
+            message = f"refused, outside the search space: {'; '.join(foreign[:3])}"
+            self._desk.say(f"{record.id}: {message}")
+            self._put("start", record, num_gpus=0.0)
+            self._put("finish", record, observation=asdict(outcome.refused(message, self._desk.clock)))
+            if self.stock is not None:
+                self.stock.expect()  # the delivery of its end tells the stock
+        return not foreign

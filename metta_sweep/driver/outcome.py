@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -86,6 +88,13 @@ def lost(progress: Progress | None, message: str, clock: str) -> NewObservation:
     )
 
 
+def refused(message: str, clock: str) -> NewObservation:
+    """A run that nobody should start: its point is not of this sweep."""
+    nothing = Costs()
+    failure, signature = FailureKind.INFRASTRUCTURE, "refused: outside the search space"
+    return finished(RunResult(Outcome.FAILED, None, nothing, nothing, failure=failure, signature=signature, message=message), clock)
+
+
 def curve_point(point: Point, clock: str) -> dict[str, Any]:
     """A learning-curve point as the registry stores it, in the sweep's cost clock."""
     return {"env_steps": point.env_steps, "seconds": float(getattr(point.train, clock)), "score": point.score}
@@ -100,9 +109,14 @@ def to_searcher(record: ObservationRecord) -> Observation:
         cost_seconds=stored.cost_seconds,
         outcome=Outcome(stored.outcome),
         failure=FailureKind(stored.failure) if stored.failure else None,
-        curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve),
+        curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve if _is_whole(p)),
         wall_seconds=stored.wall_seconds,
     )
+
+
+def _is_whole(point: Mapping[str, Any]) -> bool:
+    """Whether a stored curve point has all that the optimiser looks at."""
+    return all(isinstance(point.get(name), int | float) and math.isfinite(point[name]) for name in ("env_steps", "seconds", "score"))
 
 
 def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:

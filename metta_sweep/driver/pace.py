@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from metta_sweep.config import tree as trees
 from metta_sweep.driver.spending import attempt_seconds
-from metta_sweep.registry.reader import Reader
-from metta_sweep.registry.records import AttemptRecord, ObservationRecord
+from metta_sweep.errors import UnreadableSweep
+from metta_sweep.registry.reader import Reader, readable
+from metta_sweep.registry.records import AttemptRecord, ObservationRecord, SweepRecord
+from metta_sweep.registry.specs import parse_spec
+
+logger = logging.getLogger(__name__)
 
 # What a task is: the world, how a policy is scored in it, and the program that trains.
 TASK_KEYS = ("env", "sim", "trainable", "trainer.curriculum")
@@ -38,22 +41,41 @@ class Pace:
         return self.seconds_per_run if self.seconds_per_step is None else self.seconds_per_step * env_steps
 
 
-def past_pace(registry: Reader, spec_yaml: str, *, has_gpus: bool) -> Pace | None:
-    """The pace of all finished runs of the same task on the same kind of device; None when there are none."""
+def past_pace(registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Callable[[str], None] = logger.warning) -> Pace | None:
+    """The pace of all finished runs of the same task on the same kind of device; None when there are none.
+
+    Args:
+        left_out: hears of each sweep that cannot be read.
+    """
     task = task_of(spec_yaml)
     seconds: list[tuple[float, int]] = []
     sweeps: list[str] = []
     for sweep in registry.list_sweeps():
-        if sweep.spec_yaml and task_of(sweep.spec_yaml) == task:
-            found = finished(registry.observations(sweep.name), registry.attempts(sweep.name), has_gpus=has_gpus)
-            seconds += found
-            sweeps += [sweep.name] if found else []
+        try:
+            found = runs_of_task(registry, sweep, task, has_gpus=has_gpus)
+        except UnreadableSweep as error:
+            left_out(str(error))
+            continue
+        seconds += found
+        sweeps += [sweep.name] if found else []
     return mean_pace(seconds, sweeps)
+
+
+def runs_of_task(registry: Reader, sweep: SweepRecord, task: Mapping[str, Any], *, has_gpus: bool) -> list[tuple[float, int]]:
+    """`finished` runs of a sweep; none when its task is another one.
+
+    Raises:
+        UnreadableSweep: its records make no sense.
+    """
+    with readable(sweep.name):
+        if not sweep.spec_yaml or task_of(sweep.spec_yaml) != task:
+            return []
+        return finished(registry.observations(sweep.name), registry.attempts(sweep.name), has_gpus=has_gpus)
 
 
 def task_of(spec_yaml: str) -> dict[str, Any]:
     """What tells tasks apart in a registered specification."""
-    train: Mapping[str, Any] = yaml.load(spec_yaml, Loader=yaml.CSafeLoader).get("train") or {}
+    train: Mapping[str, Any] = parse_spec(spec_yaml).get("train") or {}
     return {key: trees.get(train, trees.split(key)) for key in TASK_KEYS}
 
 

@@ -86,6 +86,7 @@ class Plan:
         waiting: ids of runs that go first: interrupted, or reserved but never started.
         suggestions: the first points.
         stops: what will end it, what is expected first coming first.
+        left_out: why sweeps of the registry could not be read, and tell nothing of the pace.
     """
 
     sweep_name: str
@@ -100,6 +101,7 @@ class Plan:
     waiting: tuple[str, ...]
     suggestions: tuple[Suggestion, ...]
     stops: tuple[StopRule, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> Plan:

@@ -6,11 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from metta_sweep.driver.plan import PhasePlan, Plan
-from metta_sweep.driver.table import format_value, short_names
+from metta_sweep.driver.table import format_value, plain, short_names
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Phases, time and money, the first points, what ends the sweep."""
+    for text in plan.left_out:
+        console.print(f"note: {text}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time", highlight=False, soft_wrap=True)
     if len(plan.phases) > 1:
         console.print(phase_table(plan))
@@ -74,11 +76,11 @@ def suggestion_table(plan: Plan) -> Table:
     names = list(plan.suggestions[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("first", no_wrap=True)
-    for label in short_names(names):
+    for label in map(plain, short_names(names)):
         table.add_column(label, justify="right", no_wrap=True)
     table.add_column("why")
     for one in plan.suggestions:
-        values = [format_value(one.params.get(name, "")) for name in names]
+        values = [plain(format_value(one.params.get(name, ""))) for name in names]
         table.add_row(f"{plan.sweep_name}.r.{one.number}", *values, one.explanation.reason)
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from searchers import Advice, Goal, Interval, Observation, Params, Protein, Runn
 from searchers.config import ProteinConfig
 from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
+
+logger = logging.getLogger(__name__)
 
 
 class Proposer:
@@ -40,9 +43,13 @@ class Proposer:
     def observe(self, records: Sequence[ObservationRecord]) -> None:
         """Take in observations in the registry's order."""
         for record in records:
-            observation = to_searcher(record)
-            self._observations.append(observation)
             self._cursor = record.sequence
+            try:
+                observation = to_searcher(record)
+            except (TypeError, ValueError) as error:  # whoever wrote it, the sweep goes on without it
+                logger.warning("result %d of %s says nothing to the optimiser: %s", record.sequence, record.run_id, error)
+                continue
+            self._observations.append(observation)
             for searcher in self._searchers.values():
                 searcher.observe(observation)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from metta_sweep.analysis.frame import frame
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.proposer import Proposer
-from metta_sweep.registry.reader import Reader
+from metta_sweep.registry.reader import Reader, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,14 @@ class Ranking:
         runs: one row per run.
         best: best configurations, best first.
         front: rows of the Pareto front, cheapest first.
+        num_foreign: runs left out of both, because their parameters are not those of the sweep.
     """
 
     spec: RegisteredSweep
     runs: pd.DataFrame
     best: list[BestRun]
     front: pd.DataFrame
+    num_foreign: int = 0
 
 
 def rank(registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None) -> Ranking:
@@ -36,12 +38,17 @@ def rank(registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "poster
 
     Raises:
         UnknownSweep: no sweep of this name.
+        UnreadableSweep: its records make no sense.
     """
-    spec = read_spec(registry.get_sweep(sweep_name).spec_yaml)
-    runs = frame(registry, sweep_name, hourly_cost=hourly_cost)
-    if by == "posterior":
-        proposer = Proposer(spec.sweep, spec.seed)
+    with readable(sweep_name):
+        spec = read_spec(registry.get_sweep(sweep_name).spec_yaml)
+        runs = frame(registry, sweep_name, hourly_cost=hourly_cost)
+        proposer = Proposer(replace(spec.sweep, searcher=None), spec.seed)
         proposer.observe(registry.observations(sweep_name))
-        runs = with_posterior(runs, lambda params: proposer.believe(dict(params)))
+    is_ours = runs["params"].map(lambda params: not spec.foreign(params)).astype(bool)
+    known = runs[is_ours]
+    # A searcher of somebody's own is a name of a class; what a registry says is never imported.
+    if by == "posterior" and spec.sweep.searcher is None:
+        known = with_posterior(known, lambda params: proposer.believe(dict(params)))
     goal = spec.sweep.goal
-    return Ranking(spec, runs, best(runs, top_n, goal, by=by), pareto_front(runs, goal))
+    return Ranking(spec, runs, best(known, top_n, goal, by=by), pareto_front(known, goal), int((~is_ours).sum()))

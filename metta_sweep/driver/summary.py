@@ -13,7 +13,7 @@ from rich.table import Table
 
 from metta_sweep.analysis.best import BestRun
 from metta_sweep.driver.ranking import Ranking, rank
-from metta_sweep.driver.table import format_value, params_text, short_names
+from metta_sweep.driver.table import format_value, params_text, plain, short_names
 from metta_sweep.registry.reader import Reader
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def print_best(winner: BestRun, ending: Ending, console: Console) -> None:
         console.print(f"  random policy, same suite: {score_line(*ending.random_score)}", highlight=False)
     console.print(f"  cost {winner.cost_seconds:.1f} s, wall {winner.wall_seconds:.1f} s; parameters:", highlight=False)
     for line in params_text(winner.params):
-        console.print(f"    {line}", highlight=False, soft_wrap=True)
+        console.print(f"    {plain(line)}", highlight=False, soft_wrap=True)
 
 
 def score_line(score: float, standard_error: float | None) -> str:
@@ -64,6 +64,8 @@ def score_line(score: float, standard_error: float | None) -> str:
 
 def print_front(ranking: Ranking, console: Console) -> None:
     """The Pareto front, cheapest first: no other run is both better and cheaper."""
+    if ranking.num_foreign:
+        console.print(f"\nleft out: {ranking.num_foreign} run(s) whose parameters are not those of the sweep", highlight=False)
     console.print("\nPareto front (no other run is both better and cheaper):", highlight=False)
     console.print(front_table(ranking.front, ranking.spec.sweep.phases[-1].space.names))
 
@@ -72,9 +74,9 @@ def front_table(front: pd.DataFrame, names: Any) -> Table:
     """Cost, score and parameters of each front run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
-    for label in ("cost s", "score", *short_names(list(names))):
+    for label in ("cost s", "score", *map(plain, short_names(list(names)))):
         table.add_column(label, justify="right", no_wrap=True)
     for row in front.to_dict("records"):
         params: Mapping[str, Any] = row["params"]
-        table.add_row(row["id"], f"{row['cost_seconds']:.1f}", f"{row['score']:.4g}", *(format_value(params.get(name, "")) for name in names))
+        table.add_row(row["id"], f"{row['cost_seconds']:.1f}", f"{row['score']:.4g}", *(plain(format_value(params.get(name, ""))) for name in names))
     return table

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -84,7 +85,7 @@ class ProgressView:
         for run in runs:
             if self._said.get(run.record.id) != run.state:
                 self._said[run.record.id] = run.state
-                self._console.print(plain_line(run, self._style), highlight=False, soft_wrap=True, markup=False)
+                self._console.print(plain(plain_line(run, self._style)), highlight=False, soft_wrap=True)
 
 
 def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Table:
@@ -104,14 +105,14 @@ def render(runs: Sequence[LiveRun], style: TableStyle, num_params: int) -> Table
     if style.show_phase:
         table.add_column("phase", no_wrap=True)
     shown = list(style.params)[:num_params]
-    for label in short_names(shown):
+    for label in map(plain, short_names(shown)):
         table.add_column(label, justify="right", no_wrap=True)
     for label in ("progress", "steps/s", "score", style.cost_label):
         table.add_column(label, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for run in newest(runs):
-        cells = [run.record.id, *([run.record.phase] if style.show_phase else [])]
-        cells += [format_value(run.record.params.get(name)) for name in shown]
+        cells = [run.record.id, *([plain(run.record.phase)] if style.show_phase else [])]
+        cells += [plain(format_value(run.record.params.get(name))) for name in shown]
         cells += [bar(run), speed(run), score_text(run), cost_text(run)]
         table.add_row(*cells, f"[{STATE_STYLES[run.state]}]{run.state}[/]")
     return table
@@ -174,6 +175,11 @@ def cost_text(run: LiveRun) -> str:
     if run.result is not None:
         return f"{run.result.cost_seconds:.1f}"
     return f"{run.progress.attempt_costs.total.wall_seconds:.0f}…" if run.progress else ""
+
+
+def plain(text: str) -> str:
+    """Somebody's text for Rich: no markup of ours, and nothing that a terminal would obey."""
+    return escape("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
 
 
 def format_value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -24,7 +25,7 @@ from metta_sweep.errors import (
 )
 from metta_sweep.registry.codec import dumps
 from metta_sweep.registry.limits import RateLimiter
-from metta_sweep.registry.tokens import Role, TokenStore
+from metta_sweep.registry.tokens import Role, TokenRecord, TokenStore
 from metta_sweep.registry.wire import ErrorBody
 
 STATUS = {
@@ -50,7 +51,7 @@ class AsciiJson(JSONResponse):
 
 
 class Access:
-    """Decides over each request.
+    """Decides over each request, before anything but its head is read.
 
     Args:
         tokens: of the database.
@@ -61,27 +62,23 @@ class Access:
     def __init__(self, tokens: TokenStore, limiter: RateLimiter, is_public: bool) -> None:
         self._tokens, self._limiter, self._is_public = tokens, limiter, is_public
 
-    def reader(self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        self._admit(request, credentials, Role.READER)
-
-    def writer(self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        self._admit(request, credentials, Role.WRITER)
-
-    def _admit(self, request: Request, credentials: HTTPAuthorizationCredentials | None, needed: Role) -> None:
-        token = credentials.credentials if credentials else request.headers.get("x-auth-token", "")  # the header of old clients
+    def admit(self, request: Request) -> None:
+        """Let a request in and note whose it is; what it may do is asked by `needs`. Raises `AccessDenied`, `HTTPException`."""
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        token = credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")  # the header of old clients
         address = request.client.host if request.client else ""
         if not token and not self._is_public and self._tokens.is_empty():
             _refuse_browsers(request)
             self._count(address)
+            request.state.token = None
             return
         try:
             record = self._tokens.check(token)
         except AccessDenied:
             self._count(address)  # guesses cost
             raise
-        if needed == Role.WRITER and record.role != Role.WRITER:
-            raise HTTPException(403, f"token {record.id} ({record.name}) is a reader's, this needs a writer's")
         self._count(record.id)
+        request.state.token = record
 
     def _count(self, client: str) -> None:
         wait_seconds = self._limiter.wait_seconds(client)
@@ -89,10 +86,30 @@ class Access:
             raise HTTPException(429, f"too many requests; wait {wait_seconds:.3f} s", headers={"Retry-After": f"{max(1, round(wait_seconds))}"})
 
 
+def needs(role: Role) -> Callable[..., Awaitable[None]]:
+    """A dependency of routes: the request's token has this role, or one that includes it."""
+
+    async def check(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        record: TokenRecord | None = request.state.token
+        if record is not None and not record.role.may(role):
+            raise HTTPException(403, f"token {record.id} ({record.name}) is {a(record.role)}'s, this needs {a(role)}'s")
+
+    return check
+
+
+def a(role: Role) -> str:
+    return f"an {role}" if role is Role.ADMIN else f"a {role}"
+
+
 def _refuse_browsers(request: Request) -> None:
     """Without tokens any web page could speak to this machine's service through its user's browser."""
     if "origin" in request.headers or request.url.hostname not in LOCAL_NAMES:
         raise HTTPException(403, "web pages may not use a registry without tokens; make one: `python -m metta_sweep token create`")
+
+
+def answer(request: Request, error: Exception) -> Response:
+    """The answer to what keeps a request out."""
+    return registry_error(request, error) if isinstance(error, RegistryError) else http_error(request, error)
 
 
 def registry_error(_request: Request, error: Exception) -> Response:

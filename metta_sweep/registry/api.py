@@ -113,4 +113,12 @@ class Registry(Protocol):
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]: ...
 
+    def delete_sweep(self, name: str, *, force: bool = False) -> None:
+        """Remove the sweep with all that belongs to it, for good. It need not be readable.
+
+        Raises:
+            IllegalTransition: somebody alive holds one of its runs, and `force` is false.
+            UnknownSweep: also when a repeated call finds it gone.
+        """
+
     def close(self) -> None: ...

@@ -187,8 +187,7 @@ class HttpRegistry:
         return run
 
     def claim(self, sweep: str, owner: Owner, *, lease_seconds: float, key: str) -> list[RunRecord]:
-        holders: list[Owner] = decode(list[Owner], self._call("GET", f"{_sweep(sweep)}/owners"))
-        body = {"owner": owner, "lease_seconds": _lease(lease_seconds), "dead": [holder for holder in holders if is_dead(holder)]}
+        body = {"owner": owner, "lease_seconds": _lease(lease_seconds), "dead": [holder for holder in self._owners(sweep) if is_dead(holder)]}
         claimed: list[RunRecord] = decode(list[RunRecord], self._call("POST", f"{_sweep(sweep)}/claim", body=body, key=_key(key)))
         return claimed
 
@@ -213,6 +212,14 @@ class HttpRegistry:
         body = {"kind": kind, "run_id": run_id, "by": by, "detail": detail}
         # A key of its own, so that trying again does not add it twice.
         self._call("POST", f"{_sweep(sweep)}/events", body=body, key=_key(key or uuid.uuid4().hex))
+
+    def delete_sweep(self, name: str, *, force: bool = False) -> None:
+        body = wire.DeleteBody([holder for holder in self._owners(name) if is_dead(holder)], force)
+        self._call("POST", f"{_sweep(name)}/delete", body=body)
+
+    def _owners(self, name: str) -> list[Owner]:
+        holders: list[Owner] = decode(list[Owner], self._call("GET", f"{_sweep(name)}/owners"))
+        return holders
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]:
         return self._pages(EventRecord, f"{_sweep(sweep)}/events", after=after, limit=limit)

@@ -7,10 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from metta_sweep.registry.codec import dumps
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -18,11 +14,25 @@ class Limits:
     requests_per_second: of one token (or address, without tokens), on average.
     burst: requests at once.
     body_bytes: of one request.
+    client_bytes: of all bodies that one address is sending.
+    total_bytes: of all bodies.
+    header_seconds: until the head of a request is complete, from the opening of its connection or the answer before it.
+    body_seconds: until its body is complete.
+    request_seconds: until its answer is sent.
+    connections_per_client: that one address may hold.
+    waiting_connections: that may be open without a request; the oldest of whoever holds most of them goes first.
     """
 
     requests_per_second: float = 1000.0
     burst: int = 2000
     body_bytes: int = 8 * 1024 * 1024
+    client_bytes: int = 32 * 1024 * 1024
+    total_bytes: int = 128 * 1024 * 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    request_seconds: float = 120.0
+    connections_per_client: int = 500
+    waiting_connections: int = 400
 
 
 class RateLimiter:
@@ -44,52 +54,3 @@ class RateLimiter:
             if len(self._buckets) > self._max_clients:
                 self._buckets.popitem(last=False)
             return 0.0 if is_allowed else (1 - left) / self._limits.requests_per_second
-
-
-class BodyLimit:
-    """ASGI middleware: 413 for a larger body, before anything of it is parsed."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        is_too_large = len(declared) > 12 or (declared.isdigit() and int(declared) > self._max_bytes)
-        body = None if is_too_large else await self._read(receive)
-        if body is None:
-            await self._refuse(send)
-        else:
-            await self._app(scope, _replay(body, receive), send)
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The whole body, None when it is too large."""
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._max_bytes:
-                return None
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-
-    async def _refuse(self, send: Send) -> None:
-        body = dumps({"error": "InvalidRequest", "message": f"body: more than {self._max_bytes} bytes"}).encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, then what comes from the server."""
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return replay

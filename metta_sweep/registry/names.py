@@ -38,6 +38,12 @@ def sweep_of(run: str) -> str:
     return sweep
 
 
+def check_run_id(run: str) -> None:
+    """Raises `InvalidRequest` for what is no run id, and therefore no safe directory."""
+    if not re.fullmatch(rf"{SWEEP_NAME}\.r\.[0-9]{{1,9}}", run) or ".." in run:
+        raise InvalidRequest(f"run {run[:120]!a}: no run id; they read my_sweep.r.0")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, list(known), n=3)
     return f"; did you mean {' or '.join(nearest)}?" if nearest else ""

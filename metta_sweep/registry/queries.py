@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, select
 
-from metta_sweep.errors import UnknownRun, UnknownSweep
+from metta_sweep.errors import InvalidRequest, UnknownRun, UnknownSweep
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.names import did_you_mean
 from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, Owner, RunRecord, RunState, SweepRecord
 from metta_sweep.registry.schema import attempts, curve_points, events, observations, runs, sweeps
+
+logger = logging.getLogger(__name__)
 
 OPEN_STATES = tuple(state for state in RunState if not state.is_final)
 
@@ -37,7 +40,13 @@ def unknown_sweep(connection: Connection, name: str) -> UnknownSweep:
 
 def list_sweeps(connection: Connection, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> list[SweepRecord]:
     rows = connection.execute(select(*columns).order_by(sweeps.c.created_at, sweeps.c.name)).mappings()
-    return [decode(SweepRecord, dict(row)) for row in rows]
+    found: list[SweepRecord] = []
+    for row in rows:
+        try:
+            found.append(decode(SweepRecord, dict(row)))
+        except InvalidRequest as error:  # the others are not concerned
+            logger.warning("sweep %a cannot be read and is left out: %s", row["name"], error)
+    return found
 
 
 def next_number(connection: Connection, sweep: str) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Column, Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from metta_sweep.errors import UnknownSweep
+from metta_sweep.errors import ConfigError, InvalidRequest, SweepError, UnknownSweep, UnreadableSweep
 from metta_sweep.registry import queries
 from metta_sweep.registry.database import parse_url
 from metta_sweep.registry.open import open_registry
@@ -24,6 +24,23 @@ BUSY_SECONDS = 5.0
 # How SQLite says that it cannot write the index of its log.
 NO_INDEX = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 READER_PATIENCE_SECONDS = 5.0  # somebody waits for the answer, and nothing is lost by asking again
+
+
+@contextmanager
+def readable(sweep: str) -> Iterator[None]:
+    """Records that make no sense are the trouble of their own sweep: whatever they break while it is read here says so.
+
+    Raises:
+        UnreadableSweep: a specification, run, result or event that is not what a driver writes.
+    """
+    try:
+        yield
+    except (InvalidRequest, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, SweepError) and not isinstance(error, InvalidRequest | ConfigError):
+            raise  # says already what is wrong, as UnknownSweep does
+        lines = str(error).strip().splitlines() or [""]
+        reason = "".join(character if character.isprintable() else "?" for character in f"{type(error).__name__}: {lines[0]}")
+        raise UnreadableSweep(sweep, reason.removeprefix("InvalidRequest: ")[:300]) from error
 
 
 class Reader(Protocol):

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from metta_sweep.errors import InvalidRequest
+from metta_sweep.registry.names import check_run_id, check_sweep_name
 
 JsonObject = Mapping[str, Any]
 # Key of a run's explanation that says which WandB run it was imported from: entity/project/id.
@@ -83,6 +84,7 @@ class SweepRecord:
     id: str = ""
 
     def __post_init__(self) -> None:
+        check_sweep_name(self.name)  # it becomes a directory
         if not self.id:  # rows of the schema before, and a service of the version before, have none
             text = f"{self.name} {self.created_at!r}"
             object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:32])
@@ -142,6 +144,9 @@ class RunRecord:
     signature: str
     message: str
     log_tail: str
+
+    def __post_init__(self) -> None:
+        check_run_id(self.id)  # it becomes a directory
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from metta_sweep.errors import InvalidRequest
 from metta_sweep.registry.codec import dumps
 
 
@@ -36,7 +37,10 @@ class Json(TypeDecorator[Any]):
         return None if value is None else dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else json.loads(value)
+        try:
+            return None if value is None else json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(f"database: a column holds no JSON ({error})") from error
 
 
 class Printable(TypeDecorator[str]):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import uvicorn
 
 from metta_sweep.errors import RegistryError
+from metta_sweep.registry.connections import guarded
 from metta_sweep.registry.limits import Limits
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
@@ -65,7 +66,18 @@ def make_server(
     if is_public and not TokenStore(store.engine).has_active():
         raise RegistryError(f"host={host}: reachable from other machines, and there is no token; make one: `python -m metta_sweep token create`")
     app = create_app(store, limits=limits, is_public=is_public)
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10, limit_concurrency=1000)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=guarded(limits or Limits()),
+        ws="none",
+        backlog=256,  # so many are accepted in one go, before any of them can be told to wait
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=1000,
+    )
     return Server(config, on_ready)
 
 

@@ -13,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from metta_sweep.errors import RegistryError, UnknownSweep
-from metta_sweep.registry.access import Access, AsciiJson, http_error, registry_error, validation_error
-from metta_sweep.registry.limits import BodyLimit, Limits, RateLimiter
+from metta_sweep.registry.access import Access, AsciiJson, answer, http_error, needs, registry_error, validation_error
+from metta_sweep.registry.gate import Gate
+from metta_sweep.registry.limits import Limits, RateLimiter
 from metta_sweep.registry.names import KEY, SWEEP_NAME
 from metta_sweep.registry.records import (
     AttemptRecord,
@@ -28,10 +29,11 @@ from metta_sweep.registry.records import (
 )
 from metta_sweep.registry.schema import SCHEMA_VERSION
 from metta_sweep.registry.store import SqlRegistry
-from metta_sweep.registry.tokens import TokenStore
+from metta_sweep.registry.tokens import Role, TokenStore
 from metta_sweep.registry.wire import (
     MAX_PAGE,
     ClaimBody,
+    DeleteBody,
     ErrorBody,
     EventBody,
     FinishBody,
@@ -74,14 +76,15 @@ def create_app(store: SqlRegistry, *, limits: Limits | None = None, is_public: b
     limits = limits or Limits()
     access = Access(TokenStore(store.engine), RateLimiter(limits, clock), is_public)
     app = FastAPI(title="metta_sweep registry", version=SCHEMA_VERSION, default_response_class=AsciiJson)
-    app.add_middleware(BodyLimit, max_bytes=limits.body_bytes)
+    app.add_middleware(Gate, admit=access.admit, answer=answer, limits=limits)
     app.add_exception_handler(RegistryError, registry_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, validation_error)
     for reading in (_sweep_reading(store), _list_reading(store)):
-        app.include_router(reading, dependencies=[Depends(access.reader)], responses=ERRORS)
+        app.include_router(reading, dependencies=[Depends(needs(Role.READER))], responses=ERRORS)
     for writing in (_sweep_writing(store), _run_writing(store)):
-        app.include_router(writing, dependencies=[Depends(access.writer)], responses=ERRORS)
+        app.include_router(writing, dependencies=[Depends(needs(Role.WRITER))], responses=ERRORS)
+    app.include_router(_administration(store), dependencies=[Depends(needs(Role.ADMIN))], responses=ERRORS)
 
     @app.get("/health", tags=["service"])
     def health() -> dict[str, str]:
@@ -194,6 +197,17 @@ def _sweep_writing(store: SqlRegistry) -> APIRouter:
     def heartbeat(body: HeartbeatBody) -> list[str]:
         """Ids that the owner no longer holds."""
         return store.heartbeat(body.owner, body.run_ids, lease_seconds=_seconds(body.lease_seconds))
+
+    return router
+
+
+def _administration(store: SqlRegistry) -> APIRouter:
+    router = APIRouter(tags=["administration"])
+
+    @router.post("/sweeps/{name}/delete")
+    def delete_sweep(name: Name, body: DeleteBody) -> None:
+        """Remove a sweep for good; needs an admin's token."""
+        store.delete_from(name, body.dead, force=body.force)
 
     return router
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
@@ -30,10 +31,12 @@ from metta_sweep.registry.records import (
     SweepState,
 )
 from metta_sweep.registry.schema import sweeps
+from metta_sweep.registry.specs import check_spec
 from metta_sweep.registry.transaction import Transaction
 from metta_sweep.registry.trouble import translated_errors
 from trainables import faults
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -106,6 +109,7 @@ class SqlRegistry:
     def register_sweep(self, name: str, spec_yaml: str, wandb: Mapping[str, str], *, update: bool = False) -> tuple[SweepRecord, bool]:
         """`create_sweep`, and whether it was new."""
         check_sweep_name(name)
+        check_spec(spec_yaml)
         with self._writable() as connection:
             is_new = writes.insert_sweep(connection, name, self._clock(), spec_yaml, wandb)
             tx = self._lock(connection, name)
@@ -218,9 +222,18 @@ class SqlRegistry:
         with self._changing(sweep) as tx:
             if key and tx.answer(key, "add_event"):
                 return
-            tx.event(kind, run_id, by=by, detail=detail)
+            writes.add_event(tx, kind, run_id, by, detail)
             if key:
                 tx.remember(key, "add_event", None)
+
+    def delete_sweep(self, name: str, *, force: bool = False) -> None:
+        self.delete_from(name, {holder for holder in self.owners(name) if is_dead(holder)}, force=force)
+
+    def delete_from(self, name: str, dead: Collection[Owner], *, force: bool) -> None:
+        """`delete_sweep`, where somebody else found out which owners are dead: only their own host can tell."""
+        with self._changing(name) as tx:
+            writes.delete_sweep(tx, dead, force)
+        log.warning("sweep %s: deleted", name)
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]:
         with self._reading() as connection:

@@ -20,10 +20,16 @@ from metta_sweep.registry.trouble import translated_errors
 
 
 class Role(StrEnum):
-    """A writer also reads."""
+    """A writer also reads; an admin also writes, and deletes sweeps."""
 
     READER = "reader"
     WRITER = "writer"
+    ADMIN = "admin"
+
+    def may(self, needed: Role) -> bool:
+        """Whether this role includes the other."""
+        order = list(Role)
+        return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,9 @@ class TokenStore:
 
 
 def create_token(database_url: str, name: str, role: str = Role.WRITER) -> str:
-    """Make a token in this database and return it; it cannot be shown again. `role` is reader or writer."""
+    """Make a token in this database and return it; it cannot be shown again. `role` is reader, writer or admin."""
     if role not in list(Role):
-        raise RegistryError(f"role={role!r}: need reader or writer")
+        raise RegistryError(f"role={role!r}: need {', '.join(Role)}")
     return open_tokens(database_url).create(name, Role(role))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, inspect, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable, advice
@@ -62,8 +62,10 @@ def translated_errors(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, PoolTimeout, sqlite3.Error, OverflowError) as error:
+    except (StatementError, PoolTimeout, sqlite3.Error, OverflowError, UnicodeError) as error:
         cause = getattr(error, "orig", None) or error
+        if isinstance(cause, InvalidRequest):  # one of our own column types refused it
+            raise cause from error
         name = str(getattr(cause, "sqlite_errorname", ""))
         for code, what in DAMAGED.items():
             if name.startswith(code):

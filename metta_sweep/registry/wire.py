@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from metta_sweep.registry.names import SWEEP_NAME
 from metta_sweep.registry.records import JsonObject, NewObservation, Owner, Reservation, RunRecord, SweepRecord, SweepState
+from metta_sweep.registry.writes import EVENT_KIND
 
 T = TypeVar("T")
 Fence = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -145,8 +146,16 @@ class ClaimBody:
 
 
 @dataclass(frozen=True)
+class DeleteBody:
+    """`dead` as in `ClaimBody`; `force` deletes what somebody works on."""
+
+    dead: list[Owner]
+    force: bool = False
+
+
+@dataclass(frozen=True)
 class EventBody:
-    kind: Annotated[str, Field(pattern="^[a-z_]{1,64}$")]
+    kind: Annotated[str, Field(pattern=f"^{EVENT_KIND}$")]
     run_id: RunId | None
     by: str
     detail: JsonObject

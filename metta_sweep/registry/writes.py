@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import re
 import textwrap
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -30,11 +31,22 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
-from metta_sweep.registry.schema import attempts, curve_points, lease_clocks, observations, runs, sweeps
+from metta_sweep.registry.schema import answers, attempts, curve_points, events, lease_clocks, observations, runs, sweeps
+from metta_sweep.registry.specs import check_point
 from metta_sweep.registry.transaction import Transaction
+from searchers.observation import FailureKind
+from trainables.result import Costs, Span
 
 MAX_LOG_CHARACTERS = 8192
 SKEW_SECONDS = 5.0  # hosts that share a database differ by less
+PARTS = frozenset(part.name for part in fields(Costs))
+CLOCKS = frozenset(clock.name for clock in fields(Span))
+EVENT_KIND = "[a-z_]{1,64}"
+OWN_EVENTS = frozenset(
+    {"created", "spec_updated", "reserved", "replaced", "started", "interrupted", "released", "claimed", "late_result", "retry"}
+    | {f"sweep_{state}" for state in SweepState}
+    | {state.value for state in RunState if state.is_final}
+)
 NOBODY = {"owner": None, "lease_until": None}
 NO_FAILURE = {"failure": None, "signature": "", "message": "", "log_tail": ""}
 
@@ -87,6 +99,7 @@ def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_secon
         raise IllegalTransition(f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active")
     if reservation.number not in (None, sweep["next_run"]):
         raise NumberTaken(f"run number {reservation.number} of sweep {tx.sweep}: the next is {sweep['next_run']}; compute the suggestion again")
+    check_point(sweep["spec_yaml"], reservation.phase, reservation.params)
     number = tx.take(sweeps.c.next_run)
     run_id = make_run_id(tx.sweep, number)
     row = {"id": run_id, "sweep": tx.sweep, "number": number, "state": RunState.RESERVED, "fence": 1, "attempts": 0, "created_at": tx.now}
@@ -101,6 +114,7 @@ def replace_suggestion(tx: Transaction, run_id: str, fence: int, reservation: Re
     run = tx.held_run(run_id, fence, RunState.RESERVED)
     if reservation.number not in (None, run["number"]):
         raise InvalidRequest(f"number={reservation.number}: run {run_id} has number {run['number']}")
+    check_point(tx.before["spec_yaml"], reservation.phase, reservation.params)
     changed = tx.change_run(run_id, **_point(reservation))
     tx.event("replaced", run_id, by=decode(Owner, run["owner"]), detail={"cursor": reservation.cursor})
     return to_run(changed)
@@ -155,9 +169,26 @@ def _insert_curve(tx: Transaction, run_id: str, curve: Sequence[JsonObject]) -> 
 
 def _env_steps(point: JsonObject) -> int:
     steps = point.get("env_steps")
-    if not isinstance(steps, int) or steps < 0:
-        raise InvalidRequest(f"curve point: need env_steps, an integer >= 0, got {steps!r}")
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 0 <= steps < 2**63:
+        raise InvalidRequest(f"curve point: need env_steps, an integer >= 0, got {ascii(steps)[:80]}")
+    for name in ("seconds", "score"):
+        if not isinstance(point.get(name), int | float | None):
+            raise InvalidRequest(f"curve point: {name} is no number, got {ascii(point[name])[:80]}")
     return steps
+
+
+def _check_costs(name: str, costs: JsonObject) -> None:
+    """Costs are seconds by part and clock; readers add them up."""
+    for part, clocks in costs.items():
+        is_known = part in PARTS and isinstance(clocks, Mapping) and set(clocks) <= CLOCKS
+        if not is_known or not all(isinstance(one, int | float) and 0 <= one < math.inf for one in clocks.values()):
+            known = f"{', '.join(sorted(PARTS))} with {', '.join(sorted(CLOCKS))}"
+            raise InvalidRequest(f"{name}.{part[:80]}: need {known}, each >= 0, got {ascii(clocks)[:80]}")
+
+
+def _check_failure(failure: str | None) -> None:
+    if failure is not None and failure not in list(FailureKind):
+        raise InvalidRequest(f"failure: need {', '.join(FailureKind)}, got {failure[:80]!a}")
 
 
 def heartbeat(tx: Transaction, owner: Owner, run_ids: Sequence[str], lease_seconds: float) -> set[str]:
@@ -174,6 +205,7 @@ def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: Json
     if run["owner"] is None:
         return to_run(run)
     if run["state"] == RunState.RUNNING:
+        _check_costs("costs", costs)
         tx.close_attempt(run, ended_at=tx.now, costs=costs, exit_reason=reason)
     tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
     # To nobody is a change of owner: what this owner still sends about the run comes too late.
@@ -193,6 +225,9 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
         tx.event("late_result", run_id, by=f"fence {fence}", detail=encode(observation))
         return None
     run = tx.held_run(run_id, fence, RunState.RUNNING)
+    _check_costs("costs", observation.costs)
+    _check_costs("attempt_costs", observation.attempt_costs)
+    _check_failure(observation.failure)
     sequence = tx.take(sweeps.c.next_observation)
     tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
     failure = {"failure": observation.failure, "signature": observation.signature, "message": observation.message, "log_tail": tail}
@@ -210,6 +245,15 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     return list_observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
 
 
+def add_event(tx: Transaction, kind: str, run_id: str | None, by: str, detail: JsonObject) -> None:
+    """Somebody's note. What the registry itself tells of a run nobody else can tell: readers add these events up."""
+    if not re.fullmatch(EVENT_KIND, kind) or kind in OWN_EVENTS:
+        raise InvalidRequest(f"kind={kind[:80]!r}: need 1 to 64 of a-z and _, and none of the registry's own ({', '.join(sorted(OWN_EVENTS))})")
+    if run_id is not None:
+        tx.run(run_id)  # of this sweep
+    tx.event(kind, run_id, by=by, detail=detail)
+
+
 def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
     run = tx.run(run_id)
     if run["state"] != RunState.FAILED:
@@ -217,6 +261,23 @@ def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
     tx.connection.execute(update(observations).where(observations.c.run_id == run_id).values(is_withdrawn=True))
     tx.event("retry", run_id, by=by, detail={"failure": run["failure"], "message": run["message"]})
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=run["fence"] + 1, ended_at=None, **NO_FAILURE))
+
+
+def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
+    """Remove every row of the sweep; `dead` are owners known to be dead."""
+    opened = tx.connection.execute(select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES))).mappings()
+    ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
+    live = [] if force else [run["id"] for run in opened if not _is_free(run, ends.get(run["id"]), tx, dead)]
+    if live:
+        more = f" and {len(live) - 3} more" if len(live) > 3 else ""
+        raise IllegalTransition(f"sweep {tx.sweep}: somebody works on {', '.join(live[:3])}{more}; `stop --now` it first, or force it")
+    of_runs = select(runs.c.id).where(runs.c.sweep == tx.sweep)
+    for table in (answers, events, observations):
+        tx.connection.execute(delete(table).where(table.c.sweep == tx.sweep))
+    for table in (curve_points, attempts, lease_clocks):
+        tx.connection.execute(delete(table).where(table.c.run_id.in_(of_runs)))
+    tx.connection.execute(delete(runs).where(runs.c.sweep == tx.sweep))
+    tx.connection.execute(delete(sweeps).where(sweeps.c.name == tx.sweep))
 
 
 def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[Owner]) -> list[RunRecord]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import wandb
@@ -15,6 +15,8 @@ from searchers import FailureKind
 from trainables.result import Costs, Span
 
 PAGE_RUNS = 50
+PARTS = frozenset(part.name for part in fields(Costs))
+CLOCKS = frozenset(clock.name for clock in fields(Span))
 # The keys of a suggestion: this project's, the second and the first generation of Metta sweeps.
 SUGGESTION_KEYS = ("suggestion", "protein_suggestion", "protein.suggestion")
 UNKNOWN_FAILURE = "imported from WandB, which does not say why it failed"
@@ -97,7 +99,7 @@ def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> Ne
         standard_error=number(summary.get("standard_error")),
         curve=tuple(point for point in summary.get("curve") or () if is_point(point)),
         env_steps=int(number(summary.get("env_steps")) or 0),
-        failure=str(summary.get("failure", FailureKind.INFRASTRUCTURE)) if is_failed else None,
+        failure=failure_kind(summary.get("failure")) if is_failed else None,
         signature=str(summary.get("failure_signature", "imported")) if is_failed else "",
         message=str(summary.get("failure_message", summary.get("protein.error", UNKNOWN_FAILURE))) if is_failed else "",
     )
@@ -108,9 +110,14 @@ def costs_of(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     parts: dict[str, dict[str, float]] = {}
     for key, value in summary.items():
         match key.split("/"):
-            case ["cost", part, clock]:
-                parts.setdefault(part, {})[clock] = float(value)
+            case ["cost", part, clock] if part in PARTS and clock in CLOCKS and (seconds := number(value)) is not None and seconds >= 0:
+                parts.setdefault(part, {})[clock] = seconds
     return parts
+
+
+def failure_kind(told: Any) -> FailureKind:
+    """The kind of failure; one that nobody knows is not held against the point."""
+    return FailureKind(told) if told in list(FailureKind) else FailureKind.INFRASTRUCTURE
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,13 +10,16 @@ from typing import Any
 import wandb
 import yaml
 
-from metta_sweep.errors import ConfigError, NumberTaken, SweepError, UnknownSweep
+from metta_sweep.config.patches import names_code
+from metta_sweep.errors import ConfigError, InvalidRequest, NumberTaken, SweepError, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import IMPORTED_FROM, Owner, Reservation, RunRecord
+from metta_sweep.registry.specs import check_point, parse_spec
 from metta_sweep.tracking.past_runs import PastRun, past_runs
 
 LEASE_SECONDS = 60.0
+IMPORT_PHASE = "import"
 LOG_SCALE_RATIO = 30.0  # a positive parameter that spans more than this was searched on a log scale
 
 
@@ -72,22 +75,53 @@ def import_wandb(
         raise WandbUnavailable(f"WandB {entity or 'default entity'}/{project}: {error}; check entity, project and WANDB_API_KEY") from error
     usable = [past for past in reversed(found) if past.observation is not None]
     skipped = {past.id: past.reason for past in found if past.observation is None}
+    before = _registered(registry, sweep_name)
+    foreign = _foreign(before, usable)
+    skipped |= foreign
+    usable = [past for past in usable if past.id not in foreign]
     if not usable:
         reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(skipped.items())[:3])
         raise NothingToImport(f"WandB {entity}/{project}: no run of group {sweep_name!r} can be imported ({reasons or 'the group is empty'})")
-    _ensure_sweep(registry, sweep_name, entity, project, inferred_spec(sweep_name, goal, [past.params for past in usable]))
-    known = {name for run in registry.runs(sweep_name) if run.state.is_final for name in (run.id, run.explanation.get(IMPORTED_FROM))}
+    stored = registry.runs(sweep_name) if before is not None else []
+    if before is None or is_inferred(before):  # new runs may lie beyond those that it was inferred from
+        spec = inferred_spec(sweep_name, goal_of(before) or goal, [*(run.params for run in stored), *(past.params for past in usable)])
+        registry.create_sweep(sweep_name, spec, wandb_entity=entity, wandb_project=project, update=True)
+    known = {name for run in stored if run.state.is_final for name in (run.id, run.explanation.get(IMPORTED_FROM))}
     fresh = [past for past in usable if not {past.id, past.path} & known]
     owner = current_owner()
     imported = {past.id: _store(registry, sweep_name, past, owner).id for past in fresh}
     return ImportReport(imported, len(usable) - len(fresh), skipped)
 
 
-def _ensure_sweep(registry: Registry, name: str, entity: str, project: str, spec_yaml: str) -> None:
+def _registered(registry: Registry, name: str) -> str | None:
+    """The specification that the registry has, "" when the sweep was made without one; None for a sweep that it does not know."""
     try:
-        registry.get_sweep(name)
+        return registry.get_sweep(name).spec_yaml
     except UnknownSweep:
-        registry.create_sweep(name, spec_yaml, wandb_entity=entity, wandb_project=project)
+        return None
+
+
+def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
+    """Why runs are left out, by WandB's id: their points are no plain values, name code to run, or lie outside the sweep's search space."""
+    space = "" if spec_yaml is None or is_inferred(spec_yaml) else spec_yaml
+    reasons: dict[str, str] = {}
+    for past in pasts:
+        try:
+            check_point(space, IMPORT_PHASE, past.params)
+        except InvalidRequest as error:
+            reasons[past.id] = str(error)
+        if code := [name for name, value in past.params.items() if names_code(name, value)]:
+            reasons[past.id] = f"its parameter {code[0]} names code to run"
+    return reasons
+
+
+def is_inferred(spec_yaml: str) -> bool:
+    """Whether an import wrote this specification; no driver has described the sweep since."""
+    return bool(spec_yaml) and parse_spec(spec_yaml).get("train") == {}
+
+
+def goal_of(spec_yaml: str | None) -> str | None:
+    return parse_spec(spec_yaml).get("goal") if spec_yaml else None
 
 
 def _store(registry: Registry, sweep: str, past: PastRun, owner: Owner) -> RunRecord:
@@ -103,7 +137,7 @@ def _store(registry: Registry, sweep: str, past: PastRun, owner: Owner) -> RunRe
 def _reserve(registry: Registry, sweep: str, past: PastRun, owner: Owner, key: str) -> RunRecord:
     explanation = {"origin": "import", "reason": f"imported from WandB run {past.path}", IMPORTED_FROM: past.path}
     while True:
-        reservation = Reservation(registry.next_number(sweep), past.params, explanation, phase="import")
+        reservation = Reservation(registry.next_number(sweep), past.params, explanation, phase=IMPORT_PHASE)
         try:
             return registry.reserve(sweep, reservation, owner, lease_seconds=LEASE_SECONDS, key=key)
         except NumberTaken:

@@ -39,7 +39,7 @@ def test_a_program_is_told_what_is_searched_by_dotted_name(config_dir: Path) -> 
 
 def test_our_own_training_finds_the_suggestion_in_its_sections() -> None:
     job = load_sweep_job(["sweep_name=demo", "sweep=quick"], {})
-    assert "suggestion" not in resolve_run(job.train, "demo.r.0", {"trainer.ppo.gamma": 0.9}, seed=1)
+    assert "suggestion" not in resolve_run(job.train, "demo.r.0", job.sweep.phases[0].space.center(), seed=1)
 
 
 def test_a_value_on_the_command_line_fixes_a_programs_parameter(config_dir: Path) -> None:

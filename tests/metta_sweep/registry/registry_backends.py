@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.limits import Limits
 from metta_sweep.registry.records import Owner, Reservation, RunRecord
 from metta_sweep.registry.schema import metadata
 from metta_sweep.registry.serve import make_server
@@ -42,7 +43,7 @@ def reserve(registry: Registry, number: int | None = None, owner: Owner = HERE, 
 
 
 @contextmanager
-def served(store: SqlRegistry) -> Iterator[str]:
+def served(store: SqlRegistry, limits: Limits | None = None) -> Iterator[str]:
     """The service over this store in a thread; gives its URL."""
     urls: list[str] = []
     is_ready = threading.Event()
@@ -51,7 +52,7 @@ def served(store: SqlRegistry) -> Iterator[str]:
         urls.append(url)
         is_ready.set()
 
-    server = make_server(store, port=0, on_ready=on_ready)
+    server = make_server(store, port=0, limits=limits, on_ready=on_ready)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

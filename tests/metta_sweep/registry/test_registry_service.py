@@ -153,8 +153,8 @@ def test_tokens_are_hashed_at_rest_and_listed_without_their_secret(tmp_path: Pat
 
 def test_token_mistakes_are_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
-    with pytest.raises(RegistryError, match="need reader or writer"):
-        create_token(url, "x", "admin")
+    with pytest.raises(RegistryError, match="need reader, writer, admin"):
+        create_token(url, "x", "root")
     with pytest.raises(RegistryError, match="no such token"):
         revoke_token(url, "abc")
 

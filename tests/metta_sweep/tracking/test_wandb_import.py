@@ -202,3 +202,58 @@ def test_an_unknown_goal_is_refused(registry: Registry) -> None:
 def test_a_parameter_is_inferred_from_its_values(values: list[Any], expected: dict[str, Any]) -> None:
     assert inferred_parameter(values) == expected
     yaml.safe_dump(inferred_parameter(values))
+
+
+# What somebody else wrote into a run of WandB
+
+
+def planted(server: WandbServer, name: str, **suggestion: Any) -> None:
+    record = {"suggestion": suggestion, "objective": 1.0, "cost": 1.0, "is_failure": False}
+    server.runs[name] = StoredRun(name, "old", summary={"protein_observation": record})
+
+
+def test_points_that_name_code_or_would_be_interpolated_are_left_out_and_the_others_come(server: WandbServer, registry: Registry) -> None:
+    metta_run(server, 0)
+    planted(server, "shell", trainable={"kind": "command", "command": "sh -c 'touch planted'"})
+    planted(server, "template", **{"${oc.env:HOME}": 1.0})
+    planted(server, "module", env={"id": "planted.module:Env-v0"})
+    report = load(registry)
+    assert list(report.imported) == ["old.0"]
+    assert {name: reason for name, reason in report.skipped.items() if "code to run" in reason or "no name of a parameter" in reason}.keys() == {
+        "shell",
+        "template",
+        "module",
+    }
+
+
+def test_a_point_outside_the_space_of_a_sweep_that_a_driver_described_is_left_out(server: WandbServer, registry: Registry) -> None:
+    spec = {"metric": "reward", "train": {"trainer": {}}, "phases": [{"parameters": {"lr": {"min": 0.0, "max": 1.0}}}]}
+    registry.create_sweep("old", yaml.safe_dump(spec))
+    planted(server, "inside", lr=0.5)
+    planted(server, "outside", lr=2.0)
+    planted(server, "other", lr=0.5, momentum=0.9)
+    report = load(registry)
+    assert list(report.imported) == ["inside"]
+    assert "lr: need a value from 0.0 to 1.0" in report.skipped["outside"]
+    assert "'momentum': not a parameter" in report.skipped["other"]
+
+
+def test_later_runs_of_a_sweep_that_only_wandb_knows_widen_its_space(server: WandbServer, registry: Registry) -> None:
+    planted(server, "first", lr=0.1)
+    load(registry)
+    planted(server, "second", lr=0.2)
+    planted(server, "third", lr=0.9)
+    assert sorted(load(registry).imported) == ["second", "third"]
+    (phase,) = read_spec(registry.get_sweep("old").spec_yaml).sweep.phases
+    assert [phase.space.contains({"lr": lr}) for lr in (0.1, 0.2, 0.9)] == [True, True, True]
+    assert load(registry).known == 3
+
+
+def test_costs_and_failures_of_no_known_kind_do_not_stop_an_import(server: WandbServer, registry: Registry) -> None:
+    metta_run(server, 0)
+    server.runs["old.0"].summary.update({"cost/moon/wall_seconds": 3.0, "cost/train/wall_seconds": "x", "cost/train/cpu_seconds": 2.0})
+    record = {"suggestion": {"lr": 0.1}, "objective": None, "cost": 1.0, "is_failure": True}
+    server.runs["failed"] = StoredRun("failed", "old", summary={"protein_observation": record, "failure": "nonsense"})
+    assert len(load(registry).imported) == 2
+    found = {seen.params.get("lr"): seen.observation for seen in registry.observations("old")}
+    assert (found[None].costs, found[0.1].failure) == ({"train": {"cpu_seconds": 2.0}}, "infrastructure")
