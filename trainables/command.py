@@ -22,9 +22,11 @@ from typing import Any
 
 import psutil
 
+from trainables.command_words import Filling, Unspeakable, plain
+from trainables.command_words import spell as spell
 from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import OUT_OF_MEMORY
-from trainables.programs import PLACEHOLDER, Reports, Tail, TrainableConfig, read_json_line
+from trainables.programs import Reports, Tail, TrainableConfig, read_json_line
 from trainables.report import PATH_VARIABLE
 from trainables.result import Costs, Progress, Span
 from trainables.run_files import RunFiles, write_yaml
@@ -73,29 +75,20 @@ class CommandRun:
         return Path(self.config.workdir) if self.config.workdir else Path.cwd()
 
     def arguments(self) -> list[str]:
-        """The command, split as a shell would, with its placeholders filled in."""
-        arguments: list[str] = []
-        for word in shlex.split(self.config.command):
-            arguments += self.overrides() if word == "{overrides}" else [self.fill(word)]
-        return arguments
+        """The command, split as a shell would, with its placeholders filled in.
 
-    def overrides(self) -> list[str]:
-        """One argument per parameter, or two when the form has a space."""
-        form = self.config.override.split()
-        return [part.replace("{key}", key).replace("{value}", spell(value)) for key, value in self.parameters.items() for part in form]
+        Raises:
+            Unspeakable: a value has no place where it stands.
+        """
+        return self.filling.words(self.config.command)
 
     def fill(self, text: str) -> str:
-        """The text with `{name}` replaced; text of other braces stays as it is."""
-        known = {**self.words, **{key: spell(value) for key, value in self.parameters.items()}, "config": str(self.config_path)}
-        known["overrides"] = shlex.join(self.overrides())
-        return PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), text)
+        """The text with `{name}` replaced, as one argument."""
+        return self.filling.fill(text)
 
-
-def spell(value: object) -> str:
-    """A value as configuration languages read it back."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return repr(value) if isinstance(value, float) else str(value)
+    @property
+    def filling(self) -> Filling:
+        return Filling(self.config.override, self.parameters, {**self.words, "config": str(self.config_path)})
 
 
 class Command:
@@ -148,10 +141,14 @@ class Command:
         run = self._run
         if run.rank == 0:
             write_yaml(run.config_path, nest(run.parameters))
-        given = {name: run.fill(str(value)) for name, value in run.config.environment.items()}
+        given = {name: run.fill(plain(value)) for name, value in run.config.environment.items()}
         about = {PATH_VARIABLE: str(run.report_path), "METTA_SWEEP_RUN": run.words["run"], "METTA_SWEEP_DIRECTORY": str(run.files.directory)}
-        arguments = run.arguments()
+        try:
+            arguments = run.arguments()
+        except Unspeakable as error:
+            raise CodeFailure(f"trainable.command: {error}", "trainable.command") from error
         logger.info("starting %s in %s", shlex.join(arguments), run.workdir)
+        self._log = Tail(run.files.log(run.rank), skip_old=True)  # that line is not the program's
         supervisor = [sys.executable, "-P", str(Path(__file__).with_name("supervisor.py")), str(run.config.stop_seconds)]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **about, **run.variables, **given}
         try:

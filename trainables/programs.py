@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trainables.command_words import PLACEHOLDER, Filling, Unspeakable
 from trainables.errors import HyperparameterFailure
 from trainables.fields import convert, join, nearest
 from trainables.metering import add
@@ -19,7 +20,6 @@ from trainables.result import Costs, Point, Progress, Span
 from trainables.run_files import append_json_line
 
 PREFIX = "trainable.parameters."
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _KNOWN_BY_BYTES = 4096  # of what was read last
 TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 RECENT_SECONDS = 3600.0  # a report is read soon after it was made
@@ -75,6 +75,7 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
     for key, text in (("command", config.command), ("results", config.results)):
         unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
         problems += [f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}" for name in unknown]
+    problems += word_problems(config, parameters)
     try:
         groups = re.compile(config.pattern).groupindex
     except re.error as error:
@@ -102,6 +103,19 @@ def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> li
         key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
         problems += [f"{key}: {problem}, got {parameters[name]!r}"] if problem else []
     return problems
+
+
+def word_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+    """Values that would not reach the command as they are."""
+    if config.kind != "command":
+        return []
+    try:
+        Filling(config.override, parameters, dict.fromkeys(WORDS, "x")).words(config.command)
+    except Unspeakable as error:
+        return [f"trainable.command: {error}"]
+    except ValueError as error:
+        return [f"trainable.command: {error}, in {config.command!r}"]
+    return []
 
 
 def flatten(mapping: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trainables.report import report
 
 
 def main(arguments: list[str]) -> None:
-    settings = dict(argument.lstrip("+-").split("=", 1) for argument in arguments)
+    settings = dict(argument.lstrip("+-").replace("'", "").split("=", 1) for argument in arguments)
     rate, steps = float(settings.get("optim.lr", "0.1")), int(settings.get("steps", "4"))
     does = settings.get("does", "")
     if does == "spawn":  # a helper that would outlive us
