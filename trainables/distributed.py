@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,12 +21,14 @@ class DistributedContext:
         local_rank: index on this node.
         world_size: ranks of the run.
         device: where tensors live.
+        patient: group of all ranks for waits that may be long, as for a rank that still plays; None = the usual one.
     """
 
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    patient: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -56,14 +57,24 @@ class DistributedContext:
                 dist.broadcast(tensor, src=0)
         return tensor
 
-    def gather(self, value: Any) -> list[Any]:
-        """One picklable value of every rank, in order of rank, on every rank; slow, for small things now and then."""
+    def gather(self, content: bytes) -> list[bytes]:
+        """The bytes of every rank, in order of rank, on every rank; waits as long as it takes for ranks that are busy.
+
+        Bytes and not objects: what comes over a network is not unpickled.
+        """
         if self.world_size == 1:
-            return [value]
-        values: list[Any] = [None] * self.world_size
+            return [content]
+        lengths = self._gather(torch.tensor([len(content)]))
+        padded = torch.zeros(max(int(length) for length in lengths), dtype=torch.uint8)
+        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        return [bytes(row[: int(length)].tolist()) for row, length in zip(self._gather(padded), lengths, strict=True)]
+
+    def _gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Tensors of one shape, on the host."""
+        rows = [torch.empty_like(tensor) for _ in range(self.world_size)]
         with _collective():
-            dist.all_gather_object(values, value)
-        return values
+            dist.all_gather(rows, tensor, group=self.patient)
+        return rows
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from metta_sweep.errors import ClusterError, ConfigError
 from trainables.spec import labels_of
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
+ACTOR_ID = re.compile(r"^(?:\tactor_id: |The actor )([0-9a-f]{32})\b", re.M)  # in the text of Ray's errors about actors
 
 
 def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
@@ -33,17 +35,27 @@ def nodes_of(controller: Any, trial: Any) -> set[str]:
     Tune tells nobody where a trial is, and of a dead actor only the id in its error is left: so both are read from Ray's own tables.
     """
     import ray
-    from ray import cloudpickle
     from ray.util import placement_group_table
 
     actor = controller._trial_to_actor.get(trial)
     acquired = controller._actor_manager.get_actor_resources(actor) if actor is not None else None
     if acquired is not None:
         return set(placement_group_table(acquired.placement_group)["bundles_to_node_id"].values())
-    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()) if trial.pickled_error_file else None
-    actor_id = getattr(error, "actor_id", None)
+    actor_id = dead_actor(Path(trial.error_file)) if trial.error_file else None
     address = ray._private.state.actors(actor_id).get("Address", {}) if actor_id else {}
     return {address["NodeID"]} if address.get("NodeID") else set()
+
+
+def dead_actor(error_file: Path) -> str | None:
+    """Id of the actor in the text that Tune wrote about a trial's last error.
+
+    The error itself lies beside it as a pickle, which is not loaded: whoever may write there could run code here.
+    """
+    try:
+        found = ACTOR_ID.findall(error_file.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return None
+    return str(found[-1]) if found else None
 
 
 def missing(resources: Resources, nodes: Sequence[Node]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from metta_sweep.config.job import Resources
-from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang, missing
+from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, dead_actor, gang, missing
 from metta_sweep.driver.slots import Node
 
 
@@ -30,6 +33,18 @@ class Waiting:
         for _ in range(seconds):
             self.now += 1.0
             self.watch.look([waiting] if waiting else [], running)
+
+
+def test_a_dead_actor_is_found_in_the_text_of_its_error(tmp_path: Path) -> None:
+    died, unavailable = bytes(range(16)), bytes(range(16, 32))
+    named = "actor 00000000000000000000000000000000"
+    context = ActorDiedErrorContext(actor_id=died, class_name="RunTrainable", pid=4, name=named, error_message="it died")
+    errors = (ActorUnavailableError("gone", unavailable), ActorDiedError(context))
+    for number, (error, actor) in enumerate(zip(errors, (unavailable, died), strict=True), start=1):
+        with (tmp_path / "error.txt").open("a") as file:  # as Tune writes it
+            file.write(f"Failure # {number} (occurred at 2026-01-01_00-00-00)\n{error}\n")
+        assert dead_actor(tmp_path / "error.txt") == actor.hex()
+    assert dead_actor(tmp_path / "nothing.txt") is None
 
 
 def test_it_is_told_once_what_is_missing_and_for_how_long() -> None:
