@@ -17,7 +17,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import Failure
 from trainables.messages import Place, Task
+from trainables.pulse import Beat
 from trainables.rank_actor import Meeting, RankActor, Seat
+from trainables.simulation.aggregate import PlayedEpisode
 from trainables.spec import ResourcesConfig
 
 logger = logging.getLogger(__name__)
@@ -105,6 +107,11 @@ class Gang:
         name = f"{RankActor.__name__}.{method} {task.run}"
         return [getattr(worker, method).options(name=name).remote(task) for worker in self._workers]
 
+    def measure(self, task: Task, episodes: Sequence[PlayedEpisode]) -> Any:
+        """Asks rank 0 for all metrics of these episodes; returns the pending result."""
+        name = f"{RankActor.__name__}.measure {task.run}"
+        return self._workers[0].measure.options(name=name).remote(task, list(episodes))
+
     def meeting(self) -> tuple[str, int] | None:
         """Address and free port of rank 0, for several ranks of a program that find each other; None for one.
 
@@ -155,6 +162,13 @@ class Gang:
             return []  # its death is seen, and named, by whoever waits for its result
         self._last_answer = time.monotonic()
         return news
+
+    def beats(self) -> list[Beat]:
+        """What the ranks do; nothing when one of them does not answer, which others notice."""
+        try:
+            return list(ray.get([worker.beat.remote() for worker in self._workers], timeout=NEWS_SECONDS))
+        except (GetTimeoutError, RayError):
+            return []
 
     def stop_soon(self) -> None:
         """Asks rank 0 to end training after its current update."""

@@ -9,7 +9,9 @@ import ray
 
 from trainables.failures import Failure
 from trainables.messages import Evaluated, Place, Task, Trained
+from trainables.pulse import Beat
 from trainables.result import Progress
+from trainables.simulation.aggregate import PlayedEpisode
 
 if TYPE_CHECKING:
     from trainables.worker import RankWorker
@@ -61,12 +63,19 @@ class RankActor:
     def evaluate(self, task: Task) -> Evaluated | Failure:
         return self._worker.evaluate(task)
 
+    def measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
+        return self._worker.measure(task, episodes)
+
     def memory_bytes(self) -> int:
         return self._worker.memory_bytes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def stop_soon(self) -> None:
         self._worker.request_stop()
+
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def beat(self) -> Beat:
+        return self._worker.beat()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def news(self) -> list[Progress]:

@@ -14,21 +14,23 @@ from typing import Any
 from ray.util.placement_group import PlacementGroup
 
 from trainables.disk import PRIVATE
-from trainables.errors import InfrastructureFailure, NodeLost, RunError, WorkerEnded
+from trainables.errors import HyperparameterFailure, InfrastructureFailure, NodeLost, RunError, WorkerEnded
 from trainables.failures import INFRASTRUCTURE, Failure, classify, same_ending, twice
 from trainables.gang import Gang, RankFailed, gang_key
 from trainables.last_words import find_ending, sizes
 from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
 from trainables.ownership import claim_run, moved_text, run_mark
+from trainables.pulse import stalled_evaluation
 from trainables.result import Costs, Point, Progress, RunResult
 from trainables.run_files import RunFiles, write_yaml
 from trainables.simulation import stats_db
-from trainables.simulation.aggregate import PlayedEpisode, metrics, standard_error
+from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
 from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS = 1.0
 OnProgress = Callable[[Progress], None]
 
 
@@ -184,19 +186,15 @@ class Runner:
 
     def _train(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> list[Trained]:
         asked = False
-        patience = spec.resources.stall_seconds if spec.trainable.kind == "ppo" else math.inf
-        last_news = time.monotonic()
+        watch = _StallWatch(gang, spec)
 
         def tick() -> None:
-            nonlocal asked, last_news
+            nonlocal asked
             if self._interrupted.is_set() and not asked:
                 asked = True
                 gang.stop_soon()
-            news = gang.news()
-            attempt.tell(news)
-            last_news = time.monotonic() if news else last_news
-            if time.monotonic() - last_news > patience:
-                raise InfrastructureFailure(f"no update for {patience:.0f} s: training hangs")
+            attempt.tell(gang.news())
+            watch.look()
 
         pending = gang.call("train", replace(attempt.task, meeting=gang.meeting()))
         trained: list[Trained] = self._wait(gang, pending, tick, attempt)
@@ -205,16 +203,25 @@ class Runner:
         return trained
 
     def _evaluate(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> RunResult:
+        watch = _StallWatch(gang, spec)
+
         def tick() -> None:
             if self._interrupted.is_set():
                 raise _Interrupted  # the last checkpoint is complete: the next attempt only evaluates
             gang.news()  # there is none, but a rank that hangs does not answer
+            watch.look()
 
         tick()
         evaluated: list[Evaluated] = self._wait(gang, gang.call("evaluate", attempt.task), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
-        return attempt.completed(spec, episodes)
+        found = metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(gang, episodes, tick, attempt)
+        return attempt.completed(spec, episodes, found)
+
+    def _measure(self, gang: Gang, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt) -> dict[str, float]:
+        """Custom metrics are somebody's code: a rank calls them, for its end would be seen there."""
+        answers: list[dict[str, float]] = self._wait(gang, [gang.measure(attempt.task, episodes)], tick, attempt)
+        return answers[0]
 
     @staticmethod
     def _wait(gang: Gang, pending: list[Any], tick: Callable[[], None], attempt: _Attempt) -> list[Any]:
@@ -232,6 +239,32 @@ class Runner:
         gang, self._gang = self._gang, None
         if gang is not None:
             gang.kill()
+
+
+class _StallWatch:
+    """Ends the wait for ranks that do not come forward. Programs that are not ours may be silent as long as they like."""
+
+    def __init__(self, gang: Gang, spec: RunSpec) -> None:
+        self._gang = gang
+        self._patience = spec.resources.stall_seconds if spec.trainable.kind == "ppo" else math.inf
+        self._look_at = time.monotonic()
+
+    def look(self) -> None:
+        """Asks at most once a second.
+
+        Raises:
+            CodeFailure: episodes of the suite do not end.
+            InfrastructureFailure: something else hangs.
+        """
+        if math.isinf(self._patience) or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        stalled = [beat for beat in self._gang.beats() if beat.idle_seconds > self._patience]
+        for beat in stalled:  # the others wait for it
+            if beat.suite:
+                raise stalled_evaluation(beat)
+        if stalled:
+            raise InfrastructureFailure(f"no update for {self._patience:.0f} s: training hangs")
 
 
 class _Attempt:
@@ -274,9 +307,10 @@ class _Attempt:
     def evaluated(self, ranks: list[Evaluated]) -> None:
         self._spent = add(self._spent, over_ranks([rank.costs for rank in ranks], self._num_gpus))
 
-    def completed(self, spec: RunSpec, episodes: list[PlayedEpisode]) -> RunResult:
-        found = metrics(spec.suite, episodes)
-        score, error = found[spec.metric], standard_error(spec.suite, episodes, spec.metric)
+    def completed(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float]) -> RunResult:
+        score, error = score_of(spec.metric, found), standard_error(spec.suite, episodes, spec.metric)
+        if not math.isfinite(score):
+            raise HyperparameterFailure(f"the suite reported {spec.metric}={score}")
         costs = self._costs()
         self._write_evaluation(spec, episodes, found, error)
         return RunResult(
@@ -284,7 +318,7 @@ class _Attempt:
             score=score,
             costs=costs,
             attempt_costs=add(self._lost, self._spent),
-            metrics=found,
+            metrics=dict(found),
             standard_error=error,
             curve=(*self._curve, Point(self._env_steps, costs.train, score)),
             env_steps=self._env_steps,

@@ -17,6 +17,7 @@ from trainables.fields import build, known_keys, nearest
 from trainables.plugins import import_plugins
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
+from trainables.simulation.aggregate import custom_names
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
@@ -43,7 +44,8 @@ class ResourcesConfig:
         max_concurrent_runs: read by the driver of a sweep.
         max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long; programs may be silent as long as they like.
+        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode ends;
+            programs may be silent as long as they like.
     """
 
     world_size: int = 1
@@ -133,7 +135,7 @@ class RunSpec:
         if strict and not is_program:
             problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
         curriculum = resolve_curriculum(sections.trainer.curriculum, sections.env, problems)
-        suite = resolve_suite(sections.sim, curriculum.paths, problems) if curriculum is not None else None
+        suite = resolve_suite(sections.sim, curriculum.paths, sections.env, problems) if curriculum is not None else None
         if curriculum is None or suite is None or problems:
             raise SpecError(tuple(problems))
         if not is_program and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
@@ -155,8 +157,11 @@ class RunSpec:
             parameters=parameters,
         )
         names = metric_names(spec)
-        if spec.metric not in names:
-            raise SpecError((f"metric: unknown {spec.metric!r}{nearest(spec.metric, names)}",))
+        if spec.metric in names:
+            return spec
+        added = custom_names(spec.suite) if not is_program else ()
+        if added is not None and spec.metric not in added:
+            raise SpecError((f"metric: unknown {spec.metric!r}{nearest(spec.metric, (*names, *added))}",))
         return spec
 
     @property
@@ -173,7 +178,7 @@ class RunSpec:
 
 
 def metric_names(spec: RunSpec) -> tuple[str, ...]:
-    """Everything that the run can report as its score."""
+    """Everything that the run can report as its score, but for what custom metrics add."""
     if spec.trainable.kind != "ppo":
         return tuple(dict.fromkeys(("score", "reward", *spec.trainable.metrics)))
     return suite_metric_names(spec.suite)

@@ -31,11 +31,13 @@ from trainables.ownership import claim_run
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
 from trainables.program_host import ProgramHost
+from trainables.pulse import Beat, Pulse
 from trainables.rank_actor import Meeting, Seat
 from trainables.result import Progress
 from trainables.run_files import append_json_line, output_to
 from trainables.seeding import Purpose, evaluation_seeds
 from trainables.simulation import replay
+from trainables.simulation.aggregate import PlayedEpisode, metrics
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -53,6 +55,7 @@ class RankWorker:
         self._store: TCPStore | None = None
         self._stop = threading.Event()
         self._progress = ProgressBox()
+        self._pulse = Pulse()
         self._policy: tuple[str, Policy] | None = None
 
     def place(self, node: str, address: str) -> Place:
@@ -91,6 +94,9 @@ class RankWorker:
         # Costs and decisions lie on the host, which NCCL does not serve.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world_size, timeout=timeout)
+        # Ranks that have played wait for those that still play; whether these hang is seen by who asks for their beats.
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
+        self._context = replace(self._context, patient=patient)
 
     def train(self, task: Task) -> Trained | Failure:
         """Trains the run to its end, or until `request_stop`."""
@@ -101,11 +107,12 @@ class RankWorker:
     def _train(self, task: Task) -> Trained:
         spec, meter = self._begin(task)
         self._stop.clear()
+        self._pulse.beat()
         if spec.trainable.kind != "ppo":
             self._progress.take()
             return ProgramHost(task, spec, self._context, self._stop, self._progress.put).train(meter)
         start = checkpoints.load_newest(task.files.checkpoints, task.mark["hash"])
-        trainer = PpoTrainer(spec, self._context, meter, start)
+        trainer = PpoTrainer(spec, self._context, meter, start, self._pulse)
         host = RankZeroHost(task, spec, self._stop, self._progress) if self._context.is_main else SilentHost()
         complete = trainer.train(host)
         self._policy = (task.mark["hash"], trainer.policy)
@@ -118,18 +125,29 @@ class RankWorker:
     def _evaluate(self, task: Task) -> Evaluated:
         spec, meter = self._begin(task)
         meter.switch("evaluate")
+        self._pulse.beat()
         if self._policy is None or self._policy[0] != task.mark["hash"]:
             found = checkpoints.load_newest(task.files.checkpoints)
             self._policy = (task.mark["hash"], load_policy(spec, self._context, found))
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
         tapes: dict[str, replay.Tape] = {}
-        episodes = play(spec.suite, self._policy[1], self._context.device, share, tapes if directory else None)
+        episodes = play(spec.suite, self._policy[1], self._context.device, share, tapes if directory else None, self._pulse)
+        self._pulse.beat()
         if directory:
             paths = replay.write(task.files.directory / directory, spec.run, spec.suite, tapes)
             logger.info("replays: %s", ", ".join(map(str, paths)))
         meter.stop()
         return Evaluated(tuple(episodes), meter.spent())
+
+    def measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
+        """All metrics of the whole evaluation."""
+        return self._guarded(task, lambda: self._measure(task, episodes))
+
+    def _measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float]:
+        suite = RunSpec.from_mapping(task.mapping, strict=False).suite
+        self._pulse.beat(suite.name)
+        return metrics(suite, episodes)
 
     def _begin(self, task: Task) -> tuple[RunSpec, Meter]:
         torch.set_num_threads(1)  # per thread of this process, and Ray calls from any
@@ -149,6 +167,8 @@ class RankWorker:
                 said = last_line(task.files.log_tail(self._context.rank)) if isinstance(error, SystemExit) else ""
                 logger.exception("rank %d failed", self._context.rank)
                 return classify(error, said)
+            finally:
+                self._pulse.rest()
 
     def request_stop(self) -> None:
         """Ends training after the current update, with a checkpoint."""
@@ -157,6 +177,10 @@ class RankWorker:
     def poll(self) -> list[Progress]:
         """News since the last call: every curve point, and the latest progress."""
         return self._progress.take()
+
+    def beat(self) -> Beat:
+        """What this rank does, and since when it has not come forward."""
+        return self._pulse.read()
 
     def memory_bytes(self) -> int:
         """Resident memory of this process."""

@@ -61,7 +61,7 @@ class Resources:
         max_concurrent_runs: runs at once; None = as many as fit the cluster.
         max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long.
+        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode ends.
     """
 
     world_size: int = 1

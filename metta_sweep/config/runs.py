@@ -25,6 +25,7 @@ from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.plugins import import_plugins
+from trainables.simulation.config import training_simulations
 from trainables.spec import LABEL
 
 RUN_KEYS = ("plugins", "run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
@@ -62,7 +63,23 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     for name, value in params.items():
         resolved = trees.put(resolved, trees.split(name), value)
     # A program that is not ours is told what was searched, by its dotted names.
-    return run_mapping({**resolved, "suggestion": {**fixed, **params}})
+    told = {**resolved, "suggestion": {**fixed, **params}}
+    return run_mapping(_with_one_suite(told, params, _parsed(template.tree_yaml).get("env") or {}))
+
+
+def _with_one_suite(resolved: Tree, params: Mapping[str, Any], written: Mapping[str, Any]) -> Tree:
+    """With the training tasks as the suite, all runs of a sweep are measured on the same ones.
+
+    The options of `env` are those that were written: with searched ones the search would find the task that is easiest.
+    """
+    curriculum = trees.get(resolved, ("trainer", "curriculum"))
+    if trees.get(resolved, ("trainable", "kind"), "ppo") != "ppo" or trees.get(resolved, ("sim", "simulations")) or not curriculum:
+        return resolved
+    paths = [curriculum] if isinstance(curriculum, str) else list(curriculum.get("tasks", ()))
+    searched = {trees.split(name)[1] for name in params if name.startswith("env.")}
+    options = {name: value for name, value in (resolved.get("env") or {}).items() if name not in searched}
+    options |= {name: written[name] for name in searched & written.keys()}
+    return trees.put(resolved, ("sim", "simulations"), training_simulations(paths, options))
 
 
 @cache

@@ -53,7 +53,7 @@ class Odd(gymnasium.Env[np.ndarray, int]):
             if self._does == "interrupt":
                 raise KeyboardInterrupt
             reward = float("nan") if self._does == "nan" else reward
-        return np.zeros(2, dtype=np.float32), reward, self._step >= 10, False, {}
+        return np.zeros(2, dtype=np.float32), reward, self._step >= 10 and self._does != "never end", False, {}
 
 
 gymnasium.register("Odd-v0", entry_point=Odd)

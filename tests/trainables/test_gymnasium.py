@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.environments.catalog import GymnasiumFamily, VectorOptions
 from trainables.environments.gymnasium_vector import FlatEncoder, GymnasiumVector, action_space
 from trainables.environments.interface import Continuous, Discrete
 from trainables.errors import SpecError
@@ -42,6 +43,16 @@ def test_other_environments_reset_in_the_same_step_and_keep_the_state_that_a_lim
     assert env.valid.all()
     assert not np.array_equal(env.final_observations(), env.observations)
     assert [episode.num_steps for episode in env.drain_episodes()] == [200, 200]
+
+
+def test_max_steps_ends_an_episode() -> None:
+    family = GymnasiumFamily("CartPole-v1", {"max_steps": 5})
+    env = family.make(VectorOptions(2, training_seeds(0, 0, 0)))
+    env.reset()
+    for _ in range(5):
+        env.step(np.zeros(2, dtype=np.int64))
+    assert env.truncations.all()
+    assert [episode.num_steps for episode in env.drain_episodes()] == [5, 5]
 
 
 def test_options_reach_the_environment() -> None:

@@ -231,6 +231,46 @@ def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_pat
     wait_until_gone(pids(tmp_path))
 
 
+@pytest.mark.parametrize("curve_points", [0, 1])
+def test_a_suite_whose_episodes_never_end_is_named_and_tried_once(cartpole: dict[str, Any], tmp_path: Path, curve_points: int) -> None:
+    mapping = odd(cartpole)
+    mapping["trainer"]["total_timesteps"] = 1024
+    mapping["trainer"]["simulation"] = {"curve_points": curve_points, "curve_episodes": 2}
+    mapping["sim"] = {"name": "odd", "episodes": 2, "simulations": {"endless": {"env": ODD, "does": "never end"}}}
+    mapping["resources"] = {"max_restarts": 2, "stall_seconds": 4}
+    result = run_once(mapping, tmp_path, ignore)
+    assert (result.outcome, result.failure) == ("failed", "code")
+    assert result.message.startswith("suite odd, simulation endless: no episode ended for ")
+    assert result.signature == "episodes of odd/endless do not end"
+    assert list(RunFiles(tmp_path).dist(1).parent.glob("dist_*")) == [RunFiles(tmp_path).dist(1)]
+    if not curve_points:
+        again = evaluate_once(mapping, tmp_path)
+        assert again.message.startswith("suite odd, simulation endless: no episode ended for ")
+
+
+def lengths_and_process(episodes: list[Any]) -> dict[str, float]:
+    return {"longest": float(max(episode.num_steps for episode in episodes)), "pid": float(os.getpid())}
+
+
+def test_a_metric_of_ones_own_is_the_score_and_is_computed_by_a_rank(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole)
+    mapping["trainer"]["total_timesteps"] = 512
+    mapping["sim"]["metrics"] = ["tests.trainables.test_launch:lengths_and_process"]
+    result = run_once({**mapping, "metric": "longest"}, tmp_path, ignore)
+    assert (result.outcome, result.score, result.standard_error) == ("completed", 10.0, None), result.message
+    assert result.metrics["pid"] in pids(tmp_path)
+
+
+def test_a_slow_evaluation_that_comes_forward_is_waited_for(cartpole: dict[str, Any], tmp_path: Path) -> None:
+    mapping = odd(cartpole)
+    mapping["trainer"]["total_timesteps"] = 512
+    mapping["sim"] = {"episodes": 8, "simulations": {"slow": {"env": ODD, "seconds": 0.1}}}  # 8 s to the end of the first
+    mapping["resources"] = {"max_restarts": 0, "stall_seconds": 4}
+    result = run_once(mapping, tmp_path, ignore)
+    assert result.outcome == "completed", result.message
+    assert result.costs.evaluate.wall_seconds >= 8
+
+
 def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, Any], tmp_path: Path) -> None:
     trainable = {
         "kind": "command",

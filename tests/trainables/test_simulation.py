@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from trainables.distributed import DistributedContext
-from trainables.errors import CodeFailure
+from trainables.errors import CodeFailure, SpecError
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import make_policy
+from trainables.pulse import Beat, Pulse
 from trainables.seeding import Purpose, evaluation_seeds, training_seeds
 from trainables.simulation import replay, stats_db
-from trainables.simulation.aggregate import PlayedEpisode, metric_names, metrics, standard_error
-from trainables.simulation.play import Share, play
+from trainables.simulation.aggregate import PlayedEpisode, custom_names, metric_names, metrics, score_of, standard_error
+from trainables.simulation.play import Share, Watch, play
 from trainables.simulation.random_policy import random_policy_score
 from trainables.spec import RunSpec
 
@@ -48,6 +49,63 @@ def episode(simulation: str, index: int, score: float, **stats: float) -> Played
 PLAYED = [episode("near", 0, 1.0, **{"heart.gained": 2.0}), episode("near", 1, 3.0), episode("far", 0, 10.0), episode("far", 1, 14.0)]
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("limit", "number", "num_ended", "comes_forward"),
+    [
+        (500, 499, 0, True),  # a slow environment is on its way to its own limit
+        (500, 500, 0, False),
+        (500, 500, 1, True),
+        (None, 999, 0, True),
+        (None, 1000, 0, False),
+        (None, 100_000, 1, True),
+    ],
+)
+def test_steps_come_forward_up_to_the_time_limit_and_then_ends_of_episodes_only(
+    limit: int | None, number: int, num_ended: int, comes_forward: bool
+) -> None:
+    clock = Clock()
+    pulse = Pulse(clock=clock)
+    pulse.beat()
+    clock.now = 60.0
+    Watch(pulse, "arena", "basic", limit).step(number, num_ended)
+    assert pulse.read() == (Beat("arena", "basic", 0.0) if comes_forward else Beat("", "", 60.0))
+
+
+def test_an_episode_has_a_last_step_in_any_case() -> None:
+    with pytest.raises(CodeFailure, match="suite arena, simulation basic: an episode did not end within 200000 steps"):
+        Watch(Pulse(), "arena", "basic", None).step(200_000, 1)
+    Watch(Pulse(), "arena", "basic", 300_000).step(200_000, 0)  # its own limit is a longer one
+
+
+def test_a_random_policy_is_not_measured_for_ever() -> None:
+    clock = Clock()
+    pulse = Pulse(10.0, clock)
+    pulse.beat("arena", "basic")
+    clock.now = 11.0
+    with pytest.raises(CodeFailure, match="suite arena, simulation basic: no episode ended for 11 s"):
+        pulse.check()
+    pulse.rest()
+    pulse.check()
+    endless = {"env": "/env/gymnasium/tests.trainables.odd_environments:Odd-v0", "does": "never end"}
+    mapping = {
+        "trainer": {"curriculum": endless["env"]},
+        "sim": {"name": "odd", "simulations": {"endless": endless}},
+        "resources": {"stall_seconds": 0.5},
+    }
+    with pytest.raises(CodeFailure, match="suite odd, simulation endless: no episode ended"):
+        random_policy_score(mapping)
+
+
 def test_metrics_are_means_over_episodes_then_over_simulations() -> None:
     found = metrics(spec_of().suite, PLAYED)
     assert (found["arena/near/reward"], found["arena/far/reward"], found["reward"]) == (2.0, 12.0, 7.0)
@@ -70,10 +128,69 @@ def share_of_winners(episodes: Sequence[PlayedEpisode]) -> float:
 
 def test_metrics_of_ones_own_are_called_by_path() -> None:
     spec = spec_of(metrics=["tests.trainables.test_simulation:share_of_winners"])
-    assert "share_of_winners" in metric_names(spec.suite)
+    assert custom_names(spec.suite) == ("share_of_winners",)
     assert metrics(spec.suite, PLAYED)["share_of_winners"] == 0.75
     with pytest.raises(CodeFailure, match=r"sim.metrics: tests.trainables.test_simulation:nothing cannot be imported"):
         metrics(spec_of(metrics=["tests.trainables.test_simulation:nothing"]).suite, PLAYED)
+
+
+def several(episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
+    return {"winners": share_of_winners(episodes), "efficiency": np.float32(len(episodes) / 2)}
+
+
+def breaks(episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
+    raise KeyError(episodes[0].index)
+
+
+def takes_a_name(episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
+    return {"reward": 0.0}
+
+
+def says_a_word(episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
+    return {"winners": "many"}
+
+
+HERE = "tests.trainables.test_simulation"
+
+
+def with_metric(metric: str, *functions: str) -> RunSpec:
+    paths = [f"{HERE}:{function}" for function in functions]
+    return RunSpec.from_mapping({"metric": metric, "sim": {"simulations": {"near": SHORT}, "metrics": paths}})
+
+
+def test_a_function_that_returns_a_mapping_adds_all_its_names() -> None:
+    spec = with_metric("efficiency", "several", "share_of_winners")
+    assert custom_names(spec.suite) == ("winners", "efficiency", "share_of_winners")
+    found = metrics(spec.suite, PLAYED[:2])
+    assert (found["winners"], found["efficiency"], found["share_of_winners"]) == (0.5, 1.0, 0.5)
+    assert score_of(spec.metric, found) == 1.0
+
+
+def test_a_metric_that_no_function_returns_is_refused_before_the_first_run() -> None:
+    with pytest.raises(SpecError, match="metric: unknown 'eficiency'; did you mean efficiency"):
+        with_metric("eficiency", "several")
+    with pytest.raises(SpecError, match="metric: unknown 'several'"):
+        with_metric("several", "several")
+
+
+def test_a_function_that_does_not_tell_its_names_is_asked_at_the_first_evaluation() -> None:
+    spec = with_metric("anything", "breaks")
+    with pytest.raises(KeyError):
+        metrics(spec.suite, PLAYED)
+    with pytest.raises(CodeFailure, match="metric: 'anything' was not reported"):
+        score_of("anything", metrics(with_metric("reward", "several").suite, PLAYED[:2]))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("takes_a_name", f"sim.metrics: {HERE}:takes_a_name returns reward, which is reported already; use another name"),
+        ("says_a_word", f"sim.metrics: {HERE}:says_a_word: need a number, or a mapping of names to numbers, got "),
+    ],
+)
+def test_what_is_no_metric_of_its_own_is_named(function: str, message: str) -> None:
+    with pytest.raises(CodeFailure, match=message):
+        metrics(with_metric("reward", function).suite, PLAYED[:2])
 
 
 def test_held_out_episodes_are_never_trained_on_and_do_not_depend_on_the_ranks() -> None:

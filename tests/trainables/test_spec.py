@@ -102,3 +102,38 @@ def test_checking_a_run_loads_no_torch_and_no_simulator() -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'mettagrid', 'gymnasium')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PATHS = (
+    "/env/gymnasium/CartPole-v1",
+    "/env/gymnasium/tests.trainables.odd_environments:Odd-v0",
+    "/env/atari/pong",
+    "/env/mettagrid/arena/basic",
+)
+
+
+def tasks_of(family: object) -> list[int]:
+    assert isinstance(family, MettaGridFamily)
+    return [task.max_steps for _, task in family.tasks]
+
+
+def test_options_of_env_are_for_training_and_for_a_suite_that_is_the_training_tasks() -> None:
+    own = RunSpec.from_mapping({"env": {"max_steps": 16}})
+    assert (tasks_of(own.environment), tasks_of(own.suite.simulations[0].family)) == ([16], [16])
+    named = {"name": "arena", "simulations": {"basic": {"env": "/env/mettagrid/arena/basic"}}}
+    kept = RunSpec.from_mapping({"env": {"max_steps": 16}, "sim": named})
+    assert (tasks_of(kept.environment), tasks_of(kept.suite.simulations[0].family)) == ([16], [128])
+    named["simulations"]["basic"]["max_steps"] = 32  # type: ignore[index]
+    assert tasks_of(RunSpec.from_mapping({"env": {"max_steps": 16}, "sim": named}).suite.simulations[0].family) == [32]
+
+
+@pytest.mark.parametrize("path", PATHS[:3])
+def test_every_family_knows_max_steps(path: str) -> None:
+    spec = RunSpec.from_mapping({"trainer": {"curriculum": path}, "env": {"max_steps": 7}})
+    assert spec.environment.step_limit() == 7
+    assert problems_of(trainer={"curriculum": path}, env={"max_steps": 0}) == ("env.max_steps: need a whole number of at least 1, got 0",)
+
+
+def test_the_limit_of_an_episode_is_that_of_the_environment() -> None:
+    limits = {path: RunSpec.from_mapping({"trainer": {"curriculum": path}}).environment.step_limit() for path in PATHS}
+    assert list(limits.values()) == [500, None, 27_000, 128]

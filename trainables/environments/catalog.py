@@ -25,6 +25,8 @@ from trainables.fields import convert, join, nearest
 from trainables.seeding import EpisodeSeeds
 
 NEEDS_ALE = 'Atari games need ale-py (GPL-2.0), which is not installed: pip install "metta_sweep[atari]"'
+MAX_STEPS = "max_steps"  # of an episode, in every family
+FRAMES, ATARI_FRAMES = "max_num_frames_per_episode", 108_000  # the emulator's own limit of an episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class Family(Protocol):
     def stat_names(self) -> tuple[str, ...]:
         """Every counter that an evaluation reports besides the score."""
 
+    def step_limit(self) -> int | None:
+        """Steps after which an episode surely ends; None when nobody says so."""
+
     def make(self, options: VectorOptions) -> VectorEnvironment:
         """The environments, not yet reset."""
 
@@ -86,6 +91,9 @@ class MettaGridFamily:
         amounts = [f"{name}.{what}" for name in RESOURCES + COMBAT_RESOURCES for what in ("gained", "lost", "amount")]
         return (*moves, *uses, *amounts, "attack.hit", "attack.blocked", "cell.unique_visited", "cell.max_distance_from_spawn")
 
+    def step_limit(self) -> int | None:
+        return max(task.max_steps for _, task in self.tasks)
+
     def make(self, options: VectorOptions) -> VectorEnvironment:
         from trainables.environments.mettagrid_vector import MettaGridSetup, MettaGridVector
 
@@ -105,7 +113,7 @@ class MettaGridFamily:
 
 @dataclass(frozen=True, slots=True)
 class GymnasiumFamily:
-    """One gymnasium environment; `options` go to its constructor."""
+    """One gymnasium environment; `options` go to its constructor, but for `max_steps`, which becomes its time limit."""
 
     env_id: str
     options: Mapping[str, Any]
@@ -121,15 +129,21 @@ class GymnasiumFamily:
     def stat_names(self) -> tuple[str, ...]:
         return ()
 
+    def step_limit(self) -> int | None:
+        from trainables.environments.gymnasium_vector import step_limit
+
+        return int(self.options.get(MAX_STEPS, 0)) or step_limit(self.env_id)
+
     def make(self, options: VectorOptions) -> VectorEnvironment:
         from trainables.environments.gymnasium_vector import GymnasiumVector
 
-        return GymnasiumVector(self.env_id, self.options, options.num_envs, options.seeds)
+        given = {"max_episode_steps" if name == MAX_STEPS else name: value for name, value in self.options.items()}
+        return GymnasiumVector(self.env_id, given, options.num_envs, options.seeds)
 
 
 @dataclass(frozen=True, slots=True)
 class AtariFamily:
-    """One Atari game; `options` go to the emulator's vector."""
+    """One Atari game; `options` go to the emulator's vector, `max_steps` as the number of frames that it means."""
 
     game: str
     options: Mapping[str, Any]
@@ -145,10 +159,20 @@ class AtariFamily:
     def stat_names(self) -> tuple[str, ...]:
         return ()
 
+    def step_limit(self) -> int | None:
+        return int(self.options.get(MAX_STEPS, 0)) or int(self.options.get(FRAMES, ATARI_FRAMES)) // self._frameskip
+
+    @property
+    def _frameskip(self) -> int:
+        return max(1, int(self.options.get("frameskip", 4)))
+
     def make(self, options: VectorOptions) -> VectorEnvironment:
         from trainables.environments.atari_vector import AtariVector
 
-        return AtariVector(self.game, self.options, options.num_envs, options.seeds, options.num_threads)
+        given = dict(self.options)
+        if steps := given.pop(MAX_STEPS, 0):
+            given[FRAMES] = int(steps) * self._frameskip
+        return AtariVector(self.game, given, options.num_envs, options.seeds, options.num_threads)
 
 
 def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> Family | None:
@@ -167,6 +191,12 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
     kind, _, name = path.removeprefix("/").removeprefix("env/").partition("/")
     if kind == "mettagrid":
         return _resolve_mettagrid(name, options, key, options_key, problems)
+    if kind in ("gymnasium", "atari") and MAX_STEPS in options:
+        steps, problem = convert(options[MAX_STEPS], int)
+        if problem or steps < 1:
+            problems.append(f"{join(options_key, MAX_STEPS)}: need a whole number of at least 1, got {options[MAX_STEPS]!r}")
+            return None
+        options = {**options, MAX_STEPS: steps}
     if kind == "gymnasium":
         return _resolve_gymnasium(name, options, key, problems)
     if kind == "atari" and name:

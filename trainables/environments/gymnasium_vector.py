@@ -118,10 +118,22 @@ class GymnasiumVector:
         self._env.close()
 
 
-def _make(env_id: str, options: Mapping[str, Any], num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+def step_limit(env_id: str) -> int | None:
+    """The time limit that an environment was registered with, in steps of an episode."""
+    limit: int | None = gymnasium.spec(_registered(env_id)).max_episode_steps
+    return limit
+
+
+def _registered(env_id: str) -> str:
+    """The id without its module: `package.module:Id-v0` says which module registers the environment."""
     module, _, env_id = env_id.rpartition(":")
-    if module:  # "package.module:Id-v0": the module registers the environment
+    if module:
         importlib.import_module(module)
+    return env_id
+
+
+def _make(env_id: str, options: Mapping[str, Any], num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    env_id = _registered(env_id)
     if not options and gymnasium.spec(env_id).vector_entry_point is not None:
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point")
     return gymnasium.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)

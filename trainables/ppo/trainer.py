@@ -22,9 +22,10 @@ from trainables.ppo.learner import Learner
 from trainables.ppo.plan import curve_updates, plan
 from trainables.ppo.policy import Policy
 from trainables.ppo.rollout import Collector
+from trainables.pulse import Pulse
 from trainables.result import Costs, Point, Progress, Span
 from trainables.seeding import Purpose, stream_seed, training_seeds
-from trainables.simulation.aggregate import metrics
+from trainables.simulation.aggregate import from_json, metrics, score_of, to_json
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -74,10 +75,19 @@ class PpoTrainer:
         context: this rank.
         meter: books set-up, training and curve points; must stand at "setup".
         start: checkpoint to go on from.
+        pulse: beats with every update, and as episodes of curve points come forward.
     """
 
-    def __init__(self, spec: RunSpec, context: DistributedContext, meter: Meter, start: Checkpoint | None = None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        context: DistributedContext,
+        meter: Meter,
+        start: Checkpoint | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
         self._spec, self._context, self._meter = spec, context, meter
+        self._pulse = pulse or Pulse()
         self.plan = plan(spec.trainer, spec.environment.agents_per_env, context.world_size)
         self._updates = start.updates if start else 0
         self._start_steps = self.env_steps
@@ -124,6 +134,7 @@ class PpoTrainer:
                 self._env.reset()
             self._meter.switch("train")
             while not self.is_complete:
+                self._pulse.beat()
                 began = time.perf_counter()
                 losses, episodes = self._update()
                 agreed = self._agree(host, episodes)
@@ -168,17 +179,21 @@ class PpoTrainer:
         self._attempt_costs = costs_from_vector(cpu, walls, num_gpus)
         return _Agreed(bool(stop), bool(save), {"training_score": sum(sums) / sum(counts)} if sum(counts) else {})
 
-    def _evaluate(self) -> Point:
-        """A point of the learning curve, its time booked apart. The ranks' shares are equal, so nobody waits long."""
+    def _evaluate(self) -> Point | None:
+        """A point of the learning curve, if there is a number; its time is booked apart. The ranks' shares are equal, so nobody waits long."""
         self._meter.switch("curve")
         suite = self._spec.suite
         per_simulation = math.ceil(self._spec.trainer.simulation.curve_episodes / len(suite.simulations))
         share = Share(self._context.rank, self._context.world_size, Purpose.CURVE_EPISODE, per_simulation)
-        played = play(suite, self.policy, self._context.device, share)
-        everybody = [episode for episodes in self._context.gather(played) for episode in episodes]
-        point = Point(self.env_steps, self._costs().train, metrics(suite, everybody)[self._spec.metric])
-        self.curve.append(point)
+        played = play(suite, self.policy, self._context.device, share, pulse=self._pulse)
+        self._pulse.beat()
+        everybody = [episode for content in self._context.gather(to_json(played)) for episode in from_json(content)]
+        score = score_of(self._spec.metric, metrics(suite, everybody))
         self._meter.switch("train")
+        if not math.isfinite(score):  # a ratio of two counters that are still 0, say
+            return None
+        point = Point(self.env_steps, self._costs().train, score)
+        self.curve.append(point)
         return point
 
     def _costs(self) -> Costs:

@@ -19,7 +19,8 @@ class SuiteConfig:
         episodes: per simulation, unless that says otherwise.
         seed: names the held-out episodes; the same number means the same maps, whatever was trained.
         greedy: True: the likeliest action; False: actions are sampled, as in training.
-        simulations: by name: `env` (path), optionally `episodes`, and overrides of the task; none = the training tasks themselves.
+        simulations: by name: `env` (path), optionally `episodes`, and overrides of the task; none = the training tasks
+            themselves, with the options of `env`.
         metrics: further metrics as `package.module:function`; see `trainables.simulation.aggregate`.
     """
 
@@ -53,9 +54,21 @@ class Suite:
     metrics: tuple[str, ...]
 
 
-def resolve_suite(config: SuiteConfig, training_paths: Sequence[str], problems: list[str]) -> Suite:
-    """The suite that a configuration asks for; `problems` gets one line for each thing that is wrong with it."""
-    entries = dict(config.simulations) or {path.rpartition("/")[2]: {"env": path} for path in training_paths}
+def training_simulations(paths: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The training tasks as `sim.simulations`."""
+    return {path.rpartition("/")[2]: {**options, "env": path} for path in paths}
+
+
+def resolve_suite(config: SuiteConfig, training_paths: Sequence[str], options: Mapping[str, Any], problems: list[str]) -> Suite:
+    """The suite that a configuration asks for.
+
+    Args:
+        config: the `sim` section.
+        training_paths: of the tasks that are trained on.
+        options: of those tasks, the `env` section.
+        problems: gets one line for each thing that is wrong.
+    """
+    entries = dict(config.simulations) or training_simulations(training_paths, options)
     groups = {f"/{path}".split("/")[-2] for path in training_paths}
     simulations = [found for name, entry in entries.items() if (found := _resolve_simulation(str(name), entry, config, problems)) is not None]
     if config.seed < 0:

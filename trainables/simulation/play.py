@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 import torch
 
@@ -12,13 +13,15 @@ from trainables.environments.catalog import VectorOptions
 from trainables.environments.interface import Episode, VectorEnvironment
 from trainables.errors import CodeFailure
 from trainables.ppo.policy import Policy
+from trainables.pulse import Pulse
 from trainables.seeding import Purpose, evaluation_seeds, stream_seed
 from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.config import Simulation, Suite
 from trainables.simulation.replay import Tape
 
 MAX_ENVS = 64
-MAX_STEPS = 200_000
+MAX_STEPS = 200_000  # where the environment names no time limit above it
+STEPS_WITHOUT_LIMIT = 1000  # of an episode that count as steps forward where the environment names no time limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,14 @@ class Share:
 
 
 @torch.inference_mode()
-def play(suite: Suite, policy: Policy, device: torch.device, share: Share, tapes: MutableMapping[str, Tape] | None = None) -> list[PlayedEpisode]:
+def play(
+    suite: Suite,
+    policy: Policy,
+    device: torch.device,
+    share: Share,
+    tapes: MutableMapping[str, Tape] | None = None,
+    pulse: Pulse | None = None,
+) -> list[PlayedEpisode]:
     """This rank's episodes of every simulation. The same policy, seed and share give the same episodes.
 
     Args:
@@ -51,7 +61,12 @@ def play(suite: Suite, policy: Policy, device: torch.device, share: Share, tapes
         device: where the policy lives.
         share: which episodes.
         tapes: gets the first of them, by simulation, for `replay.write`.
+        pulse: beats as episodes come forward.
+
+    Raises:
+        CodeFailure: an episode does not end.
     """
+    pulse = pulse or Pulse()
     played: list[PlayedEpisode] = []
     for number, simulation in enumerate(suite.simulations):
         indices = share.of(simulation.episodes)
@@ -61,32 +76,77 @@ def play(suite: Suite, policy: Policy, device: torch.device, share: Share, tapes
             seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
             env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
             tape = None if tapes is None or start else tapes.setdefault(simulation.name, Tape())
+            watch = Watch(pulse, suite.name, simulation.name, simulation.family.step_limit())
             try:
-                episodes = play_once(env, policy, device, None if suite.greedy else generator, tape)
+                episodes = play_once(env, policy, device, None if suite.greedy else generator, tape, watch)
             finally:
                 env.close()
             played += _rows(simulation, chunk, episodes)
     return played
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Sees whether episodes come forward.
+
+    A step is a step forward up to the environment's own time limit; beyond that, and where there is none beyond the first
+    few, only the end of an episode is: an environment whose episodes never end makes steps for ever.
+
+    Attributes:
+        pulse: beats meanwhile.
+        suite: that is played.
+        simulation: of it.
+        limit: steps of an episode; None = the environment names none.
+    """
+
+    pulse: Pulse
+    suite: str
+    simulation: str
+    limit: int | None
+
+    def step(self, number: int, num_ended: int) -> None:
+        """After a step, numbered from 0, in which so many first episodes ended.
+
+        Raises:
+            CodeFailure: nothing ends.
+        """
+        if num_ended or number < (self.limit or STEPS_WITHOUT_LIMIT):
+            self.pulse.beat(self.suite, self.simulation)
+        self.pulse.check()
+        if number >= max(MAX_STEPS, self.limit or 0):
+            raise CodeFailure(
+                f"suite {self.suite}, simulation {self.simulation}: an episode did not end within {number} steps; "
+                "use an environment with a time limit (env.max_steps)",
+                f"episodes of {self.suite}/{self.simulation} do not end",
+            )
+
+
 def play_once(
-    env: VectorEnvironment, policy: Policy, device: torch.device, generator: torch.Generator | None, tape: Tape | None = None
+    env: VectorEnvironment,
+    policy: Policy,
+    device: torch.device,
+    generator: torch.Generator | None,
+    tape: Tape | None,
+    watch: Watch,
 ) -> list[Episode]:
     """The first episode of every environment; `generator` samples actions, None takes the likeliest; `tape` gets that of the first."""
+    watch.pulse.beat(watch.suite, watch.simulation)
     env.reset()
     memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
     first: dict[int, Episode] = {}
-    for _ in range(MAX_STEPS):
+    for number in count():
         observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
         outputs, _, memory = policy.step(observations, memory)
         actions = policy.distribution.mode(outputs) if generator is None else policy.distribution.sample(outputs, generator)[0]
         step = env.step if tape is None or 0 in first else partial(tape.step, env)
         step(actions.cpu().numpy())
+        known = len(first)
         for episode in env.drain_episodes():
             first.setdefault(episode.env, episode)
         if len(first) == env.num_envs:
-            return [first[index] for index in range(env.num_envs)]
-    raise CodeFailure(f"an episode did not end within {MAX_STEPS} steps; use an environment with a time limit")
+            break
+        watch.step(number, len(first) - known)
+    return [first[index] for index in range(env.num_envs)]
 
 
 def _rows(simulation: Simulation, indices: Sequence[int], episodes: Sequence[Episode]) -> list[PlayedEpisode]:

@@ -10,8 +10,9 @@ import torch
 from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
 from trainables.ppo.trainer import make_policy
+from trainables.pulse import Pulse
 from trainables.seeding import Purpose, evaluation_seeds
-from trainables.simulation.aggregate import metrics, standard_error
+from trainables.simulation.aggregate import metrics, score_of, standard_error
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -24,6 +25,7 @@ def random_policy_score(mapping: Mapping[str, Any]) -> tuple[float, float | None
 
     Raises:
         SpecError: the configuration is wrong.
+        CodeFailure: an episode does not end.
     """
     torch.set_num_threads(1)
     spec = RunSpec.from_mapping(mapping, strict=False)
@@ -33,5 +35,6 @@ def random_policy_score(mapping: Mapping[str, Any]) -> tuple[float, float | None
     with torch.no_grad():
         for parameter in policy.parameters():  # equal logits: every action is as likely as any other
             parameter.zero_()
-    episodes = play(spec.suite, policy, torch.device("cpu"), Share())
-    return metrics(spec.suite, episodes)[spec.metric], standard_error(spec.suite, episodes, spec.metric)
+    pulse = Pulse(spec.resources.stall_seconds)  # nobody watches this process from outside
+    episodes = play(spec.suite, policy, torch.device("cpu"), Share(), pulse=pulse)
+    return score_of(spec.metric, metrics(spec.suite, episodes)), standard_error(spec.suite, episodes, spec.metric)

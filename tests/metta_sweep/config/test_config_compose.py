@@ -202,3 +202,12 @@ def test_metrics_of_ones_own_may_be_given_as_evaluation_metrics(tmp_path: Path) 
     sweep_file(tmp_path, "mine", f"{ONE_PARAMETER}sweep_job_overrides: {{evaluation: {{metrics: ['{path}']}}}}\nmetric: loads\n")
     job = load_sweep_job(["sweep_name=demo", "sweep=mine"], {}, [tmp_path])
     assert run_of(job)["sim"]["metrics"] == [path]
+
+
+def test_all_runs_are_measured_on_the_training_tasks_as_they_were_written_and_not_as_they_are_searched() -> None:
+    job = load("~sim", "env.max_steps=64", "+env.difficulty=0.25")
+    run = resolve_run(job.train, "demo.r.0", {"env.difficulty": 0.9, "env.walls": 3}, seed=1)
+    assert run["env"] == {"max_steps": 64, "difficulty": 0.9, "walls": 3}
+    assert run["sim"]["simulations"] == {"basic": {"env": "/env/mettagrid/arena/basic", "max_steps": 64, "difficulty": 0.25}}
+    named = resolve_run(load("sim=arena_basic", "env.max_steps=64").train, "demo.r.0", {}, seed=1)
+    assert named["sim"]["simulations"] == {"basic": {"env": "/env/mettagrid/arena/basic"}}
