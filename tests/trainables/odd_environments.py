@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+
+from trainables import faults
 
 
 class Odd(gymnasium.Env[np.ndarray, int]):
@@ -21,8 +24,8 @@ class Odd(gymnasium.Env[np.ndarray, int]):
     action_space = gymnasium.spaces.Discrete(2)
     steps_in_process = 0
 
-    def __init__(self, does: str = "nothing", after: int = 200, seconds: float = 0.0) -> None:
-        self._does, self._after, self._seconds = does, after, seconds
+    def __init__(self, does: str = "nothing", after: int = 200, seconds: float = 0.0, once: str = "") -> None:
+        self._does, self._after, self._seconds, self._once = does, after, seconds, once
         self._step = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -42,18 +45,24 @@ class Odd(gymnasium.Env[np.ndarray, int]):
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             if self._does == "hang":
                 time.sleep(1000)
-            if self._does == "die":
-                os._exit(1)
-            if self._does == "crash":
-                ctypes.string_at(0)
-            if self._does == "be killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self._does == "exit":
-                sys.exit("usage: env.py")
-            if self._does == "interrupt":
-                raise KeyboardInterrupt
+            self._end_process()
             reward = float("nan") if self._does == "nan" else reward
         return np.zeros(2, dtype=np.float32), reward, self._step >= 10 and self._does != "never end", False, {}
+
+    def _end_process(self) -> None:
+        if self._does == "die":
+            os._exit(1)
+        if self._does == "fill the disk" and not Path(self._once).exists():
+            Path(self._once).write_text(str(os.getpid()))
+            faults.activate("run.checkpoint:disk_full@1")
+        if self._does == "crash":
+            ctypes.string_at(0)
+        if self._does == "be killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._does == "exit":
+            sys.exit("usage: env.py")
+        if self._does == "interrupt":
+            raise KeyboardInterrupt
 
 
 gymnasium.register("Odd-v0", entry_point=Odd)
