@@ -23,6 +23,6 @@ def _import(name: str) -> str:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         return f"plugins: cannot import {name!r} ({error}); is its directory on PYTHONPATH?"
-    except Exception as error:  # noqa: BLE001  # whatever the user's own code raises at its import
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's own code raises at its import
         return f"plugins: {name!r} fails when it is imported ({type(error).__name__}: {error})"
     return ""
