@@ -5,6 +5,7 @@ Direction is applied here, once, on entry: inside, larger is better.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -12,16 +13,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.cost_model import CostModel
+from searchers.cost_model import LARGEST_RATIO, CostModel
 from searchers.distributions import Array
 from searchers.features import Features
 from searchers.observation import FailureKind, Interval, Observation, Outcome, Params
+from searchers.outliers import squash
 from searchers.pareto import front_indices
 from searchers.space import Space
 from searchers.surrogate import ScoreModel, SuccessModel
 from searchers.warm_start import Trend
 
+logger = logging.getLogger(__name__)
+
 QUANTILE_90 = 1.6448536269514722
+LARGEST_LOG = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,10 @@ class Evaluated:
     Attributes:
         points_unit: (k, d).
         mean: (k,) posterior mean, z.
-        log_cost: (k,) mean log cost of the point's runs.
+        log_cost: (k,) mean log cost of the point's runs, outliers squashed.
+        cost: (k,) geometric mean cost of the point's runs.
         runs: (k,) how often each was run.
+        is_here: (k,) whether each is a point of the space, and not of an earlier phase's, as which it was run.
         observation: (k,) index of one of its observations.
         front: indices into these arrays, by increasing cost.
     """
@@ -40,7 +47,9 @@ class Evaluated:
     points_unit: Array
     mean: Array
     log_cost: Array
+    cost: Array
     runs: NDArray[np.int64]
+    is_here: NDArray[np.bool_]
     observation: NDArray[np.int64]
     front: NDArray[np.int64]
 
@@ -92,6 +101,7 @@ class Belief:
     success: SuccessModel = field(init=False)
     _wall: CostModel | None = None
     _keys: Counter[bytes] = field(default_factory=Counter)
+    _here: set[bytes] = field(default_factory=set)
     _numbers: dict[bytes, int] = field(default_factory=dict)
     _identities: list[int] = field(default_factory=list)
     _log_costs: list[float] = field(default_factory=list)
@@ -115,11 +125,17 @@ class Belief:
         if observation.failure in (FailureKind.INFRASTRUCTURE, FailureKind.CODE):
             return
         self._keys[point.tobytes()] += 1
-        self.success.observe(observation, point)
-        if observation.score is None:
-            return
-        self._observe_cost(observation, point)
-        self.score.observe(len(self.observations) - 1, self._directed(observation), point)
+        if self.space.contains(observation.params):
+            self._here.add(point.tobytes())
+        try:
+            self.success.observe(observation, point)
+            if observation.score is not None:
+                self._observe_cost(observation, point)
+        except np.linalg.LinAlgError:
+            # Both take all rows at their next fit; until then they know what they knew.
+            logger.warning("observation %d: the models of success and cost could not be factorised", len(self.observations) - 1)
+        if observation.score is not None:
+            self.score.observe(len(self.observations) - 1, self._directed(observation), point)
 
     def _directed(self, observation: Observation) -> Observation:
         """The observation with larger scores better."""
@@ -157,6 +173,14 @@ class Belief:
         """How often exactly this point has been observed (infrastructure failures do not count)."""
         return self._keys[point_unit.tobytes()]
 
+    def is_repeat(self, point_unit: Array) -> bool:
+        """Whether a run at this point repeats an earlier one.
+
+        A run of another phase may share its coordinates without being the same: one that lacks a parameter has the search centre's, and
+        what lay beyond the bounds or had another fixed value is no point of this space.
+        """
+        return point_unit.tobytes() in self._here
+
     def inherited_points(self) -> Array:
         """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
         points = [belief.evaluated.points_unit[belief.evaluated.best] for belief in self.earlier if belief.has_completed]
@@ -181,11 +205,14 @@ class Belief:
         identities = np.array(self._identities)[index]
         _, first, member, counts = np.unique(identities, return_index=True, return_inverse=True, return_counts=True)
         log_cost = np.bincount(member, np.array(self._log_costs)[index]) / counts
+        cost = np.exp(log_cost)
+        log_cost = squash(log_cost, LARGEST_RATIO, float(np.median(log_cost)))
         mean = np.bincount(member, means) / counts
         run = index[first]
         points = np.array(self.points_unit)[run]
         runs = np.array([self._keys[self.points_unit[i].tobytes()] for i in run])
-        return Evaluated(points, mean, log_cost, runs, run, front_indices(mean, log_cost))
+        is_here = np.array([self.is_repeat(point) for point in points])
+        return Evaluated(points, mean, log_cost, cost, runs, is_here, run, front_indices(mean, log_cost))
 
     def predict(self, points_unit: Array) -> Predictions:
         """Predictions for whole runs at points (m, d)."""
@@ -232,7 +259,7 @@ class Belief:
         if not self.cost.is_ready:
             return None
         mean, std = self.cost.predict(self.features.full(point_unit))
-        low, middle, high = (math.exp(float(mean[0]) + k * QUANTILE_90 * float(std[0])) for k in (-1, 0, 1))
+        low, middle, high = (math.exp(min(float(mean[0]) + k * QUANTILE_90 * float(std[0]), LARGEST_LOG)) for k in (-1, 0, 1))
         return Interval(middle, low, high)
 
     def nearest(self, point_unit: Array, count: int) -> tuple[tuple[float, Params, float | None], ...]:

@@ -1,7 +1,8 @@
 """Cost of a run: what physics says (overhead plus steps times a rate), with a GP on what is left.
 
 log cost = log(overhead + exp(beta . features)) + residual. The coefficient of log steps has prior mean 1 (twice the steps,
-twice the time); the others start at 0. Everything is clipped in log space, so nothing overflows.
+twice the time); the others start at 0. Outliers are squashed and predictions clipped in log space, around the median cost, so that
+nothing overflows and one broken clock misleads nobody.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from searchers.features import LOG_RANGE, Features
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters
 from searchers.noise import Noise
+from searchers.outliers import squash
 from searchers.surrogate import is_refit_due, representative
 
 MAX_ROWS = 400
@@ -29,6 +31,8 @@ COEFFICIENT_SD = 1.0
 LENGTH_COEFFICIENT_SD = 0.2
 NOISE_SD = 0.2
 LOG_CLIP = 60.0
+# Log of how many times the median cost a run may cost before it counts as an outlier.
+LARGEST_RATIO = math.log(1e7)
 
 
 @dataclass
@@ -42,6 +46,7 @@ class CostModel:
     features: Features
     _rows: list[Array] = field(default_factory=list)
     _log_costs: list[float] = field(default_factory=list)
+    _middle: float = 0.0
     _beta: Array | None = None
     _log_overhead: float = -math.inf
     _gp: GaussianProcess | None = None
@@ -61,6 +66,8 @@ class CostModel:
         self._log_costs.append(float(np.log(cost)))
         used = representative(np.zeros(len(self._rows)), MAX_ROWS)
         rows, target = np.array(self._rows)[used], np.array(self._log_costs)[used]
+        self._middle = float(np.median(target))
+        target = squash(target, LARGEST_RATIO, self._middle)
         self._fit_parametric(rows, target)
         residual = target - self._parametric(rows)
         # Shrunk towards 0.3 while there are few runs.
@@ -87,14 +94,17 @@ class CostModel:
             residual, std = self._gp.mean_std(rows)
             mean = mean + self._residual_sd * residual
             spread = self._residual_sd * np.sqrt(std**2 + self._gp.hyper.noise)
-        return np.clip(mean, -LOG_CLIP, LOG_CLIP), spread
+        return self._clipped(mean), spread
 
     def mean(self, rows: Array) -> Array:
         """(m,) mean of log cost; a good deal cheaper than `predict`."""
         mean = self._parametric(rows)
         if self._gp is not None:
             mean = mean + self._residual_sd * self._gp.mean(rows)
-        return np.clip(mean, -LOG_CLIP, LOG_CLIP)
+        return self._clipped(mean)
+
+    def _clipped(self, log_cost: Array) -> Array:
+        return np.clip(log_cost, self._middle - LOG_CLIP, self._middle + LOG_CLIP)
 
     def _fit_parametric(self, rows: Array, target: Array) -> None:
         """Overhead by grid, the rest by ridge regression; the best in log space wins."""
@@ -130,7 +140,7 @@ class CostModel:
 
     def _parametric(self, rows: Array) -> Array:
         assert self._beta is not None
-        rate = np.clip(self._design(rows) @ self._beta, -LOG_CLIP, LOG_CLIP)
+        rate = self._clipped(self._design(rows) @ self._beta)
         return cast(Array, np.round(np.logaddexp(self._log_overhead, rate), 9))
 
     def _fit_residual(self, rows: Array, residual: Array) -> None:

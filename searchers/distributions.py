@@ -10,11 +10,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.observation import ParamValue
+from searchers.observation import ParamValue, number_of, plain
 
 Array = NDArray[np.float64]
 Ufunc = Callable[[Array], Array]
 DIGITS = 10
+LARGEST_WHOLE = 2**53
 
 
 def on_grid(unit: Array) -> Array:
@@ -26,6 +27,11 @@ def on_grid(unit: Array) -> Array:
     return np.round(unit, DIGITS) + 0.0
 
 
+def shown(value: object) -> str:
+    """A value in an error: whole numbers of thousands of digits only by their size."""
+    return f"a whole number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 1000 else repr(value)
+
+
 def _identity(values: Array) -> Array:
     return values
 
@@ -35,7 +41,8 @@ def _logit(values: Array) -> Array:
 
 
 def _expit(values: Array) -> Array:
-    return 1.0 / (1.0 + np.exp(-values))
+    # Far below 0 the sum is exp(-x) to the last bit, and would overflow.
+    return np.where(values < -700.0, np.exp(np.minimum(values, -700.0)), 1.0 / (1.0 + np.exp(-np.maximum(values, -700.0))))
 
 
 def _no_problem(key: str, value: float) -> str | None:
@@ -55,17 +62,21 @@ def _probability(key: str, value: float) -> str | None:
 
 
 def _whole(key: str, value: float) -> str | None:
+    if abs(value) > LARGEST_WHOLE:
+        return f"int_uniform needs whole numbers from -2**53 to 2**53, between which floats hold all of them, got {value}; use distribution: uniform"
     return None if float(value).is_integer() else f"int_uniform needs a whole number, got {value}; use {round(value)} or distribution: uniform"
 
 
 def _whole_positive(key: str, value: float) -> str | None:
+    if value > LARGEST_WHOLE:
+        return f"int_log_normal needs whole numbers up to 2**53, up to which floats hold all of them, got {value}; use distribution: log_normal"
     if float(value).is_integer() and value >= 1:
         return None
     return f"int_log_normal needs a whole number >= 1, got {value}; use {max(1, round(value))} or distribution: log_normal"
 
 
 def _power_of_two(key: str, value: float) -> str | None:
-    if value >= 1 and math.log2(value).is_integer():
+    if value >= 1 and math.frexp(value)[0] == 0.5:
         return None
     nearest = 2 ** max(0, round(math.log2(value))) if value > 0 else 1
     return f"uniform_pow2 needs a power of two, got {value}; use {nearest} or distribution: int_uniform"
@@ -144,7 +155,7 @@ class NumericParameter:
     def to_unit(self, values: Array) -> Array:
         """Natural values -> unit coordinates, elementwise; values beyond the bounds fall outside [-1, 1]."""
         low, high = self._ends
-        return on_grid(2 * (self.distribution.forward(np.asarray(values, dtype=float)) - low) / (high - low) - 1)
+        return on_grid(2 * ((self.distribution.forward(np.asarray(values, dtype=float)) - low) / (high - low)) - 1)
 
     def from_unit(self, unit: Array) -> Array:
         """Unit coordinates -> nearest valid natural values inside the bounds, elementwise, as floats."""
@@ -166,11 +177,12 @@ class NumericParameter:
 
     def problem(self, value: object) -> str | None:
         """Why `value` is not one of this parameter's, or None."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"{self.name}: need a finite number, got {value!r}"
-        if not self.low <= value <= self.high:
-            return f"{self.name}: need a value from {self.low} to {self.high}, got {value!r}"
-        wrong = self.distribution.problem("value", value) if self.distribution.integer else None
+        number = math.nan if isinstance(plain(value), bool) else number_of(value)
+        if not math.isfinite(number):
+            return f"{self.name}: need a finite number, got {shown(value)}"
+        if not self.low <= number <= self.high:
+            return f"{self.name}: need a value from {self.low} to {self.high}, got {plain(value)!r}"
+        wrong = self.distribution.problem("value", plain(value)) if self.distribution.integer else None
         return f"{self.name}: {wrong}" if wrong else None
 
 
@@ -185,6 +197,9 @@ class CategoricalParameter:
 
     def index(self, value: object) -> int:
         """Position of `value` among the choices; -1 when it is none of them. True and 1 are different choices."""
+        value = plain(value)
+        if not isinstance(value, bool | int | float | str):
+            return -1
         for position, choice in enumerate(self.choices):
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return position
@@ -202,7 +217,7 @@ class CategoricalParameter:
 
     def problem(self, value: object) -> str | None:
         """Why `value` is not one of the choices, or None."""
-        return None if self.index(value) >= 0 else f"{self.name}: need one of {list(self.choices)}, got {value!r}"
+        return None if self.index(value) >= 0 else f"{self.name}: need one of {list(self.choices)}, got {shown(value)}"
 
 
 Parameter = NumericParameter | CategoricalParameter

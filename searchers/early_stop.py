@@ -18,7 +18,7 @@ from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.features import noise_scale
 from searchers.noise import Noise
-from searchers.observation import CurvePoint, Params
+from searchers.observation import LARGEST, CurvePoint, Params
 
 FIRST_SHARE = 0.2
 HALF = 0.5
@@ -77,7 +77,7 @@ def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice
     """
     share = curve.points[-1].env_steps / curve.total_env_steps if curve.points else 0.0
     value = curve.points[-1].score if curve.points else math.nan
-    if curve.points and not math.isfinite(value):
+    if curve.points and not abs(value) <= LARGEST:
         return Advice(True, "nan", share, math.nan, value, 0.0, f"score is {value} at {share:.0%} of the run")
     if share < FIRST_SHARE:
         return Advice(False, "too_early", share, math.nan, value, 1.0, f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}")
@@ -119,7 +119,7 @@ def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
     point = belief.space.embed(curve.params)[None]
     full = belief.features.full(point)
     shares = [p.env_steps / curve.total_env_steps for p in curve.points]
-    useful = [i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2][-4:]
+    useful = [i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2 and abs(curve.points[i].score) <= LARGEST][-4:]
     if useful and belief.features.curve_points:
         rows = np.array([belief.features.partial(full[0], shares[i]) for i in useful])
         scores = belief.score.warp.forward(belief.sign * np.array([curve.points[i].score for i in useful]))

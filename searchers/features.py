@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from searchers.distributions import Array, CategoricalParameter, NumericParameter
 from searchers.kernel import Layout
-from searchers.observation import CurvePoint, Observation, Outcome, Params
+from searchers.observation import LARGEST, CurvePoint, Observation, Outcome, Params, number_of
+from searchers.outliers import squash
 from searchers.space import Space
 
 DEFAULT_FIDELITY = "trainer.total_timesteps"
@@ -25,6 +26,8 @@ LOG_RANGE = math.log(30.0)
 EARLIEST_SHARE = 0.15
 LATEST_SHARE = 0.95
 CURVE_NOISE = 4.0
+# Coordinate of a training length 150,000 times the longest one: what a model makes of a length grows exponentially with it.
+FARTHEST_LENGTH = 8.0
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,14 @@ class Features:
         row: Array = self.full(point_unit[None])[0]
         total, longest = self.total_steps(params), self.longest_steps
         if self.length_column is not None and total and longest:
-            row[self.length_column] = self._coordinate(np.array(total / longest))
+            row[self.length_column] = squash(self._coordinate(np.array(total / longest)), self._longest_coordinate)
         return row
+
+    @cached_property
+    def _longest_coordinate(self) -> float:
+        """Beyond which the lengths of runs outside the space are squashed."""
+        length = self.length_parameter
+        return FARTHEST_LENGTH if length is None else max(FARTHEST_LENGTH, -float(self._coordinate(np.array(length.low / length.high))))
 
     @cached_property
     def longest_steps(self) -> float | None:
@@ -115,8 +124,8 @@ class Features:
 
     def total_steps(self, params: Params) -> float | None:
         """Training length that a run was asked for, if its parameters say."""
-        value = params.get(self.fidelity)
-        return float(value) if isinstance(value, int | float) and value > 0 else None
+        value = number_of(params.get(self.fidelity))
+        return value if 0 < value <= LARGEST else None
 
     def partial(self, full_row: Array, share: float) -> Array:
         """(p,) row of the same run at a share u of its length."""
@@ -144,7 +153,7 @@ class Features:
     @staticmethod
     def _coordinate(ratio: Array) -> Array:
         """Log training length, 2 per factor of 30, so that a range of 30x spans as much as any other parameter."""
-        return np.round(2.0 * np.log(ratio) / LOG_RANGE + 1.0, 12)
+        return np.round(2.0 * np.log(np.clip(ratio, 1e-300, 1e300)) / LOG_RANGE + 1.0, 12)
 
 
 def noise_scale(share: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -24,20 +24,27 @@ from searchers.noise import Noise
 logger = logging.getLogger(__name__)
 
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
+# Shares of the largest variance: rows far outside the space have variances beside which an absolute jitter is no digit.
+RELATIVE_JITTERS = (1e-12, 1e-10, 1e-8)
 
 
-def cholesky(matrix: Array) -> Array:
+def cholesky(matrix: Array, relative: Sequence[float] = ()) -> Array:
     """Lower Cholesky factor; retries with more jitter and says so.
 
+    Args:
+        matrix: (n, n) symmetric.
+        relative: shares of the largest variance to try when no jitter of `JITTERS` is enough.
+
     Raises:
-        numpy.linalg.LinAlgError: not positive definite even with jitter 1e-4.
+        numpy.linalg.LinAlgError: not positive definite even with the last jitter.
     """
-    for jitter in (0.0, *JITTERS):
+    jitters = (*JITTERS, *(share * float(np.diag(matrix).max()) for share in relative))
+    for jitter in (0.0, *jitters):
         try:
             return cast(Array, np.linalg.cholesky(matrix if jitter == 0.0 else matrix + jitter * np.eye(len(matrix))))
         except np.linalg.LinAlgError:
             logger.debug("covariance of %d rows is not positive definite with jitter %g", len(matrix), jitter)
-    raise np.linalg.LinAlgError(f"covariance of {len(matrix)} rows is not positive definite with jitter {JITTERS[-1]}")
+    raise np.linalg.LinAlgError(f"covariance of {len(matrix)} rows is not positive definite with jitter {jitters[-1]:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,7 @@ class GaussianProcess:
     @classmethod
     def condition(cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None) -> GaussianProcess:
         """The posterior from scratch, O(n^3)."""
-        return cls(hyper, data, cholesky(observed(data.x, data.noise, hyper, data.layout)), trend)
+        return cls(hyper, data, cholesky(observed(data.x, data.noise, hyper, data.layout), RELATIVE_JITTERS), trend)
 
     def set_targets(self, y: Array) -> None:
         """Give the rows their targets (n,), O(n^2)."""
@@ -169,6 +176,14 @@ class GaussianProcess:
         factor[old:, old:] = cholesky(corner - below @ below.T)
         data = Data(np.vstack([self.data.x, x]), self.data.noise.joined(noise), self.data.layout)
         return GaussianProcess(self.hyper, data, factor, self.trend)
+
+    def grown(self, x: Array, noise: Noise) -> GaussianProcess:
+        """Like `extended`; from scratch when rounding errors have made the new rows look known already."""
+        try:
+            return self.extended(x, noise)
+        except np.linalg.LinAlgError:
+            data = Data(np.vstack([self.data.x, x]), self.data.noise.joined(noise), self.data.layout)
+            return GaussianProcess.condition(data, self.hyper, self.trend)
 
     def believe(self, x: Array) -> GaussianProcess:
         """The posterior as if finished runs `x` had come back with their predicted values: same mean everywhere, less variance nearby."""

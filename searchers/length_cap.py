@@ -104,7 +104,7 @@ def capped(space: Space, name: str, steps: float) -> Space:
     leaf = space.to_config()[name]
     whole = int(steps) if isinstance(leaf["max"], int) else steps
     lower = {"max": whole, "mean": min(leaf["mean"], whole)}
-    return Space.from_config(merge(space.to_config(), {name: lower}), [constraint.text for constraint in space.constraints])
+    return Space.from_config(merge(space.to_config(), {name: lower}), [constraint.text for constraint in space.constraints], warn=False)
 
 
 def _score(observation: Observation) -> float:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
 
 from searchers.errors import ObservationError
 
 ParamValue = float | int | str | bool
 Params = Mapping[str, ParamValue]
+Member = TypeVar("Member", bound=StrEnum)
+# A number beyond this is no result but a mistake or a program's way to say "failed", and its square is beyond all floats.
+LARGEST = 1e100
 
 
 class Outcome(StrEnum):
@@ -36,26 +42,45 @@ class CurvePoint:
     Attributes:
         env_steps: environment steps trained so far, > 0.
         seconds: training seconds so far, in the sweep's cost unit, evaluation not included.
-        score: value of the sweep's metric, in the sweep's own direction.
+        score: value of the sweep's metric, in the sweep's own direction; nan (or None) when there was none.
+
+    Raises:
+        ObservationError: something is no number.
     """
 
     env_steps: int
     seconds: float
     score: float
 
+    def __post_init__(self) -> None:
+        steps = _number("curve.env_steps", self.env_steps)
+        if not math.isfinite(steps):
+            raise ObservationError(f"curve.env_steps: need a whole number > 0, got {self.env_steps!r}")
+        object.__setattr__(self, "env_steps", int(self.env_steps))
+        object.__setattr__(self, "seconds", _number("curve.seconds", self.seconds))
+        object.__setattr__(self, "score", math.nan if self.score is None else _number("curve.score", self.score))
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one finished run taught us.
 
+    What other libraries call numbers and texts (numpy's scalars among them) becomes Python's. A score beyond 1e100 makes a failed run
+    of kind `HYPERPARAMETERS`; a cost is limited to 1e-100 to 1e100.
+
     Attributes:
-        params: the point that was run, natural units, keyed by dotted path ("trainer.ppo.gamma").
+        params: the point that was run, natural units, keyed by dotted path ("trainer.ppo.gamma"); None = not known.
         score: value of `metric`, in the sweep's own direction; None if, and only if, the run failed.
         cost_seconds: what the run cost, in the sweep's cost unit (CPU or GPU seconds), > 0.
         outcome: how the run ended.
         failure: kind of failure; set if, and only if, the outcome is `FAILED`.
-        curve: points of the learning curve, increasing in `env_steps`; may be empty.
+        curve: points of the learning curve, increasing in `env_steps`; may be empty. Points without a score, or with one beyond 1e100,
+            are left out.
         wall_seconds: wall-clock length, which `max_suggestion_cost` limits; None means equal to `cost_seconds`.
+
+    Raises:
+        ObservationError: a value of the wrong kind, a score that is not finite, a cost that is not above 0, an outcome that contradicts
+            score or failure.
     """
 
     params: Params
@@ -67,9 +92,23 @@ class Observation:
     wall_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("cost_seconds", self.cost_seconds)
-        if self.wall_seconds is not None:
-            _require_positive("wall_seconds", self.wall_seconds)
+        self._set("params", _params(self.params))
+        self._set("score", None if self.score is None else _number("score", self.score))
+        self._set("cost_seconds", _seconds("cost_seconds", self.cost_seconds))
+        self._set("outcome", _member("outcome", Outcome, self.outcome))
+        self._set("failure", None if self.failure is None else _member("failure", FailureKind, self.failure))
+        self._set("curve", _curve(self.curve))
+        self._set("wall_seconds", None if self.wall_seconds is None else _seconds("wall_seconds", self.wall_seconds))
+        self._check()
+        if self.score is not None and abs(self.score) > LARGEST:
+            self._set("score", None)
+            self._set("outcome", Outcome.FAILED)
+            self._set("failure", FailureKind.HYPERPARAMETERS)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check(self) -> None:
         failed = self.outcome is Outcome.FAILED
         if failed != (self.failure is not None):
             raise ObservationError(f"failure: need a kind exactly when the run failed, got {self.failure!r} with outcome {self.outcome}")
@@ -145,6 +184,75 @@ class Suggestion:
     explanation: Explanation = field(compare=False)
 
 
-def _require_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+def plain(value: Any) -> Any:
+    """numpy's scalars as what was meant by them, all else as it is: np.float32(0.1) is 0.1, not 0.10000000149."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, np.floating):
+        exact = float(value)
+        is_double = isinstance(value, float) or not math.isfinite(exact) or exact.is_integer()
+        return exact if is_double else float(np.format_float_scientific(value, unique=True))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def number_of(value: object) -> float:
+    """The number that a parameter's value is; nan when it is none, or is too large for a float."""
+    value = plain(value)
+    if not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of any library as a float; nan and infinities are numbers here."""
+    wrong = f"{name}: need a number, got "
+    if isinstance(value, str | bytes) or getattr(value, "ndim", None):
+        raise ObservationError(f"{wrong}{value!r}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ObservationError(f"{wrong}one beyond 1.8e308, the largest float") from error
+    except (TypeError, ValueError) as error:
+        raise ObservationError(f"{wrong}{value!r}") from error
+
+
+def _seconds(name: str, value: Any) -> float:
+    seconds = _number(name, value)
+    if not (math.isfinite(seconds) and seconds > 0):
         raise ObservationError(f"{name}: need a finite number > 0, got {value!r}; report training plus evaluation time from the trainable")
+    return min(max(seconds, 1.0 / LARGEST), LARGEST)
+
+
+def _member(name: str, kind: type[Member], value: Any) -> Member:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ObservationError(f"{name}: need one of {', '.join(kind)}, got {value!r}") from error
+
+
+def _params(params: Any) -> dict[str, ParamValue]:
+    if not isinstance(params, Mapping):
+        raise ObservationError(f"params: need a mapping from dotted path to value, got {params!r}")
+    tidy = {name: plain(value) for name, value in params.items()}
+    for name, value in tidy.items():
+        if not isinstance(name, str):
+            raise ObservationError(f"params: need texts as names, got {name!r}")
+        if value is not None and not isinstance(value, float | int | str | bool):
+            raise ObservationError(f"params.{name}: need a number, text or truth value, got {value!r}")
+        if isinstance(value, int) and value.bit_length() > 1000:
+            raise ObservationError(f"params.{name}: need a number below 2**1000, got a whole number of {value.bit_length()} bits")
+    return tidy
+
+
+def _curve(points: Iterable[Any]) -> tuple[CurvePoint, ...]:
+    """The points that have a score, by increasing step; of two at one step the later one."""
+    kept: dict[int, CurvePoint] = {}
+    for point in points:
+        if not isinstance(point, CurvePoint):
+            raise ObservationError(f"curve: need CurvePoint(env_steps, seconds, score), got {point!r}")
+        if abs(point.score) <= LARGEST:
+            kept[point.env_steps] = point
+    return tuple(kept[steps] for steps in sorted(kept))

@@ -31,6 +31,7 @@ REFINED_EACH = 16
 MIN_SCORED = 2
 SEED_DESIGN = 2**31
 MIN_DISTANCE = 0.02
+NOTHING_NEW = "every candidate was tried or is close to a pending run; a random new point"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,12 @@ class Proposer:
 
     def _choose(self, number: int, pending: Array, pending_rows: Array, rng: np.random.Generator) -> Choice:
         config = self.config
-        is_initial = number < config.num_random_samples or self.belief.num_scored < MIN_SCORED
+        is_initial = number < config.num_random_samples or self.belief.num_scored < MIN_SCORED or not self.belief.has_completed
         if is_initial:
             return self._initial(number, pending, rng)
-        if config.resample_frequency and number % config.resample_frequency == 0:
-            return self._replicate(pending)
+        is_due = config.resample_frequency and number % config.resample_frequency == 0
+        if is_due and (choice := self._replicate(pending)):
+            return choice
         try:
             rater = Rater.of(self.belief, config, number, pending_rows, rng)
             if config.exploration_share and rng.random() < config.exploration_share:
@@ -96,15 +98,18 @@ class Proposer:
         inherited = self.belief.inherited_points()
         fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
-            return self._random(pending, rng, "every point was tried already")
+            return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(fresh)
         if not affordable.any():
             return self._cheapest(fresh)
         return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
 
-    def _replicate(self, pending: Array) -> Choice:
+    def _replicate(self, pending: Array) -> Choice | None:
+        """The least repeated point of the front; None when all of it was run in another phase's space and cannot be repeated here."""
         evaluated = self.belief.evaluated
-        front = evaluated.front
+        front = evaluated.front[evaluated.is_here[evaluated.front]]
+        if not len(front):
+            return None
         affordable = front[self._affordable(evaluated.points_unit[front])]
         options = affordable if len(affordable) else front[:1]
         open_runs = [sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]]
@@ -115,7 +120,7 @@ class Proposer:
     def _explore(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
         points = self._fresh(global_candidates(self.belief.space, 256, self.config.global_search_scale, rng), pending)
         if not len(points):
-            return self._random(pending, rng, "every point was tried already")
+            return self._random(pending, rng, NOTHING_NEW)
         rating = rater.ignorance(points)
         best = self._pick(rating, points)
         return best or self._cheapest(points)
@@ -123,9 +128,11 @@ class Proposer:
     def _exploit(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
         points = self._candidates(rng)
         points = self._without_pending(points, pending)
+        if not len(points):
+            return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(points)
         if not affordable.any():
-            return self._cheapest(points if len(points) else self.belief.evaluated.points_unit)
+            return self._cheapest(points)
         points = self._likely(points[affordable])
         points = points[rater.preselect(points, rater.effort(PRESELECTED), rng)]
         rating = rater.rate(points)
@@ -134,7 +141,7 @@ class Proposer:
         if not np.isfinite(rating).any():
             return self._random(pending, rng, "no candidate has a finite rating")
         best = pick(rating, np.ones(len(points), dtype=bool))
-        is_repeat = self.belief.times_run(points[best]) > 0
+        is_repeat = self.belief.is_repeat(points[best])
         origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
         return Choice(points[best], origin, rater.reason(is_repeat), float(rating[best]))
 
@@ -181,13 +188,33 @@ class Proposer:
         return Choice(points[best], Origin.FALLBACK, reason)
 
     def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Choice:
+        """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space; else a repeat."""
         points = global_candidates(self.belief.space, 256, self.config.global_search_scale, rng)
         fresh = self._fresh(points, pending)
         if not len(fresh):
-            options = self._without_pending(points, pending)
-            return Choice((options if len(options) else points)[0], Origin.REPLICATE, "every point of the space was tried; a repeat")
+            every_point = self.belief.space.every_point
+            rest = without(self.belief.space.stock if every_point is None else every_point, pending)
+            fresh = select(rest, [not self.belief.is_repeat(point) for point in rest])
+            if not len(fresh):
+                return self._repeat(points, pending, "candidate" if every_point is None else "point of the space")
         affordable = self._affordable(fresh)
         return Choice(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason) if affordable.any() else self._cheapest(fresh)
+
+    def _repeat(self, points: Array, pending: Array, every: str) -> Choice:
+        """Nothing is new: one of the points again, one that is not pending if there is one.
+
+        Args:
+            points: (n, d) candidates, n >= 1.
+            pending: (k, d).
+            every: what was looked through, for the reason.
+        """
+        reason = f"every {every} was tried{' or is pending' if len(pending) else ''}; a repeat"
+        affordable = points[self._affordable(points)]
+        if not len(affordable):
+            cheapest = self._cheapest(points)
+            return Choice(cheapest.point_unit, Origin.REPLICATE, f"{reason}, and {cheapest.reason}")
+        options = without(affordable, pending)
+        return Choice((options if len(options) else affordable)[0], Origin.REPLICATE, reason)
 
     def _fresh(self, points: Array, pending: Array) -> Array:
         points = self._without_pending(points, pending)
@@ -233,6 +260,12 @@ class Proposer:
             nearest=belief.nearest(choice.point_unit, 3),
             observations=len(belief.observations),
         )
+
+
+def without(points: Array, pending: Array) -> Array:
+    """The points (n, d) that are none of the pending ones."""
+    known = {point.tobytes() for point in pending}
+    return select(points, [point.tobytes() not in known for point in points])
 
 
 def select(points: Array, keep: Sequence[bool]) -> Array:

@@ -96,7 +96,10 @@ class Protein:
         return tuple(self._belief.observations)
 
     def observe(self, observation: Observation) -> None:
-        """Learn from one run. Order matters: it is part of the history."""
+        """Learn from one run. Order matters: it is part of the history.
+
+        Never fails: a model that cannot take the run in stays as it was, and the log says so.
+        """
         self._belief.observe(observation)
 
     def suggest(self, pending: Sequence[Params] = (), number: int | None = None) -> Suggestion:
@@ -153,7 +156,7 @@ class Protein:
         predictions = self._belief.predict(points)
         intervals = self._belief.score_intervals(predictions.mean, predictions.std)
         observations = [self._belief.observations[i] for i in evaluated.observation[index]]
-        costs, runs = np.exp(evaluated.log_cost[index]), evaluated.runs[index]
+        costs, runs = evaluated.cost[index], evaluated.runs[index]
         return [
             FrontPoint(observation.params, interval, float(cost), int(count))
             for observation, interval, cost, count in zip(observations, intervals, costs, runs, strict=True)

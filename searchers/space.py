@@ -6,6 +6,7 @@ features, where a categorical of k choices takes k columns; `points_unit` has sh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchers.distributions import Array, CategoricalParameter, NumericParameter, Parameter, on_grid
+from searchers.doubts import doubts
 from searchers.errors import SpaceError
 from searchers.expression import Expression
-from searchers.observation import Params, ParamValue
+from searchers.observation import Params, ParamValue, number_of
+from searchers.outliers import squash
 from searchers.space_config import parameter_config, parse_space
+from searchers.values import column, constant, every_combination
+
+logger = logging.getLogger(__name__)
 
 Draw = Callable[[int], Array]
 STOCK_DRAWS = 2**17
 STOCK_SIZE = 256
+EVERY_POINT = 4096
+# Coordinates of runs from outside the space: a model that squares one of 1e5 has no digits left for the others.
+FAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,22 @@ class Space:
     conditions: Mapping[str, Expression]
 
     @classmethod
-    def from_config(cls, parameters: Mapping[str, Any], constraints: Sequence[str] = ()) -> Space:
+    def from_config(cls, parameters: Mapping[str, Any], constraints: Sequence[str] = (), *, warn: bool = True) -> Space:
         """Build a space from nested or dotted keys, as they stand in a sweep file.
 
         Args:
             parameters: leaves hold `distribution`, `min`, `max`, `mean`, `scale`, or `choices`, or `value`; any may hold `when`.
             constraints: expressions over dotted names.
+            warn: log the space's `doubts`; a caller that shows them itself says False.
 
         Raises:
             SpaceError: everything that is wrong, one line per problem.
         """
         space = cls(*parse_space(parameters, constraints))
-        if space._stock.shape[0] == 0:
+        if space.stock.shape[0] == 0:
             raise SpaceError(f"constraints: no point among {STOCK_DRAWS} fulfils {[c.text for c in space.constraints]}; loosen them")
+        for doubt in space.doubts if warn else ():
+            logger.warning("%s", doubt)
         return space
 
     @property
@@ -79,8 +91,8 @@ class Space:
             return cast(Array, wanted[0])
         # Move only the parameters that constraints mention, when that is enough.
         mentioned = np.isin(self.names, [name for constraint in self.constraints for name in constraint.names])
-        moved = self._keep(np.where(mentioned, self._stock, wanted))
-        options = moved if len(moved) else self._stock
+        moved = self._keep(np.where(mentioned, self.stock, wanted))
+        options = moved if len(moved) else self.stock
         return cast(Array, options[int(np.argmin(np.linalg.norm(options - wanted, axis=1)))])
 
     @cached_property
@@ -109,10 +121,13 @@ class Space:
         return row
 
     def embed(self, params: Params) -> Array:
-        """(d,) like `to_unit`, but forgiving: what is missing, unknown or not finite takes the search centre's coordinate."""
+        """(d,) like `to_unit`, but forgiving: what is missing, unknown or not finite takes the search centre's coordinate.
+
+        What lies far outside keeps its side, and its order beyond 100, but not its distance.
+        """
         row = np.array([_coordinate(parameter, params.get(parameter.name)) for parameter in self.parameters])
         center = np.array([_mean_unit(parameter) for parameter in self.parameters])
-        row = np.where(np.isfinite(row), row, center)
+        row = squash(np.where(np.isfinite(row), row, center), FAR)
         return np.where(self.active(row[None])[0], row, center)
 
     def from_unit(self, point_unit: Array) -> dict[str, ParamValue]:
@@ -125,8 +140,8 @@ class Space:
     def columns(self, points_unit: Array) -> dict[str, NDArray[Any]]:
         """Natural values by name, each (n,), as constraints see them."""
         length = len(points_unit)
-        free = {parameter.name: _column(parameter, points_unit[:, i]) for i, parameter in enumerate(self.parameters)}
-        return {**free, **{name: _constant(value, length) for name, value in self.fixed.items()}}
+        free = {parameter.name: column(parameter, points_unit[:, i]) for i, parameter in enumerate(self.parameters)}
+        return {**free, **{name: constant(value, length) for name, value in self.fixed.items()}}
 
     def active(self, points_unit: Array) -> NDArray[np.bool_]:
         """(n, d) whether each parameter exists at each point."""
@@ -190,8 +205,8 @@ class Space:
         if have < count:
             wanted = self.snap(draw(count - have))
             # The stock point nearest to each missing proposal keeps the proposal's spread.
-            distances = np.linalg.norm(wanted[:, None, :] - self._stock[None, :, :], axis=2)
-            found.append(self._stock[np.argmin(distances, axis=1)])
+            distances = np.linalg.norm(wanted[:, None, :] - self.stock[None, :, :], axis=2)
+            found.append(self.stock[np.argmin(distances, axis=1)])
         return np.concatenate(found)[:count]
 
     def encode(self, points_unit: Array) -> Array:
@@ -218,7 +233,18 @@ class Space:
         return {**config, **{name: {"value": value} for name, value in self.fixed.items()}}
 
     @cached_property
-    def _stock(self) -> Array:
+    def every_point(self) -> Array | None:
+        """(n, d) all feasible points; None where a number is continuous or there are more than 4096 combinations."""
+        grid = every_combination(self.parameters, EVERY_POINT)
+        return None if grid is None else np.unique(self._keep(grid), axis=0)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Conditions and constraints that never or always hold, one line each, the key first."""
+        return doubts(self.parameters, self.fixed, self.constraints, self.conditions)
+
+    @cached_property
+    def stock(self) -> Array:
         """(<= 256, d) feasible points; empty when the constraints leave none."""
         if not self.dimension:
             nothing = np.zeros((1, 0))
@@ -268,28 +294,17 @@ def _cell_width(parameter: Parameter) -> float:
 def _coordinate(parameter: Parameter, value: object) -> float:
     if isinstance(parameter, CategoricalParameter):
         return parameter.to_unit(value)
-    if isinstance(value, str) or value is None:
-        return np.nan
     with np.errstate(all="ignore"):
-        return float(parameter.to_unit(np.array([value], dtype=float))[0])
+        values = np.array([number_of(value)])
+        unit = float(parameter.to_unit(values)[0])
+        # A finite value of a narrow range may be further away than floats reach.
+        return float(np.clip(unit, -1e300, 1e300)) if np.isfinite(parameter.distribution.forward(values)[0]) else unit
 
 
 def _native(parameter: Parameter, unit: float) -> ParamValue:
     if isinstance(parameter, CategoricalParameter):
         return parameter.choices[int(parameter.codes(np.array([unit]))[0])]
     return parameter.native(float(parameter.from_unit(np.array([unit]))[0]))
-
-
-def _column(parameter: Parameter, unit: Array) -> NDArray[Any]:
-    if isinstance(parameter, NumericParameter):
-        return parameter.from_unit(unit)
-    numbers = all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in parameter.choices)
-    return np.array(parameter.choices, dtype=float if numbers else object)[parameter.codes(unit)]
-
-
-def _constant(value: ParamValue, length: int) -> NDArray[Any]:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return np.full(length, value, dtype=float if is_number else object)
 
 
 def _snap(parameter: Parameter, unit: Array) -> Array:

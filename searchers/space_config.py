@@ -9,14 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from searchers.distributions import DISTRIBUTIONS, CategoricalParameter, Distribution, NumericParameter, Parameter
+from searchers.distributions import DISTRIBUTIONS, CategoricalParameter, Distribution, NumericParameter, Parameter, shown
 from searchers.errors import SpaceError
 from searchers.expression import Expression, parse
-from searchers.observation import ParamValue
+from searchers.observation import ParamValue, number_of, plain
+from searchers.values import column, constant
 
 LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
 FOREIGN_KEYS = {"values": "choices", "low": "min", "high": "max", "lower": "min", "upper": "max", "type": "distribution", "default": "mean"}
 AUTO_SCALE = 0.5
+# Beyond it the width of a range, or a product with it, may be no float any more.
+LARGEST_BOUND = 1e300
+LARGEST_SCALE = 1e6
+# A range that is narrower than this share of its values holds too few floats to search.
+NARROWEST = 1e-12
+# Points at which expressions are tried while a space is read.
+TRIED = 256
 
 Parsed = tuple[tuple[Parameter, ...], dict[str, ParamValue], tuple[Expression, ...], dict[str, Expression]]
 
@@ -43,7 +51,8 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
         raise SpaceError(*problems)
     conditions = _read_conditions(free, fixed, problems)
     parsed_constraints = _read_constraints(constraints, free, fixed, problems)
-    _try_expressions(free, fixed, [*parsed_constraints, *conditions.values()], problems)
+    keyed = [("constraints", constraint) for constraint in parsed_constraints] + [(f"{name}.when", one) for name, one in conditions.items()]
+    _try_expressions(free, fixed, keyed, problems)
     if problems:
         raise SpaceError(*problems)
     return tuple(free), fixed, parsed_constraints, conditions
@@ -79,11 +88,11 @@ def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[str]) -> Iterat
 
 
 def _read_fixed(name: str, leaf: Mapping[str, Any], fixed: dict[str, ParamValue], problems: list[str]) -> None:
-    value, extra = leaf["value"], sorted(set(leaf) - {"value"})
+    value, extra = plain(leaf["value"]), sorted(set(leaf) - {"value"})
     if extra:
         problems.append(f"{name}.{extra[0]}: a fixed parameter has value only; remove {', '.join(extra)} or value")
     elif not _is_value(value):
-        problems.append(f"{name}.value: need a number, text or truth value, got {value!r}")
+        problems.append(f"{name}.value: need a number, text or truth value, got {shown(value)}")
     else:
         fixed[name] = value
 
@@ -107,12 +116,14 @@ def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[str]) -> 
 def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[str]) -> CategoricalParameter | None:
     wrong = sorted(set(leaf) & {"min", "max", "scale"})
     choices = leaf.get("choices")
+    if not isinstance(choices, str) and isinstance(choices, Sequence):
+        choices = [plain(choice) for choice in choices]
     if wrong:
         problems.append(f"{name}.{wrong[0]}: categorical has choices only; remove {', '.join(wrong)}")
     elif isinstance(choices, str) or not isinstance(choices, Sequence) or len(choices) < 2:
         problems.append(f"{name}.choices: need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one")
     elif not all(_is_value(choice) for choice in choices):
-        problems.append(f"{name}.choices: need numbers, texts or truth values, got {choices!r}")
+        problems.append(f"{name}.choices: need numbers, texts or truth values, got [{', '.join(map(shown, choices))}]")
     elif len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
         problems.append(f"{name}.choices: a value stands twice in {list(choices)!r}; remove one")
     else:
@@ -134,10 +145,12 @@ def _read_numeric(name: str, leaf: Mapping[str, Any], distribution: Distribution
     if low is None or high is None:
         return None
     for key, bound in (("min", low), ("max", high)):
-        wrong = distribution.problem(key, bound)
+        wrong = _bound_problem(leaf[key], bound) or distribution.problem(key, bound)
         problems += [f"{name}.{key}: {wrong}"] if wrong else []
     if low >= high:
         problems.append(f"{name}.min: need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}")
+    elif high - low <= NARROWEST * max(abs(low), abs(high)):
+        problems.append(f"{name}.max: the range from {low!r} to {high!r} holds too few floats to search; widen it or use {{value: {low!r}}}")
     if len(problems) > before:
         return None
     mean = _read_mean(name, leaf, distribution, (low, high), problems)
@@ -145,6 +158,15 @@ def _read_numeric(name: str, leaf: Mapping[str, Any], distribution: Distribution
     if mean is None or scale is None:
         return None
     return NumericParameter(name, distribution, low, high, mean, scale, str(leaf.get("when", "")))
+
+
+def _bound_problem(written: Any, bound: float) -> str | None:
+    """What is wrong with a bound whatever the distribution."""
+    if abs(bound) > LARGEST_BOUND:
+        return f"need a number from -{LARGEST_BOUND:g} to {LARGEST_BOUND:g}, got {bound}"
+    if isinstance(written, int) and int(bound) != written:
+        return f"no float is {written}, the nearest one is {int(bound)}; use that"
+    return None
 
 
 def _read_mean(name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[str]) -> float | None:
@@ -176,8 +198,9 @@ def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[s
         problems.append(f"{name}.scale: need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}")
         return None
     value = _read_number(name, "scale", scale, problems)
-    if value is not None and value <= 0:
-        problems.append(f"{name}.scale: need auto, time or a number > 0, got {value:g}")
+    if value is not None and not 0 < value <= LARGEST_SCALE:
+        limit = f" and at most {LARGEST_SCALE:g}" if value > 0 else ""
+        problems.append(f"{name}.scale: need auto, time or a number > 0{limit}, got {value:g}")
         return None
     return value
 
@@ -185,13 +208,14 @@ def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[s
 def _read_number(name: str, key: str, value: Any, problems: list[str]) -> float | None:
     number = _number(value)
     if number is None:
-        got = "nothing" if value is None else repr(value)
+        got = "nothing" if value is None else shown(value)
         problems.append(f"{name}.{key}: need a finite number, got {got}")
     return number
 
 
 def _number(value: Any) -> float | None:
     """The finite number that `value` is or spells (plain YAML reads 1e-5 as text), else None."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -202,7 +226,7 @@ def _number(value: Any) -> float | None:
 
 
 def _is_value(value: Any) -> bool:
-    return isinstance(value, str | bool) or (isinstance(value, int | float) and math.isfinite(value))
+    return isinstance(value, str | bool) or math.isfinite(number_of(value))
 
 
 def _words(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[str]:
@@ -211,11 +235,10 @@ def _words(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[s
 
 
 def _read_conditions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]) -> dict[str, Expression]:
-    names = [*(parameter.name for parameter in free), *fixed]
     conditions: dict[str, Expression] = {}
     for parameter in free:
         if parameter.when:
-            expression = _read_expression(f"{parameter.name}.when", parameter.when, names, _words(free, fixed), problems)
+            expression = _read_expression(f"{parameter.name}.when", parameter.when, free, fixed, problems)
             conditions |= {parameter.name: expression} if expression else {}
     waiting = set(conditions)
     while ready := {name for name in waiting if not set(conditions[name].names) & waiting}:
@@ -228,28 +251,38 @@ def _read_conditions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue],
 def _read_constraints(
     texts: Sequence[str], free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
 ) -> tuple[Expression, ...]:
-    names = [*(parameter.name for parameter in free), *fixed]
     if isinstance(texts, str):
         problems.append(f"constraints: need a list of expressions, got {texts!r}; put it in a list")
         return ()
-    read = [_read_expression("constraints", text, names, _words(free, fixed), problems) for text in texts]
+    read = [_read_expression("constraints", text, free, fixed, problems) for text in texts]
     return tuple(expression for expression in read if expression)
 
 
-def _try_expressions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue], expressions: Sequence[Expression], problems: list[str]) -> None:
-    """Evaluate once: comparing a number with a text shows only then."""
-    values = {**{parameter.name: parameter.mean for parameter in free}, **fixed}
-    columns = {name: np.array([value], dtype=object if isinstance(value, str | bool) else float) for name, value in values.items()}
-    for expression in expressions:
+def _try_expressions(
+    free: Sequence[Parameter], fixed: Mapping[str, ParamValue], keyed: Sequence[tuple[str, Expression]], problems: list[str]
+) -> None:
+    """Evaluate at a few points: comparing a number with a text shows only then."""
+    points = np.random.default_rng(0).uniform(-1.0, 1.0, (TRIED, len(free)))
+    columns = {parameter.name: column(parameter, points[:, i]) for i, parameter in enumerate(free)}
+    columns |= {name: constant(value, TRIED) for name, value in fixed.items()}
+    for key, expression in keyed:
         try:
             expression(columns)
-        except TypeError:
-            problems.append(f"constraints: {expression.text!r} cannot be evaluated: it mixes numbers and texts")
+        except (TypeError, ValueError):
+            problems.append(f"{key}: {expression.text!r} cannot be evaluated: it mixes numbers and texts")
 
 
-def _read_expression(key: str, text: Any, names: Sequence[str], words: Sequence[str], problems: list[str]) -> Expression | None:
+def _flags(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[str]:
+    """Parameters that are true or false, and so conditions by themselves."""
+    choices = {parameter.name: parameter.choices for parameter in free if isinstance(parameter, CategoricalParameter)}
+    choices |= {name: (value,) for name, value in fixed.items()}
+    return [name for name, values in choices.items() if all(isinstance(value, bool) for value in values)]
+
+
+def _read_expression(key: str, text: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]) -> Expression | None:
+    names = [*(parameter.name for parameter in free), *fixed]
     try:
-        expression = parse(text, names, words)
+        expression = parse(text, names, _words(free, fixed), _flags(free, fixed))
     except SpaceError as error:
         problems += [f"{key}: {problem}" for problem in error.problems]
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from searchers.noise import Noise
 from searchers.observation import FailureKind, Observation, Outcome
 from searchers.warm_start import Trend
 from searchers.warp import Warp
+
+logger = logging.getLogger(__name__)
 
 MAX_FINAL_ROWS = 1500
 MAX_ROWS_WITH_CURVES = 1000
@@ -94,17 +97,25 @@ class ScoreModel:
         self._add_rows(index, observation, point_unit)
         is_full = len(self._used) >= MAX_ROWS_WITH_CURVES
         new = [row for row in range(before, len(self._rows)) if self._is_final[row] or not is_full]
-        self.warp = Warp.of(np.array(self._scores)[np.array(self._is_final)])
-        if self.gp is None or is_refit_due(self.num_finals):
-            self._used = self._active_rows()
-            self._refit()
-        else:
-            data = self._data(new)
-            self.gp, self.sceptic = (None if gp is None else gp.extended(data.x, data.noise) for gp in (self.gp, self.sceptic))
-            self._used = self._used + new
+        scores, finals = np.array(self._scores), np.array(self._is_final)
+        self.warp = Warp.of(scores[finals], scores[~finals])
+        try:
+            self._update(new)
+        except np.linalg.LinAlgError:
+            # The next fit takes all rows; until then the model knows what it knew.
+            logger.warning("observation %d: the model could not be factorised; it stays as it was", index)
         for gp in (self.gp, self.sceptic):
             if gp is not None:
                 gp.set_targets(self._targets(self._used))
+
+    def _update(self, new: list[int]) -> None:
+        """The posteriors with new rows, from scratch when a fit is due."""
+        if self.gp is None or is_refit_due(self.num_finals):
+            self._refit(self._active_rows())
+            return
+        data = self._data(new)
+        self.gp, self.sceptic = self.gp.grown(data.x, data.noise), None if self.sceptic is None else self.sceptic.grown(data.x, data.noise)
+        self._used = self._used + new
 
     def fitted(self) -> tuple[NDArray[np.int64], Array]:
         """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise N alpha."""
@@ -152,21 +163,22 @@ class ScoreModel:
         room = max(0, MAX_ROWS_WITH_CURVES - len(chosen))
         return sorted([*chosen.tolist(), *(curves[-room:].tolist() if room else [])])
 
-    def _refit(self) -> None:
-        data = self._data(self._used)
-        targets = self._targets(self._used)
+    def _refit(self, used: list[int]) -> None:
+        data = self._data(used)
+        targets = self._targets(used)
         subset = representative(targets, FIT_ROWS)
         residual = targets
         if self.trend is not None:
-            finals = np.array(self._is_final)[self._used]
+            finals = np.array(self._is_final)[used]
             self.trend = self.trend.reweighted(data.x[finals], targets[finals])
             residual = targets - self.trend(data.x)
         if self.num_finals >= 4:
             self.hyper = fit(data.rows(subset), residual[subset], self.hyper)
-        self.gp = GaussianProcess.condition(data, self.hyper, self.trend)
+        gp, sceptic = GaussianProcess.condition(data, self.hyper, self.trend), None
         if not self.features.is_choice.all():
             shorter = self.hyper.lengths * np.where(self.features.is_choice, 1.0, SCEPTIC_LENGTHS)
-            self.sceptic = GaussianProcess.condition(data, replace(self.hyper, lengths=shorter), self.trend)
+            sceptic = GaussianProcess.condition(data, replace(self.hyper, lengths=shorter), self.trend)
+        self.gp, self.sceptic, self._used = gp, sceptic, used
 
     def _data(self, rows: list[int]) -> Data:
         noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows])

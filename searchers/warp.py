@@ -8,8 +8,15 @@ from typing import cast
 import numpy as np
 
 from searchers.distributions import Array
+from searchers.outliers import squash
 
 LINEAR_ABOVE = 3.0
+# Bent values beyond these are outliers: 1e13 spreads above the median; 3e6 below it, where distances count for less.
+LARGEST_BENT = 30.0
+LOWEST_BENT = 15.0
+# Spreads below this share of the median are rounding errors.
+RESOLUTION = 1e-12
+FARTHEST = 1e200
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +24,11 @@ class Warp:
     """score -> z: linear from the median up to three spreads above it, logarithmic beyond, and below the median.
 
     Bad scores lose their distances (a run that is hopeless is no more informative for being ten times as hopeless), and one
-    spectacular score cannot flatten the rest. The result is standardised.
+    spectacular score cannot flatten the rest; outliers are bent once more. The result is standardised.
 
     Attributes:
         median: of the scores that it was made from.
-        spread: distance from the median to the upper quartile tail; 1 when all scores are equal.
+        spread: distance from the median to the upper quartile tail; of all scores when there is none.
         mean: of the bent values.
         deviation: of the bent values; 1 when they are equal.
     """
@@ -32,32 +39,46 @@ class Warp:
     deviation: float
 
     @classmethod
-    def of(cls, scores: Array) -> Warp:
-        """The warp of a set of scores (n,), n >= 1, larger is better."""
+    def of(cls, scores: Array, others: Array | None = None) -> Warp:
+        """The warp of a set of scores, larger is better.
+
+        Args:
+            scores: (n,) of ended runs, n >= 1.
+            others: (m,) of learning curves, which give the unit while all scores are equal.
+        """
         median, upper = np.quantile(scores, [0.5, 0.9])
+        resolution = RESOLUTION * abs(float(median))
         spread = upper - median
-        if spread <= 1e-12 * max(1.0, abs(float(median))):
-            spread = float(np.abs(scores - median).max())
-        if spread <= 1e-12 * max(1.0, abs(float(median))):
-            spread = 1.0
-        bent = _bend((scores - median) / spread)
+        if spread <= resolution:
+            spread = np.abs(scores - median).max()
+        if spread <= resolution and others is not None and len(others):
+            spread = np.abs(others - median).max()
+        if spread <= resolution:
+            spread = abs(float(median)) or 1.0
+        bent = _bend(_standardised(scores, median, spread))
         deviation = float(bent.std())
         return cls(float(median), float(spread), float(bent.mean()), deviation if deviation > 1e-9 else 1.0)
 
     def forward(self, scores: Array) -> Array:
         """Scores -> z, elementwise. Rounded: shifted scores differ in their last bits, suggestions must not."""
-        z = (_bend((scores - self.median) / self.spread) - self.mean) / self.deviation
+        z = (_bend(_standardised(scores, self.median, self.spread)) - self.mean) / self.deviation
         return cast(Array, np.round(z, 9))
 
     def inverse(self, z: Array) -> Array:
-        """z -> scores, elementwise."""
-        return _unbend(np.clip(z * self.deviation + self.mean, -30.0, 30.0)) * self.spread + self.median
+        """z -> scores, elementwise; outliers come back nearer than they were."""
+        return _unbend(np.clip(z * self.deviation + self.mean, -LARGEST_BENT, LARGEST_BENT)) * self.spread + self.median
+
+
+def _standardised(scores: Array, median: float, spread: float) -> Array:
+    """Distances from the median in spreads; what overflows is as far as floats reach."""
+    with np.errstate(over="ignore"):
+        return np.clip((scores - median) / spread, -FARTHEST, FARTHEST)
 
 
 def _bend(t: Array) -> Array:
     above = LINEAR_ABOVE + np.log1p(np.maximum(t - LINEAR_ABOVE, 0.0))
     below = -np.log1p(np.maximum(-t, 0.0))
-    return np.where(t > LINEAR_ABOVE, above, np.where(t < 0, below, t))
+    return np.where(t > LINEAR_ABOVE, squash(above, LARGEST_BENT), np.where(t < 0, squash(below, LOWEST_BENT), t))
 
 
 def _unbend(bent: Array) -> Array:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from searchers import Distribution, Space, SpaceError, register_distribution
+from searchers import Distribution, Observation, Protein, ProteinConfig, Space, SpaceError, register_distribution
 from searchers.distributions import DISTRIBUTIONS
 
 
@@ -151,11 +152,102 @@ def test_names_that_are_not_python_may_stand_in_constraints() -> None:
         ("a" * 2000, "need an expression"),
         ("a > 5", "no point among"),
         ("a < 'text'", "cannot be evaluated"),
+        ("a", "'a' is no condition; compare it with something, such as 'a > 0'"),
+        ("a * b", "'a \\* b' is no condition"),
+        ("a > 0 or b", "'b' is no condition"),
+        ("not a", "'a' is no condition"),
+        ("'text'", "is no condition"),
+        ("1 < 2", "mentions no parameter"),
+        ("true", "mentions no parameter"),
+        ("[a] == 1", "not allowed"),
+        ("a < [1, 2]", "not allowed"),
+        ("a in [[1]]", "not allowed"),
+        ("-" * 400 + "a < 1", "nested more than 50 deep"),
+        ("9" * 400 + " > a", "not an expression"),
+        ("a > 0\nand b >", "not an expression"),
     ],
 )
 def test_what_is_no_expression_of_the_language_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(SpaceError, match=complaint.replace("(", r"\(").replace("?", r"\?")):
         Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, [text])
+
+
+@pytest.mark.parametrize("text", ["a < b\n  and b < 0.9", "a < b  # a comment\nand b < 0.9\n", "(a < b\n and\n b < 0.9)", "\n a < b and b < 0.9\n"])
+def test_an_expression_may_stand_on_several_lines(text: str) -> None:
+    space = Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, [text])
+    assert [space.is_feasible({"a": a, "b": b}) for a, b in ((0.1, 0.5), (0.5, 0.1), (0.1, 0.95))] == [True, False, False]
+
+
+UNDEFINED = """b / n >= 1; b / n != 1; not b / n < 1; b // n >= 0; b % n == b % n; b % n != 5; n ** -1 > 0; b // n in [1, 2, 3]; b / n not in [77]
+b / n * 0 == 0; 1 < b / n + b; b > 0 and not (b / n > 100); flag / n >= 0; mixed % n >= 0"""
+
+
+@pytest.mark.parametrize("text", re.split(r"; |\n", UNDEFINED))
+def test_what_divides_by_zero_does_not_hold(text: str) -> None:
+    parameters = {
+        "n": {"distribution": "int_uniform", "min": 0, "max": 3},
+        "b": {"min": 1.0, "max": 9.0},
+        "flag": {"choices": [True, False]},
+        "mixed": {"choices": [1, 2.5, True]},
+    }
+    space = Space.from_config(parameters, [text])
+    points = space.sample(200, lambda count: np.random.default_rng(0).uniform(-1, 1, (count, 4)))
+    assert {space.from_unit(point)["n"] for point in points} == {1, 2, 3}
+
+
+def test_what_holds_whether_or_not_something_divides_by_zero_holds() -> None:
+    space = Space.from_config({"n": {"distribution": "int_uniform", "min": 0, "max": 3}, "b": {"min": 1.0, "max": 9.0}}, ["b / n > 2 or b > 5"])
+    assert [space.is_feasible({"n": 0, "b": b}) for b in (4.0, 6.0)] == [False, True]
+
+
+def test_truth_values_can_be_counted_and_are_conditions_by_themselves() -> None:
+    parameters = {"f": {"choices": [True, False]}, "g": {"value": True}, "a": {"min": 0.0, "max": 1.0, "when": "f"}, "b": {"min": 0.0, "max": 1.0}}
+    space = Space.from_config(parameters, ["f and g or b > 0.5", "(b > 0.2) + (b > 0.3) + (b > 0.4) >= 2"])
+    assert [space.is_feasible({"f": f, "b": b}) for f, b in ((True, 0.35), (True, 0.25), (False, 0.35), (False, 0.6))] == [True, False, False, True]
+    assert space.contains({"f": False, "g": True, "b": 0.6})
+
+
+def test_numbers_and_texts_that_are_mixed_in_any_choice_are_refused() -> None:
+    with pytest.raises(SpaceError, match=r"constraints: 'c < 2' cannot be evaluated: it mixes numbers and texts"):
+        Space.from_config({"c": {"choices": [1, 2.5, "x"]}}, ["c < 2"])
+    with pytest.raises(SpaceError, match=r"b\.when: 'c < 2' cannot be evaluated"):
+        Space.from_config({"c": {"choices": [1, "x"]}, "b": {"min": 0, "max": 1, "when": "c < 2"}})
+
+
+BASE: dict[str, Any] = {
+    "c": {"choices": ["adam", "sgd"]},
+    "a": {"distribution": "int_uniform", "min": 1, "max": 5},
+    "x": {"min": 0.0, "max": 1.0},
+    "k": {"value": "adam"},
+}
+DOUBTFUL = [
+    ("c == 'adamm'", "b.when: \"c == 'adamm'\" holds at none of 2 points tried: b is never searched; did you mean adam?"),
+    ("a > 9", "b.when: 'a > 9' holds at none of 5 points tried: b is never searched"),
+    ("x == 1", "b.when: 'x == 1' holds at none of 16,384 points tried: b is never searched"),
+    ("a == 1 and a == 2", "b.when: 'a == 1 and a == 2' holds at none of 5 points tried: b is never searched"),
+    ("c == 1", "b.when: 'c == 1' holds at none of 2 points tried: b is never searched"),
+    ("k == sgd", "b.when: 'k == sgd' holds at none of 1 points tried: b is never searched"),
+    ("a >= 1", "b.when: 'a >= 1' holds at all of 5 points tried; leave it out if b always exists"),
+    ("x < 2", "b.when: 'x < 2' holds at all of 16,384 points tried; leave it out if b always exists"),
+]
+
+
+@pytest.mark.parametrize(("when", "doubt"), DOUBTFUL, ids=[when for when, _ in DOUBTFUL])
+def test_a_condition_that_never_or_always_holds_is_said(when: str, doubt: str, caplog: pytest.LogCaptureFixture) -> None:
+    space = Space.from_config({**BASE, "b": {"min": 0, "max": 1, "when": when}})
+    assert space.doubts == (doubt,)
+    assert caplog.messages == [doubt]
+
+
+def test_a_constraint_that_excludes_nothing_is_said() -> None:
+    assert Space.from_config(BASE, ["a <= 5", "a * x < 4"], warn=False).doubts == (
+        "constraints: 'a <= 5' holds at all of 5 points tried: it excludes nothing",
+    )
+
+
+@pytest.mark.parametrize("when", ["a == 5", "c == sgd", "x > 0.99", "k == adam", "a * x > 4.9"])
+def test_a_condition_that_sometimes_holds_is_no_matter(when: str) -> None:
+    assert Space.from_config({**BASE, "b": {"min": 0, "max": 1, "when": when}}).doubts == ()
 
 
 def test_a_power_tower_overflows_instead_of_hanging() -> None:
@@ -218,6 +310,58 @@ BAD_LEAVES: list[tuple[Any, str]] = [
 ]
 
 
+EDGES: list[tuple[dict[str, Any], str]] = [
+    ({"min": 0, "max": 1.7976931348623157e308}, "x.max: need a number from -1e+300 to 1e+300, got 1.7976931348623157e+308"),
+    ({"distribution": "log_normal", "min": 1, "max": 1e301}, "x.max: need a number from -1e+300 to 1e+300, got 1e+301"),
+    ({"distribution": "int_uniform", "min": 0, "max": 2**60}, "x.max: int_uniform needs whole numbers from -2**53 to 2**53"),
+    ({"distribution": "int_log_normal", "min": 1, "max": 2**54}, "x.max: int_log_normal needs whole numbers up to 2**53"),
+    ({"distribution": "uniform_pow2", "min": 2, "max": 2**53 + 2}, "x.max: uniform_pow2 needs a power of two"),
+    ({"min": 2**53 + 1, "max": 2**60}, f"x.min: no float is {2**53 + 1}, the nearest one is {2**53}; use that"),
+    ({"min": 1.0, "max": 1.0000000000000002}, "x.max: the range from 1.0 to 1.0000000000000002 holds too few floats to search"),
+    ({"min": 1e300, "max": -1e300}, "x.min: need min < max"),
+    ({"min": 0, "max": 10**400}, "x.max: need a finite number, got a whole number of 1329 bits"),
+    ({"min": 0, "max": 1, "scale": 1e308}, "x.scale: need auto, time or a number > 0 and at most 1e+06, got 1e+308"),
+    ({"choices": [1, 10**400]}, "x.choices: need numbers, texts or truth values, got [1, a whole number of 1329 bits]"),
+    ({"value": 10**400}, "x.value: need a number, text or truth value, got a whole number of 1329 bits"),
+]
+
+
+@pytest.mark.parametrize(("leaf", "line"), EDGES, ids=[line[:40] for _, line in EDGES])
+def test_what_floats_cannot_hold_is_refused_at_once(leaf: dict[str, Any], line: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        one(leaf)
+    assert caught.value.problems[0].startswith(line)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        {"min": -1e300, "max": 1e300},
+        {"min": 0, "max": 5e-324},
+        {"min": 5e-324, "max": 1e-310},
+        {"min": 1e6, "max": 1e6 + 1e-3},
+        {"distribution": "log_normal", "min": 5e-324, "max": 1e300},
+        {"distribution": "logit_normal", "min": 5e-324, "max": 0.9999999999999999},
+        {"distribution": "int_uniform", "min": -(2**53), "max": 2**53},
+        {"distribution": "int_log_normal", "min": 1, "max": 2**53},
+        {"distribution": "uniform_pow2", "min": 1, "max": 2**900},
+        {"distribution": "log_normal", "min": 1.0, "max": 1.00000001},
+    ],
+    ids=str,
+)
+def test_at_the_edge_of_floats_every_suggestion_lies_inside(leaf: dict[str, Any]) -> None:
+    space = Space.from_config({"x": leaf, "y": {"min": 0.0, "max": 1.0}})
+    protein = Protein(space, ProteinConfig(num_random_samples=3), rng=np.random.default_rng(0))
+    for number in range(8):
+        suggestion = protein.suggest()
+        assert space.contains(suggestion.params)
+        assert leaf["min"] <= suggestion.params["x"] <= leaf["max"]
+        protein.observe(Observation(suggestion.params, float(number % 3), 1.0))
+    corners = space.sample(9, lambda count: np.tile([[-1.0], [1.0], [0.5]], (count, 2))[:count])
+    assert all(space.contains(space.from_unit(point)) for point in corners)
+
+
 @pytest.mark.parametrize(("leaf", "line"), BAD_LEAVES, ids=[line.split(";")[0] for _, line in BAD_LEAVES])
 def test_every_mistake_has_its_line(leaf: Any, line: str) -> None:
     with pytest.raises(SpaceError) as caught:
@@ -255,7 +399,7 @@ def test_constraints_are_a_list() -> None:
 
 
 def test_a_space_of_fixed_parameters_has_one_point() -> None:
-    space = Space.from_config({"a": {"value": 3}}, ["a > 2", "2 > 1"])
+    space = Space.from_config({"a": {"value": 3}}, ["a > 2"])
     assert space.center() == {"a": 3}
     assert space.is_feasible({"a": 3})
     with pytest.raises(SpaceError, match="no point among"):
