@@ -5,7 +5,7 @@ from __future__ import annotations
 from searchers.config import ProteinConfig
 from searchers.distributions import CategoricalParameter, Distribution, NumericParameter, register_distribution
 from searchers.early_stop import Advice, RunningCurve
-from searchers.errors import NoAffordableCandidate, ObservationError, SearchError, SpaceError
+from searchers.errors import NoAffordableCandidate, ObservationError, SearchError, SpaceError, StateError
 from searchers.expression import Expression
 from searchers.observation import (
     CurvePoint,
@@ -54,6 +54,7 @@ __all__ = [
     "Searcher",
     "Space",
     "SpaceError",
+    "StateError",
     "Suggestion",
     "make_searcher",
     "merge",

@@ -3,6 +3,7 @@
 SearchError (Exception)
 ├── SpaceError (ValueError)              parameters, constraints, settings or points that do not fit; every problem at once
 ├── ObservationError (ValueError)        a result that cannot be true
+├── StateError (ValueError)              a file that is no saved search
 └── NoAffordableCandidate (RuntimeError) every candidate exceeds `max_suggestion_cost`
 """
 
@@ -27,6 +28,10 @@ class SpaceError(SearchError, ValueError):
 
 class ObservationError(SearchError, ValueError):
     """A result that cannot be true (a cost of zero, a score that is not finite)."""
+
+
+class StateError(SearchError, ValueError):
+    """A file that is no saved search, or one of a version whose files are not read any more."""
 
 
 class NoAffordableCandidate(SearchError, RuntimeError):

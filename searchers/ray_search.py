@@ -5,26 +5,29 @@ Thin: it keeps the suggestion of each live trial, turns results into observation
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
-import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher as TuneSearcher
+from ray.tune.search.sample import Domain
 
 from searchers.config import ProteinConfig
-from searchers.errors import SpaceError
-from searchers.observation import CurvePoint, FailureKind, Observation, Params
+from searchers.errors import SpaceError, StateError
+from searchers.observation import CurvePoint, FailureKind, Observation, Params, plain
 from searchers.protein import Goal
+from searchers.saved import curve_from_json, curve_to_json, observation_from_json, observation_to_json, space_from_json, space_to_json
 from searchers.searcher import make_searcher
 from searchers.space import Space
 
 logger = logging.getLogger(__name__)
 
+FORMAT = "ProteinSearch 1"
 GOALS: Mapping[str, Goal] = {"max": "maximize", "min": "minimize"}
 
 
@@ -91,9 +94,16 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         self._searcher = make_searcher(method, self._space, self._config, goal=GOALS[mode or "max"], seed=seed)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any) -> bool:
-        """Take metric and mode from `TuneConfig` unless the constructor named them. A search space given there is refused."""
-        if config and any(hasattr(value, "sample") for value in config.values()):
-            raise SpaceError("param_space: ProteinSearch has its own space; leave Tune's distributions out of param_space")
+        """Take metric and mode from `TuneConfig` unless the constructor named them. A search space given there is refused.
+
+        Raises:
+            SpaceError: what Tune would draw or list itself, one line per key, however deep it lies.
+        """
+        problems = [
+            f"{name}: ProteinSearch has its own space; leave Tune's distributions out of param_space" for name in drawn(config, "param_space")
+        ]
+        if problems:
+            raise SpaceError(*problems)
         if metric:
             self._metric = metric
         if mode and mode != self._mode:
@@ -155,15 +165,61 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         self._observe(observation)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the history, atomically; models are rebuilt from it."""
+        """Write the history as JSON, atomically; models are rebuilt from it."""
         path = Path(checkpoint_path)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(pickle.dumps(self.__getstate__()))
+        temporary.write_text(json.dumps(self._to_json()))
         temporary.replace(path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Continue exactly as the saved searcher would have."""
-        self.__setstate__(pickle.loads(Path(checkpoint_path).read_bytes()))
+        """Continue exactly as the saved searcher would have.
+
+        Raises:
+            StateError: the file is none that `save` wrote.
+        """
+        content = Path(checkpoint_path).read_bytes()
+        if content.startswith(b"\x80"):  # every pickle of protocol 2 and later
+            raise StateError(
+                f"{checkpoint_path}: a pickle, as earlier versions wrote it, which could run code when it is read; "
+                "start the search anew and give it the runs that are known with add_evaluated_point or observe"
+            )
+        try:
+            state = self._from_json(json.loads(content))
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise StateError(f"{checkpoint_path}: no search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})") from error
+        self.__setstate__(state)
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "space": space_to_json(self._space),
+            "config": asdict(self._config),
+            "seed": self._seed,
+            "method": self._method,
+            "nested": self._nested,
+            "keys": asdict(self._keys),
+            "metric": self._metric,
+            "mode": self._mode,
+            "suggested": self._suggested,
+            "live": {name: {"params": dict(one.params), "cost": one.cost, "curve": curve_to_json(one.curve)} for name, one in self._live.items()},
+            "history": [observation_to_json(observation) for observation in self._history],
+        }
+
+    @staticmethod
+    def _from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of the saved searcher."""
+        if data["format"] != FORMAT:
+            raise ValueError(f"format {data['format']!r}, this version reads {FORMAT!r}")
+        live = {name: LiveTrial(one["params"], one["cost"], list(curve_from_json(one["curve"]))) for name, one in data["live"].items()}
+        plain_values = {f"_{name}": data[name] for name in ("seed", "method", "nested", "metric", "mode", "suggested")}
+        return {
+            **plain_values,
+            "_space": space_from_json(data["space"]),
+            "_config": ProteinConfig.from_mapping(data["config"]),
+            "_keys": ResultKeys(**data["keys"]),
+            "_live": live,
+            "_history": [observation_from_json(one) for one in data["history"]],
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the models."""
@@ -182,6 +238,18 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         self._searcher = make_searcher(self._method, self._space, self._config, goal=goal, seed=self._seed)
         for observation in self._history:
             self._searcher.observe(observation)
+
+
+def drawn(value: Any, name: str) -> Iterator[str]:
+    """Names of everything at or below `value` that Tune would draw or go through itself."""
+    if isinstance(value, Domain) or (isinstance(value, Mapping) and len(value) == 1 and ("grid_search" in value or "eval" in value)):
+        yield name
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from drawn(inner, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from drawn(inner, f"{name}.{index}")
 
 
 def unflatten(params: Params) -> dict[str, Any]:
@@ -206,10 +274,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _number(value: object) -> float | None:
     """The finite number that `value` is, else None."""
-    if isinstance(value, bool) or value is None or isinstance(value, str | Sequence):
+    value = plain(value)
+    if value is None or isinstance(value, str | Sequence):
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from searchers import FailureKind, SpaceError
+from searchers import FailureKind, Observation, Space, SpaceError, StateError
 from searchers.ray_search import ProteinSearch, ResultKeys, flatten, unflatten
 from tests.ray_token import use_ray_token
 
@@ -114,6 +116,115 @@ def test_a_second_search_space_is_refused() -> None:
     tune = pytest.importorskip("ray.tune")
     with pytest.raises(SpaceError, match="leave Tune's distributions out"):
         make().set_search_properties("score", "max", {"x": tune.uniform(0, 1)})
+
+
+def test_distributions_of_tune_are_found_wherever_they_lie() -> None:
+    tune = pytest.importorskip("ray.tune")
+    config = {
+        "model": {"lr": tune.loguniform(1e-5, 1e-1), "width": 64},
+        "layers": [32, tune.choice([32, 64])],
+        "pair": ({"deep": tune.grid_search([1, 2])},),
+        "sampled": tune.sample_from(lambda spec: 1),
+        "text": {"eval": "1 + 1"},
+        "quantised": tune.quniform(0, 1, 0.1),
+    }
+    with pytest.raises(SpaceError) as caught:
+        make().set_search_properties("score", "max", config)
+    names = [problem.split(":")[0] for problem in caught.value.problems]
+    assert names == [f"param_space.{name}" for name in ("model.lr", "layers.1", "pair.0.deep", "sampled", "text", "quantised")]
+
+
+def test_what_only_looks_like_a_distribution_is_a_constant() -> None:
+    class Box:
+        def sample(self) -> float:
+            return 0.0
+
+    assert make().set_search_properties("score", "max", {"space": Box(), "grid": {"grid_search": [1], "more": 2}, "layers": [64, 64]})
+
+
+@pytest.mark.parametrize("value", [True, np.float16(0.5), np.bool_(True), np.array(1.0)])
+def test_a_score_of_any_numeric_type_is_a_score(value: Any) -> None:
+    search = make()
+    search.suggest("t")
+    search.on_trial_complete("t", result={"score": value, "cost": np.float32(2.0), "env_steps": np.int64(5)})
+    assert search._history[0].score == float(value)
+
+
+@pytest.mark.parametrize("value", [10**400, -1.8e307, [1.0], {"a": 1}, np.array([1.0, 2.0])])
+def test_a_score_that_cannot_be_one_is_a_failure(value: Any) -> None:
+    search = make()
+    search.suggest("t")
+    search.on_trial_complete("t", result={"score": value, "cost": 10**400})
+    assert search._history[0].failure is FailureKind.HYPERPARAMETERS
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch ran",)
+
+
+def test_restoring_runs_nothing_that_stands_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for protocol in (0, 2, 5):
+        (tmp_path / "state").write_bytes(pickle.dumps({"_seed": Evil()}, protocol))
+        with pytest.raises(StateError, match="state: "):
+            make().restore("state")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "old.pkl").write_bytes(pickle.dumps(make().__getstate__()))
+    with pytest.raises(StateError, match=r"old\.pkl: a pickle, as earlier versions wrote it.*add_evaluated_point or observe"):
+        make().restore(str(tmp_path / "old.pkl"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-20],
+        lambda text: "[]",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace("ProteinSearch 1", "ProteinSearch 9"),
+        lambda text: text.replace('"history"', '"histories"'),
+        lambda text: text.replace('"outcome": "completed"', '"outcome": "done"'),
+        lambda text: text.replace('"cost": 1.0', '"cost": 1.0, "distribution": "made_up"').replace('"log_normal"', '"made_up"'),
+    ],
+)
+def test_a_file_that_is_no_saved_search_is_refused_by_name(tmp_path: Path, change: Any) -> None:
+    search = make()
+    play(search, 0, 2)
+    search.save(str(tmp_path / "state"))
+    (tmp_path / "state").write_text(change((tmp_path / "state").read_text()))
+    restored = make()
+    with pytest.raises(StateError, match=r"state: no search that ProteinSearch\.save wrote"):
+        restored.restore(str(tmp_path / "state"))
+    assert restored.suggest("a") == make().suggest("a")  # as it was
+
+
+def test_everything_that_a_search_knows_is_saved(tmp_path: Path) -> None:
+    space = Space.from_config(
+        {
+            "c": {"choices": [True, 1, 0.1, "x"], "mean": 1},
+            "d": {"min": 0.0, "max": 1.0, "when": "c == x"},
+            "e": {"value": "text"},
+            "p": {"distribution": "uniform_pow2", "min": 2, "max": 64},
+        },
+        ["d < 0.9", "p <= 32"],
+    )
+    search = ProteinSearch(space, {"budget": 7.5}, metric="s", mode="min", seed=3, method="sobol", keys=ResultKeys(steps="n"), nested=False)
+    for number in range(4):
+        search.suggest(f"t{number}")
+        search.on_trial_result(f"t{number}", {"s": 0.1, "n": 3, "time_total_s": 2.0})
+    search.on_trial_complete("t0", {"s": 0.3, "n": 5, "time_total_s": 3.0})
+    search.on_trial_complete("t1", {"failure": "code"}, error=True)
+    search.observe(Observation({"c": "x", "d": float("nan"), "extra": None}, 0.5, 1.0, wall_seconds=3.0))  # type: ignore[dict-item]
+    search.save(str(tmp_path / "state"))
+    restored = ProteinSearch({"other": {"min": 0, "max": 1}})
+    restored.restore(str(tmp_path / "state"))
+    before, after = search.__getstate__(), restored.__getstate__()
+    assert before.keys() == after.keys()
+    assert repr(before.pop("_history")) == repr(after.pop("_history"))  # nan is not equal to itself
+    assert before == after
 
 
 def test_evaluated_points_teach() -> None:
