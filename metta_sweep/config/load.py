@@ -261,11 +261,12 @@ class _Loader:
             self._problems.append(("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
 
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
-        """Training values that constraints mention without being searched."""
-        constraints = block.get("constraints") or []
+        """Training values that constraints, those of phases among them, mention without being searched."""
         parameters = block.get("parameters")
         searched = {path for path, _ in trees.leaves(parameters)} if isinstance(parameters, Mapping) else set()
-        texts = constraints if isinstance(constraints, list) else []
+        phases = trees.get(block, ("schedule", "phases"))
+        lists = [trees.get(part, ("constraints",)) for part in (block, *_blocks_of(phases))]
+        texts = [text for constraints in lists if isinstance(constraints, list) for text in constraints]
         mentioned = {name for text in texts for name in names.REFERENCE.findall(str(text))}
         is_searched = {name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)}
         values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
@@ -294,6 +295,12 @@ class _Loader:
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
         self._problems += [] if self._problems else checks.environment_problems(checks.with_params(run, rounded(center, run)))
+
+
+def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
+    """What each phase lays on the sweep's block."""
+    entries = [phase.get("sweep") for phase in phases if isinstance(phase, Mapping)] if isinstance(phases, list) else []
+    return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
 def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:

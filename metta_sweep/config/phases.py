@@ -159,7 +159,8 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
     if not isinstance(parameters, Mapping):
         problems.append((f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
         return None
-    for name, value in {**search.borrowed, **search.fixed}.items():
+    borrowed = {name: value for name, value in search.borrowed.items() if trees.get(parameters, trees.split(name)) is None}
+    for name, value in {**borrowed, **search.fixed}.items():
         parameters = trees.put(parameters, trees.split(name), {"value": value})
     whole = whole_parameters(parameters, search.run)
     search.rounded.update(whole.notes)

@@ -141,3 +141,14 @@ schedule:
         ["trainer.ppo.clip_coef <= trainer.ppo.gamma", "trainer.optimizer.learning_rate < 1"],
         ["trainer.ppo.ent_coef < trainer.ppo.clip_coef"],
     ]
+
+
+def test_a_constraint_of_one_phase_leaves_what_another_phase_searches(tmp_path: Path) -> None:
+    job = load(
+        tmp_path,
+        "- {name: a, num_runs: 3, sweep: {constraints: ['trainer.ppo.gamma * 10000 > trainer.total_timesteps']}}\n"
+        "- {name: b, sweep: {parameters: {trainer.gamma: {min: 0.9, max: 0.95}}}}\n",
+    )
+    first, second = (phase.space for phase in job.sweep.phases)
+    assert first.fixed["trainer.ppo.gamma"] == 0.99
+    assert "trainer.ppo.gamma" in second.names
