@@ -66,7 +66,8 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
     # What a registry says may come from anybody who writes to it: it never names the code that `train` runs.
     run = FinishedRun(ranking.spec.train if config is None else config, winner.params, ranking.spec.choices)
     run, code = without_code(run) if config is None else (run, ())
-    header = [*describe(source.sweep_name, winner), *(f"Left out, for the run's own files are not here: {key}; give it yourself." for key in code)]
+    header = describe(source.sweep_name, winner)
+    header += [f"{key}: names code to run, and the run's own files are not here; write it yourself." for key in code]
     config_dirs = [Path(directory) for directory in args.config_dir]
     write_whole(path, run_patch(run, header, os.environ, config_dirs))
     return path

@@ -14,6 +14,8 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.runs import RUN_KEYS, TrainComposition, run_mapping
 from metta_sweep.config.tree import Tree
 
+MISSING = "???"
+DATA_OF_PROGRAMS = frozenset({"kind", "parameters", "types", "metrics", "pattern", "total_steps", "stop_seconds"})
 CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]")
 # The run's own name, what it ran on, and what only a person on this machine may have imported.
 NOT_IN_PATCH = frozenset({"run", "code_version", "plugins"})
@@ -52,9 +54,8 @@ def patch_text(
     for name, value in params.items():
         values = trees.put(values, trees.split(name), value)
     defaults: Tree = {"defaults": [*({f"override /{group}": option} for group, option in choices.items()), "_self_"]} if choices else {}
-    told = ("".join(character if character.isprintable() else "?" for character in line) for line in header_lines)  # one line each
-    head = "".join(f"# {line}".rstrip() + "\n" for line in ("@package _global_", *told))
-    body = "".join(yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, _plain(values)) if part)
+    head = "".join(f"# {line}".rstrip() + "\n" for line in ("@package _global_", *map(one_line, header_lines)))
+    body = "".join(yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, plain_data(values)) if part)
     return head + (body or "{}\n")
 
 
@@ -79,26 +80,33 @@ def run_patch(run: FinishedRun, header_lines: Sequence[str], environ: Mapping[st
 
 
 def without_code(run: FinishedRun) -> tuple[FinishedRun, tuple[str, ...]]:
-    """A run as somebody else told of it, without what names code to run, and the dotted keys that were left out.
+    """A run as somebody else told of it, with `???` in place of what names code to run, and the dotted keys where that stands.
 
-    That is how it is trained (`trainable`), and every text `package.module:name`, which is imported.
+    Whoever trains with it is asked for them: what may be executed on a machine only a person there says.
     """
     told = {".".join(path): value for path, value in trees.leaves(run.config)}
     code = tuple(name for name, value in {**told, **run.params}.items() if names_code(name, value))
-    config: Tree = {}
-    for path, value in trees.leaves(run.config):
-        config = config if ".".join(path) in code else trees.put(config, path, value)
-    params = {name: value for name, value in run.params.items() if name not in code}
+    config: Tree = dict(run.config)
+    for path, _ in trees.leaves(run.config):
+        config = trees.put(config, path, MISSING) if ".".join(path) in code else config
+    params = {name: MISSING if name in code else value for name, value in run.params.items()}
     return FinishedRun(config, params, run.choices), code
 
 
 def names_code(name: str, value: Any) -> bool:
-    """Whether a key of a run's configuration says what is executed."""
-    return (name.split(".")[0] == "trainable" and value != "ppo") or CODE.search(str(value)) is not None
+    """Whether a key of a run's configuration says what is executed: a program, or a text `package.module:name`, which is imported."""
+    root, _, rest = name.partition(".")
+    is_program = root == "trainable" and rest.split(".")[0] not in DATA_OF_PROGRAMS
+    return bool(value) and (is_program or root == "plugins" or CODE.search(str(value)) is not None)
 
 
-def _plain(value: Any) -> Any:
+def one_line(text: str) -> str:
+    """Somebody's text for a comment, which ends with its line."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def plain_data(value: Any) -> Any:
     """The same data in plain dicts and lists, as YAML can write them, with texts that Hydra reads as they are."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else trees.literal(value)
+        return {str(key): plain_data(item) for key, item in value.items()}
+    return [plain_data(item) for item in value] if isinstance(value, list | tuple) else trees.literal(value)

@@ -11,9 +11,11 @@ import pandas as pd
 import yaml
 
 from metta_sweep.analysis.frame import PARAM, RESULTS
+from metta_sweep.config.patches import FinishedRun, one_line, plain_data, without_code
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
 from metta_sweep.dashboard.scene import Scene
 from metta_sweep.errors import InvalidRequest
+from metta_sweep.registry.specs import parse_spec
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -36,12 +38,13 @@ def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
     sweep = scene.snapshot.sweep
     if scene.space is None or not sweep.spec_yaml:
         raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
-    spec = yaml.safe_load(sweep.spec_yaml)
+    spec = parse_spec(sweep.spec_yaml)
     narrowed = {**spec["phases"][-1], "parameters": narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only})}
     content = {**shared_settings(spec), **(search_of(spec["phases"][0]) if as_phase else search_of(narrowed))}
     if as_phase:
         content["schedule"] = {"phases": [*past_phases(scene, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]}
-    return narrowed_head(scene, spec, as_phase=as_phase) + yaml.dump(content, Dumper=Plain, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(plain_data(content), Dumper=Plain, sort_keys=False, allow_unicode=True)
+    return narrowed_head(scene, spec, as_phase=as_phase) + text
 
 
 class Plain(yaml.SafeDumper):
@@ -62,15 +65,19 @@ def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> s
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
         f"In configs/sweep, run it with: python -m metta_sweep run {words} {groups}".rstrip(),
     )
-    return "".join(f"# {line}\n" for line in lines)
+    return "".join(f"# {one_line(line)}\n" for line in lines)
 
 
 def shared_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sweep file says beside its search; an imported sweep knows only its direction."""
+    """What a sweep file says beside its search; an imported sweep knows only its direction.
+
+    What names code to run stands as `???` there: whoever runs the file says it, not whoever wrote the registry.
+    """
     if not spec["train"]:
         return {"goal": spec["goal"]}
+    train = without_code(FinishedRun(spec["train"], {}))[0].config
     suite = {"sim_name": spec["choices"]["sim"]} if "sim" in spec["choices"] else {}
-    return {**suite, **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")}, "sweep_job_overrides": spec["train"]}
+    return {**suite, **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")}, "sweep_job_overrides": train}
 
 
 def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
             check_point(space, IMPORT_PHASE, past.params)
         except InvalidRequest as error:
             reasons[past.id] = str(error)
-        if code := [name for name, value in past.params.items() if names_code(name, value)]:
+        if code := [name for name, value in past.params.items() if name.split(".")[0] == "trainable" or names_code(name, value)]:
             reasons[past.id] = f"its parameter {code[0]} names code to run"
     return reasons
 

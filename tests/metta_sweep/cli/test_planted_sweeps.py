@@ -16,7 +16,7 @@ from metta_sweep.cli.main import main
 from metta_sweep.config import load_sweep_job, load_train_job
 from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions
-from metta_sweep.errors import UnreadableSweep
+from metta_sweep.errors import ConfigError, UnreadableSweep
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.reader import SqliteReader
@@ -150,10 +150,13 @@ def test_a_patch_from_a_registry_names_no_code_and_interpolates_nothing(
     plant(store, sweeps, sweeps.c.name == "s", spec_yaml=yaml.safe_dump(spec))
     said(capsys, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch")
     text = Path("configs/trainer/patch/s_best.yaml").read_text()
-    assert "# Left out, for the run's own files are not here: trainable.command; give it yourself." in text.splitlines()
+    assert "# trainable.command: names code to run, and the run's own files are not here; write it yourself." in text.splitlines()
     assert "planted" not in text
-    config = load_train_job(["run=x", "+trainer/patch=s_best"], {"HOME": "/nowhere"}).config
-    assert config["trainable"]["kind"] == "ppo"
+    with pytest.raises(ConfigError, match=r"trainable.command: \?\?\?") as caught:
+        load_train_job(["run=x", "+trainer/patch=s_best"], {})
+    assert "trainer.curriculum: ???" in str(caught.value)
+    own = ["trainable.kind=ppo", "trainable.command=''", "trainer.curriculum=/env/mettagrid/arena/basic"]
+    config = load_train_job(["run=x", "+trainer/patch=s_best", *own], {}).config
     assert config["trainer"]["update_epochs"] == 3
     assert config["trainer"]["simulation"]["replay_dir"] == "${data_dir}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from metta_sweep.config import load_sweep_job, load_train_job, resolve_run
 from metta_sweep.config.patches import FinishedRun, patch_text, run_patch
@@ -32,3 +33,9 @@ def test_a_patch_is_a_global_package_with_its_header_and_nested_values() -> None
 
 def test_a_patch_without_values_changes_nothing() -> None:
     assert patch_text({}, []) == "# @package _global_\n{}\n"
+
+
+def test_a_line_of_a_header_stays_a_comment_and_a_text_is_not_interpolated() -> None:
+    text = patch_text({"trainer.note": "${oc.env:HOME} \\${x}"}, ["run of s\nplugins: [planted]\r- x"])
+    assert list(yaml.safe_load(text)) == ["trainer"]
+    assert OmegaConf.create(text).trainer.note == "${oc.env:HOME} \\${x}"
