@@ -233,7 +233,7 @@ class SqlRegistry:
         """`delete_sweep`, where somebody else found out which owners are dead: only their own host can tell."""
         with self._changing(name) as tx:
             writes.delete_sweep(tx, dead, force)
-        log.warning("sweep %s: deleted", name)
+        log.info("sweep %s: deleted", name)
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]:
         with self._reading() as connection:
