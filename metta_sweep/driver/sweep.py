@@ -130,7 +130,7 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
         driver = Driver(job, registry, Stage(cluster.nodes, mirror, console, command.trainable, cluster.own, command.may_restart))
         write_sweep_files(job)
         random_score = None
-        if driver.begin(age_seconds=time.monotonic() - begun):
+        if driver.begin(begun):
             baseline = RandomBaseline(job.directory, driver.any_config())
             driver.run()
             random_score = baseline.score()
@@ -240,19 +240,20 @@ class Driver:
         """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
         return resolve_run(self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed)
 
-    def begin(self, age_seconds: float = 0.0) -> bool:
+    def begin(self, begun: float) -> bool:
         """Make the sweep active; False when it must not begin, for somebody stopped the sweep since this driver was asked for.
 
         Args:
-            age_seconds: how long ago that was.
+            begun: when that was, in monotonic seconds.
 
         Raises:
             ConfigError: its specification was changed since then.
         """
         name = self.job.sweep_name
         self.clerk.listen()
+        age = time.monotonic() - begun
         try:
-            sweep = self.registry.set_sweep_state(name, SweepState.ACTIVE, by="run", reason="", age_seconds=age_seconds)
+            sweep = self.registry.set_sweep_state(name, SweepState.ACTIVE, by="run", reason="", age_seconds=age)
         except IllegalTransition:
             self.control.drain(STOPPED)
             return False

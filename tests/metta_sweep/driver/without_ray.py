@@ -48,7 +48,7 @@ def driver_without_ray(registry: Registry, data_dir: Path, *overrides: str, slot
     registry.create_sweep(SWEEP, job.spec_yaml)
     mirror = WandbMirrorCallback(MirrorJob.of(job, QUIET))
     driver = Driver(job, registry, Stage(OneNode(num_slots=slots), mirror, Console(file=sys.stdout)))
-    driver.begin()
+    driver.begin(time.monotonic())
     driver.stock.start(driver.clerk.open())
     try:
         yield driver
