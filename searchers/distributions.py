@@ -15,6 +15,7 @@ from searchers.observation import ParamValue, number_of, plain
 Array = NDArray[np.float64]
 Ufunc = Callable[[Array], Array]
 DIGITS = 10
+SIGNIFICANT_DIGITS = 17  # enough for any float
 LARGEST_WHOLE = 2**53
 
 
@@ -167,9 +168,20 @@ class NumericParameter:
         natural = self.distribution.inverse(even)
         if self.distribution.integer:
             natural = np.round(natural)
-        # The bounds come back to the last bit, whatever logarithms made of them.
+        # Bounds and mean come back to the last bit, whatever logarithms made of them.
+        if not self.distribution.step and (not self.distribution.integer or float(self.mean).is_integer()):
+            natural = np.where(unit == self.to_unit(np.array([self.mean])), self.mean, natural)
         exact = np.where(unit <= -1, self.low, np.where(unit >= 1, self.high, natural))
         return np.clip(exact, self.low, self.high)
+
+    def shortest(self, value: float, unit: float) -> float:
+        """The number with the fewest digits among those that have this unit coordinate, as `value` has: what a person would write."""
+        if value in (self.low, self.high, self.mean):
+            return value
+        rounded = np.array([float(f"{value:.{digits}e}") for digits in range(SIGNIFICANT_DIGITS)])
+        rounded = rounded[(rounded >= self.low) & (rounded <= self.high)]
+        same = rounded[self.to_unit(rounded) == on_grid(np.array([unit]))]
+        return float(same[0]) if len(same) else value
 
     def native(self, value: float) -> ParamValue:
         """The value as the plain Python type that a configuration holds."""

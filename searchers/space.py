@@ -304,7 +304,8 @@ def _coordinate(parameter: Parameter, value: object) -> float:
 def _native(parameter: Parameter, unit: float) -> ParamValue:
     if isinstance(parameter, CategoricalParameter):
         return parameter.choices[int(parameter.codes(np.array([unit]))[0])]
-    return parameter.native(float(parameter.from_unit(np.array([unit]))[0]))
+    value = float(parameter.from_unit(np.array([unit]))[0])
+    return parameter.native(value if parameter.distribution.integer else parameter.shortest(value, unit))
 
 
 def _snap(parameter: Parameter, unit: Array) -> Array:

@@ -441,3 +441,38 @@ def test_a_new_distribution_joins_by_its_name(monkeypatch: pytest.MonkeyPatch) -
     assert natural(one({"distribution": "square", "min": 0.0, "max": 2.0}), 0.0) == pytest.approx(math.sqrt(2))
     with pytest.raises(ValueError, match="'uniform' exists already"):
         register_distribution(Distribution("uniform", forward=_square))
+
+
+WRITTEN = [
+    {"distribution": "log_normal", "min": 1e-4, "max": 1e-2, "mean": 3e-4},
+    {"distribution": "log_normal", "min": 1e-5, "max": 0.1, "mean": 0.123456789012345e-3},
+    {"distribution": "logit_normal", "min": 0.8, "max": 0.999, "mean": 0.98765432109876},
+    {"distribution": "uniform", "min": -0.3, "max": 2.7, "mean": 0.1},
+    {"distribution": "int_log_normal", "min": 1, "max": 2**40, "mean": 1_000_000_007},
+]
+
+
+@pytest.mark.parametrize("leaf", WRITTEN)
+def test_what_a_person_wrote_as_mean_min_and_max_comes_back_to_the_last_bit(leaf: dict[str, Any]) -> None:
+    space = Space.from_config({"x": leaf})
+    assert space.center() == {"x": leaf["mean"]}
+    assert [space.from_unit(np.array([unit]))["x"] for unit in (-1.0, 1.0)] == [leaf["min"], leaf["max"]]
+    assert space.columns(space.center_unit[None])["x"].tolist() == [leaf["mean"]]  # so does what constraints see
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in WRITTEN if "int" not in leaf["distribution"]])
+def test_other_numbers_have_no_more_digits_than_tell_them_from_their_neighbours(leaf: dict[str, Any]) -> None:
+    space = Space.from_config({"x": leaf})
+    for row in space.snap(np.random.default_rng(0).uniform(-1, 1, (200, 1))):
+        value = space.from_unit(row)["x"]
+        assert isinstance(value, float)
+        assert space.to_unit({"x": value}).tolist() == row.tolist()
+        digits = len(f"{value!r}".partition("e")[0].replace(".", "").replace("-", "").lstrip("0"))
+        assert digits <= 14
+        shorter = float(f"{value:.{max(digits - 2, 0)}e}")
+        assert digits == 1 or space.to_unit({"x": shorter}).tolist() != row.tolist()
+
+
+def test_a_number_that_a_person_would_have_written_is_suggested_as_it_would_be_written() -> None:
+    space = Space.from_config({"x": {"distribution": "log_normal", "min": 1e-4, "max": 1e-2}})
+    assert space.from_unit(space.to_unit({"x": 0.0007}))["x"] == 0.0007

@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 from metta_sweep.config import SweepJob, load_sweep_job, resolve_run
+from metta_sweep.config.patches import patch_text
 from metta_sweep.errors import ConfigError
 from searchers.distributions import DISTRIBUTIONS, Distribution, register_distribution
+from trainables.command import CommandRun
+from trainables.run_files import RunFiles
 from trainables.spec import RunSpec
 
 
@@ -130,3 +133,14 @@ def test_what_a_program_declares_is_checked(parameters: object, trainable: objec
 @pytest.mark.parametrize("file", sorted(path.stem for path in Path("configs/sweep").glob("*.yaml") if path.stem != "pong"))
 def test_every_point_of_our_own_sweeps_can_be_run(file: str) -> None:
     assert all(runs(load_sweep_job(["sweep_name=x", f"sweep={file}"], {})))
+
+
+def test_a_number_reaches_program_patch_and_run_as_it_was_written(tmp_path: Path) -> None:
+    learning_rate = {"distribution": "log_normal", "min": 1e-4, "max": 1e-2, "mean": 3e-4}
+    program = {"kind": "command", "command": "python train.py {overrides}", "override": "{key}={value}"}
+    job = load(tmp_path, {"lr": learning_rate}, metric="score", sweep_job_overrides={"trainable": program})
+    spec = RunSpec.from_mapping(resolve_run(job.train, "x.r.0", job.sweep.phases[0].space.center(), seed=1))
+    files = RunFiles(tmp_path)
+    assert CommandRun(spec.trainable, spec.parameters, {"rank": "0"}, files, {}).arguments() == ["python", "train.py", "lr=0.0003"]
+    ours = load(tmp_path, {"trainer.learning_rate": learning_rate}).sweep.phases[0].space.center()
+    assert patch_text(ours, []).endswith("learning_rate: 0.0003\n")
