@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# Before numpy is imported: the matrices of searchers are small, and threads on cores that others use make them ten times slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class RayApart(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed for us

@@ -15,7 +15,7 @@ from metta_sweep.config.compose import Composition, compose, readable_errors
 from metta_sweep.config.environment import MODES, from_environment
 from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
-from metta_sweep.config.phases import Search, read_phases
+from metta_sweep.config.phases import Search, doubts, read_phases
 from metta_sweep.config.runs import (
     COMMON_KEYS,
     load_plugins,
@@ -159,12 +159,12 @@ class _Loader:
             wandb=wandb,
             train=template_of({**tree, "suggestion": dict(self._fixed)}, [phase.space for phase in sweep.phases]),
             spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
-            notes=self._notes(settings),
+            notes=self._notes(settings, sweep),
             machine=self._machine,
             umask=umask,
         )
 
-    def _notes(self, settings: Settings) -> tuple[str, ...]:
+    def _notes(self, settings: Settings, sweep: SweepSpec) -> tuple[str, ...]:
         """What a person should know before the start."""
         fixed = "{}={!r} on the command line fixes this parameter; it is not searched"
         notes = [fixed.format(key, value) for key, value in self._fixed.items()]
@@ -172,6 +172,7 @@ class _Loader:
             key = f"settings.max_observations_to_load={limit}"
             notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
         notes += [self._composed.at(f"sweep.parameters.{name}", text) for name, text in self._rounded.items()]
+        notes += [self._composed.at(key, text) for key, text in doubts(sweep.phases)]
         return (*notes, *self._composed.all_notes(self._resolved))
 
     def _fixed_parameters(self) -> Tree:

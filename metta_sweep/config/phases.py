@@ -169,7 +169,7 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
         return None
     constraints = block.get("constraints") or []
     try:
-        return Space.from_config(whole.parameters, constraints)
+        return Space.from_config(whole.parameters, constraints, warn=False)
     except SpaceError as error:
         problems += [_keyed(problem, inside) for problem in error.problems]
     return None
@@ -178,6 +178,16 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
 def _keyed(problem: str, inside: str) -> tuple[str, str]:
     key, _, text = problem.partition(": ")
     return (f"{inside}.{key}" if key == "constraints" else f"{inside}.parameters.{key}"), text
+
+
+def doubts(phases: Sequence[Phase]) -> Problems:
+    """(key, what is odd) of conditions and constraints that never or always hold, once each."""
+    found: dict[str, tuple[str, str]] = {}
+    for index, phase in enumerate(phases):
+        inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
+        for doubt in phase.space.doubts:
+            found.setdefault(doubt, _keyed(doubt, inside))
+    return list(found.values())
 
 
 def _read_protein(block: Mapping[str, Any], inside: str, problems: Problems) -> ProteinConfig | None:

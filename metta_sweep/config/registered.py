@@ -136,7 +136,7 @@ def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     phases: list[Phase] = []
     first = 0
     for text in texts:
-        space = Space.from_config(text["parameters"], text["constraints"])
+        space = Space.from_config(text["parameters"], text["constraints"], warn=False)
         phases.append(Phase(text["name"], first, text["num_runs"], space, ProteinConfig.from_mapping(text["protein"]), text["auto"]))
         first += text["num_runs"] or 0
     return tuple(phases)

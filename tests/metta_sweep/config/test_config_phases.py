@@ -152,3 +152,21 @@ def test_a_constraint_of_one_phase_leaves_what_another_phase_searches(tmp_path: 
     first, second = (phase.space for phase in job.sweep.phases)
     assert first.fixed["trainer.ppo.gamma"] == 0.99
     assert "trainer.ppo.gamma" in second.names
+
+
+def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_noted_once_with_their_line(tmp_path: Path) -> None:
+    job = load(
+        tmp_path,
+        "- name: a\n"
+        "  num_runs: 3\n"
+        "  sweep: {constraints: [trainer.total_timesteps > 10]}\n"
+        "- name: b\n"
+        "  sweep: {parameters: {trainer.ppo.gamma: {min: 0.9, max: 0.95, when: trainer.total_timesteps > 9500}}}\n",
+    )
+    file = tmp_path / "phased.yaml"
+    assert [note for note in job.notes if "points tried" in note] == [
+        f"{file}:10: sweep.schedule.phases.0.sweep.constraints: 'trainer.total_timesteps > 10' holds at all of 8,001 points tried: "
+        "it excludes nothing",
+        f"{file}:12: sweep.schedule.phases.1.sweep.parameters.trainer.ppo.gamma.when: 'trainer.total_timesteps > 9500' holds at none of "
+        "8,001 points tried: trainer.ppo.gamma is never searched",
+    ]
