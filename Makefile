@@ -40,7 +40,7 @@ coverage: $(INSTALLED)
 audit:
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement audit.txt
-	.venv-audit/bin/python .ci/audit.py requirements.txt cluster/requirements.txt cluster/cuda.txt cluster/torch.txt audit.txt
+	.venv-audit/bin/python .ci/audit.py requirements.txt cluster/cuda.txt cluster/torch.txt audit.txt
 
 # Pins anew what pyproject.toml asks for; needs uv.
 lock:

@@ -1,29 +1,46 @@
 """Known vulnerabilities of what is pinned, with pip-audit: `python .ci/audit.py FILE ...`, in the environment of `audit.txt`.
 
-Ends with 0 when there are none, 1 when there are, 2 when the database of vulnerabilities cannot be asked: then nothing is known.
+Ends with 0 when there are none, 1 when there are, 2 when the database of vulnerabilities cannot be asked, be it about one
+package: then nothing is known.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
 
-# pip-audit ends with 1 for both; findings stand on standard output.
-COMMAND = (sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "--desc", "off")
-AWAY = ("ConnectionError", "ServiceError", "Could not connect", "Max retries", "timed out", "HTTPError", "ProxyError", "SSLError")
+COMMAND = (sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json")
+SHOWN = 3
+
+
+def answers(file: str) -> list[dict[str, Any]] | str:
+    """What the database says of each package in the file, or why it does not."""
+    done = subprocess.run([*COMMAND, "--requirement", file], capture_output=True, text=True, check=False)
+    try:
+        found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        return (done.stderr.strip().splitlines() or ["no answer"])[-1]
+    unknown = [package["name"] for package in found if "skip_reason" in package]
+    return f"{', '.join(unknown[:SHOWN])}: {len(unknown)} of {len(found)} packages are unknown to it" if unknown else found
 
 
 def main(files: list[str]) -> int:
-    found = 0
+    code = 0
     for file in files:
-        done = subprocess.run([*COMMAND, "--requirement", file], capture_output=True, text=True, check=False)
-        if done.returncode and (any(word in done.stderr for word in AWAY) or not done.stdout.strip()):
-            reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-            print(f"{file}: NOT AUDITED, the database of vulnerabilities cannot be asked: {reason}", file=sys.stderr)
-            return 2
-        print(f"{file}: {done.stdout.strip() or 'no known vulnerabilities'}")
-        found = max(found, done.returncode)
-    return found
+        found = answers(file)
+        if isinstance(found, str):
+            print(f"{file}: NOT AUDITED, the database of vulnerabilities cannot be asked: {found}", file=sys.stderr)
+            code = 2
+            continue
+        holes = [(package, hole) for package in found for hole in package["vulns"]]
+        for package, hole in holes:
+            fixed = ", ".join(hole["fix_versions"]) or "no version yet"
+            print(f"{file}: {package['name']} {package['version']}: {hole['id']}, mended in {fixed}")
+        print(f"{file}: {len(found)} packages, {len(holes)} known vulnerabilities")
+        code = max(code, 1 if holes else 0)
+    return code
 
 
 if __name__ == "__main__":

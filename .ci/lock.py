@@ -18,7 +18,7 @@ AUDIT = "pip-audit>=2.9\n"
 CUDA = ("cuda-", "nvidia-", "triton")  # what torch alone asks for, on Linux, unless it is a build for CPUs
 HEADS = {
     "requirements.txt": "What `make install` installs beside torch (cluster/torch.txt), with hashes.",
-    "cluster/requirements.txt": "What metta_sweep imports at run time beside torch (torch.txt), at the versions that its tests ran with.",
+    "cluster/image.txt": "What metta_sweep imports at run time beside torch (torch.txt), at the versions that its tests ran with.",
     "cluster/build.txt": "What builds the packages that have no wheel; installed first.",
     "cluster/cuda.txt": "What torch asks for where it is built for CUDA.",
     "audit.txt": "What `make audit` runs, in an environment of its own.",
@@ -64,7 +64,7 @@ def main(upgrade: bool) -> None:
         write("audit.txt", compiled([str(audit)], ROOT / "audit.txt", upgrade))
     write("cluster/build.txt", {"setuptools": everything["setuptools"]})
     write("cluster/cuda.txt", {name: pin for name, pin in everything.items() if name.startswith(CUDA)})
-    for file, pins in {"requirements.txt": everything, "cluster/requirements.txt": run_time}.items():
+    for file, pins in {"requirements.txt": everything, "cluster/image.txt": run_time}.items():
         write(file, {name: pin for name, pin in pins.items() if name != "torch" and not name.startswith(CUDA)})
 
 

@@ -14,11 +14,5 @@ needed=gymnasium,hydra,mettagrid,ray,sqlalchemy,torch,wandb
 if python -c "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, '$needed'.split(','))))"; then
   echo "everything is installed"
 else
-  pip() { python -m pip "$@"; }
-  hashed() { pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation --requirement "$here/$1"; }
-  hashed build.txt
-  hashed requirements.txt
-  pip install --quiet --disable-pip-version-check --no-deps --requirement "$here/torch.txt"
-  # What torch misses where it is built for CUDA.
-  pip check >/dev/null || hashed cuda.txt
+  python -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
 fi

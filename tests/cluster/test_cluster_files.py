@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -94,16 +95,80 @@ def test_no_file_holds_a_key_or_says_where_one_is_written() -> None:
             assert not re.search(r"(WANDB_API_KEY|METTA_SWEEP_TOKEN)\s*[=:]\s*\S", path.read_text(encoding="utf-8")), path
 
 
-def test_requirements_are_what_the_package_needs_at_the_tested_versions() -> None:
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
-    pinned = {plain(name): version for name, version in pins.items()}
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    lines = [line for line in (CLUSTER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    names = {plain(line.split("==")[0]) for line in lines}
-    assert names == {plain(re.split(r"[><=~]", word)[0]) for word in wanted}, "put what pyproject.toml needs into cluster/requirements.txt"
-    for line in lines:
-        name, version = line.split("==")
-        assert pinned.get(plain(name), version) == version, f"{name}: constraints.txt has {pinned[plain(name)]}"
+LOCKS = ("requirements.txt", "cluster/image.txt", "cluster/build.txt", "cluster/cuda.txt", "audit.txt")
+
+
+def pins_of(file: str) -> dict[str, str]:
+    """Version by package."""
+    lines = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith((" ", "#"))]
+    return dict(re.fullmatch(r"([a-z0-9.-]+)(?:\[[a-z,]+\])?==(\S+).*", line).groups() for line in lines)
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_every_pin_but_torch_has_hashes(file: str) -> None:
+    text = "\n".join(line for line in (ROOT / file).read_text().splitlines() if not line.startswith("#"))
+    pins = re.split(r"\n(?! )", text)
+    assert [pin for pin in pins if not re.fullmatch(r"\S+==\S+( ; [^\\]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+", pin)] == []
+    assert "torch" not in pins_of(file)
+    assert "://" not in text, "packages are found where the machine's pip looks for them"
+
+
+def test_what_the_package_needs_is_pinned_everywhere_at_the_same_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {plain(re.split(r"[><=~]", word)[0]) for word in project["dependencies"]}
+    tested = {plain(re.split(r"[><=~]", word)[0]) for word in project["optional-dependencies"]["test"]} - {"metta-sweep"}
+    torch = {"torch": (CLUSTER / "torch.txt").read_text().splitlines()[-1].removeprefix("torch==")}
+    ours, image = pins_of("requirements.txt") | torch, pins_of("cluster/image.txt") | torch
+    assert wanted | tested <= ours.keys(), "run `make lock`"
+    assert wanted <= image.keys(), "run `make lock`"
+    assert image.items() <= ours.items()
+    assert pins_of("cluster/build.txt").items() <= ours.items()
+    nodes = (CLUSTER / "requirements.txt").read_text().splitlines()  # stands in the cluster files, where hashes would be most of them
+    named = dict(re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", line).groups() for line in nodes if not line.startswith("#"))
+    assert {plain(name) for name in named} == wanted
+    assert {plain(name): version for name, version in named.items()}.items() <= ours.items()
+
+
+def test_the_base_of_the_image_has_the_digest_that_its_registry_gave_or_none() -> None:
+    kept = [line for line in (CLUSTER / "base_image.txt").read_text().splitlines() if not line.startswith("#")]
+    tag = re.search(r"^ARG BASE=(\S+)$", (CLUSTER / "Dockerfile").read_text(), re.M)
+    assert tag is not None
+    assert all(re.fullmatch(re.escape(tag[1]) + "@sha256:[0-9a-f]{64}", line) for line in kept)
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the files of the image, and a docker that writes down what it is asked; `inspect` answers with the file `digest`."""
+    for name in ("build_image.sh", "base_image.txt", "Dockerfile"):
+        shutil.copy(CLUSTER / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "docker"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$2" != imagetools ] || cat {tmp_path}/digest\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return tmp_path
+
+
+def built(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", str(directory / "build_image.sh"), "me/image:1"], capture_output=True, text=True, check=False)
+
+
+def test_the_image_is_built_on_a_digest_that_is_looked_up_once(docker: Path) -> None:
+    (docker / "digest").write_text("sha256:" + "a" * 64)
+    assert built(docker).returncode == 0
+    (docker / "digest").write_text("sha256:" + "b" * 64)  # somebody pushed the tag anew
+    assert built(docker).returncode == 0
+    base = re.search(r"^ARG BASE=(\S+)$", (CLUSTER / "Dockerfile").read_text(), re.M)
+    assert base is not None
+    asked = (docker / "asked").read_text().splitlines()
+    assert [f"--build-arg BASE={base[1]}@sha256:{'a' * 64} " in line for line in asked] == [False, True, True]
+
+
+def test_a_digest_that_cannot_be_looked_up_is_told_and_none_is_made_up(docker: Path) -> None:
+    done = built(docker)  # the answer is empty
+    assert done.returncode == 1
+    assert "cannot be looked up" in done.stderr
+    assert (docker / "base_image.txt").read_text() == (CLUSTER / "base_image.txt").read_text()
 
 
 def plain(name: str) -> str:
