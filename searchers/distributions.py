@@ -17,6 +17,8 @@ Ufunc = Callable[[Array], Array]
 DIGITS = 10
 SIGNIFICANT_DIGITS = 17  # enough for any float
 LARGEST_WHOLE = 2**53
+# Beyond it the width of a range, or a product with it, may be no float any more.
+LARGEST_BOUND = 1e300
 
 
 def on_grid(unit: Array) -> Array:

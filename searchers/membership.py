@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from searchers.distributions import NumericParameter, Parameter
+from searchers.distributions import LARGEST_BOUND, NumericParameter, Parameter
 from searchers.observation import ParamValue
 
-LARGEST = 1e300
 ROUNDING = 1e-9  # of the range: a value that was written and read again may lie that far beyond its bound
 
 
@@ -53,7 +52,7 @@ def _wrong(parameter: Parameter, value: object) -> list[str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_BOUND and math.isfinite(value)
 
 
 def _short(value: object) -> str:

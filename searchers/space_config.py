@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from searchers.distributions import DISTRIBUTIONS, CategoricalParameter, Distribution, NumericParameter, Parameter, shown
+from searchers.distributions import (
+    DISTRIBUTIONS,
+    LARGEST_BOUND,
+    CategoricalParameter,
+    Distribution,
+    NumericParameter,
+    Parameter,
+    shown,
+)
 from searchers.errors import SpaceError
 from searchers.expression import Expression, parse
 from searchers.observation import ParamValue, number_of, plain
@@ -18,8 +26,6 @@ from searchers.values import column, constant
 LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
 FOREIGN_KEYS = {"values": "choices", "low": "min", "high": "max", "lower": "min", "upper": "max", "type": "distribution", "default": "mean"}
 AUTO_SCALE = 0.5
-# Beyond it the width of a range, or a product with it, may be no float any more.
-LARGEST_BOUND = 1e300
 LARGEST_SCALE = 1e6
 # A range that is narrower than this share of its values holds too few floats to search.
 NARROWEST = 1e-12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -246,28 +245,7 @@ def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, proble
     if env_id not in known and ":" not in env_id:  # "package:Id-v0" registers itself when it is made
         problems.append(f"{key}: unknown gymnasium environment {env_id!r}{nearest(env_id, known)}")
         return None
-    if missing := _missing_dependency(env_id):
-        problems.append(f"{key}: {missing}")
-        return None
     return GymnasiumFamily(env_id, dict(options))
-
-
-def _missing_dependency(env_id: str) -> str:
-    """What an environment needs and this machine has not, with how to get it; "" when there is nothing."""
-    import gymnasium
-
-    package, _, name = env_id.rpartition(":")
-    spec = gymnasium.envs.registration.registry.get(name)
-    entry = spec.entry_point if spec is not None and not package else None
-    module = package or (entry.partition(":")[0] if isinstance(entry, str) else "")
-    try:
-        if module:
-            importlib.import_module(module)
-    except gymnasium.error.DependencyNotInstalled as error:
-        return f"{env_id}: {error}"
-    except ImportError as error:
-        return f"{env_id}: {error}; install what it needs, or add its directory to PYTHONPATH"
-    return ""
 
 
 @cache
