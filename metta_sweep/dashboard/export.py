@@ -27,7 +27,9 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
-    """A sweep file with the brushed ranges as bounds, complete with what its runs have in common: `validate` accepts it.
+    """A sweep file with the brushed ranges as bounds, complete with what its runs have in common.
+
+    `validate` accepts it; where the registry names code to run it asks for that first, as the file's head says.
 
     Args:
         as_phase: the same sweep with one more phase, for `run --update`; else a new sweep.
@@ -59,11 +61,12 @@ def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> s
     name = scene.snapshot.sweep.name
     ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items() if path not in RESULTS]
     ranges += [f"{path} {' or '.join(choices)}" for path, choices in scene.view.only.items()]
-    groups = " ".join(f"{group}={option}" for group, option in spec["choices"].items())
+    groups = [f"{group}={option}" for group, option in spec["choices"].items()]
+    asked = [f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]]  # only who runs it says what is executed
     words = f"sweep_name={name} sweep={name}_phase --update" if as_phase else f"sweep_name={name}_narrowed sweep={name}_narrowed"
     lines = (
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
-        f"In configs/sweep, run it with: python -m metta_sweep run {words} {groups}".rstrip(),
+        f"In configs/sweep, run it with: python -m metta_sweep run {' '.join([words, *groups, *asked])}",
     )
     return "".join(f"# {one_line(line)}\n" for line in lines)
 

@@ -204,8 +204,12 @@ def test_metrics_of_ones_own_may_be_given_as_evaluation_metrics(tmp_path: Path) 
     assert run_of(job)["sim"]["metrics"] == [path]
 
 
-def test_all_runs_are_measured_on_the_training_tasks_as_they_were_written_and_not_as_they_are_searched() -> None:
-    job = load("~sim", "env.max_steps=64", "+env.difficulty=0.25")
+def test_all_runs_are_measured_on_the_training_tasks_as_they_were_written_and_not_as_they_are_searched(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    searched = {"env.difficulty": {"min": 0.0, "max": 1.0}, "env.walls": {"distribution": "int_uniform", "min": 0, "max": 5}}
+    overrides = {"env": {"max_steps": 64, "difficulty": 0.25}, "trainer": {"curriculum": "/env/mettagrid/arena/basic"}}
+    (tmp_path / "sweep" / "own.yaml").write_text(yaml.safe_dump({"parameters": searched, "sweep_job_overrides": overrides}))
+    job = load_sweep_job(["sweep_name=demo", "sweep=own"], {}, [tmp_path])
     run = resolve_run(job.train, "demo.r.0", {"env.difficulty": 0.9, "env.walls": 3}, seed=1)
     assert run["env"] == {"max_steps": 64, "difficulty": 0.9, "walls": 3}
     assert run["sim"]["simulations"] == {"basic": {"env": "/env/mettagrid/arena/basic", "max_steps": 64, "difficulty": 0.25}}

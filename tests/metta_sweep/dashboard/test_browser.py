@@ -183,7 +183,8 @@ def test_importance_is_shown_as_correlation_on_request(page: Page, simulated: st
     page.drawn("importance_score")
     page.find("""input[value="correlation"]""").click()
     page.wait(lambda: "measure=correlation" in page.driver.current_url, "the choice in the address")
-    page.wait(lambda: page.text().count("absolute rank correlation (blind") == 2, "both figures")
+    words = "return document.body.textContent"  # figures are SVG
+    page.wait(lambda: page.run(words).count("absolute rank correlation (blind") == 2, "both figures")
     page.assert_silent()
 
 
@@ -238,7 +239,9 @@ def test_sliders_filter_what_is_drawn_until_they_are_cleared(page: Page, address
     page.wait(lambda: num_points(page) == before and "score=" not in page.driver.current_url, "all points again")
 
 
-def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate_accepts(page: Page, address: str) -> None:
+def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate_accepts(
+    page: Page, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     page.open(f"{address}?sweep={NAME}&page=parallel")
     page.drawn("parallel")
     page.wait(lambda: page.count(".parcoords .axis-brush .background") > 0, "axes")
@@ -247,7 +250,10 @@ def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate
     page.screenshot("brushed")
     page.find("[id*='\"name\":\"sweep\"'][id*='narrowed']").click()
     path = page.wait(lambda: next(page.downloads.glob(f"{NAME}_narrowed.yaml"), None), "narrowed space")
-    assert main(["validate", str(path)]) == 0
+    assert main(["validate", str(path)]) == 2
+    assert "trainable.command: ???" in capsys.readouterr().err  # what is executed only who runs it says
+    assert "trainable.command=... trainable.workdir=..." in path.read_text()
+    assert main(["validate", str(path), "trainable.command=true {overrides}", "trainable.workdir=."]) == 0
     open_tab(page, "Runs")
     page.wait(lambda: 0 < page.count("tbody tr") < NUM_RUNS, "fewer rows")
 

@@ -16,7 +16,7 @@ from metta_sweep.registry.records import RunState
 from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, drive, wait_for
 from tests.ray_token import use_ray_token
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]  # dead processes are replaced one after the other, on a busy machine slowly
 SOON = "settings.infrastructure_retry_delay=0.1"
 
 
@@ -39,7 +39,7 @@ def environ(cluster: Cluster) -> Environ:
 @contextmanager
 def when(condition: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
     """Acts beside the block once the condition holds."""
-    thread = threading.Thread(target=lambda: (wait_for(condition), act()))
+    thread = threading.Thread(target=lambda: (wait_for(condition, seconds=240), act()))
     thread.start()
     yield
     thread.join()

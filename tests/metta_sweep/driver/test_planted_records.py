@@ -70,7 +70,9 @@ def test_a_run_gets_nothing_that_the_sweep_does_not_search(job: SweepJob, params
 def test_a_choice_that_looks_like_an_interpolation_arrives_as_it_is(text: str, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     content: dict[str, Any] = {"metric": "score", "parameters": {"word": {"choices": [literal(text), "other"]}, "lr": {"min": 0.0, "max": 1.0}}}
-    content["sweep_job_overrides"] = {"trainable": {"kind": "command", "command": "true {overrides}"}}
+    # In Hydra's own form such texts are refused, for the program would resolve them.
+    program = {"kind": "command", "command": "true {overrides}", "override": "--{key}={value}"}
+    content["sweep_job_overrides"] = {"trainable": program}
     (tmp_path / "sweep" / "texts.yaml").write_text(yaml.safe_dump(content))
     job = load_sweep_job(["sweep_name=s", "sweep=texts"], {}, [tmp_path])
     choice = job.sweep.phases[0].space.center()["word"]
