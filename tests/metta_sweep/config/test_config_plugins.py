@@ -11,7 +11,7 @@ import yaml
 
 from metta_sweep.config import load_sweep_job, load_train_job, resolve_run, validate_file
 from metta_sweep.config.registered import load_location, read_spec
-from metta_sweep.errors import ConfigError
+from metta_sweep.errors import ConfigError, InvalidRequest
 from searchers.distributions import DISTRIBUTIONS
 from trainables.spec import RunSpec
 
@@ -76,9 +76,11 @@ def test_a_record_of_the_registry_imports_nothing(directory: Path) -> None:
     job = load_sweep_job(["sweep_name=x", "sweep=own"], {}, [directory])
     assert "own_words" not in job.spec_yaml
     spec = yaml.safe_load(job.spec_yaml)
-    spec["train"]["plugins"] = spec["plugins"] = ["this"]
+    spec["train"]["plugins"] = ["this"]
     sys.modules.pop("this", None)
     assert read_spec(yaml.safe_dump(spec)).sweep.metric == "reward"
+    with pytest.raises(InvalidRequest, match=r"spec_yaml\.plugins: unknown key"):
+        read_spec(yaml.safe_dump({**spec, "plugins": ["this"]}))
     assert "this" not in sys.modules
 
 

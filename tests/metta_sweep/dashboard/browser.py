@@ -72,6 +72,11 @@ class Page:
     def open(self, address: str) -> None:
         self.driver.get(address)
 
+    def leave(self) -> None:
+        """To an empty page, and what was complained about is forgotten."""
+        self.open("about:blank")
+        self.errors()
+
     def find(self, selector: str) -> WebElement:
         """The element, as soon as it is there and shown."""
         return self.wait(lambda: next((one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None), selector)

@@ -53,11 +53,18 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSweep]:
 
 
 @pytest.fixture(scope="module")
-def page(real: RealSweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def window(real: RealSweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The browser. The real sweep starts before it, so that the tests of simulated ones pass the time until Ray is up."""
-    window = Page(tmp_path_factory.mktemp("browser"))
+    page = Page(tmp_path_factory.mktemp("browser"))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(window: Page) -> Iterator[Page]:
+    """The browser, on an empty page: one of the test before would go on asking a server that may have ended."""
     yield window
-    window.close()
+    window.leave()
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +260,7 @@ def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate
     assert main(["validate", str(path)]) == 2
     assert "trainable.command: ???" in capsys.readouterr().err  # what is executed only who runs it says
     assert "trainable.command=... trainable.workdir=..." in path.read_text()
-    assert main(["validate", str(path), "trainable.command=true {overrides}", "trainable.workdir=."]) == 0
+    assert main(["validate", str(path), "trainable.command='true {overrides}'", "trainable.workdir=."]) == 0
     open_tab(page, "Runs")
     page.wait(lambda: 0 < page.count("tbody tr") < NUM_RUNS, "fewer rows")
 

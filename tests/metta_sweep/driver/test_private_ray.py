@@ -82,7 +82,7 @@ def test_the_token_is_in_a_file_that_only_its_owner_can_reach_and_in_no_command_
     assert len(token) == 64
     assert cluster.own.directory.stat().st_mode & 0o777 == 0o700
     assert cluster.own.token_path.stat().st_mode & 0o777 == 0o600
-    assert not [process.pid for process in psutil.process_iter() if token in " ".join(process.cmdline())]
+    assert not [each.pid for each in psutil.process_iter(["cmdline"]) if token in " ".join(each.info["cmdline"] or ())]
     found = subprocess.run(["grep", "-rlIs", token, str(cluster.own.directory)], capture_output=True, text=True, check=False).stdout.split()
     assert found == [str(cluster.own.token_path)]
 
