@@ -10,7 +10,8 @@ HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
 
 install: $(INSTALLED)
 
-# Every file is checked against its hash but torch's, see cluster/torch.txt; where that is built for CUDA, `pip check` misses what cuda.txt has.
+# Every file is checked against its hash but torch's, see cluster/torch.txt; where that is built for CUDA, `pip check`
+# misses what cuda.txt has.
 $(INSTALLED): pyproject.toml requirements.txt cluster/build.txt cluster/torch.txt cluster/cuda.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(HASHED) --requirement cluster/build.txt

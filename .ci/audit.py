@@ -1,7 +1,8 @@
-"""Known vulnerabilities of what is pinned, with pip-audit: `python .ci/audit.py FILE ...`, in the environment of `audit.txt`.
+"""Known vulnerabilities of what is pinned, with pip-audit: `python .ci/audit.py FILE ...`, in the environment of
+`audit.txt`.
 
-Ends with 0 when there are none, 1 when there are, 2 when the database of vulnerabilities cannot be asked, be it about one
-package: then nothing is known.
+Ends with 0 when there are none, 1 when there are, 2 when the database of vulnerabilities cannot be asked, be it about
+one package: then nothing is known.
 """
 
 from __future__ import annotations
@@ -11,7 +12,17 @@ import subprocess
 import sys
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "--format", "json")
+COMMAND = (
+    sys.executable,
+    "-m",
+    "pip_audit",
+    "--disable-pip",
+    "--no-deps",
+    "--progress-spinner",
+    "off",
+    "--format",
+    "json",
+)
 SHOWN = 3
 
 
@@ -23,7 +34,9 @@ def answers(file: str) -> list[dict[str, Any]] | str:
     except (ValueError, KeyError, TypeError):
         return (done.stderr.strip().splitlines() or ["no answer"])[-1]
     unknown = [package["name"] for package in found if "skip_reason" in package]
-    return f"{', '.join(unknown[:SHOWN])}: {len(unknown)} of {len(found)} packages are unknown to it" if unknown else found
+    return (
+        f"{', '.join(unknown[:SHOWN])}: {len(unknown)} of {len(found)} packages are unknown to it" if unknown else found
+    )
 
 
 def main(files: list[str]) -> int:

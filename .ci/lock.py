@@ -1,7 +1,9 @@
-"""Writes the pins with hashes that `make install`, the image and `make audit` install by. Run by `make lock`, with uv on the path.
+"""Writes the pins with hashes that `make install`, the image and `make audit` install by.
 
-What is pinned stays at its version while that satisfies `pyproject.toml`; `python .ci/lock.py --upgrade` takes the newest of everything.
-torch itself stands without a hash, in cluster/torch.txt, which says why.
+Run by `make lock`, with uv on the path.
+
+What is pinned stays at its version while that satisfies `pyproject.toml`; `python .ci/lock.py --upgrade` takes the
+newest of everything. torch itself stands without a hash, in cluster/torch.txt, which says why.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ AUDIT = "pip-audit>=2.9\n"
 CUDA = ("cuda-", "nvidia-", "triton")  # what torch alone asks for, on Linux, unless it is a build for CPUs
 HEADS = {
     "requirements.txt": "What `make install` installs beside torch (cluster/torch.txt), with hashes.",
-    "cluster/image.txt": "What metta_sweep imports at run time beside torch (torch.txt), at the versions that its tests ran with.",
+    "cluster/image.txt": "What metta_sweep imports at run time beside torch (torch.txt), at the versions that its "
+    "tests ran with.",
     "cluster/build.txt": "What builds the packages that have no wheel; installed first.",
     "cluster/cuda.txt": "What torch asks for where it is built for CUDA.",
     "audit.txt": "What `make audit` runs, in an environment of its own.",
@@ -31,8 +34,25 @@ def compiled(words: Iterable[str], known: Path, upgrade: bool) -> dict[str, str]
         output = Path(directory) / "pins.txt"
         torch = (ROOT / "cluster" / "torch.txt").read_text()
         output.write_text("" if upgrade or not known.exists() else known.read_text() + torch)
-        command = ["uv", "pip", "compile", *words, "--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate"]
-        command += ["--no-header", "--no-config", "--quiet", "--native-tls", "--constraints", str(ROOT / "cluster" / "torch.txt")]
+        command = [
+            "uv",
+            "pip",
+            "compile",
+            *words,
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+            "--no-annotate",
+        ]
+        command += [
+            "--no-header",
+            "--no-config",
+            "--quiet",
+            "--native-tls",
+            "--constraints",
+            str(ROOT / "cluster" / "torch.txt"),
+        ]
         command += ["--output-file", str(output)]
         subprocess.run(command, check=True, cwd=ROOT)
         return blocks(output.read_text())

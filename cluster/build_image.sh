@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image on the base whose digest base_image.txt holds. Where it holds none, the image's registry is asked once, and the answer is kept there.
+# Builds the image on the base whose digest base_image.txt holds. Where it holds none, the image's registry is asked
+# once, and the answer is kept there.
 #   build_image.sh NAME/metta_sweep:2.60.0-py311
 #   build_image.sh --digest      only finds and keeps the digest
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Wait until the provider says that this spot machine will be taken away, then ask Ray to drain the node: runs checkpoint and move.
+# Wait until the provider says that this spot machine will be taken away, then ask Ray to drain the node: runs
+# checkpoint and move.
 #   watch_preemption.sh aws|gcp HEAD:PORT
 set -uo pipefail
 provider=${1:?usage: watch_preemption.sh aws|gcp HEAD:PORT} address=${2:?usage: watch_preemption.sh aws|gcp HEAD:PORT}

@@ -72,7 +72,9 @@ class RegistryError(SweepError):
 
 
 class RegistryUnavailable(RegistryError):
-    """Unreachable, locked or without disk space: nothing is known about the change; the same call with the same key may succeed later."""
+    """Unreachable, locked or without disk space: nothing is known about the change; the same call with the same key may
+    succeed later.
+    """
 
 
 class AccessDenied(RegistryError):
@@ -96,7 +98,9 @@ class UnreadableSweep(RegistryError):
     exit_code = 2
 
     def __init__(self, sweep: str, reason: str) -> None:
-        super().__init__(f"sweep {sweep}: cannot be read: {reason}; `python -m metta_sweep delete sweep_name={sweep}` removes it")
+        super().__init__(
+            f"sweep {sweep}: cannot be read: {reason}; `python -m metta_sweep delete sweep_name={sweep}` removes it"
+        )
         self.sweep = sweep
         self.reason = reason
 

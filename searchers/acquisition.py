@@ -1,4 +1,7 @@
-"""Rating of candidates: pure functions of predictions. Larger is better; what may not be picked is -inf, never a small number."""
+"""Rating of candidates: pure functions of predictions.
+
+Larger is better; what may not be picked is -inf, never a small number.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def expected_improvement(mean: Array, std: Array, best: Array | float) -> Array:
 def log_expected_improvement(mean: Array, std: Array, best: Array | float) -> Array:
     """log EI, exact far below the point where EI underflows.
 
-    For u < -1: log(phi(u) + u Phi(u)) = log phi(u) + log(1 - |u| sqrt(pi/2) erfcx(|u| / sqrt 2)); below -1e3 by its expansion 1/u^2.
+    For u < -1: log(phi(u) + u Phi(u)) = log phi(u) + log(1 - |u| sqrt(pi/2) erfcx(|u| / sqrt 2)); below -1e3 by its
+    expansion 1/u^2.
 
     Source: Ament et al. 2023, arXiv 2310.20708.
     """
@@ -44,7 +48,11 @@ def log_expected_improvement(mean: Array, std: Array, best: Array | float) -> Ar
     upper = np.log(np.maximum(safe * ndtr(safe) + np.exp(-0.5 * safe * safe - LOG_SQRT_2PI), 1e-300))
     magnitude = np.maximum(-safe, 1.0)
     tail = 1.0 - magnitude * SQRT_PI_OVER_2 * erfcx(magnitude / np.sqrt(2.0))
-    lower = -0.5 * u * u - LOG_SQRT_2PI + np.where(u < -50.0, -2.0 * np.log(np.maximum(-u, 1.0)), np.log(np.maximum(tail, 1e-300)))
+    lower = (
+        -0.5 * u * u
+        - LOG_SQRT_2PI
+        + np.where(u < -50.0, -2.0 * np.log(np.maximum(-u, 1.0)), np.log(np.maximum(tail, 1e-300)))
+    )
     return cast(Array, np.log(std) + np.where(u < -1.0, lower, upper))
 
 
@@ -69,7 +77,9 @@ def gittins_index(mean: Array, std: Array, cost: Array) -> Array:
     return 0.5 * (low + high)
 
 
-def naive_rating(mean: Array, log_cost: Array, target: float, bounds: tuple[float, float], seen: tuple[float, float]) -> Array:
+def naive_rating(
+    mean: Array, log_cost: Array, target: float, bounds: tuple[float, float], seen: tuple[float, float]
+) -> Array:
     """The original Protein rule: scaled mean score times closeness of the predicted cost to a random target.
 
     Args:
@@ -110,7 +120,8 @@ def pick(acquisition: Array, affordable: NDArray[np.bool_]) -> int:
     """
     if not affordable.any():
         raise NoAffordableCandidate(
-            f"0 of {affordable.size} candidates fit; raise max_suggestion_cost or lower the max of the parameters that drive cost"
+            f"0 of {affordable.size} candidates fit; raise max_suggestion_cost or lower the max of the parameters "
+            "that drive cost"
         )
     # -inf and not a product with the mask: a product gives rejected points 0, which beats negative scores.
     return int(np.argmax(np.where(affordable, acquisition, -np.inf)))

@@ -133,7 +133,9 @@ class Belief:
                 self._observe_cost(observation, point)
         except np.linalg.LinAlgError:
             # Both take all rows at their next fit; until then they know what they knew.
-            logger.warning("observation %d: the models of success and cost could not be factorised", len(self.observations) - 1)
+            logger.warning(
+                "observation %d: the models of success and cost could not be factorised", len(self.observations) - 1
+            )
         if observation.score is not None:
             self.score.observe(len(self.observations) - 1, self._directed(observation), point)
 
@@ -176,14 +178,16 @@ class Belief:
     def is_repeat(self, point_unit: Array) -> bool:
         """Whether a run at this point repeats an earlier one.
 
-        A run of another phase may share its coordinates without being the same: one that lacks a parameter has the search centre's, and
-        what lay beyond the bounds or had another fixed value is no point of this space.
+        A run of another phase may share its coordinates without being the same: one that lacks a parameter has the
+        search centre's, and what lay beyond the bounds or had another fixed value is no point of this space.
         """
         return point_unit.tobytes() in self._here
 
     def inherited_points(self) -> Array:
         """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
-        points = [belief.evaluated.points_unit[belief.evaluated.best] for belief in self.earlier if belief.has_completed]
+        points = [
+            belief.evaluated.points_unit[belief.evaluated.best] for belief in self.earlier if belief.has_completed
+        ]
         snapped = self.space.snap(np.array(points).reshape(len(points), self.space.dimension))
         return snapped[self.space.feasible(snapped)]
 
@@ -252,14 +256,19 @@ class Belief:
     def score_intervals(self, mean: Array, std: Array) -> list[Interval]:
         """Central 90 % intervals of scores in the sweep's own direction, from z."""
         ends = np.sort([self.scores_of(mean - QUANTILE_90 * std), self.scores_of(mean + QUANTILE_90 * std)], axis=0)
-        return [Interval(float(m), float(a), float(b)) for m, a, b in zip(self.scores_of(mean), ends[0], ends[1], strict=True)]
+        return [
+            Interval(float(m), float(a), float(b))
+            for m, a, b in zip(self.scores_of(mean), ends[0], ends[1], strict=True)
+        ]
 
     def cost_interval(self, point_unit: Array) -> Interval | None:
         """Predicted cost of one point (1, d), with its central 90 % interval."""
         if not self.cost.is_ready:
             return None
         mean, std = self.cost.predict(self.features.full(point_unit))
-        low, middle, high = (math.exp(min(float(mean[0]) + k * QUANTILE_90 * float(std[0]), LARGEST_LOG)) for k in (-1, 0, 1))
+        low, middle, high = (
+            math.exp(min(float(mean[0]) + k * QUANTILE_90 * float(std[0]), LARGEST_LOG)) for k in (-1, 0, 1)
+        )
         return Interval(middle, low, high)
 
     def nearest(self, point_unit: Array, count: int) -> tuple[tuple[float, Params, float | None], ...]:

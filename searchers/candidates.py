@@ -14,7 +14,10 @@ RADII = (0.02, 1.0)
 
 
 def truncated_normal(uniform: Array, center: Array, spread: Array) -> Array:
-    """Uniform numbers -> normal around `center`, cut at [-1, 1]; all (n, d). Wide spreads are nearly uniform: all of the range is reached."""
+    """Uniform numbers -> normal around `center`, cut at [-1, 1]; all (n, d).
+
+    Wide spreads are nearly uniform: all of the range is reached.
+    """
     low, high = ndtr((-1.0 - center) / spread), ndtr((1.0 - center) / spread)
     return np.clip(center + spread * ndtri(np.clip(low + uniform * (high - low), 1e-12, 1 - 1e-12)), -1.0, 1.0)
 
@@ -23,7 +26,9 @@ def spread_out(space: Space, uniform: Array, scale: float) -> Array:
     """Uniform numbers (n, d) -> proposals around the search centre; choices stay uniform."""
     is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
     spread = np.maximum(DESIGN_SPREAD * scale * space.scales_unit, 1e-3)
-    shaped = truncated_normal(uniform, np.broadcast_to(space.center_unit, uniform.shape), np.broadcast_to(spread, uniform.shape))
+    shaped = truncated_normal(
+        uniform, np.broadcast_to(space.center_unit, uniform.shape), np.broadcast_to(spread, uniform.shape)
+    )
     return np.where(is_choice, 2 * uniform - 1, shaped)
 
 
@@ -51,7 +56,8 @@ def local_candidates(space: Space, centers: Array, each: int, scale: float, rng:
     Returns:
         (<= k * each, d) feasible points.
 
-    Source: sparse perturbation as in Regis and Shoemaker 2013 and TuRBO (arXiv 1910.01739): about min(1, 20/d) of the coordinates.
+    Source: sparse perturbation as in Regis and Shoemaker 2013 and TuRBO (arXiv 1910.01739): about min(1, 20/d) of the
+    coordinates.
     """
     repeated = np.repeat(centers, each, axis=0)
     count, dimension = repeated.shape

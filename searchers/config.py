@@ -39,7 +39,8 @@ class ProteinConfig:
         suggestions_per_pareto: local candidates around each point of the front.
         global_search_scale: radius of both candidate sets, as a factor on each parameter's `scale`.
         expansion_rate: how far beyond the front's highest cost the cost targets reach, as a share of that cost.
-        resample_frequency: at least every so-manyth suggestion repeats a point of the front; 0 = only when a repeat pays.
+        resample_frequency: at least every so-manyth suggestion repeats a point of the front; 0 = only when a repeat
+            pays.
         objective: `pareto` (the best score at every cost), `best` (the best score within the budget) or `target`
             (the cheapest way to `target_score`).
         target_score: the score that `objective: target` looks for, in the sweep's own direction.
@@ -131,7 +132,10 @@ def _problems(key: str, value: Any) -> list[str]:
         return []
     if key in CHOICES and value not in CHOICES[key]:
         near = difflib.get_close_matches(str(value), CHOICES[key], n=1)
-        return [f"{key}: need one of {', '.join(CHOICES[key])}, got {value!r}" + (f"; did you mean {near[0]}?" if near else "")]
+        return [
+            f"{key}: need one of {', '.join(CHOICES[key])}, got {value!r}"
+            + (f"; did you mean {near[0]}?" if near else "")
+        ]
     if key in AT_LEAST and not value >= AT_LEAST[key]:
         return [f"{key}: need at least {AT_LEAST[key]}, got {value}"]
     if key in ABOVE_ZERO and not value > 0:

@@ -1,8 +1,8 @@
 """Cost of a run: what physics says (overhead plus steps times a rate), with a GP on what is left.
 
-log cost = log(overhead + exp(beta . features)) + residual. The coefficient of log steps has prior mean 1 (twice the steps,
-twice the time); the others start at 0. Outliers are squashed and predictions clipped in log space, around the median cost, so that
-nothing overflows and one broken clock misleads nobody.
+log cost = log(overhead + exp(beta . features)) + residual. The coefficient of log steps has prior mean 1 (twice the
+steps, twice the time); the others start at 0. Outliers are squashed and predictions clipped in log space, around the
+median cost, so that nothing overflows and one broken clock misleads nobody.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class CostModel:
         """Overhead by grid, the rest by ridge regression; the best in log space wins."""
         best = math.inf
         cheapest = float(target.min())
-        for fraction in OVERHEADS if len(target) >= RESIDUALS_FROM and self.features.length_index is not None else (0.0,):
+        for fraction in (
+            OVERHEADS if len(target) >= RESIDUALS_FROM and self.features.length_index is not None else (0.0,)
+        ):
             log_overhead = cheapest + math.log(fraction) if fraction else -math.inf
             rate = target + np.log1p(-np.exp(np.minimum(log_overhead - target, -1e-3)))
             beta, penalty = self._ridge(rows, rate)

@@ -32,7 +32,11 @@ def on_grid(unit: Array) -> Array:
 
 def shown(value: object) -> str:
     """A value in an error: whole numbers of thousands of digits only by their size."""
-    return f"a whole number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 1000 else repr(value)
+    return (
+        f"a whole number of {value.bit_length()} bits"
+        if isinstance(value, int) and value.bit_length() > 1000
+        else repr(value)
+    )
 
 
 def _identity(values: Array) -> Array:
@@ -45,7 +49,9 @@ def _logit(values: Array) -> Array:
 
 def _expit(values: Array) -> Array:
     # Far below 0 the sum is exp(-x) to the last bit, and would overflow.
-    return np.where(values < -700.0, np.exp(np.minimum(values, -700.0)), 1.0 / (1.0 + np.exp(-np.maximum(values, -700.0))))
+    return np.where(
+        values < -700.0, np.exp(np.minimum(values, -700.0)), 1.0 / (1.0 + np.exp(-np.maximum(values, -700.0)))
+    )
 
 
 def _no_problem(key: str, value: float) -> str | None:
@@ -53,7 +59,11 @@ def _no_problem(key: str, value: float) -> str | None:
 
 
 def _positive(key: str, value: float) -> str | None:
-    return None if value > 0 else f"log_normal needs {key} > 0, got {value}; use a small positive number or distribution: uniform"
+    return (
+        None
+        if value > 0
+        else f"log_normal needs {key} > 0, got {value}; use a small positive number or distribution: uniform"
+    )
 
 
 def _probability(key: str, value: float) -> str | None:
@@ -66,16 +76,28 @@ def _probability(key: str, value: float) -> str | None:
 
 def _whole(key: str, value: float) -> str | None:
     if abs(value) > LARGEST_WHOLE:
-        return f"int_uniform needs whole numbers from -2**53 to 2**53, between which floats hold all of them, got {value}; use distribution: uniform"
-    return None if float(value).is_integer() else f"int_uniform needs a whole number, got {value}; use {round(value)} or distribution: uniform"
+        return (
+            "int_uniform needs whole numbers from -2**53 to 2**53, between which floats hold all of them, got "
+            f"{value}; use distribution: uniform"
+        )
+    return (
+        None
+        if float(value).is_integer()
+        else f"int_uniform needs a whole number, got {value}; use {round(value)} or distribution: uniform"
+    )
 
 
 def _whole_positive(key: str, value: float) -> str | None:
     if value > LARGEST_WHOLE:
-        return f"int_log_normal needs whole numbers up to 2**53, up to which floats hold all of them, got {value}; use distribution: log_normal"
+        return (
+            f"int_log_normal needs whole numbers up to 2**53, up to which floats hold all of them, got {value}; "
+            "use distribution: log_normal"
+        )
     if float(value).is_integer() and value >= 1:
         return None
-    return f"int_log_normal needs a whole number >= 1, got {value}; use {max(1, round(value))} or distribution: log_normal"
+    return (
+        f"int_log_normal needs a whole number >= 1, got {value}; use {max(1, round(value))} or distribution: log_normal"
+    )
 
 
 def _power_of_two(key: str, value: float) -> str | None:
@@ -112,7 +134,9 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     for distribution in (
         Distribution("uniform"),
         Distribution("int_uniform", integer=True, step=1.0, problem=_whole),
-        Distribution("uniform_pow2", cast(Ufunc, np.log2), cast(Ufunc, np.exp2), integer=True, step=1.0, problem=_power_of_two),
+        Distribution(
+            "uniform_pow2", cast(Ufunc, np.log2), cast(Ufunc, np.exp2), integer=True, step=1.0, problem=_power_of_two
+        ),
         Distribution("log_normal", cast(Ufunc, np.log), cast(Ufunc, np.exp), problem=_positive),
         Distribution("int_log_normal", cast(Ufunc, np.log), cast(Ufunc, np.exp), integer=True, problem=_whole_positive),
         Distribution("logit_normal", _logit, _expit, problem=_probability),
@@ -121,7 +145,10 @@ DISTRIBUTIONS: dict[str, Distribution] = {
 
 
 def register_distribution(distribution: Distribution) -> None:
-    """Make a new distribution known to search spaces by its name. Its functions must be importable (they are pickled)."""
+    """Make a new distribution known to search spaces by its name.
+
+    Its functions must be importable (they are pickled).
+    """
     if DISTRIBUTIONS.get(distribution.name, distribution) != distribution:
         raise ValueError(f"distribution {distribution.name!r} exists already; choose another name")
     DISTRIBUTIONS[distribution.name] = distribution
@@ -137,7 +164,8 @@ class NumericParameter:
         low: smallest value, natural units.
         high: largest value, natural units.
         mean: search centre, natural units.
-        scale: half-width of the search around the centre as a share of half the range: 1.0 reaches the bounds from the middle.
+        scale: half-width of the search around the centre as a share of half the range: 1.0 reaches the bounds from the
+            middle.
         when: text of the condition under which the parameter exists; "" = always.
     """
 
@@ -166,7 +194,11 @@ class NumericParameter:
         even = low + (np.clip(unit, -1, 1) + 1) / 2 * (high - low)
         if self.distribution.step:
             # The upper edge of a cell belongs to the next one, except at the top.
-            even = np.minimum(np.floor((even - low) / self.distribution.step), round(high - low) - 1) + low + self.distribution.step / 2
+            even = (
+                np.minimum(np.floor((even - low) / self.distribution.step), round(high - low) - 1)
+                + low
+                + self.distribution.step / 2
+            )
         natural = self.distribution.inverse(even)
         if self.distribution.integer:
             natural = np.round(natural)
@@ -177,7 +209,9 @@ class NumericParameter:
         return np.clip(exact, self.low, self.high)
 
     def shortest(self, value: float, unit: float) -> float:
-        """The number with the fewest digits among those that have this unit coordinate, as `value` has: what a person would write."""
+        """The number with the fewest digits among those that have this unit coordinate, as `value` has: what a person
+        would write.
+        """
         if value in (self.low, self.high, self.mean):
             return value
         rounded = np.array([float(f"{value:.{digits}e}") for digits in range(SIGNIFICANT_DIGITS)])

@@ -17,25 +17,38 @@ DRAWN = 2**14
 
 
 def doubts(
-    parameters: Sequence[Parameter], fixed: Mapping[str, ParamValue], constraints: Sequence[Expression], conditions: Mapping[str, Expression]
+    parameters: Sequence[Parameter],
+    fixed: Mapping[str, ParamValue],
+    constraints: Sequence[Expression],
+    conditions: Mapping[str, Expression],
 ) -> tuple[str, ...]:
     """One line each, the key first. A constraint that never holds is no doubt but an error of the space."""
     found = []
     for name, condition in conditions.items():
         count, holding = tried(condition, parameters, fixed)
         if not holding:
-            found.append(f"{name}.when: {condition.text!r} holds at none of {count:,} points tried: {name} is never searched{_hint(condition)}")
+            found.append(
+                f"{name}.when: {condition.text!r} holds at none of {count:,} points tried: {name} is never "
+                f"searched{_hint(condition)}"
+            )
         elif holding == count and _mentions_free(condition, fixed):
-            found.append(f"{name}.when: {condition.text!r} holds at all of {count:,} points tried; leave it out if {name} always exists")
+            found.append(
+                f"{name}.when: {condition.text!r} holds at all of {count:,} points tried; leave it out if {name} "
+                "always exists"
+            )
     for constraint in constraints:
         count, holding = tried(constraint, parameters, fixed)
         if holding == count and _mentions_free(constraint, fixed):
-            found.append(f"constraints: {constraint.text!r} holds at all of {count:,} points tried: it excludes nothing")
+            found.append(
+                f"constraints: {constraint.text!r} holds at all of {count:,} points tried: it excludes nothing"
+            )
     return tuple(found)
 
 
 def tried(expression: Expression, parameters: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> tuple[int, int]:
-    """(points, points at which it holds): every combination of what it mentions where they can be counted, else random ones."""
+    """(points, points at which it holds): every combination of what it mentions where they can be counted, else random
+    ones.
+    """
     mentioned = tuple(parameter for parameter in parameters if parameter.name in expression.names)
     points = every_combination(mentioned, MOST_COMBINATIONS)
     if points is None:

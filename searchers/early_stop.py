@@ -1,7 +1,7 @@
 """Advice to stop a run early. Conservative: a rule on the scores of comparable runs and the model must both agree.
 
-Never before 20 % of the run; until half of it only the worst 30 % are in danger, then the worse half. What a stopped run
-showed stays evidence: it enters the model as a partial observation, not as a failure.
+Never before 20 % of the run; until half of it only the worst 30 % are in danger, then the worse half. What a stopped
+run showed stays evidence: it enters the model as a partial observation, not as a failure.
 """
 
 from __future__ import annotations
@@ -80,7 +80,15 @@ def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice
     if curve.points and not abs(value) <= LARGEST:
         return Advice(True, "nan", share, math.nan, value, 0.0, f"score is {value} at {share:.0%} of the run")
     if share < FIRST_SHARE:
-        return Advice(False, "too_early", share, math.nan, value, 1.0, f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}")
+        return Advice(
+            False,
+            "too_early",
+            share,
+            math.nan,
+            value,
+            1.0,
+            f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}",
+        )
     comparable = comparable_scores(belief, curve)
     if len(comparable) < MIN_COMPARABLE:
         text = f"{len(comparable)} comparable runs; the rule needs {MIN_COMPARABLE}"
@@ -102,24 +110,32 @@ def comparable_scores(belief: Belief, curve: RunningCurve) -> Array:
     steps = curve.points[-1].env_steps
     found = []
     for observation in belief.observations:
-        total = belief.features.total_steps(observation.params) or (observation.curve[-1].env_steps if observation.curve else None)
+        total = belief.features.total_steps(observation.params) or (
+            observation.curve[-1].env_steps if observation.curve else None
+        )
         if not observation.curve or not total or observation.curve[-1].env_steps < steps:
             continue
         if 1 / COMPARABLE_FACTOR <= total / curve.total_env_steps <= COMPARABLE_FACTOR:
             points = observation.curve
-            found.append(belief.sign * float(np.interp(steps, [p.env_steps for p in points], [p.score for p in points])))
+            found.append(
+                belief.sign * float(np.interp(steps, [p.env_steps for p in points], [p.score for p in points]))
+            )
     return np.array(found)
 
 
 def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
-    """Chance that the finished run beats the front at its own predicted cost, given its curve so far; 1 without a model."""
+    """Chance that the finished run beats the front at its own predicted cost, given its curve so far; 1 without a
+    model.
+    """
     gp = belief.score.gp
     if gp is None or not belief.has_completed:
         return 1.0
     point = belief.space.embed(curve.params)[None]
     full = belief.features.full(point)
     shares = [p.env_steps / curve.total_env_steps for p in curve.points]
-    useful = [i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2 and abs(curve.points[i].score) <= LARGEST][-4:]
+    useful = [
+        i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2 and abs(curve.points[i].score) <= LARGEST
+    ][-4:]
     if useful and belief.features.curve_points:
         rows = np.array([belief.features.partial(full[0], shares[i]) for i in useful])
         scores = belief.score.warp.forward(belief.sign * np.array([curve.points[i].score for i in useful]))
@@ -128,6 +144,9 @@ def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
     mean, std = gp.mean_std(full)
     evaluated = belief.evaluated
     front = evaluated.front
-    # A run cheaper than every other is on the front whatever its score: then only the cheapest point's score is asked of it.
-    best = front_values(evaluated.log_cost[front], evaluated.mean[front], belief.log_cost(full), float(evaluated.mean[front][0]))
+    # A run cheaper than every other is on the front whatever its score: then only the cheapest point's score is asked
+    # of it.
+    best = front_values(
+        evaluated.log_cost[front], evaluated.mean[front], belief.log_cost(full), float(evaluated.mean[front][0])
+    )
     return float(ndtr((mean[0] - best[0]) / std[0]))

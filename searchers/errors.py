@@ -1,8 +1,8 @@
 """Errors of the optimiser.
 
 SearchError (Exception)
-├── SpaceError (ValueError)              parameters, constraints, settings or points that do not fit; every problem at once
-├── ObservationError (ValueError)        a result that cannot be true
+├── SpaceError (ValueError)              parameters, constraints, settings or points that do not fit; every problem at
+once ├── ObservationError (ValueError)        a result that cannot be true
 ├── StateError (ValueError)              a file that is no saved search
 └── NoAffordableCandidate (RuntimeError) every candidate exceeds `max_suggestion_cost`
 """

@@ -1,7 +1,7 @@
 """Constraints and conditions as text: a small, safe language over dotted parameter names.
 
-Comparisons, `and`, `or`, `not`, `in`, arithmetic, numbers and choices; no calls, no attributes of objects, no indexing. The
-text is parsed with `ast` and evaluated over whole columns, so that thousands of candidates cost microseconds.
+Comparisons, `and`, `or`, `not`, `in`, arithmetic, numbers and choices; no calls, no attributes of objects, no indexing.
+The text is parsed with `ast` and evaluated over whole columns, so that thousands of candidates cost microseconds.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ class Expression:
     def __call__(self, columns: Columns) -> NDArray[np.bool_]:
         """Whether it holds, per row.
 
-        What divides by zero, or is no number for another reason, is undefined, and so is its comparison with anything, and the negation
-        of that: `a / n > 1`, `a / n != 1` and `not (a / n > 1)` all do not hold where n is 0. `a / n > 1 or b > 1` does where b > 1.
+        What divides by zero, or is no number for another reason, is undefined, and so is its comparison with anything,
+        and the negation of that: `a / n > 1`, `a / n != 1` and `not (a / n > 1)` all do not hold where n is 0. `a / n >
+        1 or b > 1` does where b > 1.
 
         Args:
             columns: natural values by parameter name, each of shape (n,).
@@ -101,7 +102,8 @@ def parse(text: object, names: Sequence[str], words: Sequence[str] = (), flags: 
         flags: the parameters whose values are true and false, which are conditions by themselves.
 
     Raises:
-        SpaceError: not an expression of this language, a name that nobody knows, no condition, or one that depends on nothing.
+        SpaceError: not an expression of this language, a name that nobody knows, no condition, or one that depends on
+            nothing.
     """
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_LENGTH:
         raise SpaceError(f"{str(text)[:60]!r}: need an expression of 1 to {MAX_LENGTH} characters such as 'a.b <= c.d'")
@@ -114,11 +116,15 @@ def parse(text: object, names: Sequence[str], words: Sequence[str] = (), flags: 
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, SpaceError):
             raise
-        raise SpaceError(f"{text!r}: not an expression ({error.__class__.__name__}); write for example 'a.b <= c.d'") from error
+        raise SpaceError(
+            f"{text!r}: not an expression ({error.__class__.__name__}); write for example 'a.b <= c.d'"
+        ) from error
     _check_truth(bound, text, slots, {slot for slot, name in slots.items() if name in flags})
     if not slots:
         raise SpaceError(f"{text!r}: mentions no parameter, so that it always or never holds; leave it out")
-    texts = tuple(node.value for node in ast.walk(bound) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    texts = tuple(
+        node.value for node in ast.walk(bound) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
     return Expression(text, tuple(sorted(slots.values())), tuple(words), texts, bound, slots)
 
 
@@ -139,7 +145,9 @@ def _replace_names(text: str, names: Sequence[str], slots: dict[str, str]) -> st
     return pattern.sub(slot, text)
 
 
-def _check(node: ast.expr, text: str, slots: Mapping[str, str], names: Sequence[str], words: Sequence[str], depth: int = 0) -> None:
+def _check(
+    node: ast.expr, text: str, slots: Mapping[str, str], names: Sequence[str], words: Sequence[str], depth: int = 0
+) -> None:
     """Refuse everything outside the language."""
     if depth > MAX_DEPTH:
         raise SpaceError(f"{text!r}: nested more than {MAX_DEPTH} deep; write several constraints")
@@ -147,11 +155,16 @@ def _check(node: ast.expr, text: str, slots: Mapping[str, str], names: Sequence[
         dotted = ast.unparse(node)
         if dotted not in slots and dotted not in words and dotted not in CONSTANTS:
             near = difflib.get_close_matches(dotted, [*names, *words], n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else "; give it under parameters, as {value: ...} if it is fixed"
+            hint = (
+                f"; did you mean {near[0]}?" if near else "; give it under parameters, as {value: ...} if it is fixed"
+            )
             raise SpaceError(f"{text!r}: unknown name {dotted!r}{hint}")
         return
     if not _is_allowed(node):
-        raise SpaceError(f"{text!r}: {ast.unparse(node)!r} is not allowed; use comparisons, and/or/not, arithmetic, numbers and names")
+        raise SpaceError(
+            f"{text!r}: {ast.unparse(node)!r} is not allowed; use comparisons, and/or/not, arithmetic, numbers and "
+            "names"
+        )
     for child in _operands(node):
         _check(child, text, slots, names, words, depth + 1)
 
@@ -220,7 +233,9 @@ def _bind_words(tree: ast.expr, words: Sequence[str]) -> ast.expr:
 
         def visit_Constant(self, node: ast.Constant) -> ast.expr:
             value = node.value
-            return ast.Constant(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else node
+            return (
+                ast.Constant(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else node
+            )
 
     bound = Bind().visit(tree)
     assert isinstance(bound, ast.expr)
@@ -269,7 +284,11 @@ def _compare(left: Any, ops: Sequence[ast.cmpop], comparators: Sequence[ast.expr
     result: Any = np.float64(1.0)
     for op, comparator in zip(ops, comparators, strict=True):
         if isinstance(op, ast.In | ast.NotIn):
-            found = reduce(_or, [_link(operator.eq, left, _evaluate(member, values)) for member in _members(comparator)], np.float64(0.0))
+            found = reduce(
+                _or,
+                [_link(operator.eq, left, _evaluate(member, values)) for member in _members(comparator)],
+                np.float64(0.0),
+            )
             right, holds = left, 1.0 - found if isinstance(op, ast.NotIn) else found
         else:
             right = _evaluate(comparator, values)

@@ -1,9 +1,9 @@
 """From points and training lengths to the rows that the models see.
 
-A run is (x, T): its hyperparameters and its training length in env steps. Its learning curve at step t is evidence about
-shorter runs, but no short run: with a learning-rate schedule a run of length T at step t = uT is not yet annealed. So a row
-is (x, log t, 1 - u), and predictions are made at u = 1; where schedules do not matter the model learns a long lengthscale
-for 1 - u, and a curve point counts as a short run.
+A run is (x, T): its hyperparameters and its training length in env steps. Its learning curve at step t is evidence
+about shorter runs, but no short run: with a learning-rate schedule a run of length T at step t = uT is not yet
+annealed. So a row is (x, log t, 1 - u), and predictions are made at u = 1; where schedules do not matter the model
+learns a long lengthscale for 1 - u, and a curve point counts as a short run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LOG_RANGE = math.log(30.0)
 EARLIEST_SHARE = 0.15
 LATEST_SHARE = 0.95
 CURVE_NOISE = 4.0
-# Coordinate of a training length 150,000 times the longest one: what a model makes of a length grows exponentially with it.
+# Coordinate of a training length 150,000 times the longest one: what a model makes of a length grows exponentially with
+# it.
 FARTHEST_LENGTH = 8.0
 
 
@@ -104,7 +105,10 @@ class Features:
         return rows
 
     def row(self, params: Params, point_unit: Array) -> Array:
-        """(p,) row of a run that was asked for. Its training length may lie outside the space: a phase also learns from the runs of the others."""
+        """(p,) row of a run that was asked for.
+
+        Its training length may lie outside the space: a phase also learns from the runs of the others.
+        """
         row: Array = self.full(point_unit[None])[0]
         total, longest = self.total_steps(params), self.longest_steps
         if self.length_column is not None and total and longest:
@@ -115,7 +119,11 @@ class Features:
     def _longest_coordinate(self) -> float:
         """Beyond which the lengths of runs outside the space are squashed."""
         length = self.length_parameter
-        return FARTHEST_LENGTH if length is None else max(FARTHEST_LENGTH, -float(self._coordinate(np.array(length.low / length.high))))
+        return (
+            FARTHEST_LENGTH
+            if length is None
+            else max(FARTHEST_LENGTH, -float(self._coordinate(np.array(length.low / length.high))))
+        )
 
     @cached_property
     def longest_steps(self) -> float | None:

@@ -1,8 +1,8 @@
 """Exact Gaussian process with learned noise and analytic gradients; the covariance is in `kernel.py`.
 
 Notation: n training rows, p features in g groups (one lengthscale each), m query rows;
-    X (n, p) features, y (n,) targets near zero mean and unit variance, N (n, n) noise covariance in units of the noise variance,
-    K = k(X, X) + noise * N = L L^T, alpha = K^-1 y.
+    X (n, p) features, y (n,) targets near zero mean and unit variance, N (n, n) noise covariance in units of the noise
+    variance, K = k(X, X) + noise * N = L L^T, alpha = K^-1 y.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from searchers.distributions import Array
-from searchers.kernel import Hyperparameters, Layout, bounds, kernel, negative_log_prior, paired_kernel, prior_variance, signal_and_gradient
+from searchers.kernel import (
+    Hyperparameters,
+    Layout,
+    bounds,
+    kernel,
+    negative_log_prior,
+    paired_kernel,
+    prior_variance,
+    signal_and_gradient,
+)
 from searchers.noise import Noise
 
 logger = logging.getLogger(__name__)
@@ -44,7 +53,9 @@ def cholesky(matrix: Array, relative: Sequence[float] = ()) -> Array:
             return cast(Array, np.linalg.cholesky(matrix if jitter == 0.0 else matrix + jitter * np.eye(len(matrix))))
         except np.linalg.LinAlgError:
             logger.debug("covariance of %d rows is not positive definite with jitter %g", len(matrix), jitter)
-    raise np.linalg.LinAlgError(f"covariance of {len(matrix)} rows is not positive definite with jitter {jitters[-1]:g}")
+    raise np.linalg.LinAlgError(
+        f"covariance of {len(matrix)} rows is not positive definite with jitter {jitters[-1]:g}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +166,9 @@ class GaussianProcess:
     alpha: Array = field(init=False)
 
     @classmethod
-    def condition(cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None) -> GaussianProcess:
+    def condition(
+        cls, data: Data, hyper: Hyperparameters, trend: Callable[[Array], Array] | None = None
+    ) -> GaussianProcess:
         """The posterior from scratch, O(n^3)."""
         return cls(hyper, data, cholesky(observed(data.x, data.noise, hyper, data.layout), RELATIVE_JITTERS), trend)
 
@@ -186,7 +199,9 @@ class GaussianProcess:
             return GaussianProcess.condition(data, self.hyper, self.trend)
 
     def believe(self, x: Array) -> GaussianProcess:
-        """The posterior as if finished runs `x` had come back with their predicted values: same mean everywhere, less variance nearby."""
+        """The posterior as if finished runs `x` had come back with their predicted values: same mean everywhere, less
+        variance nearby.
+        """
         grown = self.extended(x, Noise.independent(len(x)))
         grown.alpha = np.concatenate([self.alpha, np.zeros(len(x))])
         return grown

@@ -2,10 +2,12 @@
 
     k((x, t), (x', t')) = base(t, t') + a(t) a(t') [ matern(x, t; x', t') + trend q(x) . q(x') ]
 
-* `matern` is Matern-5/2 with one lengthscale per parameter (t is one of them), `q` holds the coordinates and their squares over the
-  lengthscales: most hyperparameters have one good region, and a parabola finds it with a few runs where a stationary kernel needs many.
-* a(t) = exp(growth (t - 1)), t = 1 at the longest training: what hyperparameters change grows with training, noise does not. Short
-  runs all look alike, so that they are cheap and say little; without this factor a model takes them for cheap and telling.
+* `matern` is Matern-5/2 with one lengthscale per parameter (t is one of them), `q` holds the coordinates and their
+  squares over the lengthscales: most hyperparameters have one good region, and a parabola finds it with a few runs
+  where a stationary kernel needs many.
+* a(t) = exp(growth (t - 1)), t = 1 at the longest training: what hyperparameters change grows with training, noise does
+  not. Short runs all look alike, so that they are cheap and say little; without this factor a model takes them for
+  cheap and telling.
 * base(t, t') is the level that all runs of one length share.
 
 Without a training length a = 1 and base = 0.
@@ -83,7 +85,9 @@ class Hyperparameters:
 
     def to_vector(self) -> Array:
         """(g + 4,): all as logarithms but growth."""
-        return np.concatenate([np.log(self.lengths), [math.log(self.variance), math.log(self.trend), self.growth, math.log(self.noise)]])
+        return np.concatenate(
+            [np.log(self.lengths), [math.log(self.variance), math.log(self.trend), self.growth, math.log(self.noise)]]
+        )
 
     @classmethod
     def from_vector(cls, vector: Array) -> Hyperparameters:
@@ -180,7 +184,14 @@ def signal_and_gradient(x: Array, hyper: Hyperparameters, layout: Layout) -> tup
     if layout.length is not None:
         signal += LEVEL_VARIANCE * (1.0 + np.outer(x[:, layout.length], x[:, layout.length]))
     return signal, SignalGradient(
-        x, layout, hyper, scaled, stationary * outer_scale, decay * (1.0 + r) * outer_scale, features * scale[:, None], growing
+        x,
+        layout,
+        hyper,
+        scaled,
+        stationary * outer_scale,
+        decay * (1.0 + r) * outer_scale,
+        features * scale[:, None],
+        growing,
     )
 
 
@@ -200,14 +211,19 @@ class SignalGradient:
     def of(self, weights: Array) -> Array:
         """(g + 3,) for a symmetric W (n, n).
 
-        The sum over pairs of A_ab (x_a - x_b)^2 is 2 (rowsum(A) . x^2 - x^T A x): all lengthscales cost one product A X.
+        The sum over pairs of A_ab (x_a - x_b)^2 is 2 (rowsum(A) . x^2 - x^T A x): all lengthscales cost one product A
+        X.
         """
         pulled = weights * self.slope * (5.0 / 3.0)
-        per_feature = pulled.sum(axis=1) @ (self.scaled * self.scaled) - np.einsum("ij,ij->j", self.scaled, pulled @ self.scaled)
+        per_feature = pulled.sum(axis=1) @ (self.scaled * self.scaled) - np.einsum(
+            "ij,ij->j", self.scaled, pulled @ self.scaled
+        )
         explained = self.hyper.trend * np.einsum("ij,ij->j", self.features, weights @ self.features)
         count = len(self.layout.groups)
         gradient = np.zeros(len(self.hyper.lengths) + 3)
-        gradient[:-3] = 2.0 * np.bincount(self.layout.groups, per_feature - explained[:count] - explained[count:], minlength=len(self.hyper.lengths))
+        gradient[:-3] = 2.0 * np.bincount(
+            self.layout.groups, per_feature - explained[:count] - explained[count:], minlength=len(self.hyper.lengths)
+        )
         gradient[-3] = float((weights * self.stationary).sum())
         gradient[-2] = float(explained.sum())
         if self.layout.length is not None:

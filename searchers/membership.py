@@ -1,6 +1,7 @@
 """Which values belong to a search space: what comes back from a registry or a file is held against it, name by name.
 
-Constraints and missing parameters are not looked at: a point that was allowed yesterday may break a constraint of today, and does no harm.
+Constraints and missing parameters are not looked at: a point that was allowed yesterday may break a constraint of
+today, and does no harm.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from searchers.observation import ParamValue
 ROUNDING = 1e-9  # of the range: a value that was written and read again may lie that far beyond its bound
 
 
-def foreign(parameters: Sequence[Parameter], fixed: Mapping[str, ParamValue], params: Mapping[str, object], *, is_strict: bool = True) -> list[str]:
-    """What in `params` is no part of a space with these parameters and fixed values: one line for each name, empty when all of it is.
+def foreign(
+    parameters: Sequence[Parameter],
+    fixed: Mapping[str, ParamValue],
+    params: Mapping[str, object],
+    *,
+    is_strict: bool = True,
+) -> list[str]:
+    """What in `params` is no part of a space with these parameters and fixed values: one line for each name, empty when
+    all of it is.
 
     Args:
         parameters: free parameters.
@@ -52,7 +60,12 @@ def _wrong(parameter: Parameter, value: object) -> list[str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_BOUND and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= LARGEST_BOUND
+        and math.isfinite(value)
+    )
 
 
 def _short(value: object) -> str:

@@ -15,7 +15,8 @@ from searchers.errors import ObservationError
 ParamValue = float | int | str | bool
 Params = Mapping[str, ParamValue]
 Member = TypeVar("Member", bound=StrEnum)
-# A number beyond this is no result but a mistake or a program's way to say "failed", and its square is beyond all floats.
+# A number beyond this is no result but a mistake or a program's way to say "failed", and its square is beyond all
+# floats.
 LARGEST = 1e100
 
 
@@ -65,8 +66,8 @@ class CurvePoint:
 class Observation:
     """What one finished run taught us.
 
-    What other libraries call numbers and texts (numpy's scalars among them) becomes Python's. A score beyond 1e100 makes a failed run
-    of kind `HYPERPARAMETERS`; a cost is limited to 1e-100 to 1e100.
+    What other libraries call numbers and texts (numpy's scalars among them) becomes Python's. A score beyond 1e100
+    makes a failed run of kind `HYPERPARAMETERS`; a cost is limited to 1e-100 to 1e100.
 
     Attributes:
         params: the point that was run, natural units, keyed by dotted path ("trainer.ppo.gamma"); None = not known.
@@ -74,13 +75,13 @@ class Observation:
         cost_seconds: what the run cost, in the sweep's cost unit (CPU or GPU seconds), > 0.
         outcome: how the run ended.
         failure: kind of failure; set if, and only if, the outcome is `FAILED`.
-        curve: points of the learning curve, increasing in `env_steps`; may be empty. Points without a score, or with one beyond 1e100,
-            are left out.
+        curve: points of the learning curve, increasing in `env_steps`; may be empty. Points without a score, or with
+            one beyond 1e100, are left out.
         wall_seconds: wall-clock length, which `max_suggestion_cost` limits; None means equal to `cost_seconds`.
 
     Raises:
-        ObservationError: a value of the wrong kind, a score that is not finite, a cost that is not above 0, an outcome that contradicts
-            score or failure.
+        ObservationError: a value of the wrong kind, a score that is not finite, a cost that is not above 0, an outcome
+            that contradicts score or failure.
     """
 
     params: Params
@@ -111,11 +112,17 @@ class Observation:
     def _check(self) -> None:
         failed = self.outcome is Outcome.FAILED
         if failed != (self.failure is not None):
-            raise ObservationError(f"failure: need a kind exactly when the run failed, got {self.failure!r} with outcome {self.outcome}")
+            raise ObservationError(
+                f"failure: need a kind exactly when the run failed, got {self.failure!r} with outcome {self.outcome}"
+            )
         if failed != (self.score is None):
-            raise ObservationError(f"score: need None exactly when the run failed, got {self.score!r} with outcome {self.outcome}")
+            raise ObservationError(
+                f"score: need None exactly when the run failed, got {self.score!r} with outcome {self.outcome}"
+            )
         if self.score is not None and not math.isfinite(self.score):
-            raise ObservationError(f"score: need a finite number, got {self.score!r}; report a run without a score as failed")
+            raise ObservationError(
+                f"score: need a finite number, got {self.score!r}; report a run without a score as failed"
+            )
 
     @classmethod
     def failed(cls, params: Params, cost_seconds: float, failure: FailureKind) -> Observation:
@@ -222,7 +229,9 @@ def _number(name: str, value: Any) -> float:
 def _seconds(name: str, value: Any) -> float:
     seconds = _number(name, value)
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ObservationError(f"{name}: need a finite number > 0, got {value!r}; report training plus evaluation time from the trainable")
+        raise ObservationError(
+            f"{name}: need a finite number > 0, got {value!r}; report training plus evaluation time from the trainable"
+        )
     return min(max(seconds, 1.0 / LARGEST), LARGEST)
 
 
@@ -243,7 +252,9 @@ def _params(params: Any) -> dict[str, ParamValue]:
         if value is not None and not isinstance(value, float | int | str | bool):
             raise ObservationError(f"params.{name}: need a number, text or truth value, got {value!r}")
         if isinstance(value, int) and value.bit_length() > 1000:
-            raise ObservationError(f"params.{name}: need a number below 2**1000, got a whole number of {value.bit_length()} bits")
+            raise ObservationError(
+                f"params.{name}: need a number below 2**1000, got a whole number of {value.bit_length()} bits"
+            )
     return tidy
 
 

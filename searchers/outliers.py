@@ -10,7 +10,9 @@ from searchers.distributions import Array
 
 
 def squash(values: Array, limit: float, center: float = 0.0) -> Array:
-    """Values within `limit` of the centre as they are, to the last bit; beyond it their excess as log(1 + excess). Increasing, elementwise.
+    """Values within `limit` of the centre as they are, to the last bit; beyond it their excess as log(1 + excess).
+
+    Increasing, elementwise.
 
     Args:
         values: finite.

@@ -72,7 +72,9 @@ class Proposer:
 
     def _choose(self, number: int, pending: Array, pending_rows: Array, rng: np.random.Generator) -> Choice:
         config = self.config
-        is_initial = number < config.num_random_samples or self.belief.num_scored < MIN_SCORED or not self.belief.has_completed
+        is_initial = (
+            number < config.num_random_samples or self.belief.num_scored < MIN_SCORED or not self.belief.has_completed
+        )
         if is_initial:
             return self._initial(number, pending, rng)
         is_due = config.resample_frequency and number % config.resample_frequency == 0
@@ -84,7 +86,9 @@ class Proposer:
                 return self._explore(rater, pending, rng)
             return self._exploit(rater, pending, rng)
         except np.linalg.LinAlgError:
-            logger.warning("suggestion %d: the model could not be factorised; a random affordable point instead", number)
+            logger.warning(
+                "suggestion %d: the model could not be factorised; a random affordable point instead", number
+            )
             return self._random(pending, rng, "the model could not be factorised; a random affordable point")
 
     def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Choice:
@@ -94,7 +98,9 @@ class Proposer:
             return Choice(space.center_unit, Origin.CENTER, "the search centre comes first")
         count = max(self.config.num_random_samples, number + 1)
         scale = self.config.global_search_scale
-        design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[number : number + 1]
+        design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[
+            number : number + 1
+        ]
         inherited = self.belief.inherited_points()
         fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
@@ -105,14 +111,18 @@ class Proposer:
         return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
 
     def _replicate(self, pending: Array) -> Choice | None:
-        """The least repeated point of the front; None when all of it was run in another phase's space and cannot be repeated here."""
+        """The least repeated point of the front; None when all of it was run in another phase's space and cannot be
+        repeated here.
+        """
         evaluated = self.belief.evaluated
         front = evaluated.front[evaluated.is_here[evaluated.front]]
         if not len(front):
             return None
         affordable = front[self._affordable(evaluated.points_unit[front])]
         options = affordable if len(affordable) else front[:1]
-        open_runs = [sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]]
+        open_runs = [
+            sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]
+        ]
         chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
         reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
         return Choice(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
@@ -145,7 +155,9 @@ class Proposer:
         origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
         return Choice(points[best], origin, rater.reason(is_repeat), float(rating[best]))
 
-    def _refine(self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _refine(
+        self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
         """The candidates and new ones around the best of them."""
         top = points[np.argsort(-rating, kind="stable")[: rater.effort(REFINED)]]
         each = rater.effort(REFINED_EACH)
@@ -168,7 +180,11 @@ class Proposer:
         spread = global_candidates(space, config.random_suggestions, config.global_search_scale, rng)
         new = np.concatenate([spread, local])
         new = self._unseen(new)
-        inside = centers[space.feasible(centers) & (np.abs(centers) <= 1).all(axis=1) & np.isclose(space.snap(centers), centers).all(axis=1)]
+        inside = centers[
+            space.feasible(centers)
+            & (np.abs(centers) <= 1).all(axis=1)
+            & np.isclose(space.snap(centers), centers).all(axis=1)
+        ]
         return np.concatenate([new, inside])
 
     def _pick(self, rating: Array, points: Array) -> Choice | None:
@@ -183,12 +199,17 @@ class Proposer:
         log_wall = self.belief.log_wall(self.belief.features.full(points))
         best = int(np.argmin(log_wall))
         cap, cost = self.config.max_suggestion_cost, math.exp(float(log_wall[best]))
-        reason = f"no candidate is predicted to take at most max_suggestion_cost = {cap:g} s; the cheapest one, {cost:.4g} s, instead"
+        reason = (
+            f"no candidate is predicted to take at most max_suggestion_cost = {cap:g} s; the cheapest one, "
+            f"{cost:.4g} s, instead"
+        )
         logger.warning("%s", reason)
         return Choice(points[best], Origin.FALLBACK, reason)
 
     def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Choice:
-        """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space; else a repeat."""
+        """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space;
+        else a repeat.
+        """
         points = global_candidates(self.belief.space, 256, self.config.global_search_scale, rng)
         fresh = self._fresh(points, pending)
         if not len(fresh):
@@ -198,7 +219,11 @@ class Proposer:
             if not len(fresh):
                 return self._repeat(points, pending, "candidate" if every_point is None else "point of the space")
         affordable = self._affordable(fresh)
-        return Choice(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason) if affordable.any() else self._cheapest(fresh)
+        return (
+            Choice(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason)
+            if affordable.any()
+            else self._cheapest(fresh)
+        )
 
     def _repeat(self, points: Array, pending: Array, every: str) -> Choice:
         """Nothing is new: one of the points again, one that is not pending if there is one.

@@ -88,7 +88,9 @@ class Protein:
         self._next_number = 0
         features = Features.of(space, self.config.fidelity, self.config.curve_points)
         sign = 1.0 if goal == "maximize" else -1.0
-        self._belief = Belief(space, features, sign, tuple(_learned(space, features, sign, sweep) for sweep in self._earlier))
+        self._belief = Belief(
+            space, features, sign, tuple(_learned(space, features, sign, sweep) for sweep in self._earlier)
+        )
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -114,7 +116,9 @@ class Protein:
         points = [self.space.embed(params) for params in pending]
         pending_unit = np.array(points).reshape(len(points), self.space.dimension)
         features = self._belief.features
-        pending_rows = np.array([features.row(*one) for one in zip(pending, points, strict=True)]).reshape(len(points), len(features.groups))
+        pending_rows = np.array([features.row(*one) for one in zip(pending, points, strict=True)]).reshape(
+            len(points), len(features.groups)
+        )
         return Proposer(self._belief, self.config, self._seed).suggest(number, pending_unit, pending_rows)
 
     def incumbent(self) -> FrontPoint | None:

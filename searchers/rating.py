@@ -63,7 +63,9 @@ class Rater:
     margin: float
 
     @classmethod
-    def of(cls, belief: Belief, config: ProteinConfig, number: int, pending_rows: Array, rng: np.random.Generator) -> Rater:
+    def of(
+        cls, belief: Belief, config: ProteinConfig, number: int, pending_rows: Array, rng: np.random.Generator
+    ) -> Rater:
         """Prepare one suggestion; `pending_rows` (k, p) are of runs that are not back yet."""
         rule = rule_of(config, number)
         is_sceptical = number % SCEPTICAL_EVERY == 0 and rule != "naive" and belief.score.sceptic is not None
@@ -86,11 +88,15 @@ class Rater:
         return self.rule != "naive"
 
     def effort(self, count: int) -> int:
-        """`count` while the model is small; less as rows make each rating dearer, so that a suggestion takes about the same time."""
+        """`count` while the model is small; less as rows make each rating dearer, so that a suggestion takes about the
+        same time.
+        """
         return max(4, int(count * min(1.0, FULL_EFFORT_ROWS / len(self.gp.data.x)) ** EFFORT_DECAY))
 
     def preselect(self, points: Array, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Indices of at most `count` candidates that deserve a variance: most by mean (less cost), a quarter at random."""
+        """Indices of at most `count` candidates that deserve a variance: most by mean (less cost), a quarter at
+        random.
+        """
         if len(points) <= count:
             return np.arange(len(points))
         rows = self.belief.features.full(points)
@@ -108,16 +114,18 @@ class Rater:
             return self._naive(self.gp.mean(rows), log_cost)
         mean, std, longest_mean, informed_std = self._look_ahead(points, rows)
         predictions = Predictions(mean, std, log_cost, np.zeros(0), success)
-        value = {"logei": self._logei, "gittins": self._gittins, "front": self._front, "target": self._target}[self.rule](
-            predictions, longest_mean, informed_std
-        )
+        value = {"logei": self._logei, "gittins": self._gittins, "front": self._front, "target": self._target}[
+            self.rule
+        ](predictions, longest_mean, informed_std)
         return np.where(np.isfinite(value), value + 2.0 * np.log(success), -np.inf)
 
     def _look_ahead(self, points: Array, rows: Array) -> tuple[Array, Array, Array, Array]:
-        """Mean and deviation of what a run would change: of its own posterior mean, and of the posterior mean at full length.
+        """Mean and deviation of what a run would change: of its own posterior mean, and of the posterior mean at full
+        length.
 
-        One observation with noise s2 moves the posterior mean at z by a normal with deviation |cov(z, x)| / sqrt(var(x) + s2). At z = x
-        that is nearly std when the point is new and nearly 0 when it was often repeated: repeats compete like any other candidate.
+        One observation with noise s2 moves the posterior mean at z by a normal with deviation |cov(z, x)| / sqrt(var(x)
+        + s2). At z = x that is nearly std when the point is new and nearly 0 when it was often repeated: repeats
+        compete like any other candidate.
         """
         noise = self.gp.hyper.noise
         if self.belief.features.length_index is None:
@@ -136,10 +144,14 @@ class Rater:
         full = rows[~shorter]
         parts = [self.gp.paired(rows[shorter], longest[shorter]), self.gp.paired(full, full)]
         order = np.argsort(np.concatenate([np.flatnonzero(shorter), np.flatnonzero(~shorter)]), kind="stable")
-        return Paired(*(np.concatenate([getattr(part, field.name) for part in parts])[order] for field in fields(Paired)))
+        return Paired(
+            *(np.concatenate([getattr(part, field.name) for part in parts])[order] for field in fields(Paired))
+        )
 
     def _logei(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
-        """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length prediction by what it teaches."""
+        """log of the larger of: improvement on the incumbent by this run; improvement of the best full-length
+        prediction by what it teaches.
+        """
         improves = log_expected_improvement(own.mean, own.std, self.best + self.margin)
         teaches = log_expected_improvement(longest_mean, informed_std, self.best_longest + self.margin)
         return np.maximum(improves, teaches) - self.cost_exponent * own.log_cost
@@ -161,7 +173,11 @@ class Rater:
         front = evaluated.front
         floor = float(evaluated.mean[front[0]])
         known = front_values(evaluated.log_cost[front], evaluated.mean[front], own.log_cost, floor)
-        distance = (own.log_cost - self.log_cost_target) / FRONT_WIDTH / max(np.ptp(evaluated.log_cost[front]), MIN_FRONT_RANGE)
+        distance = (
+            (own.log_cost - self.log_cost_target)
+            / FRONT_WIDTH
+            / max(np.ptp(evaluated.log_cost[front]), MIN_FRONT_RANGE)
+        )
         return log_expected_improvement(own.mean, own.std, known) - 0.5 * np.minimum(distance**2, 1e6)
 
     def _target(self, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
@@ -173,7 +189,9 @@ class Rater:
         if not reached.any():
             return np.maximum(value, log_probability_above(longest_mean, informed_std, wanted) - 1.5 * own.log_cost)
         saved = float(evaluated.log_cost[reached].min()) - own.log_cost
-        return np.where(saved > 0, log_probability_above(own.mean, own.std, wanted) + np.log(np.maximum(saved, 1e-9)), -1e6 + saved)
+        return np.where(
+            saved > 0, log_probability_above(own.mean, own.std, wanted) + np.log(np.maximum(saved, 1e-9)), -1e6 + saved
+        )
 
     def _target_z(self) -> float:
         assert self.config.target_score is not None
@@ -217,7 +235,10 @@ class Rater:
 
 
 def rule_of(config: ProteinConfig, number: int) -> str:
-    """The acquisition in force. For the front, every other suggestion improves its upper end, where all of it grows from."""
+    """The acquisition in force.
+
+    For the front, every other suggestion improves its upper end, where all of it grows from.
+    """
     if config.acquisition != "auto":
         return config.acquisition
     if config.objective == "pareto":
@@ -226,9 +247,11 @@ def rule_of(config: ProteinConfig, number: int) -> str:
 
 
 def improvement_margin(belief: Belief, number: int) -> float:
-    """z by which a run must beat the incumbent: 0 for every other pair of suggestions, for the rest the more the longer nothing was better.
+    """z by which a run must beat the incumbent: 0 for every other pair of suggestions, for the rest the more the longer
+    nothing was better.
 
-    Without it a sweep can spend all of its budget on the slope of a local optimum, where a little is always to be gained.
+    Without it a sweep can spend all of its budget on the slope of a local optimum, where a little is always to be
+    gained.
     """
     if number % 4 in (0, 3):
         return 0.0
@@ -238,14 +261,18 @@ def improvement_margin(belief: Belief, number: int) -> float:
 
 
 def cost_exponent(belief: Belief, config: ProteinConfig) -> float:
-    """Cost cooling: 1 at the start of the budget, 0 at its end (CArBO, arXiv 2003.10870); a constant when no budget is known."""
+    """Cost cooling: 1 at the start of the budget, 0 at its end (CArBO, arXiv 2003.10870); a constant when no budget is
+    known.
+    """
     if config.budget is None:
         return COOLING_WITHOUT_BUDGET
     return float(np.clip(1.0 - belief.spent / config.budget, 0.0, 1.0))
 
 
 def cost_target(belief: Belief, config: ProteinConfig, number: int, rng: np.random.Generator) -> float:
-    """Log cost that this suggestion aims at: evenly over the front's range and `expansion_rate` beyond; for `naive` its share of the seen range."""
+    """Log cost that this suggestion aims at: evenly over the front's range and `expansion_rate` beyond; for `naive` its
+    share of the seen range.
+    """
     evaluated = belief.evaluated
     if config.acquisition == "naive":
         return float((1.0 + config.expansion_rate) * rng.random())

@@ -1,4 +1,5 @@
-"""Protein for any Ray Tune script: `tune.TuneConfig(search_alg=ProteinSearch(space, metric="score", mode="max", seed=0))`.
+"""Protein for any Ray Tune script: `tune.TuneConfig(search_alg=ProteinSearch(space, metric="score", mode="max",
+seed=0))`.
 
 Thin: it keeps the suggestion of each live trial, turns results into observations, and saves history instead of models.
 """
@@ -21,7 +22,14 @@ from searchers.config import ProteinConfig
 from searchers.errors import SpaceError, StateError
 from searchers.observation import CurvePoint, FailureKind, Observation, Params, plain
 from searchers.protein import Goal
-from searchers.saved import curve_from_json, curve_to_json, observation_from_json, observation_to_json, space_from_json, space_to_json
+from searchers.saved import (
+    curve_from_json,
+    curve_to_json,
+    observation_from_json,
+    observation_to_json,
+    space_from_json,
+    space_to_json,
+)
 from searchers.searcher import make_searcher
 from searchers.space import Space
 
@@ -93,14 +101,19 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         self._suggested = 0
         self._searcher = make_searcher(method, self._space, self._config, goal=GOALS[mode or "max"], seed=seed)
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any) -> bool:
-        """Take metric and mode from `TuneConfig` unless the constructor named them. A search space given there is refused.
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric and mode from `TuneConfig` unless the constructor named them.
+
+        A search space given there is refused.
 
         Raises:
             SpaceError: what Tune would draw or list itself, one line per key, however deep it lies.
         """
         problems = [
-            f"{name}: ProteinSearch has its own space; leave Tune's distributions out of param_space" for name in drawn(config, "param_space")
+            f"{name}: ProteinSearch has its own space; leave Tune's distributions out of param_space"
+            for name in drawn(config, "param_space")
         ]
         if problems:
             raise SpaceError(*problems)
@@ -156,9 +169,14 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Learn from a run of the past. Its cost is unknown here; use `observe` with an `Observation` where it is known."""
+        """Learn from a run of the past.
+
+        Its cost is unknown here; use `observe` with an `Observation` where it is known.
+        """
         params = flatten(parameters)
-        self._observe(Observation.failed(params, 1.0, FailureKind.HYPERPARAMETERS) if error else Observation(params, value, 1.0))
+        self._observe(
+            Observation.failed(params, 1.0, FailureKind.HYPERPARAMETERS) if error else Observation(params, value, 1.0)
+        )
 
     def observe(self, observation: Observation) -> None:
         """Learn from a run of the past."""
@@ -186,7 +204,9 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         try:
             state = self._from_json(json.loads(content))
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-            raise StateError(f"{checkpoint_path}: no search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})") from error
+            raise StateError(
+                f"{checkpoint_path}: no search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})"
+            ) from error
         self.__setstate__(state)
 
     def _to_json(self) -> dict[str, Any]:
@@ -201,7 +221,10 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
             "metric": self._metric,
             "mode": self._mode,
             "suggested": self._suggested,
-            "live": {name: {"params": dict(one.params), "cost": one.cost, "curve": curve_to_json(one.curve)} for name, one in self._live.items()},
+            "live": {
+                name: {"params": dict(one.params), "cost": one.cost, "curve": curve_to_json(one.curve)}
+                for name, one in self._live.items()
+            },
             "history": [observation_to_json(observation) for observation in self._history],
         }
 
@@ -210,7 +233,10 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         """Attributes of the saved searcher."""
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']!r}, this version reads {FORMAT!r}")
-        live = {name: LiveTrial(one["params"], one["cost"], list(curve_from_json(one["curve"]))) for name, one in data["live"].items()}
+        live = {
+            name: LiveTrial(one["params"], one["cost"], list(curve_from_json(one["curve"])))
+            for name, one in data["live"].items()
+        }
         plain_values = {f"_{name}": data[name] for name in ("seed", "method", "nested", "metric", "mode", "suggested")}
         return {
             **plain_values,
@@ -242,7 +268,9 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
 
 def drawn(value: Any, name: str) -> Iterator[str]:
     """Names of everything at or below `value` that Tune would draw or go through itself."""
-    if isinstance(value, Domain) or (isinstance(value, Mapping) and len(value) == 1 and ("grid_search" in value or "eval" in value)):
+    if isinstance(value, Domain) or (
+        isinstance(value, Mapping) and len(value) == 1 and ("grid_search" in value or "eval" in value)
+    ):
         yield name
     elif isinstance(value, Mapping):
         for key, inner in value.items():

@@ -45,7 +45,9 @@ def pick_phase(number: int, phases: Sequence[Phase], lengths: Sequence[int | Non
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """Deep merge into a new dict: mappings merge key by key, everything else is replaced. Neither argument changes."""
-    merged: dict[str, Any] = {key: merge(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
+    merged: dict[str, Any] = {
+        key: merge(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()
+    }
     for key, value in override.items():
         if isinstance(value, Mapping):
             existing = merged.get(key)

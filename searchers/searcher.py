@@ -74,7 +74,9 @@ class Baseline:
         self._next_number = number + 1
         taken = set(self._seen) | {self.space.embed(params).tobytes() for params in pending}
         point = self._first_free(number, taken)
-        explanation = Explanation(Origin.BASELINE, f"{self.method} search, point {number}", observations=len(self._observations))
+        explanation = Explanation(
+            Origin.BASELINE, f"{self.method} search, point {number}", observations=len(self._observations)
+        )
         return Suggestion(self.space.from_unit(point), number, explanation)
 
     def incumbent(self) -> Observation | None:
@@ -94,7 +96,10 @@ class Baseline:
     def _first_free(self, number: int, taken: set[bytes]) -> Array:
         if self._grid is not None:
             ahead = (self._grid[(number + k) % len(self._grid)] for k in range(len(self._grid)))
-            return next((point for point in ahead if point.tobytes() not in taken), cast(Array, self._grid[number % len(self._grid)]))
+            return next(
+                (point for point in ahead if point.tobytes() not in taken),
+                cast(Array, self._grid[number % len(self._grid)]),
+            )
         options = self._options(number)
         return next((option for option in options if option.tobytes() not in taken), cast(Array, options[0]))
 
@@ -124,9 +129,13 @@ def grid_points(space: Space) -> Array:
         levels.append(np.linspace(-1.0 + width / 2, 1.0 - width / 2, count))
     total = math.prod(map(len, levels))
     if total > GRID_LIMIT:
-        raise SpaceError(f"method: grid has {total} points over {space.dimension} parameters; fix some of them or use method: sobol")
+        raise SpaceError(
+            f"method: grid has {total} points over {space.dimension} parameters; fix some of them or use method: sobol"
+        )
     positions = np.unravel_index(np.arange(total), [len(level) for level in levels]) if levels else ()
-    points = np.array([level[position] for level, position in zip(levels, positions, strict=True)]).T.reshape(total, space.dimension)
+    points = np.array([level[position] for level, position in zip(levels, positions, strict=True)]).T.reshape(
+        total, space.dimension
+    )
     snapped = np.unique(space.snap(points), axis=0)
     feasible = snapped[space.feasible(snapped)]
     return feasible if len(feasible) else space.center_unit[None]

@@ -1,7 +1,8 @@
-"""The search space: parameters, fixed values, conditions and constraints, and the way between natural values and [-1, 1]^d.
+"""The search space: parameters, fixed values, conditions and constraints, and the way between natural values and [-1,
+1]^d.
 
-Notation: d = number of free parameters, sorted by name (so that the order in a file changes nothing); p = number of model
-features, where a categorical of k choices takes k columns; `points_unit` has shape (n, d).
+Notation: d = number of free parameters, sorted by name (so that the order in a file changes nothing); p = number of
+model features, where a categorical of k choices takes k columns; `points_unit` has shape (n, d).
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Space:
         """Build a space from nested or dotted keys, as they stand in a sweep file.
 
         Args:
-            parameters: leaves hold `distribution`, `min`, `max`, `mean`, `scale`, or `choices`, or `value`; any may hold `when`.
+            parameters: leaves hold `distribution`, `min`, `max`, `mean`, `scale`, or `choices`, or `value`; any may
+                hold `when`.
             constraints: expressions over dotted names.
             warn: log the space's `doubts`; a caller that shows them itself says False.
 
@@ -64,7 +66,9 @@ class Space:
         """
         space = cls(*parse_space(parameters, constraints))
         if space.stock.shape[0] == 0:
-            raise SpaceError(f"constraints: no point among {STOCK_DRAWS} fulfils {[c.text for c in space.constraints]}; loosen them")
+            raise SpaceError(
+                f"constraints: no point among {STOCK_DRAWS} fulfils {[c.text for c in space.constraints]}; loosen them"
+            )
         for doubt in space.doubts if warn else ():
             logger.warning("%s", doubt)
         return space
@@ -98,7 +102,9 @@ class Space:
     @cached_property
     def scales_unit(self) -> Array:
         """(d,) half-width of the search around a centre; categoricals have 1."""
-        return np.array([parameter.scale if isinstance(parameter, NumericParameter) else 1.0 for parameter in self.parameters])
+        return np.array(
+            [parameter.scale if isinstance(parameter, NumericParameter) else 1.0 for parameter in self.parameters]
+        )
 
     @cached_property
     def cell_widths(self) -> Array:
@@ -109,10 +115,15 @@ class Space:
         """(d,) unit coordinates; inactive parameters take the search centre's.
 
         Raises:
-            SpaceError: a parameter is missing, of the wrong type or no choice; values beyond the bounds are mapped beyond [-1, 1].
+            SpaceError: a parameter is missing, of the wrong type or no choice; values beyond the bounds are mapped
+                beyond [-1, 1].
         """
         row = self.embed(params)
-        problems = [f"{name}: missing" for name in self.names if name not in params and self.active(row[None])[0][self.names.index(name)]]
+        problems = [
+            f"{name}: missing"
+            for name in self.names
+            if name not in params and self.active(row[None])[0][self.names.index(name)]
+        ]
         given = [parameter for parameter in self.parameters if parameter.name in params]
         nowhere = [parameter for parameter in given if not np.isfinite(_coordinate(parameter, params[parameter.name]))]
         problems += [text for parameter in nowhere if (text := parameter.problem(params[parameter.name]))]
@@ -121,7 +132,8 @@ class Space:
         return row
 
     def embed(self, params: Params) -> Array:
-        """(d,) like `to_unit`, but forgiving: what is missing, unknown or not finite takes the search centre's coordinate.
+        """(d,) like `to_unit`, but forgiving: what is missing, unknown or not finite takes the search centre's
+        coordinate.
 
         What lies far outside keeps its side, and its order beyond 100, but not its distance.
         """
@@ -134,7 +146,9 @@ class Space:
         """Natural values and types of one point, fixed values included, inactive parameters left out."""
         point = np.asarray(point_unit, dtype=float)[None]
         active = self.active(point)[0]
-        free = {parameter.name: _native(parameter, point[0, i]) for i, parameter in enumerate(self.parameters) if active[i]}
+        free = {
+            parameter.name: _native(parameter, point[0, i]) for i, parameter in enumerate(self.parameters) if active[i]
+        }
         return {**free, **self.fixed}
 
     def columns(self, points_unit: Array) -> dict[str, NDArray[Any]]:
@@ -156,8 +170,12 @@ class Space:
         return active
 
     def snap(self, points_unit: Array) -> Array:
-        """(n, d) the nearest valid points: whole numbers and choices at their cells' centres, inactive parameters at the search centre."""
-        snapped = np.column_stack([_snap(parameter, points_unit[:, i]) for i, parameter in enumerate(self.parameters)] or [points_unit])
+        """(n, d) the nearest valid points: whole numbers and choices at their cells' centres, inactive parameters at
+        the search centre.
+        """
+        snapped = np.column_stack(
+            [_snap(parameter, points_unit[:, i]) for i, parameter in enumerate(self.parameters)] or [points_unit]
+        )
         if not self.conditions:
             return snapped
         center = np.array([_mean_unit(parameter) for parameter in self.parameters])
@@ -177,7 +195,9 @@ class Space:
         return holds
 
     def contains(self, params: Params) -> bool:
-        """Whether `params` is a point of this space: every active parameter present, typed and inside its bounds, constraints kept."""
+        """Whether `params` is a point of this space: every active parameter present, typed and inside its bounds,
+        constraints kept.
+        """
         row = self.embed(params)
         active = self.active(row[None])[0]
         for parameter, exists in zip(self.parameters, active, strict=True):
@@ -197,7 +217,8 @@ class Space:
             draw: n -> (n, d) proposals in unit space; snapped and filtered here.
 
         Returns:
-            (count, d) feasible points. Where the constraints leave little room the rest comes from a stock of feasible points.
+            (count, d) feasible points. Where the constraints leave little room the rest comes from a stock of feasible
+            points.
         """
         found = [self._keep(draw(count))]
         while (have := sum(map(len, found))) < count and len(found) < 4:
@@ -210,7 +231,9 @@ class Space:
         return np.concatenate(found)[:count]
 
     def encode(self, points_unit: Array) -> Array:
-        """(n, p) model features: numeric coordinates as they are; a choice as one of k columns, any two choices 2 apart."""
+        """(n, p) model features: numeric coordinates as they are; a choice as one of k columns, any two choices 2
+        apart.
+        """
         blocks = []
         for i, parameter in enumerate(self.parameters):
             column = points_unit[:, i]
@@ -224,7 +247,10 @@ class Space:
     @cached_property
     def feature_groups(self) -> NDArray[np.int64]:
         """(p,) index of the parameter that each feature belongs to: one lengthscale each."""
-        widths = [len(parameter.choices) if isinstance(parameter, CategoricalParameter) else 1 for parameter in self.parameters]
+        widths = [
+            len(parameter.choices) if isinstance(parameter, CategoricalParameter) else 1
+            for parameter in self.parameters
+        ]
         return np.repeat(np.arange(self.dimension), widths)
 
     def to_config(self) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,15 @@ from searchers.observation import ParamValue, number_of, plain
 from searchers.values import column, constant
 
 LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
-FOREIGN_KEYS = {"values": "choices", "low": "min", "high": "max", "lower": "min", "upper": "max", "type": "distribution", "default": "mean"}
+FOREIGN_KEYS = {
+    "values": "choices",
+    "low": "min",
+    "high": "max",
+    "lower": "min",
+    "upper": "max",
+    "type": "distribution",
+    "default": "mean",
+}
 AUTO_SCALE = 0.5
 LARGEST_SCALE = 1e6
 # A range that is narrower than this share of its values holds too few floats to search.
@@ -57,7 +65,9 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
         raise SpaceError(*problems)
     conditions = _read_conditions(free, fixed, problems)
     parsed_constraints = _read_constraints(constraints, free, fixed, problems)
-    keyed = [("constraints", constraint) for constraint in parsed_constraints] + [(f"{name}.when", one) for name, one in conditions.items()]
+    keyed = [("constraints", constraint) for constraint in parsed_constraints] + [
+        (f"{name}.when", one) for name, one in conditions.items()
+    ]
     _try_expressions(free, fixed, keyed, problems)
     if problems:
         raise SpaceError(*problems)
@@ -70,7 +80,12 @@ def parameter_config(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter, CategoricalParameter):
         return {"distribution": "categorical", "choices": list(parameter.choices), "mean": parameter.mean, **when}
     native = parameter.native
-    bounds = {"min": native(parameter.low), "max": native(parameter.high), "mean": native(parameter.mean), "scale": parameter.scale}
+    bounds = {
+        "min": native(parameter.low),
+        "max": native(parameter.high),
+        "mean": native(parameter.mean),
+        "scale": parameter.scale,
+    }
     return {"distribution": parameter.distribution.name, **bounds, **when}
 
 
@@ -84,7 +99,10 @@ def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[str]) -> Iterat
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if not isinstance(value, Mapping):
-            problems.append(f"{name}: need a mapping with min and max, choices, or value, got {value!r}; use {{value: {value!r}}} to fix it")
+            problems.append(
+                f"{name}: need a mapping with min and max, choices, or value, got {value!r}; use {{value: "
+                f"{value!r}}} to fix it"
+            )
         elif not value:
             problems.append(f"{name}: empty; need min and max, choices, or value")
         elif any(leaf_key in value and not isinstance(value[leaf_key], Mapping) for leaf_key in (*LEAF_KEYS, "values")):
@@ -111,7 +129,9 @@ def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[str]) -> 
             problems.append(f"{name}.{key}: unknown key{hint}")
     kind = leaf.get("distribution", "categorical" if "choices" in leaf else "uniform")
     if kind != "categorical" and kind not in DISTRIBUTIONS:
-        problems.append(f"{name}.distribution: unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}")
+        problems.append(
+            f"{name}.distribution: unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}"
+        )
     if len(problems) > before:
         return None
     if kind == "categorical":
@@ -127,7 +147,9 @@ def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[str]) -
     if wrong:
         problems.append(f"{name}.{wrong[0]}: categorical has choices only; remove {', '.join(wrong)}")
     elif isinstance(choices, str) or not isinstance(choices, Sequence) or len(choices) < 2:
-        problems.append(f"{name}.choices: need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one")
+        problems.append(
+            f"{name}.choices: need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one"
+        )
     elif not all(_is_value(choice) for choice in choices):
         problems.append(f"{name}.choices: need numbers, texts or truth values, got [{', '.join(map(shown, choices))}]")
     elif len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
@@ -142,10 +164,14 @@ def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[str]) -
     return None
 
 
-def _read_numeric(name: str, leaf: Mapping[str, Any], distribution: Distribution, problems: list[str]) -> NumericParameter | None:
+def _read_numeric(
+    name: str, leaf: Mapping[str, Any], distribution: Distribution, problems: list[str]
+) -> NumericParameter | None:
     before = len(problems)
     if "choices" in leaf:
-        problems.append(f"{name}.choices: {distribution.name} has min and max; remove choices or use distribution: categorical")
+        problems.append(
+            f"{name}.choices: {distribution.name} has min and max; remove choices or use distribution: categorical"
+        )
         return None
     low, high = (_read_number(name, key, leaf.get(key), problems) for key in ("min", "max"))
     if low is None or high is None:
@@ -154,9 +180,14 @@ def _read_numeric(name: str, leaf: Mapping[str, Any], distribution: Distribution
         wrong = _bound_problem(leaf[key], bound) or distribution.problem(key, bound)
         problems += [f"{name}.{key}: {wrong}"] if wrong else []
     if low >= high:
-        problems.append(f"{name}.min: need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}")
+        problems.append(
+            f"{name}.min: need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}"
+        )
     elif high - low <= NARROWEST * max(abs(low), abs(high)):
-        problems.append(f"{name}.max: the range from {low!r} to {high!r} holds too few floats to search; widen it or use {{value: {low!r}}}")
+        problems.append(
+            f"{name}.max: the range from {low!r} to {high!r} holds too few floats to search; widen it or use "
+            f"{{value: {low!r}}}"
+        )
     if len(problems) > before:
         return None
     mean = _read_mean(name, leaf, distribution, (low, high), problems)
@@ -175,15 +206,23 @@ def _bound_problem(written: Any, bound: float) -> str | None:
     return None
 
 
-def _read_mean(name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[str]) -> float | None:
+def _read_mean(
+    name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[str]
+) -> float | None:
     low, high = bounds
     if leaf.get("mean") is None:
         middle = distribution.forward(np.array(bounds)).mean()
         natural = float(np.clip(distribution.inverse(np.array([middle]))[0], low, high))
-        return NumericParameter(name, distribution, low, high, natural).from_unit(np.zeros(1))[0].item() if distribution.integer else natural
+        return (
+            NumericParameter(name, distribution, low, high, natural).from_unit(np.zeros(1))[0].item()
+            if distribution.integer
+            else natural
+        )
     mean = _read_number(name, "mean", leaf["mean"], problems)
     if mean is not None and not low <= mean <= high:
-        problems.append(f"{name}.mean: need a value from min {low:g} to max {high:g}, got {mean:g}; move mean or widen the range")
+        problems.append(
+            f"{name}.mean: need a value from min {low:g} to max {high:g}, got {mean:g}; move mean or widen the range"
+        )
         return None
     if mean is None or not distribution.integer:
         return mean
@@ -201,7 +240,9 @@ def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[s
             return None
         return min(1.0, 1.0 / (math.log2(high) - math.log2(low)))
     if isinstance(scale, str) and _number(scale) is None:
-        problems.append(f"{name}.scale: need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}")
+        problems.append(
+            f"{name}.scale: need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}"
+        )
         return None
     value = _read_number(name, "scale", scale, problems)
     if value is not None and not 0 < value <= LARGEST_SCALE:
@@ -236,11 +277,15 @@ def _is_value(value: Any) -> bool:
 
 
 def _words(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[str]:
-    choices = [choice for parameter in free if isinstance(parameter, CategoricalParameter) for choice in parameter.choices]
+    choices = [
+        choice for parameter in free if isinstance(parameter, CategoricalParameter) for choice in parameter.choices
+    ]
     return sorted({value for value in [*choices, *fixed.values()] if isinstance(value, str)})
 
 
-def _read_conditions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]) -> dict[str, Expression]:
+def _read_conditions(
+    free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+) -> dict[str, Expression]:
     conditions: dict[str, Expression] = {}
     for parameter in free:
         if parameter.when:
@@ -250,7 +295,10 @@ def _read_conditions(free: Sequence[Parameter], fixed: Mapping[str, ParamValue],
     while ready := {name for name in waiting if not set(conditions[name].names) & waiting}:
         waiting -= ready
     for name in sorted(waiting):
-        problems.append(f"{name}.when: {conditions[name].text!r} depends on the parameter itself (a circle through {sorted(waiting)}); break it")
+        problems.append(
+            f"{name}.when: {conditions[name].text!r} depends on the parameter itself (a circle through "
+            f"{sorted(waiting)}); break it"
+        )
     return conditions
 
 
@@ -265,7 +313,10 @@ def _read_constraints(
 
 
 def _try_expressions(
-    free: Sequence[Parameter], fixed: Mapping[str, ParamValue], keyed: Sequence[tuple[str, Expression]], problems: list[str]
+    free: Sequence[Parameter],
+    fixed: Mapping[str, ParamValue],
+    keyed: Sequence[tuple[str, Expression]],
+    problems: list[str],
 ) -> None:
     """Evaluate at a few points: comparing a number with a text shows only then."""
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (TRIED, len(free)))
@@ -285,7 +336,9 @@ def _flags(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[s
     return [name for name, values in choices.items() if all(isinstance(value, bool) for value in values)]
 
 
-def _read_expression(key: str, text: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]) -> Expression | None:
+def _read_expression(
+    key: str, text: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+) -> Expression | None:
     names = [*(parameter.name for parameter in free), *fixed]
     try:
         expression = parse(text, names, _words(free, fixed), _flags(free, fixed))

@@ -1,4 +1,7 @@
-"""The models that learn from observations in order: score, cost, success. What they know depends on the history alone."""
+"""The models that learn from observations in order: score, cost, success.
+
+What they know depends on the history alone.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ def is_refit_due(count: int) -> bool:
 
 
 def representative(scores: Array, limit: int) -> NDArray[np.int64]:
-    """(<= limit,) indices, sorted: a third the best, a third the latest, the rest evenly over time. Never the best only."""
+    """(<= limit,) indices, sorted: a third the best, a third the latest, the rest evenly over time.
+
+    Never the best only.
+    """
     count = len(scores)
     if count <= limit:
         return np.arange(count)
@@ -56,8 +62,8 @@ class ScoreModel:
         trend: what earlier sweeps taught; None without them.
         hyper: last fitted hyperparameters.
         gp: posterior over `z`; None before there is a score.
-        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and can be too sure of themselves: sweeps
-            were seen to settle beside the optimum. Choices keep theirs, for there is nothing between them.
+        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and can be too sure of themselves:
+            sweeps were seen to settle beside the optimum. Choices keep theirs, for there is nothing between them.
             Source: Berkenkamp, Schoellig and Krause 2019 (arXiv 1901.03357), who shrink lengthscales over time.
         warp: scores to z and back.
     """
@@ -114,11 +120,16 @@ class ScoreModel:
             self._refit(self._active_rows())
             return
         data = self._data(new)
-        self.gp, self.sceptic = self.gp.grown(data.x, data.noise), None if self.sceptic is None else self.sceptic.grown(data.x, data.noise)
+        self.gp, self.sceptic = (
+            self.gp.grown(data.x, data.noise),
+            None if self.sceptic is None else self.sceptic.grown(data.x, data.noise),
+        )
         self._used = self._used + new
 
     def fitted(self) -> tuple[NDArray[np.int64], Array]:
-        """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y - noise N alpha."""
+        """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y -
+        noise N alpha.
+        """
         if self.gp is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         means = self._targets(self._used) - self.gp.hyper.noise * self.gp.data.noise.times(self.gp.alpha)
@@ -134,7 +145,9 @@ class ScoreModel:
         if total and self.features.curve_points:
             for part, point in self.features.curve_rows(observation, total):
                 if part < share - 1e-9:
-                    self._append(self.features.partial(row, part), point.score, noise_scale(part), index, is_final=False)
+                    self._append(
+                        self.features.partial(row, part), point.score, noise_scale(part), index, is_final=False
+                    )
         self._append(self.features.partial(row, share), observation.score, noise_scale(share), index, is_final=True)
 
     def _append(self, row: Array, score: float, noise: float, run: int, *, is_final: bool) -> None:
@@ -190,7 +203,9 @@ class ScoreModel:
 
 @dataclass
 class SuccessModel:
-    """Probability that a run does not fail by its hyperparameters: a GP on labels +1 and -1, squashed (least-squares classification)."""
+    """Probability that a run does not fail by its hyperparameters: a GP on labels +1 and -1, squashed (least-squares
+    classification).
+    """
 
     features: Features
     num_failures: int = 0
@@ -223,9 +238,11 @@ class SuccessModel:
 
     @property
     def required(self) -> float:
-        """Probability below which a point is not suggested: rises from 0.6 with the share of failures among the latest runs.
+        """Probability below which a point is not suggested: rises from 0.6 with the share of failures among the latest
+        runs.
 
-        However promising the far side of a cliff looks, a sweep that keeps falling keeps a growing distance from the edge.
+        However promising the far side of a cliff looks, a sweep that keeps falling keeps a growing distance from the
+        edge.
         """
         latest = self._labels[-LATEST_RUNS:]
         failed = sum(label < 0 for label in latest) / max(len(latest), LATEST_RUNS // 2)

@@ -37,7 +37,11 @@ def count_values(parameter: Parameter) -> int | None:
     distribution = parameter.distribution
     if not distribution.integer:
         return None
-    low, high = distribution.forward(np.array([parameter.low, parameter.high])) if distribution.step else (parameter.low, parameter.high)
+    low, high = (
+        distribution.forward(np.array([parameter.low, parameter.high]))
+        if distribution.step
+        else (parameter.low, parameter.high)
+    )
     return round((high - low) / (distribution.step or 1.0)) + 1
 
 

@@ -48,12 +48,17 @@ class Trend:
             rows: (n, p) runs of the new sweep.
             z: (n,) their scores.
         """
-        agreement = [(TRUST_RUNS * TRUST + len(z) * max(0.0, kendall(model.mean(rows), z))) / (TRUST_RUNS + len(z)) for model in self.models]
+        agreement = [
+            (TRUST_RUNS * TRUST + len(z) * max(0.0, kendall(model.mean(rows), z))) / (TRUST_RUNS + len(z))
+            for model in self.models
+        ]
         return Trend(self.models, tuple(value / len(self.models) for value in agreement))
 
 
 def kendall(a: Array, b: Array) -> float:
-    """Kendall's tau of two rankings (n,): pairs in the same order minus pairs in opposite order, over all pairs; 0 for n < 2."""
+    """Kendall's tau of two rankings (n,): pairs in the same order minus pairs in opposite order, over all pairs; 0 for
+    n < 2.
+    """
     upper = np.triu_indices(len(a), k=1)
     if not len(upper[0]):
         return 0.0

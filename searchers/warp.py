@@ -23,8 +23,8 @@ FARTHEST = 1e200
 class Warp:
     """score -> z: linear from the median up to three spreads above it, logarithmic beyond, and below the median.
 
-    Bad scores lose their distances (a run that is hopeless is no more informative for being ten times as hopeless), and one
-    spectacular score cannot flatten the rest; outliers are bent once more. The result is standardised.
+    Bad scores lose their distances (a run that is hopeless is no more informative for being ten times as hopeless), and
+    one spectacular score cannot flatten the rest; outliers are bent once more. The result is standardised.
 
     Attributes:
         median: of the scores that it was made from.

@@ -1,4 +1,6 @@
-"""Share of branches that the tests took: `python -m tests.branches coverage.json`, after `pytest --cov --cov-report=json`; fails below `LEAST`."""
+"""Share of branches that the tests took: `python -m tests.branches coverage.json`, after `pytest --cov
+--cov-report=json`; fails below `LEAST`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How two processes share the suite (`pytest --numprocesses 2`): one runs all that starts a real Ray, beside it the other runs the rest."""
+"""How two processes share the suite (`pytest --numprocesses 2`): one runs all that starts a real Ray, beside it the
+other runs the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,16 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Before numpy is imported: the matrices of searchers are small, and threads on cores that others use make them ten times slower.
+# Before numpy is imported: the matrices of searchers are small, and threads on cores that others use make them ten
+# times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class RayApart(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed for us
     """Two Rays that start at once on a small machine keep each other waiting; one and a test without Ray do not.
 
-    Modules stay whole, for what their tests share. The marks of `--dist loadgroup` do not reach the scheduler under pytest 9.2.
+    Modules stay whole, for what their tests share. The marks of `--dist loadgroup` do not reach the scheduler under
+    pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -15,7 +15,10 @@ MakeSearcher = Callable[[str, int], Any]
 SPACE = Space.from_config(
     {
         "trainer": {
-            "optimizer": {"learning_rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-2}, "type": {"choices": ["adam", "muon"]}},
+            "optimizer": {
+                "learning_rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-2},
+                "type": {"choices": ["adam", "muon"]},
+            },
             "ppo.gamma": {"distribution": "logit_normal", "min": 0.8, "max": 0.999, "mean": 0.99},
             "batch_size": {"distribution": "uniform_pow2", "min": 256, "max": 4096},
             "minibatch_size": {"distribution": "uniform_pow2", "min": 128, "max": 4096},
@@ -34,7 +37,9 @@ def truth(params: Params) -> float:
     steps = float(params["trainer.total_timesteps"]) / 300_000
     kind = 0.0 if params["trainer.optimizer.type"] == "muon" else 0.2
     difficulty = float(params["env.difficulty"]) - 0.6
-    return float(np.sqrt(steps) - 0.2 * rate**2 - difficulty**2 - kind - 0.05 * abs(float(params["model.num_layers"]) - 2))
+    return float(
+        np.sqrt(steps) - 0.2 * rate**2 - difficulty**2 - kind - 0.05 * abs(float(params["model.num_layers"]) - 2)
+    )
 
 
 def observe_truth(searcher: Any, suggestion: Suggestion, sign: float = 1.0) -> Observation:

@@ -18,11 +18,12 @@ CUT_OFF = Costs(train=Span(7.0, 7.5, 0.0))  # of an attempt that was asked to wr
 
 
 class InstantTrainable(tune.Trainable):
-    """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside its run.
+    """Scores `-log10(lr / 0.003)^2`, costs a virtual second per 1,000 steps, and writes its process and node id beside
+    its run.
 
     `instant.json` in the data directory holds `behaviour` (complete, code, hyperparameters, die_first,
-    lose_workers_first, end_themselves), `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the id of a node on
-    which every run dies at once. While there is a file `hold` beside it, runs wait.
+    lose_workers_first, end_themselves), `behaviours` (of single runs, by number), `sleep_seconds` and `bad_node`, the
+    id of a node on which every run dies at once. While there is a file `hold` beside it, runs wait.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -48,7 +49,9 @@ class InstantTrainable(tune.Trainable):
             point = Point(steps // 2, cost.train, self._score(spec) - 1.0)
             return {
                 "score": math.nan,
-                "progress_json": json.dumps(asdict(Progress(steps // 2, steps, 1000.0, {}, point, cost, cost, ("here",)))),
+                "progress_json": json.dumps(
+                    asdict(Progress(steps // 2, steps, 1000.0, {}, point, cost, cost, ("here",)))
+                ),
                 "done": False,
             }
         number = self._run["id"].rpartition(".")[2]
@@ -62,14 +65,32 @@ class InstantTrainable(tune.Trainable):
             if self._steps_done > 2:
                 raise RuntimeError("its workers were lost")
             how = "ended with exit code 7 at mine.py:3" if behaviour == "end_themselves" else "gang.py"
-            result = RunResult("failed", None, costs, costs, failure="infrastructure", signature=how, message="a worker was lost")
+            result = RunResult(
+                "failed", None, costs, costs, failure="infrastructure", signature=how, message="a worker was lost"
+            )
             return {"score": math.nan, "result_json": json.dumps(result.to_dict()), "done": False}
         if behaviour in ("hyperparameters", "code"):
-            result = RunResult("failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail")
+            result = RunResult(
+                "failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail"
+            )
         else:
             score = self._score(spec)
-            result = RunResult("completed", score, costs, costs, {"reward": score}, 0.01, (Point(steps, costs.train, score),), steps, nodes=("here",))
-        return {"score": math.nan if result.score is None else result.score, "result_json": json.dumps(result.to_dict()), "done": True}
+            result = RunResult(
+                "completed",
+                score,
+                costs,
+                costs,
+                {"reward": score},
+                0.01,
+                (Point(steps, costs.train, score),),
+                steps,
+                nodes=("here",),
+            )
+        return {
+            "score": math.nan if result.score is None else result.score,
+            "result_json": json.dumps(result.to_dict()),
+            "done": True,
+        }
 
     @staticmethod
     def _score(spec: dict[str, Any]) -> float:

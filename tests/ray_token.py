@@ -1,4 +1,6 @@
-"""Token authentication for the Rays that tests start themselves: no other user of the machine may run code there meanwhile."""
+"""Token authentication for the Rays that tests start themselves: no other user of the machine may run code there
+meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -119,13 +119,24 @@ def _reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 def classes(found: list[Module]) -> Iterator[tuple[Module, ast.ClassDef]]:
     """Public classes at the top of modules."""
     for module in found:
-        yield from ((module, node) for node in module.tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
+        yield from (
+            (module, node) for node in module.tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"
+        )
 
 
 def is_mutable(node: ast.ClassDef) -> bool:
     """Whether a method other than the constructor sets an attribute of its object."""
-    methods = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name not in ("__init__", "__post_init__")]
-    stores = (target for method in methods for target in ast.walk(method) if isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store))
+    methods = [
+        item
+        for item in node.body
+        if isinstance(item, ast.FunctionDef) and item.name not in ("__init__", "__post_init__")
+    ]
+    stores = (
+        target
+        for method in methods
+        for target in ast.walk(method)
+        if isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store)
+    )
     return any(isinstance(target.value, ast.Name) and target.value.id == "self" for target in stores)
 
 
@@ -159,7 +170,9 @@ def report(root: Path) -> Iterator[str]:
     )
     yield f"locks: {sum(locks.values())} ({', '.join(f'{name} {count}' for name, count in sorted(locks.items()))})"
     called = tested_names(root)
-    untested = [f"{module.name}.{node.name}" for module, node in classes(found) if is_mutable(node) and node.name not in called]
+    untested = [
+        f"{module.name}.{node.name}" for module, node in classes(found) if is_mutable(node) and node.name not in called
+    ]
     yield f"mutable classes that no test constructs: {len(untested)}"
     yield from (f"  {name}" for name in untested)
     homes: defaultdict[str, list[str]] = defaultdict(list)
@@ -171,7 +184,10 @@ def report(root: Path) -> Iterator[str]:
     for title, found_lines in (("arrows up", arrows_up(found)), ("circles", circles(found))):
         yield f"{title}: {len(found_lines)}"
         yield from (f"  {line}" for line in found_lines)
-    yield f"lines over {MAX_COLUMNS} columns: {sum(len(line) > MAX_COLUMNS for module in found for line in module.text.splitlines())}"
+    yield (
+        f"lines over {MAX_COLUMNS} columns: "
+        f"{sum(len(line) > MAX_COLUMNS for module in found for line in module.text.splitlines())}"
+    )
 
 
 def main() -> None:

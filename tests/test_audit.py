@@ -20,7 +20,9 @@ def audit(directory: Path, answer: str, error: str = "") -> subprocess.Completed
     """The script, with the answer of a database that stands in for the one on the network."""
     (directory / "pip_audit.py").write_text(f"import sys; print({answer!r}); sys.exit({error!r} or 0)\n")
     environ = {**os.environ, "PYTHONPATH": str(directory)}
-    return subprocess.run([sys.executable, str(SCRIPT), "pins.txt"], env=environ, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), "pins.txt"], env=environ, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,11 @@ def audit(directory: Path, answer: str, error: str = "") -> subprocess.Completed
     [
         ([WELL], 0, "pins.txt: 1 packages, 0 known vulnerabilities"),
         ([WELL, HOLE], 1, "pins.txt: b 2: PYSEC-1, mended in 3"),
-        ([WELL, UNKNOWN], 2, "NOT AUDITED, the database of vulnerabilities cannot be asked: c: 1 of 2 packages are unknown to it"),
+        (
+            [WELL, UNKNOWN],
+            2,
+            "NOT AUDITED, the database of vulnerabilities cannot be asked: c: 1 of 2 packages are unknown to it",
+        ),
     ],
 )
 def test_each_answer_has_its_exit_code(packages: list[object], code: int, text: str, tmp_path: Path) -> None:

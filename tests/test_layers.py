@@ -10,7 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "searchers": {"ray", "wandb", "omegaconf", "hydra", "torch", "metta_sweep", "trainables", "cluster"},
-    "trainables": {"searchers", "metta_sweep", "wandb", "sqlalchemy", "omegaconf", "hydra"},  # a run never knows who proposed it
+    "trainables": {
+        "searchers",
+        "metta_sweep",
+        "wandb",
+        "sqlalchemy",
+        "omegaconf",
+        "hydra",
+    },  # a run never knows who proposed it
 }
 ALLOWED = {("searchers/ray_search.py", "ray")}
 
@@ -34,13 +41,23 @@ def test_dependencies_point_one_way(package: str) -> None:
         assert not found, f"{relative} imports {sorted(found)}"
 
 
-UNPICKLES = {"load", "loads", "Unpickler", "all_gather_object", "gather_object", "broadcast_object_list", "scatter_object_list"}
+UNPICKLES = {
+    "load",
+    "loads",
+    "Unpickler",
+    "all_gather_object",
+    "gather_object",
+    "broadcast_object_list",
+    "scatter_object_list",
+}
 
 
 def calls(path: Path) -> list[tuple[str, str, ast.Call]]:
     """Module-like name, function name and call of every call `name.function(...)`."""
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    return [(ast.unparse(call.func.value), call.func.attr, call) for call in found if isinstance(call.func, ast.Attribute)]
+    return [
+        (ast.unparse(call.func.value), call.func.attr, call) for call in found if isinstance(call.func, ast.Attribute)
+    ]
 
 
 @pytest.mark.parametrize("package", ["metta_sweep", "trainables"])
@@ -48,7 +65,10 @@ def test_nothing_that_others_may_have_written_is_unpickled(package: str) -> None
     for path in sorted((ROOT / package).rglob("*.py")):
         for name, function, call in calls(path):
             arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-            unpickles = name.endswith(("pickle", "torch.distributed", "dist", "shelve", "joblib", "dill")) and function in UNPICKLES
+            unpickles = (
+                name.endswith(("pickle", "torch.distributed", "dist", "shelve", "joblib", "dill"))
+                and function in UNPICKLES
+            )
             if (name, function) == ("torch", "load"):
                 unpickles = arguments.get("weights_only") != "True"
             unpickles |= arguments.get("allow_pickle") == "True"
@@ -60,5 +80,9 @@ def test_searchers_need_numpy_and_scipy_only() -> None:
     for path in sorted((ROOT / "searchers").glob("*.py")):
         if path.name == "ray_search.py":
             continue
-        third_party = {name for name in imported_packages(path) if name not in known and name not in __import__("sys").stdlib_module_names}
+        third_party = {
+            name
+            for name in imported_packages(path)
+            if name not in known and name not in __import__("sys").stdlib_module_names
+        }
         assert not third_party, f"{path.name} imports {sorted(third_party)}"

@@ -1,4 +1,6 @@
-"""What the pages say is what there is: every file, key, flag and variable stands on one, and every command of theirs is taken."""
+"""What the pages say is what there is: every file, key, flag and variable stands on one, and every command of theirs is
+taken.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from metta_sweep.registry.open import open_registry
 from trainables.spec import RunSpec
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("searchers", "trainables", *(f"metta_sweep/{path.parent.name}" for path in sorted((ROOT / "metta_sweep").glob("*/README.md"))))
+PACKAGES = (
+    "searchers",
+    "trainables",
+    *(f"metta_sweep/{path.parent.name}" for path in sorted((ROOT / "metta_sweep").glob("*/README.md"))),
+)
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted((ROOT / "metta_sweep").glob("*/README.md"))]
 VARIABLE = re.compile(r"""environ(?:\.get\(|\[)"([A-Z_]+)"|"([A-Z_]+)" in os\.environ""")
 # Set by shells and by Python's own world, not by our users for us.
@@ -40,6 +46,13 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_lines_of_text_have_at_most_120_columns(page: Path) -> None:
+    """Rows of tables and lines of code cannot be broken; nor can a picture's words."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "!["))]
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_module_stands_in_its_folders_page(package: str) -> None:
     page = text_of(ROOT / package / "README.md")
@@ -58,12 +71,16 @@ def test_each_key_of_a_run_stands_on_a_page() -> None:
 def test_each_command_and_flag_stands_on_a_page(command: str) -> None:
     page = text_of(ROOT / "metta_sweep/cli/README.md")
     assert f"`{command}`" in page
-    flags = [option for action in parser_of(command)._actions for option in action.option_strings if option.startswith("--")]
+    flags = [
+        option for action in parser_of(command)._actions for option in action.option_strings if option.startswith("--")
+    ]
     assert [flag for flag in flags if flag not in page and flag != "--help"] == []
 
 
 def test_each_environment_variable_stands_on_a_page() -> None:
-    code = text_of(*(path for package in ("metta_sweep", "searchers", "trainables") for path in (ROOT / package).rglob("*.py")))
+    code = text_of(
+        *(path for package in ("metta_sweep", "searchers", "trainables") for path in (ROOT / package).rglob("*.py"))
+    )
     names = {name for pair in VARIABLE.findall(code) for name in pair if name} - NOT_OURS
     pages = text_of(*PAGES)
     assert {"RAY_ADDRESS", "METTA_SWEEP_TOKEN"} <= names
@@ -97,7 +114,9 @@ def blocks(kind: str, page: str = "README.md") -> list[str]:
 
 @pytest.fixture
 def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory as the tutorial leaves it: the sweep file of the page, patches that `best` wrote, sweeps in the registry."""
+    """A directory as the tutorial leaves it: the sweep file of the page, patches that `best` wrote, sweeps in the
+    registry.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     sweeps = tmp_path / "configs" / "sweep"

@@ -1,4 +1,6 @@
-"""Checkpoints of a run: written whole or not at all, the newest few kept, readable without running code from the file."""
+"""Checkpoints of a run: written whole or not at all, the newest few kept, readable without running code from the
+file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State of training between two updates. Generators are not in it: their streams are named by step (`trainables.seeding`).
+    """State of training between two updates.
+
+    Generators are not in it: their streams are named by step (`trainables.seeding`).
 
     Attributes:
         env_steps: agent steps trained, over all ranks and attempts.
@@ -79,7 +83,8 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_newest(directory: Path, belongs_to: str = "") -> Checkpoint | None:
-    """The newest checkpoint that can be read, or None; broken files and those of another run are passed over with a warning.
+    """The newest checkpoint that can be read, or None; broken files and those of another run are passed over with a
+    warning.
 
     Args:
         directory: where checkpoints are.

@@ -1,7 +1,8 @@
-"""Trains by running a program of the user's own: its parameters on the command line or in a file, its progress from what it reports.
+"""Trains by running a program of the user's own: its parameters on the command line or in a file, its progress from
+what it reports.
 
-The program runs under `trainables.supervisor`, which holds on to a pipe of ours: if this process goes, in whatever way, so does the program
-with everything that it started.
+The program runs under `trainables.supervisor`, which holds on to a pipe of ours: if this process goes, in whatever way,
+so does the program with everything that it started.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class CommandRun:
 
     @property
     def report_path(self) -> Path:
-        """Where `metta_sweep.report` writes, apart for each attempt so that a torn line of the one before does no harm."""
+        """Where `metta_sweep.report` writes, apart for each attempt so that a torn line of the one before does no
+        harm.
+        """
         return self.files.directory / f"report_{self.words['attempt']}.rank{self.rank}.jsonl"
 
     @property
@@ -142,17 +145,32 @@ class Command:
         if run.rank == 0:
             write_yaml(run.config_path, nest(run.parameters))
         given = {name: run.fill(plain(value)) for name, value in run.config.environment.items()}
-        about = {PATH_VARIABLE: str(run.report_path), "METTA_SWEEP_RUN": run.words["run"], "METTA_SWEEP_DIRECTORY": str(run.files.directory)}
+        about = {
+            PATH_VARIABLE: str(run.report_path),
+            "METTA_SWEEP_RUN": run.words["run"],
+            "METTA_SWEEP_DIRECTORY": str(run.files.directory),
+        }
         try:
             arguments = run.arguments()
         except Unspeakable as error:
             raise CodeFailure(f"trainable.command: {error}", "trainable.command") from error
         logger.info("starting %s in %s", shlex.join(arguments), run.workdir)
         self._log = Tail(run.files.log(run.rank), skip_old=True)  # that line is not the program's
-        supervisor = [sys.executable, "-P", str(Path(__file__).with_name("supervisor.py")), str(run.config.stop_seconds)]
+        supervisor = [
+            sys.executable,
+            "-P",
+            str(Path(__file__).with_name("supervisor.py")),
+            str(run.config.stop_seconds),
+        ]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **about, **run.variables, **given}
         try:
-            return subprocess.Popen([*supervisor, *arguments], stdin=subprocess.PIPE, cwd=run.workdir, env=environment, start_new_session=True)
+            return subprocess.Popen(
+                [*supervisor, *arguments],
+                stdin=subprocess.PIPE,
+                cwd=run.workdir,
+                env=environment,
+                start_new_session=True,
+            )
         except OSError as error:
             raise CodeFailure(f"trainable.workdir: {run.workdir} cannot be used: {error.strerror}") from error
 
@@ -168,7 +186,9 @@ class Command:
         for line in self._log.lines():
             self._last_lines = [*self._last_lines[-200:], line]
             match = self._pattern.search(line) if self._pattern else None
-            self._add({name: value for name, value in match.groupdict().items() if value is not None} if match else {}, costs)
+            self._add(
+                {name: value for name, value in match.groupdict().items() if value is not None} if match else {}, costs
+            )
         for tail in (self._report, self._results):
             for line in tail.lines() if tail else ():
                 self._add(read_json_line(line), costs)

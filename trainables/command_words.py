@@ -1,7 +1,8 @@
-"""From a command with placeholders to a program's arguments: a value arrives as the value that it is, in whatever reads it.
+"""From a command with placeholders to a program's arguments: a value arrives as the value that it is, in whatever reads
+it.
 
-Numbers, true, false and null are harmless everywhere. A text is quoted where a shell reads it, and refused where it would become
-part of a program in another language.
+Numbers, true, false and null are harmless everywhere. A text is quoted where a shell reads it, and refused where it
+would become part of a program in another language.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _CODE_OPTION = {
 }
 _SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command|--wrap|-S")
 _TAKES_WORD = frozenset(("-W", "-X", "-I", "-r", "--require", "--rcfile", "--init-file"))
-_EVALUATES = re.compile(r"(?:(?:^|\s)-[A-Za-z]*[ceErS]|\beval|\bawk(?:\s+-\S+)*|\bsed(?:\s+-\S+)*|--eval|--command|--wrap)[=\s]*$")
+_EVALUATES = re.compile(
+    r"(?:(?:^|\s)-[A-Za-z]*[ceErS]|\beval|\bawk(?:\s+-\S+)*|\bsed(?:\s+-\S+)*|--eval|--command|--wrap)[=\s]*$"
+)
 
 
 class Unspeakable(ValueError):
@@ -97,7 +100,9 @@ def _refuse_interpolations(key: str, value: object) -> None:
     """Quotes do not keep Hydra from resolving these."""
     for text in _texts(value):
         if "${" in text or text == "???":
-            raise Unspeakable(f"{key}={text!r}: Hydra would resolve it; use another form of trainable.override, or another text")
+            raise Unspeakable(
+                f"{key}={text!r}: Hydra would resolve it; use another form of trainable.override, or another text"
+            )
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -191,7 +196,9 @@ def _no_place(name: str, value: str) -> str:
 
 
 def _shell_state(before: str) -> str | None:
-    """How a shell reads what follows this part of a script: bare, single or double quoted; None when that is hard to say."""
+    """How a shell reads what follows this part of a script: bare, single or double quoted; None when that is hard to
+    say.
+    """
     state, opened, escaped = "bare", 0, False
     for at, character in enumerate(before):
         if escaped:

@@ -18,8 +18,8 @@ SHARED = 0o007  # and for the group of the directory
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file so that a reader, and a machine that lost its power, find the old one or the new one, never a half.
 
-    A temporary file beside it is written, synced and renamed; its directory must be there. A link stays a link: the file that it means is replaced.
-    What is no file (a pipe, `/dev/stdout`) is written into.
+    A temporary file beside it is written, synced and renamed; its directory must be there. A link stays a link: the
+    file that it means is replaced. What is no file (a pipe, `/dev/stdout`) is written into.
 
     Raises:
         OSError: the disk is full, read-only, or not ours; the old file stays as it was.
@@ -61,9 +61,11 @@ def sync_directory(directory: Path) -> None:
 
 
 def allot(path: Path, umask: int, *, below: bool = True) -> bool:
-    """Give a file or directory of ours, and all below it, the rights that a new one would get; returns whether they were others.
+    """Give a file or directory of ours, and all below it, the rights that a new one would get; returns whether they
+    were others.
 
-    A directory that is right already is not walked through: nobody gets past it. What belongs to another user is left alone.
+    A directory that is right already is not walked through: nobody gets past it. What belongs to another user is left
+    alone.
     """
     if not _is_ours(path) or _mode(path) == _wanted(path, umask):
         return False
@@ -88,7 +90,9 @@ def _mode(path: Path) -> int:
 
 
 def _wanted(path: Path, umask: int) -> int:
-    """Rights of the owner, given to the group as well where the umask lets it; set-group-id of a directory, which hands the group down, stays."""
+    """Rights of the owner, given to the group as well where the umask lets it; set-group-id of a directory, which hands
+    the group down, stays.
+    """
     mode = _mode(path)
     owner = mode & stat.S_IRWXU
     return (mode & stat.S_ISGID) | owner | (owner >> 3 if umask == SHARED else 0)

@@ -43,7 +43,9 @@ class DistributedContext:
 
     def sum_lists(self, *lists: Sequence[float]) -> list[list[float]]:
         """Several short lists of numbers, added up over ranks in one collective."""
-        summed = iter(self.sum_(torch.tensor([number for numbers in lists for number in numbers], dtype=torch.float64)).tolist())
+        summed = iter(
+            self.sum_(torch.tensor([number for numbers in lists for number in numbers], dtype=torch.float64)).tolist()
+        )
         return [[next(summed) for _ in numbers] for numbers in lists]
 
     def mean_(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -85,4 +87,6 @@ def _collective() -> Iterator[None]:
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise InfrastructureFailure(f"a collective failed, another rank is gone or hangs: {str(error).splitlines()[0]}") from error
+        raise InfrastructureFailure(
+            f"a collective failed, another rank is gone or hangs: {str(error).splitlines()[0]}"
+        ) from error

@@ -37,11 +37,14 @@ class InfrastructureFailure(RunError):
 
 
 class NodeLost(InfrastructureFailure):
-    """A bundle of the placement group is not where it was; it may never come back, and the rest of the group is idle meanwhile."""
+    """A bundle of the placement group is not where it was; it may never come back, and the rest of the group is idle
+    meanwhile.
+    """
 
 
 class WorkerEnded(InfrastructureFailure):
-    """A rank's process ended by `os._exit` or by a fatal signal; once it may be chance, twice in the same way it is the code.
+    """A rank's process ended by `os._exit` or by a fatal signal; once it may be chance, twice in the same way it is the
+    code.
 
     Attributes:
         ending: how and where, "exit code 7 at project/train.py:12".

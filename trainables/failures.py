@@ -7,7 +7,14 @@ import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError, WorkerEnded
+from trainables.errors import (
+    CodeFailure,
+    HyperparameterFailure,
+    InfrastructureFailure,
+    RunError,
+    SpecError,
+    WorkerEnded,
+)
 
 HYPERPARAMETERS, INFRASTRUCTURE, CODE = "hyperparameters", "infrastructure", "code"
 ENDED = "ended with "  # begins the signature of a worker that ended itself
@@ -33,7 +40,9 @@ class Failure:
 
     @property
     def weight(self) -> int:
-        """When several ranks fail, the heaviest explains the others: a lost connection follows from a crash, not the other way round."""
+        """When several ranks fail, the heaviest explains the others: a lost connection follows from a crash, not the
+        other way round.
+        """
         return (INFRASTRUCTURE, HYPERPARAMETERS, CODE).index(self.kind)
 
 
@@ -77,7 +86,9 @@ def _kind(error: BaseException, text: str) -> str:
     # A specification that was sound before the sweep is only broken by the point.
     if isinstance(error, HyperparameterFailure | SpecError | MemoryError | FloatingPointError):
         return HYPERPARAMETERS
-    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)):
+    if type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
+    ):
         return HYPERPARAMETERS
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return INFRASTRUCTURE

@@ -1,7 +1,10 @@
-"""Named points where a test makes this process die, wait, fill its disk or jump in time. Off, and free, unless a plan is activated.
+"""Named points where a test makes this process die, wait, fill its disk or jump in time.
 
-A plan reads `point:action@when`, separated by commas: `outbox.kept:crash@3`, `client.send:delay=0.5@2`, `registry.commit:disk_full@1-4`,
-`clock:jump=3600@10`. `when` counts how often the point was reached, from 1. Processes that tests start take their plan from METTA_SWEEP_FAULTS.
+Off, and free, unless a plan is activated.
+
+A plan reads `point:action@when`, separated by commas: `outbox.kept:crash@3`, `client.send:delay=0.5@2`,
+`registry.commit:disk_full@1-4`, `clock:jump=3600@10`. `when` counts how often the point was reached, from 1. Processes
+that tests start take their plan from METTA_SWEEP_FAULTS.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ ENVIRONMENT = "METTA_SWEEP_FAULTS"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens from the `first` to the `last` time that `point` is reached; `amount` in seconds where the action needs one."""
+    """What happens from the `first` to the `last` time that `point` is reached; `amount` in seconds where the action
+    needs one.
+    """
 
     point: str
     action: str
@@ -70,7 +75,8 @@ def _parse_one(part: str) -> Fault:
     return Fault(point, action, float(amount or 0), int(first), int(last or first))
 
 
-# The one switch that a whole process shares: a point may lie anywhere, and handing a plan to each would put tests into every signature.
+# The one switch that a whole process shares: a point may lie anywhere, and handing a plan to each would put tests into
+# every signature.
 _plan = Plan(parse(os.environ.get(ENVIRONMENT, "")))
 
 

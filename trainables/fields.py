@@ -1,4 +1,6 @@
-"""Plain mappings into frozen dataclasses: every problem is collected, each with its dotted key, the value and the fix."""
+"""Plain mappings into frozen dataclasses: every problem is collected, each with its dotted key, the value and the
+fix.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def build(cls: type[T], mapping: object, path: str, problems: list[str]) -> T:
     """An instance of the dataclass from a mapping with (some of) its field names.
 
     Args:
-        cls: dataclass whose fields are scalars, optional scalars, tuples of str, mappings, or dataclasses again; all with defaults.
+        cls: dataclass whose fields are scalars, optional scalars, tuples of str, mappings, or dataclasses again; all
+            with defaults.
         mapping: what the configuration says; None means nothing.
         path: dotted path of the mapping, for messages.
         problems: gets one line per problem; a field with a problem keeps its default.
@@ -101,7 +104,9 @@ def _number(value: object, kind: type) -> tuple[Any, str]:
         return None, f"need {wanted}"
     if kind is float:
         return number, ""
-    return (int(value) if isinstance(value, int) else int(number), "") if number.is_integer() else (None, f"need {wanted}")
+    return (
+        (int(value) if isinstance(value, int) else int(number), "") if number.is_integer() else (None, f"need {wanted}")
+    )
 
 
 def known_keys(cls: type[Any], path: str = "") -> dict[str, Any]:
@@ -116,10 +121,18 @@ def known_keys(cls: type[Any], path: str = "") -> dict[str, Any]:
 
 
 def defaults(cls: type[Any]) -> dict[str, Any]:
-    """Default of every field of a dataclass, nested dataclasses as nested dicts: what a configuration file may spell out."""
+    """Default of every field of a dataclass, nested dataclasses as nested dicts: what a configuration file may spell
+    out.
+    """
     answer: dict[str, Any] = {}
     for field in fields(cls):
-        value = field.default if field.default is not MISSING else field.default_factory() if field.default_factory is not MISSING else None
+        value = (
+            field.default
+            if field.default is not MISSING
+            else field.default_factory()
+            if field.default_factory is not MISSING
+            else None
+        )
         answer[field.name] = defaults(type(value)) if is_dataclass(value) else value
     return answer
 

@@ -40,7 +40,10 @@ class FunctionContext:
     listener: Callable[[Mapping[str, Any]], None]
 
     def report(self, score: float | None = None, step: int | None = None, **metrics: float) -> None:
-        """How good the policy is now, and how far training is. What rank 0 reports counts; the last score is the result."""
+        """How good the policy is now, and how far training is.
+
+        What rank 0 reports counts; the last score is the result.
+        """
         if self.rank == 0:
             self.listener({"score": score, "step": step, **metrics})
 
@@ -55,7 +58,9 @@ def load_function(path: str) -> Callable[[Mapping[str, Any], FunctionContext], A
     try:
         function: Callable[[Mapping[str, Any], FunctionContext], Any] = getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise CodeFailure(f"trainable.function: {path} cannot be imported: {error}", f"ImportError of {path}") from error
+        raise CodeFailure(
+            f"trainable.function: {path} cannot be imported: {error}", f"ImportError of {path}"
+        ) from error
     except AttributeError as error:
         raise CodeFailure(f"trainable.function: module {module} has no {name}", f"AttributeError of {path}") from error
     return function

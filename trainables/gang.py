@@ -1,4 +1,6 @@
-"""The ranks of a run as actors on the bundles of one placement group: started together, watched together, killed together."""
+"""The ranks of a run as actors on the bundles of one placement group: started together, watched together, killed
+together.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,8 @@ class Gang:
     def call(self, method: str, task: Task) -> list[Any]:
         """Calls the method on every rank at once; returns the pending results, in order of rank.
 
-        An actor keeps the name of the run that it was started for; the call carries that of this run, for Ray's dashboard.
+        An actor keeps the name of the run that it was started for; the call carries that of this run, for Ray's
+        dashboard.
         """
         self._num_runs += method == "train"
         self._last_answer = time.monotonic()
@@ -175,7 +178,9 @@ class Gang:
         self._workers[0].stop_soon.remote()
 
     def may_run(self, key: GangKey) -> bool:
-        """Whether a run with this key may use these processes: the same kind of run, not too many before it, memory not grown by a fifth."""
+        """Whether a run with this key may use these processes: the same kind of run, not too many before it, memory not
+        grown by a fifth.
+        """
         if key != self.key or self._num_runs >= MAX_RUNS:
             return False
         try:
@@ -221,7 +226,11 @@ def _join(workers: list[Any], places: list[Place], key: GangKey, check: Callable
             if key.world_size > 1:
                 port = _wait_for([workers[0].open_rendezvous.remote(meeting, key.world_size)], START_SECONDS, check)[0]
                 meeting = replace(meeting, port=port)
-            _wait_for([worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)], START_SECONDS, check)
+            _wait_for(
+                [worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)],
+                START_SECONDS,
+                check,
+            )
         except InfrastructureFailure as error:
             if attempt == _RENDEZVOUS_ATTEMPTS:
                 raise
@@ -250,7 +259,9 @@ def _wait_for(calls: list[Any], seconds: float, check: Callable[[], None] = lamb
         except GetTimeoutError as error:
             check()
             if time.monotonic() > deadline:
-                raise InfrastructureFailure(f"workers did not start within {seconds:.0f} s; is the node overloaded?") from error
+                raise InfrastructureFailure(
+                    f"workers did not start within {seconds:.0f} s; is the node overloaded?"
+                ) from error
         except RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, RunError):

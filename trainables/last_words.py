@@ -1,6 +1,8 @@
-"""How a process ended that nobody could ask any more: `os._exit` and fatal signals leave a word in the log of their run.
+"""How a process ended that nobody could ask any more: `os._exit` and fatal signals leave a word in the log of their
+run.
 
-Ray only knows that a process is gone. Python's fault handler, which Ray switches on, writes of a signal; of `os._exit` we write ourselves.
+Ray only knows that a process is gone. Python's fault handler, which Ray switches on, writes of a signal; of `os._exit`
+we write ourselves.
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ def note_exits() -> None:
 
 def _say_where(status: int) -> None:
     caller = sys._getframe(2)
-    word = f"this process ends with exit code {status & 0xFF} by os._exit at {_place(caller.f_code.co_filename, caller.f_lineno)}\n"
+    word = (
+        f"this process ends with exit code {status & 0xFF} by os._exit at "
+        f"{_place(caller.f_code.co_filename, caller.f_lineno)}\n"
+    )
     os.write(2, word.encode(errors="replace"))
 
 

@@ -20,7 +20,11 @@ RESERVE_SECONDS = 60.0
 
 
 def run_once(
-    mapping: Mapping[str, Any], directory: Path, on_progress: Callable[[Progress], None], attempt: int = 1, umask: int = PRIVATE
+    mapping: Mapping[str, Any],
+    directory: Path,
+    on_progress: Callable[[Progress], None],
+    attempt: int = 1,
+    umask: int = PRIVATE,
 ) -> RunResult:
     """Trains and evaluates one run on the Ray that is connected; goes on from a checkpoint in the directory.
 
@@ -72,13 +76,20 @@ def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
     for name, amount in bundle.items():
         if amount * resources.world_size > have.get(name, 0.0):
             raise SpecError(
-                (f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has {have.get(name, 0.0):g}; ask for less",)
+                (
+                    f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has "
+                    f"{have.get(name, 0.0):g}; ask for less",
+                )
             )
     selector = [labels_of(resources.node_labels)] * resources.world_size
-    group = placement_group([bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector)
+    group = placement_group(
+        [bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector
+    )
     try:
         if not group.wait(RESERVE_SECONDS):
-            raise InfrastructureFailure(f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough")
+            raise InfrastructureFailure(
+                f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough"
+            )
         yield group
     finally:
         remove_placement_group(group)

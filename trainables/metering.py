@@ -12,7 +12,8 @@ PARTS = tuple(field.name for field in fields(Costs))
 
 
 class Meter:
-    """Books every second to exactly one part of `Costs`: from its creation to `switch`, from `switch` to `switch`, to `stop`.
+    """Books every second to exactly one part of `Costs`: from its creation to `switch`, from `switch` to `switch`, to
+    `stop`.
 
     Args:
         part: where booking begins.
@@ -20,7 +21,9 @@ class Meter:
         cpu: CPU time of this process, all threads, in seconds.
     """
 
-    def __init__(self, part: str, wall: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.process_time) -> None:
+    def __init__(
+        self, part: str, wall: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.process_time
+    ) -> None:
         self._wall, self._cpu = wall, cpu
         self._spent = {name: Span() for name in PARTS}
         self._part: str | None = part
@@ -28,7 +31,10 @@ class Meter:
 
     @classmethod
     def from_process_start(cls, part: str) -> Meter:
-        """Books what the process did before, too: imports, mostly. It may have idled before that, so wall time is taken to be CPU time."""
+        """Books what the process did before, too: imports, mostly.
+
+        It may have idled before that, so wall time is taken to be CPU time.
+        """
         meter = cls(part)
         now = meter._since
         meter._since = (now[0] - now[1], 0.0)
@@ -73,4 +79,6 @@ def add(first: Costs, second: Costs) -> Costs:
 
 def costs_from_vector(values: Sequence[float], walls: Mapping[str, float], num_gpus: float) -> Costs:
     """Costs from CPU seconds summed over ranks, in the order of `PARTS`, and wall seconds by part."""
-    return Costs(**{part: Span(walls[part], cpu, walls[part] * num_gpus) for part, cpu in zip(PARTS, values, strict=True)})
+    return Costs(
+        **{part: Span(walls[part], cpu, walls[part] * num_gpus) for part, cpu in zip(PARTS, values, strict=True)}
+    )

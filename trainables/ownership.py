@@ -1,7 +1,9 @@
-"""Whose files lie in a directory: a mark in it says so. What is somebody else's is moved aside, never taken for one's own.
+"""Whose files lie in a directory: a mark in it says so.
 
-Directories are named after runs, and names come back: a registry is deleted or another one is used, `train` gets another
-configuration.
+What is somebody else's is moved aside, never taken for one's own.
+
+Directories are named after runs, and names come back: a registry is deleted or another one is used, `train` gets
+another configuration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Whether a node that a run is on will be taken away (Ray calls that draining, and a provider's notice is turned into it) or is gone."""
+"""Whether a node that a run is on will be taken away (Ray calls that draining, and a provider's notice is turned into
+it) or is gone.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ class NodeWatch:
             return None
         self._look_at = time.monotonic() + LOOK_SECONDS
         draining = draining_nodes()
-        notices = [Notice(node, seconds_until(draining[node], time.time())) for node in set(self._nodes.values()) & draining.keys()]
+        notices = [
+            Notice(node, seconds_until(draining[node], time.time()))
+            for node in set(self._nodes.values()) & draining.keys()
+        ]
         return min(notices, key=lambda notice: notice.seconds, default=None)
 
 
@@ -68,7 +73,10 @@ def nodes_of_bundles(group: PlacementGroup) -> dict[int, str]:
 
 
 def draining_nodes() -> dict[str, int]:
-    """Deadline of each node that Ray drains, by its id, in epoch milliseconds; 0 = none. Ray has no public call for it."""
+    """Deadline of each node that Ray drains, by its id, in epoch milliseconds; 0 = none.
+
+    Ray has no public call for it.
+    """
     return dict(ray._private.state.state.get_draining_nodes())
 
 

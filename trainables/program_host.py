@@ -1,4 +1,6 @@
-"""A rank's part in training with a program of the user's own: starts it, listens to it, turns its last report into a result."""
+"""A rank's part in training with a program of the user's own: starts it, listens to it, turns its last report into a
+result.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,11 @@ class ProgramHost:
 
     def _rank_variables(self) -> dict[str, str]:
         """What `torchrun` would set."""
-        names = {"RANK": self.context.rank, "LOCAL_RANK": self.context.local_rank, "WORLD_SIZE": self.context.world_size}
+        names = {
+            "RANK": self.context.rank,
+            "LOCAL_RANK": self.context.local_rank,
+            "WORLD_SIZE": self.context.world_size,
+        }
         variables = {name: str(value) for name, value in names.items()}
         if self.task.meeting is not None:
             variables |= {"MASTER_ADDR": self.task.meeting[0], "MASTER_PORT": str(self.task.meeting[1])}
@@ -120,6 +126,7 @@ class ProgramHost:
 def _no_score(metric: str) -> str:
     wanted = "score" if metric in ("score", "reward") else metric
     return (
-        f"the program ended without reporting {wanted}; call metta_sweep.report({wanted}=...), or set trainable.pattern or trainable.results to "
+        f"the program ended without reporting {wanted}; call metta_sweep.report({wanted}=...), or set "
+        "trainable.pattern or trainable.results to "
         "where it says so"
     )

@@ -32,17 +32,24 @@ class TrainableConfig:
 
     Attributes:
         kind: ppo (ours), command (any program) or function (`package.module:train`, called in a rank's process).
-        command: the program and its arguments. `{overrides}` becomes one argument per parameter, `{config}` the path of a YAML file with
-            all parameters; `{run}`, `{directory}`, `{seed}`, `{attempt}`, `{rank}`, `{world_size}` and `{name}` of any parameter are filled in.
-        override: form of one override: `++{key}={value}` (Hydra), `--{key}={value}`, `--{key} {value}` (two arguments), ...
+        command: the program and its arguments. `{overrides}` becomes one argument per parameter, `{config}` the path of
+            a YAML file with all parameters; `{run}`, `{directory}`, `{seed}`, `{attempt}`, `{rank}`, `{world_size}` and
+            `{name}` of any parameter are filled in.
+        override: form of one override: `++{key}={value}` (Hydra), `--{key}={value}`, `--{key} {value}` (two arguments),
+            ...
         function: what to call with `(config, context)`.
-        workdir: directory that the command starts in; "" = where Ray's workers start: that of the sweep, or of the code shipped with it.
+        workdir: directory that the command starts in; "" = where Ray's workers start: that of the sweep, or of the code
+            shipped with it.
         parameters: values that every run gets, nested or dotted; searched ones come on top.
-        types: int, float, bool or str by name of a parameter: other values are refused before the start, and a search rounds for an int.
+        types: int, float, bool or str by name of a parameter: other values are refused before the start, and a search
+            rounds for an int.
         environment: further environment variables.
-        results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in `command`.
-        pattern: regular expression on lines of output, with a group `score`, and `step` or others when there are such numbers.
-        metrics: names of further numbers that the program reports, besides `score`, any of which can be the sweep's `metric`.
+        results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in
+            `command`.
+        pattern: regular expression on lines of output, with a group `score`, and `step` or others when there are such
+            numbers.
+        metrics: names of further numbers that the program reports, besides `score`, any of which can be the sweep's
+            `metric`.
         total_steps: the step that the program reports at its end, for the progress bar; 0 = unknown.
         stop_seconds: how long the program may take to end by itself when it is asked to (SIGTERM) before it is killed.
     """
@@ -74,7 +81,10 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
     problems += _type_problems(config, parameters)
     for key, text in (("command", config.command), ("results", config.results)):
         unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
-        problems += [f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}" for name in unknown]
+        problems += [
+            f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}"
+            for name in unknown
+        ]
     problems += word_problems(config, parameters)
     try:
         groups = re.compile(config.pattern).groupindex
@@ -94,7 +104,11 @@ def declared_types(types: Mapping[str, Any]) -> dict[str, type]:
 def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
     """Types that there are not, and values that are not of their type; keys as the values were written."""
     said = flatten(config.types)
-    problems = [f"trainable.types.{name}: unknown value {word!r}{nearest(str(word), TYPES)}" for name, word in said.items() if word not in TYPES]
+    problems = [
+        f"trainable.types.{name}: unknown value {word!r}{nearest(str(word), TYPES)}"
+        for name, word in said.items()
+        if word not in TYPES
+    ]
     for name, kind in declared_types(config.types).items():
         if name not in parameters:
             problems.append(f"trainable.types.{name}: no such parameter of the run{nearest(name, parameters)}")
@@ -179,7 +193,8 @@ class Reports:
     Attributes:
         metric: which number is the score of the sweep: `score`, or one of the declared metrics.
         total_steps: see `TrainableConfig`.
-        earlier: points of earlier attempts with their costs; those before the step at which this attempt begins survived.
+        earlier: points of earlier attempts with their costs; those before the step at which this attempt begins
+            survived.
     """
 
     metric: str
@@ -202,7 +217,9 @@ class Reports:
         Raises:
             HyperparameterFailure: the score is not finite.
         """
-        numbers = {name: float(value) for name, value in values.items() if _is_number(value) and name not in ("time", "step")}
+        numbers = {
+            name: float(value) for name, value in values.items() if _is_number(value) and name not in ("time", "step")
+        }
         if not numbers:
             return None
         if "score" in numbers:
@@ -215,7 +232,9 @@ class Reports:
         return replace(self.progress(spent, self._point(numbers, spent)), time=_time_of(values))
 
     def _build_on_earlier_work(self) -> None:
-        """A program that goes on where it was interrupted reports steps beyond its earlier ones: those are part of what the run costs."""
+        """A program that goes on where it was interrupted reports steps beyond its earlier ones: those are part of what
+        the run costs.
+        """
         self.curve = [point for point in self.earlier if point.env_steps < self.step]
         if self.curve:
             self.base = Costs(train=self.curve[-1].train)
@@ -233,7 +252,9 @@ class Reports:
     def progress(self, spent: Costs, point: Point | None = None) -> Progress:
         wall = spent.train.wall_seconds
         costs = add(self.base, spent)
-        return Progress(self.step, self.total_steps, self.step / wall if wall > 0 else 0.0, dict(self.latest), point, costs, spent)
+        return Progress(
+            self.step, self.total_steps, self.step / wall if wall > 0 else 0.0, dict(self.latest), point, costs, spent
+        )
 
 
 def save_point(path: Path, point: Point, at: float | None = None) -> None:
@@ -249,7 +270,9 @@ def load_points(path: Path) -> tuple[Point, ...]:
         row = read_json_line(line)
         if not {"env_steps", "train", "score"} <= row.keys():  # a line that a kill or a full disk cut off
             continue
-        points = [old for old in points if old.env_steps < row["env_steps"]] + [Point(row["env_steps"], Span(**row["train"]), row["score"])]
+        points = [old for old in points if old.env_steps < row["env_steps"]] + [
+            Point(row["env_steps"], Span(**row["train"]), row["score"])
+        ]
     return tuple(points)
 
 

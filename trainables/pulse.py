@@ -28,7 +28,8 @@ def stalled_evaluation(beat: Beat) -> CodeFailure:
     """The failure of a suite that does not end: no other worker or node would help."""
     if not beat.simulation:
         return CodeFailure(
-            f"suite {beat.suite}: its custom metrics (sim.metrics) did not end within {beat.idle_seconds:.0f} s (resources.stall_seconds)",
+            f"suite {beat.suite}: its custom metrics (sim.metrics) did not end within {beat.idle_seconds:.0f} s "
+            "(resources.stall_seconds)",
             f"metrics of {beat.suite} do not end",
         )
     return CodeFailure(

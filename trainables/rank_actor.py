@@ -1,4 +1,7 @@
-"""A rank as Ray sees it. Training runs in one thread, control in another; torch is only imported in the rank's own process."""
+"""A rank as Ray sees it.
+
+Training runs in one thread, control in another; torch is only imported in the rank's own process.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""How a training program tells a sweep what it has reached: one JSON line per call, appended to a file. Needs only the standard library.
+"""How a training program tells a sweep what it has reached: one JSON line per call, appended to a file.
 
-A program that cannot import this does the same in any language: it appends `{"score": 1.5, "step": 1000}` and a newline to the file
-that the environment variable METTA_SWEEP_REPORT names.
+Needs only the standard library.
+
+A program that cannot import this does the same in any language: it appends `{"score": 1.5, "step": 1000}` and a newline
+to the file that the environment variable METTA_SWEEP_REPORT names.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ def report(score: float | None = None, step: int | None = None, **metrics: float
     """Appends one report. Outside a sweep, where nobody listens, it does nothing.
 
     Args:
-        score: how good the policy is now; the last one is the result of the run, those before it are its learning curve.
+        score: how good the policy is now; the last one is the result of the run, those before it are its learning
+            curve.
         step: how far training is, in the program's own unit.
         metrics: further numbers, by name; a sweep can use any of them as its `metric`, when it is declared.
     """

@@ -50,7 +50,9 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of the learning curve: env steps over all ranks, training seconds by each clock, score on held-out episodes."""
+    """One point of the learning curve: env steps over all ranks, training seconds by each clock, score on held-out
+    episodes.
+    """
 
     env_steps: int
     train: Span

@@ -91,7 +91,9 @@ def append_json_line(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Sends everything that this process prints or logs to the end of a file, whoever writes it: Python, C++ or a child."""
+    """Sends everything that this process prints or logs to the end of a file, whoever writes it: Python, C++ or a
+    child.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

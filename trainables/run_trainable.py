@@ -1,10 +1,10 @@
 """The Ray Tune trainable: one trial slot that runs one run after the other, its workers kept alive between them.
 
-Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`. `step` answers within
-about a second: while the run is running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end
-`{"run_id", "score", "result_json", "done": True}`. A run that fails does not raise: its result says so. One that lost its
-workers says so with `"done": False`, and the next `step` raises: its placement group may never be whole again, and Tune gives
-up group and process only after an error.
+Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`. `step` answers
+within about a second: while the run is running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end
+`{"run_id", "score", "result_json", "done": True}`. A run that fails does not raise: its result says so. One that lost
+its workers says so with `"done": False`, and the next `step` raises: its placement group may never be whole again, and
+Tune gives up group and process only after an error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next run in the same slot; refused when its code is of another version, since this process has loaded the old one."""
+        """The next run in the same slot; refused when its code is of another version, since this process has loaded the
+        old one.
+        """
         self._end_run(timeout=30.0)  # it may have been stopped early: its workers are free after the current update
         if _code_version(new_config) != self._code_version:
             return False
@@ -81,7 +83,9 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         return self._answer(math.nan, progress_json=json.dumps(asdict(news)), done=False)
 
     def _leave_in_time(self) -> None:
-        """A node of this run will be taken away: the run ends as "interrupted", with a checkpoint if that still fits, and says why."""
+        """A node of this run will be taken away: the run ends as "interrupted", with a checkpoint if that still fits,
+        and says why.
+        """
         notice = self._nodes.notice() if not self._leaving else None
         if notice is None:
             return
@@ -108,7 +112,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         """Ends the run with a durable checkpoint, as "interrupted"; the driver calls it on the actor, between steps.
 
         Args:
-            timeout: seconds to wait for the checkpoint; after that the workers are killed and the last one stays as it is.
+            timeout: seconds to wait for the checkpoint; after that the workers are killed and the last one stays as it
+                is.
 
         Returns:
             `{"costs", "attempt_costs"}` so far, as plain data. The next `step` returns the result.

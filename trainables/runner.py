@@ -1,4 +1,6 @@
-"""One run from start to result on one placement group: train, evaluate, write files, restart after lost workers, account for the costs."""
+"""One run from start to result on one placement group: train, evaluate, write files, restart after lost workers,
+account for the costs.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +89,8 @@ class Runner:
         """
         Args:
             group: one bundle per rank.
-            check_places: raises NodeLost when a bundle lost its node, where a lost node should end the run; otherwise the run waits until Ray has
-                found another place for the bundle.
+            check_places: raises NodeLost when a bundle lost its node, where a lost node should end the run; otherwise
+                the run waits until Ray has found another place for the bundle.
         """
         self._group, self._check_places = group, check_places
         self._gang: Gang | None = None
@@ -159,16 +161,22 @@ class Runner:
                 if same_ending(last, failure):
                     raise RankFailed(twice(failure)) from error
                 last = failure
-                is_final = isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
+                is_final = (
+                    isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
+                )
                 if failure.kind != INFRASTRUCTURE or is_final:
                     raise
                 restarts += 1
                 attempt.restarted()
-                logger.warning("run %s: %s; going on from the last checkpoint (%d)", attempt.request.id, failure.message, restarts)
+                logger.warning(
+                    "run %s: %s; going on from the last checkpoint (%d)", attempt.request.id, failure.message, restarts
+                )
 
     def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
         trainable = spec.trainable
-        environment = type(spec.environment).__name__ if trainable.kind == "ppo" else trainable.command or trainable.function
+        environment = (
+            type(spec.environment).__name__ if trainable.kind == "ppo" else trainable.command or trainable.function
+        )
         device = "cpu" if trainable.kind == "command" else spec.device  # a command has a torch of its own, or none
         key = gang_key(spec.code_version, trainable.kind, environment, device, spec.resources)
         if self._gang is not None and not self._gang.may_run(key):
@@ -215,10 +223,14 @@ class Runner:
         evaluated: list[Evaluated] = self._wait(gang, gang.call("evaluate", attempt.task), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
-        found = metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(gang, episodes, tick, attempt)
+        found = (
+            metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(gang, episodes, tick, attempt)
+        )
         return attempt.completed(spec, episodes, found)
 
-    def _measure(self, gang: Gang, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt) -> dict[str, float]:
+    def _measure(
+        self, gang: Gang, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt
+    ) -> dict[str, float]:
         """Custom metrics are somebody's code: a rank calls them, for its end would be seen there."""
         answers: list[dict[str, float]] = self._wait(gang, [gang.measure(attempt.task, episodes)], tick, attempt)
         return answers[0]
@@ -242,7 +254,10 @@ class Runner:
 
 
 class _StallWatch:
-    """Ends the wait for ranks that do not come forward. Programs that are not ours may be silent as long as they like."""
+    """Ends the wait for ranks that do not come forward.
+
+    Programs that are not ours may be silent as long as they like.
+    """
 
     def __init__(self, gang: Gang, spec: RunSpec) -> None:
         self._gang = gang
@@ -272,7 +287,9 @@ class _Attempt:
 
     def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
         self.request = request
-        self.task = Task(request.mapping, str(request.directory), request.attempt, umask=request.umask, sweep_id=request.sweep_id)
+        self.task = Task(
+            request.mapping, str(request.directory), request.attempt, umask=request.umask, sweep_id=request.sweep_id
+        )
         self._on_progress = on_progress
         self.logs: list[tuple[Path, int]] = []  # of the ranks, and where each ended when this gang began
         self._nodes: tuple[str, ...] = ()
@@ -288,14 +305,19 @@ class _Attempt:
         self.logs = sizes(self.request.files.log(rank) for rank in range(gang.key.world_size))
         self._num_gpus = gang.key.gpus_per_worker * gang.key.world_size
         ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(gang.places)]
-        write_yaml(self.request.files.dist(self.request.attempt), {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks})
+        write_yaml(
+            self.request.files.dist(self.request.attempt),
+            {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks},
+        )
 
     def tell(self, news: list[Progress]) -> None:
         for progress in news:
             self._spent = progress.attempt_costs
             self._env_steps = progress.env_steps
             self._curve += (progress.point,) if progress.point else ()
-            self._on_progress(replace(progress, attempt_costs=add(self._lost, progress.attempt_costs), nodes=self._nodes))
+            self._on_progress(
+                replace(progress, attempt_costs=add(self._lost, progress.attempt_costs), nodes=self._nodes)
+            )
 
     def restarted(self) -> None:
         self._lost, self._spent = add(self._lost, self._spent), Costs()
@@ -328,18 +350,39 @@ class _Attempt:
     def reported(self, spec: RunSpec, latest: Mapping[str, float]) -> RunResult:
         """What a program said last is its result."""
         score = latest[spec.metric]
-        results = {"run": self.request.id, "metric": spec.metric, "score": score, "metrics": dict(latest), "costs": asdict(self._costs())}
+        results = {
+            "run": self.request.id,
+            "metric": spec.metric,
+            "score": score,
+            "metrics": dict(latest),
+            "costs": asdict(self._costs()),
+        }
         write_yaml(self.request.files.eval_results, results)
         result = self._unfinished("completed")
         return replace(result, score=score, metrics=dict(latest))
 
-    def _write_evaluation(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float], error: float | None) -> None:
+    def _write_evaluation(
+        self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float], error: float | None
+    ) -> None:
         files = self.request.files
-        simulations = {sim.name: {"env": sim.path, "episodes": sim.episodes, **sim.options} for sim in spec.suite.simulations}
-        suite = {"name": spec.suite.name, "seed": spec.suite.seed, "greedy": spec.suite.greedy, "simulations": simulations}
-        write_yaml(files.eval_config, {"run": self.request.id, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite})
+        simulations = {
+            sim.name: {"env": sim.path, "episodes": sim.episodes, **sim.options} for sim in spec.suite.simulations
+        }
+        suite = {
+            "name": spec.suite.name,
+            "seed": spec.suite.seed,
+            "greedy": spec.suite.greedy,
+            "simulations": simulations,
+        }
+        write_yaml(
+            files.eval_config,
+            {"run": self.request.id, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite},
+        )
         results = {"run": self.request.id, "metric": spec.metric, "score": found[spec.metric], "standard_error": error}
-        write_yaml(files.eval_results, {**results, "episodes": len(episodes), "metrics": dict(found), "costs": asdict(self._costs())})
+        write_yaml(
+            files.eval_results,
+            {**results, "episodes": len(episodes), "metrics": dict(found), "costs": asdict(self._costs())},
+        )
         stats_db.write(files.stats_db, self.request.id, spec.suite.name, episodes)
 
     def interrupted(self) -> RunResult:
@@ -348,7 +391,13 @@ class _Attempt:
     def failed(self, failure: Failure) -> RunResult:
         result = self._unfinished("failed")
         files = self.request.files
-        return replace(result, failure=failure.kind, signature=failure.signature, message=failure.message, log_tail=files.log_tail())
+        return replace(
+            result,
+            failure=failure.kind,
+            signature=failure.signature,
+            message=failure.message,
+            log_tail=files.log_tail(),
+        )
 
     def _unfinished(self, outcome: str) -> RunResult:
         return RunResult(

@@ -1,7 +1,7 @@
 """Where randomness comes from: every stream is named by what it is for, so no two parts of a run share one.
 
-A stream is a `numpy.random.SeedSequence` over integers. Nothing has to be stored in a checkpoint: a resumed run opens new
-streams, named by the step at which it resumed.
+A stream is a `numpy.random.SeedSequence` over integers. Nothing has to be stored in a checkpoint: a resumed run opens
+new streams, named by the step at which it resumed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from enum import IntEnum
 
 import numpy as np
 
-EpisodeSeeds = Callable[[int, int], np.random.SeedSequence]  # (environment index, episode number) -> stream of that episode
+EpisodeSeeds = Callable[
+    [int, int], np.random.SeedSequence
+]  # (environment index, episode number) -> stream of that episode
 
 
 class Purpose(IntEnum):
@@ -38,7 +40,9 @@ def stream_seed(purpose: Purpose, *words: int) -> int:
 
 
 def training_seeds(seed: int, first_env: int, start_step: int) -> EpisodeSeeds:
-    """Streams of training episodes; `first_env` is the global index of this rank's first environment, `start_step` where training (re)started."""
+    """Streams of training episodes; `first_env` is the global index of this rank's first environment, `start_step`
+    where training (re)started.
+    """
     return lambda env, episode: stream(Purpose.TRAIN_EPISODE, seed, start_step, first_env + env, episode)
 
 

@@ -1,4 +1,5 @@
-"""One run, fully specified: the plain mapping that a configuration resolves to becomes frozen data, and every problem is reported at once.
+"""One run, fully specified: the plain mapping that a configuration resolves to becomes frozen data, and every problem
+is reported at once.
 
 Needs neither torch nor a simulator, so that a command can check a configuration without delay.
 """
@@ -44,8 +45,8 @@ class ResourcesConfig:
         max_concurrent_runs: read by the driver of a sweep.
         max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode ends;
-            programs may be silent as long as they like.
+        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode
+            ends; programs may be silent as long as they like.
     """
 
     world_size: int = 1
@@ -118,30 +119,37 @@ class RunSpec:
         """Checked specification of a run.
 
         Args:
-            mapping: resolved configuration; see `known_keys`. With `trainable.kind` command or function, sections that are not ours may
-                be in it; what the program is told is `trainable.parameters`, and on top `suggestion`, the searched values by dotted path.
-            strict: True refuses batch sizes that do not divide evenly, as a person's mistake; False leaves them to be rounded by the
-                rules of `trainables.ppo.plan`, as for a point that a search proposed.
+            mapping: resolved configuration; see `known_keys`. With `trainable.kind` command or function, sections that
+                are not ours may be in it; what the program is told is `trainable.parameters`, and on top `suggestion`,
+                the searched values by dotted path.
+            strict: True refuses batch sizes that do not divide evenly, as a person's mistake; False leaves them to be
+                rounded by the rules of `trainables.ppo.plan`, as for a point that a search proposed.
 
         Raises:
             SpecError: with every problem.
         """
         problems: list[str] = []
         is_program = _kind(mapping) != "ppo"
-        sections = build(_Sections, {k: v for k, v in mapping.items() if k in _OF_PROGRAMS} if is_program else mapping, "", problems)
+        sections = build(
+            _Sections, {k: v for k, v in mapping.items() if k in _OF_PROGRAMS} if is_program else mapping, "", problems
+        )
         problems += import_plugins(sections.plugins)
         parameters = parameters_of(sections.trainable, sections.suggestion)
         problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
         if strict and not is_program:
             problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
         curriculum = resolve_curriculum(sections.trainer.curriculum, sections.env, problems)
-        suite = resolve_suite(sections.sim, curriculum.paths, sections.env, problems) if curriculum is not None else None
+        suite = (
+            resolve_suite(sections.sim, curriculum.paths, sections.env, problems) if curriculum is not None else None
+        )
         if curriculum is None or suite is None or problems:
             raise SpecError(tuple(problems))
         if not is_program and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
             raise SpecError(tuple(misfits))
         environment, families = share_observations(curriculum.family, [sim.family for sim in suite.simulations])
-        suite = replace(suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True)))
+        suite = replace(
+            suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True))
+        )
         spec = cls(
             run=sections.run,
             seed=sections.seed,
@@ -192,7 +200,10 @@ def _kind(mapping: Mapping[str, Any]) -> str:
 def _section_problems(sections: _Sections) -> list[str]:
     on_gpu = sections.device == "cuda" or (sections.device == "auto" and sections.resources.gpus_per_worker > 0)
     problems = value_problems(sections.trainer, sections.model) + gpu_problems(sections.trainer, on_gpu)
-    for key, value, choices in (("trainable.kind", sections.trainable.kind, KINDS), ("device", sections.device, DEVICES)):
+    for key, value, choices in (
+        ("trainable.kind", sections.trainable.kind, KINDS),
+        ("device", sections.device, DEVICES),
+    ):
         if value not in choices:
             problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
     if sections.seed < 0:
@@ -207,11 +218,19 @@ def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
     if resources.world_size < 1:
         problems.append(f"resources.world_size: need at least 1, got {resources.world_size}")
     if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
-        problems.append(f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}")
-    problems += [f"resources.node_labels: need name=value, got {label!r}" for label in resources.node_labels if not LABEL.fullmatch(label)]
+        problems.append(
+            f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}"
+        )
+    problems += [
+        f"resources.node_labels: need name=value, got {label!r}"
+        for label in resources.node_labels
+        if not LABEL.fullmatch(label)
+    ]
     gpus = resources.gpus_per_worker
     if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
-        problems.append(f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
+        problems.append(
+            f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}"
+        )
     if device == "cuda" and gpus == 0:
         problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
     for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):

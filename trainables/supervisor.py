@@ -1,8 +1,8 @@
 """Runs one command and leaves nothing of it behind, whatever happens to whoever started it.
 
-`python supervisor.py GRACE_SECONDS COMMAND...` with a pipe as standard input. When the pipe closes, because its other end asked
-for it or died, or on SIGTERM, the whole process tree gets SIGTERM, and SIGKILL after the grace. Ends with the exit status of the command; 128 + n for
-a signal n.
+`python supervisor.py GRACE_SECONDS COMMAND...` with a pipe as standard input. When the pipe closes, because its other
+end asked for it or died, or on SIGTERM, the whole process tree gets SIGTERM, and SIGKILL after the grace. Ends with the
+exit status of the command; 128 + n for a signal n.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> int:
 def _stand_in(keeper: int) -> int:
     """Waits for the process that keeps the command, and ends as it does.
 
-    A Ray worker that exits kills its children outright (its grandchildren it leaves alone): it finds this process, while the keeper
-    sees the pipe close and cleans up.
+    A Ray worker that exits kills its children outright (its grandchildren it leaves alone): it finds this process,
+    while the keeper sees the pipe close and cleans up.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(keeper, signal.SIGTERM))
@@ -75,7 +75,9 @@ def end_descendants(grace: float) -> None:
                 process.send_signal(number)
             except psutil.NoSuchProcess:
                 continue
-        _, alive = psutil.wait_procs(alive, timeout=max(0.0, deadline - time.monotonic()) if number == signal.SIGTERM else 1.0)
+        _, alive = psutil.wait_procs(
+            alive, timeout=max(0.0, deadline - time.monotonic()) if number == signal.SIGTERM else 1.0
+        )
         number = signal.SIGKILL
 
 

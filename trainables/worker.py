@@ -1,4 +1,7 @@
-"""One rank, living in one process for many runs: joins the group, trains, evaluates. Knows nothing of Ray; `gang.py` makes an actor of it."""
+"""One rank, living in one process for many runs: joins the group, trains, evaluates.
+
+Knows nothing of Ray; `gang.py` makes an actor of it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ class RankWorker:
         return Place(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
-        """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others come."""
+        """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others
+        come.
+        """
         timeout = timedelta(seconds=meeting.timeout_seconds)
         self._store = TCPStore(meeting.address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timeout)
         return int(self._store.port)
@@ -89,7 +94,9 @@ class RankWorker:
             dist.destroy_process_group()
         store = self._store if seat.rank == 0 else None
         if store is None:
-            store = TCPStore(meeting.address, meeting.port, seat.world_size, is_master=False, wait_for_workers=False, timeout=timeout)
+            store = TCPStore(
+                meeting.address, meeting.port, seat.world_size, is_master=False, wait_for_workers=False, timeout=timeout
+            )
         _use_interface_of(meeting.address)
         # Costs and decisions lie on the host, which NCCL does not serve.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -132,7 +139,9 @@ class RankWorker:
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
         tapes: dict[str, replay.Tape] = {}
-        episodes = play(spec.suite, self._policy[1], self._context.device, share, tapes if directory else None, self._pulse)
+        episodes = play(
+            spec.suite, self._policy[1], self._context.device, share, tapes if directory else None, self._pulse
+        )
         self._pulse.beat()
         if directory:
             paths = replay.write(task.files.directory / directory, spec.run, spec.suite, tapes)
@@ -155,7 +164,9 @@ class RankWorker:
         return RunSpec.from_mapping(task.mapping, strict=False), meter
 
     def _guarded(self, task: Task, work: Callable[[], T]) -> T | Failure:
-        """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not this process."""
+        """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not
+        this process.
+        """
         os.umask(task.umask)
         with output_to(task.files.log(self._context.rank)):
             try:
@@ -226,11 +237,22 @@ class RankZeroHost:
             **progress.losses,
         }
         append_json_line(self._files.metrics, row | ({"score": progress.point.score} if progress.point else {}))
-        if (now := time.monotonic()) >= self._next_log or progress.env_steps >= progress.total_env_steps or progress.point:
+        if (
+            (now := time.monotonic()) >= self._next_log
+            or progress.env_steps >= progress.total_env_steps
+            or progress.point
+        ):
             self._next_log = now + 5.0
             losses = " ".join(f"{name}={value:.4g}" for name, value in progress.losses.items())
             score = f" score={progress.point.score:.4g}" if progress.point else ""
-            logger.info("%d/%d steps, %.0f/s%s %s", progress.env_steps, progress.total_env_steps, progress.steps_per_second, score, losses)
+            logger.info(
+                "%d/%d steps, %.0f/s%s %s",
+                progress.env_steps,
+                progress.total_env_steps,
+                progress.steps_per_second,
+                score,
+                losses,
+            )
 
     def save(self, checkpoint: Checkpoint) -> None:
         path = checkpoints.save(self._files.checkpoints, replace(checkpoint, belongs_to=self._hash), self._keep)
@@ -263,13 +285,18 @@ def device_for(wanted: str, gpus: float, local_rank: int) -> torch.device:
     if not use_gpu:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise CodeFailure(f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use device=cpu")
+        raise CodeFailure(
+            f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use "
+            "device=cpu"
+        )
     # Ray shows each worker its own GPUs only; a launcher that shows all of them needs the local rank.
     return torch.device("cuda", local_rank % torch.cuda.device_count())
 
 
 def guard_memory(device: torch.device, gpus: float) -> None:
-    """Runs that share a GPU get their share of its memory: one that wants more fails as "hyperparameters" and takes no other with it."""
+    """Runs that share a GPU get their share of its memory: one that wants more fails as "hyperparameters" and takes no
+    other with it.
+    """
     if device.type == "cuda" and 0.0 < gpus < 1.0:
         torch.cuda.set_per_process_memory_fraction(gpus, device)
 
@@ -280,7 +307,9 @@ def last_line(text: str) -> str:
 
 
 def _use_interface_of(address: str) -> None:
-    """Tells gloo and NCCL which network interface has the address that the ranks meet at; host names may resolve to another."""
+    """Tells gloo and NCCL which network interface has the address that the ranks meet at; host names may resolve to
+    another.
+    """
     for name, addresses in psutil.net_if_addrs().items():
         if any(entry.address == address for entry in addresses):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)

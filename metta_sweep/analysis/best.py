@@ -1,4 +1,6 @@
-"""Which configurations are best: ranked by what the model believes or by what was measured, never by the luckiest of several equal runs."""
+"""Which configurations are best: ranked by what the model believes or by what was measured, never by the luckiest of
+several equal runs.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def with_posterior(runs: pd.DataFrame, predict: Callable[[Mapping[str, Any]], In
     """The frame with the model's belief about each scored run's point in the columns `POSTERIOR` (NaN for the others).
 
     Args:
-        predict: posterior of the noiseless score at a point; None when there is no model yet. Asked once per distinct point.
+        predict: posterior of the noiseless score at a point; None when there is no model yet. Asked once per distinct
+            point.
     """
     done = scored(runs)
     keys = _keys(done)
@@ -63,7 +66,8 @@ def best(runs: pd.DataFrame, top_n: int, goal: str, *, by: str = "posterior") ->
 
     Args:
         runs: a frame from `frame`, with the columns of `with_posterior` if there is a model.
-        by: "posterior" ranks by posterior mean where the frame has it and by mean score where it has not; "score" by mean score.
+        by: "posterior" ranks by posterior mean where the frame has it and by mean score where it has not; "score" by
+            mean score.
 
     Raises:
         ValueError: `by` or `goal` is unknown.
@@ -85,7 +89,8 @@ def best(runs: pd.DataFrame, top_n: int, goal: str, *, by: str = "posterior") ->
 def _points(done: pd.DataFrame) -> pd.DataFrame:
     """One row per distinct point of the scored runs: means over its runs, `run_ids` as a list.
 
-    The standard error of a mean of n independent runs is sqrt(sum of their squares) / n, over the runs that reported one.
+    The standard error of a mean of n independent runs is sqrt(sum of their squares) / n, over the runs that reported
+    one.
     """
     blank = {name: math.nan for name in POSTERIOR if name not in done.columns}
     ordered = done.assign(key=_keys(done), squares=done["standard_error"] ** 2, **blank).sort_values("number")
@@ -102,7 +107,9 @@ def _points(done: pd.DataFrame) -> pd.DataFrame:
         wall_seconds=("wall_seconds", "mean"),
         **{name: (name, "first") for name in POSTERIOR},
     )
-    return points.assign(run_ids=pd.Series(run_ids, dtype=object), standard_error=points["squares"] ** 0.5 / points["num_errors"])
+    return points.assign(
+        run_ids=pd.Series(run_ids, dtype=object), standard_error=points["squares"] ** 0.5 / points["num_errors"]
+    )
 
 
 def _keys(runs: pd.DataFrame) -> list[str]:

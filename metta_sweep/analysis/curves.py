@@ -25,7 +25,9 @@ def with_axis(curves: pd.DataFrame, runs: pd.DataFrame, axis: str, hourly_cost: 
 
 
 def thinned(curves: pd.DataFrame, runs: pd.DataFrame, goal: str, rng: np.random.Generator) -> pd.DataFrame:
-    """At most `MAX_CURVES` curves: the best quarter, unfinished ones, and a random choice of the others; each evenly thinned to fit `MAX_POINTS`."""
+    """At most `MAX_CURVES` curves: the best quarter, unfinished ones, and a random choice of the others; each evenly
+    thinned to fit `MAX_POINTS`.
+    """
     ids = curves["id"].unique().tolist()
     if len(ids) > MAX_CURVES:
         utility = (direction(goal) * runs.set_index("id")["score"]).reindex(ids)
@@ -54,8 +56,18 @@ def best_band(curves: pd.DataFrame, goal: str, *, points: int = 60) -> pd.DataFr
     starts = np.flatnonzero(np.r_[True, known["id"].to_numpy()[1:] != known["id"].to_numpy()[:-1]])
     ends = np.r_[starts[1:], len(known)]
     x, score = known["x"].to_numpy(), known["score"].to_numpy()
-    table = np.array([np.interp(grid, x[a:b], score[a:b], left=np.nan, right=np.nan) for a, b in zip(starts, ends, strict=True)])
+    table = np.array(
+        [np.interp(grid, x[a:b], score[a:b], left=np.nan, right=np.nan) for a, b in zip(starts, ends, strict=True)]
+    )
     some = ~np.isnan(table).all(axis=0)
     low, median, high = np.nanquantile(table[:, some], [0.25, 0.5, 0.75], axis=0)
     utility = np.nanmax(direction(goal) * table[:, some], axis=0)
-    return pd.DataFrame({"x": grid[some], "best": direction(goal) * np.maximum.accumulate(utility), "median": median, "low": low, "high": high})
+    return pd.DataFrame(
+        {
+            "x": grid[some],
+            "best": direction(goal) * np.maximum.accumulate(utility),
+            "median": median,
+            "low": low,
+            "high": high,
+        }
+    )

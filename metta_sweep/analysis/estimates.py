@@ -12,7 +12,8 @@ from metta_sweep.analysis.pareto import direction
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The figures on a sweep's summary cards; scores and times of runs that have none are left out, NaN when nobody has one.
+    """The figures on a sweep's summary cards; scores and times of runs that have none are left out, NaN when nobody has
+    one.
 
     Attributes:
         num_runs: runs of any state.
@@ -56,7 +57,9 @@ def totals(runs: pd.DataFrame, goal: str) -> Totals:
 
 
 def progression(runs: pd.DataFrame, goal: str, *, window: int = 10) -> pd.DataFrame:
-    """Score over time: `number`, `id`, `score`, `best_so_far` and the `moving_average` over the last `window` runs, in the order the results came."""
+    """Score over time: `number`, `id`, `score`, `best_so_far` and the `moving_average` over the last `window` runs, in
+    the order the results came.
+    """
     done = scored(runs).sort_values("sequence")
     utility = direction(goal) * done["score"]
     return pd.DataFrame(

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
-COLUMNS = ("signature", "failure", "num_runs", "dollars", "paid_wall_seconds", "first_at", "last_at", "example", "message")
+COLUMNS = (
+    "signature",
+    "failure",
+    "num_runs",
+    "dollars",
+    "paid_wall_seconds",
+    "first_at",
+    "last_at",
+    "example",
+    "message",
+)
 
 
 def failures(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per signature, the most frequent first; `example` is the newest run's id, money is NaN when its price is not known."""
+    """One row per signature, the most frequent first; `example` is the newest run's id, money is NaN when its price is
+    not known.
+    """
     failed = runs[runs["state"] == "failed"].sort_values("ended_at")
     grouped = failed.groupby(["signature", "failure"], sort=False)
     table = grouped.agg(

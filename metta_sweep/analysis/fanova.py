@@ -26,11 +26,12 @@ COLUMNS = ("parameter", "main", "main_low", "main_high", "total", "total_low", "
 def fanova(space: Space, response: Response, rng: np.random.Generator, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Importance of every parameter, strongest total effect first.
 
-    `main` is the share of the variance that the parameter explains alone (first-order Sobol index), `total` with all its interactions (total
-    index); `*_low` and `*_high` are the 5 % and 95 % quantiles over bootstrap samples of the runs, hyperparameters held.
+    `main` is the share of the variance that the parameter explains alone (first-order Sobol index), `total` with all
+    its interactions (total index); `*_low` and `*_high` are the 5 % and 95 % quantiles over bootstrap samples of the
+    runs, hyperparameters held.
 
-    Source: Hutter, Hoos and Leyton-Brown 2014, ICML (functional ANOVA of a model's prediction); Jansen 1999, Computer Physics
-    Communications 117, 35-43 (estimator of total indices); Sobol 1993.
+    Source: Hutter, Hoos and Leyton-Brown 2014, ICML (functional ANOVA of a model's prediction); Jansen 1999, Computer
+    Physics Communications 117, 35-43 (estimator of total indices); Sobol 1993.
     """
     background = backdrop(space, rng)
     designs = [design(space, background, name) for name in space.names]
@@ -50,7 +51,9 @@ def backdrop(space: Space, rng: np.random.Generator) -> Array:
 
 
 def levels(space: Space, name: str) -> tuple[Array, list[Any]]:
-    """Unit coordinates and natural values of a parameter's levels: its choices, or the middles of equal cells, whose spread is a uniform draw's."""
+    """Unit coordinates and natural values of a parameter's levels: its choices, or the middles of equal cells, whose
+    spread is a uniform draw's.
+    """
     if isinstance(next(one for one in space.parameters if one.name == name), CategoricalParameter):
         return axis_units(space, name, LEVELS)
     index = space.names.index(name)
@@ -71,7 +74,8 @@ def design(space: Space, background: Array, name: str) -> Array:
 def shares(response: Response, rows: Sequence[Array]) -> NDArray[np.float64]:
     """(d, 2) main and total shares of the variance.
 
-    With f over (levels, background): main = Var over levels of the mean over the background; total = mean over the background of Var over levels.
+    With f over (levels, background): main = Var over levels of the mean over the background; total = mean over the
+    background of Var over levels.
     """
     tables = [response.gp.mean(one).reshape(-1, BACKGROUND) for one in rows]
     variance = float(np.mean([table.var() for table in tables]))
@@ -81,9 +85,13 @@ def shares(response: Response, rows: Sequence[Array]) -> NDArray[np.float64]:
 
 
 def marginal(space: Space, response: Response, name: str, rng: np.random.Generator) -> pd.DataFrame:
-    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % interval of the average prediction's spread)."""
+    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % interval of the average
+    prediction's spread).
+    """
     background = backdrop(space, rng)
     _, values = levels(space, name)
     mean, std = response.predict(space.encode(design(space, background, name)))
     means, spread = mean.reshape(-1, BACKGROUND).mean(axis=1), std.reshape(-1, BACKGROUND).mean(axis=1)
-    return pd.DataFrame({"value": values, "mean": means, "low": means - QUANTILE_90 * spread, "high": means + QUANTILE_90 * spread})
+    return pd.DataFrame(
+        {"value": values, "mean": means, "low": means - QUANTILE_90 * spread, "high": means + QUANTILE_90 * spread}
+    )

@@ -1,8 +1,8 @@
 """The data frame that every table and figure starts from: one row per run, whatever state it is in.
 
-Columns: `COLUMNS` (always there, in this order), then `param.<path>` for each parameter and `metric.<name>` for each reported metric.
-Numbers that are not known are NaN, texts that are not known are "". `params` holds the exact point as a dict: in the `param.` columns an
-integer becomes a float where another run lacks that parameter.
+Columns: `COLUMNS` (always there, in this order), then `param.<path>` for each parameter and `metric.<name>` for each
+reported metric. Numbers that are not known are NaN, texts that are not known are "". `params` holds the exact point as
+a dict: in the `param.` columns an integer becomes a float where another run lacks that parameter.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def build(
 ) -> pd.DataFrame:
     """One row per run, by run number.
 
-    `cost_seconds` and `wall_seconds` are what the optimiser sees: training and evaluation of one clean run. `cpu_seconds`, `gpu_seconds` and the four
-    parts (wall seconds) are the whole of that clean run. `paid_*` and `dollars` sum over all attempts, as the budget does.
+    `cost_seconds` and `wall_seconds` are what the optimiser sees: training and evaluation of one clean run.
+    `cpu_seconds`, `gpu_seconds` and the four parts (wall seconds) are the whole of that clean run. `paid_*` and
+    `dollars` sum over all attempts, as the budget does.
 
     Args:
         hourly_cost: dollars per GPU-hour; per slot-hour for runs without GPU; None leaves `dollars` NaN.
@@ -141,7 +142,9 @@ def _paid(attempts: Iterable[AttemptRecord], hourly_cost: float | None) -> dict[
     for attempt in attempts:
         total = Costs.from_dict(attempt.costs).total
         billed = total.gpu_seconds if attempt.num_gpus > 0 else total.wall_seconds
-        sums = paid.setdefault(attempt.run_id, dict.fromkeys(("paid_wall_seconds", "paid_cpu_seconds", "paid_gpu_seconds", "dollars"), 0.0))
+        sums = paid.setdefault(
+            attempt.run_id, dict.fromkeys(("paid_wall_seconds", "paid_cpu_seconds", "paid_gpu_seconds", "dollars"), 0.0)
+        )
         sums["paid_wall_seconds"] += total.wall_seconds
         sums["paid_cpu_seconds"] += total.cpu_seconds
         sums["paid_gpu_seconds"] += total.gpu_seconds
@@ -155,5 +158,9 @@ def _sorted_names(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The same types for an empty sweep as for a full one."""
-    types: dict[str, str] = {**dict.fromkeys(TEXTS, "str"), **dict.fromkeys(INTEGERS, "int64"), **dict.fromkeys(NUMBERS, "float64")}
+    types: dict[str, str] = {
+        **dict.fromkeys(TEXTS, "str"),
+        **dict.fromkeys(INTEGERS, "int64"),
+        **dict.fromkeys(NUMBERS, "float64"),
+    }
     return runs.astype(types).copy()  # in one piece: pandas warns when columns are added to many loose ones

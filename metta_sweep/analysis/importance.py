@@ -1,4 +1,6 @@
-"""How strongly each parameter goes along with score or cost: rank correlation, blind to humps and interactions and labelled as such."""
+"""How strongly each parameter goes along with score or cost: rank correlation, blind to humps and interactions and
+labelled as such.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,18 @@ COLUMNS = ("parameter", "importance", "correlation", "num_runs", "method")
 def importance(runs: pd.DataFrame, target: str = "score") -> pd.DataFrame:
     """Importance of each varying parameter, strongest first.
 
-    Numbers: absolute Spearman correlation, with its sign in `correlation`. Texts and booleans: correlation ratio eta of the target's ranks over the
-    choices, which has no sign, so `correlation` is NaN. Both lie in [0, 1].
+    Numbers: absolute Spearman correlation, with its sign in `correlation`. Texts and booleans: correlation ratio eta of
+    the target's ranks over the choices, which has no sign, so `correlation` is NaN. Both lie in [0, 1].
 
     Args:
         target: a numeric column, such as `score`, `cost_seconds` or `metric.<name>`.
 
     Returns:
-        Columns `COLUMNS`. A parameter with fewer than `MIN_RUNS` runs, or whose runs all have the same target, is left out.
+        Columns `COLUMNS`. A parameter with fewer than `MIN_RUNS` runs, or whose runs all have the same target, is left
+        out.
 
-    Source: Spearman 1904, American Journal of Psychology 15, 72-101; Fisher 1925, Statistical Methods for Research Workers (eta).
+    Source: Spearman 1904, American Journal of Psychology 15, 72-101; Fisher 1925, Statistical Methods for Research
+    Workers (eta).
     """
     rows = []
     for name in varying_params(runs):
@@ -34,11 +38,15 @@ def importance(runs: pd.DataFrame, target: str = "score") -> pd.DataFrame:
         if len(pair) < MIN_RUNS or pair[target].nunique() < 2 or pair[name].nunique() < 2:
             continue
         ranks = pair[target].rank().to_numpy()
-        is_number = pd.api.types.is_numeric_dtype(pair[name].infer_objects()) and not pd.api.types.is_bool_dtype(pair[name].infer_objects())
+        is_number = pd.api.types.is_numeric_dtype(pair[name].infer_objects()) and not pd.api.types.is_bool_dtype(
+            pair[name].infer_objects()
+        )
         correlation = float(np.corrcoef(pair[name].rank().to_numpy(), ranks)[0, 1]) if is_number else math.nan
         strength = abs(correlation) if is_number else correlation_ratio(pair[name].astype(str), ranks)
         rows.append((name.removeprefix(PARAM), strength, correlation, len(pair), METHOD))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
+        "importance", ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def correlation_ratio(groups: pd.Series[str], values: np.ndarray) -> float:

@@ -66,7 +66,9 @@ class Money:
     affordable_runs: int | None
 
 
-def money(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float) -> Money:
+def money(
+    runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float
+) -> Money:
     """Add up a sweep.
 
     Args:
@@ -91,13 +93,17 @@ def money(runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget,
     return Money(amounts, mean, _affordable(amounts, mean, budget, has_gpus=has_gpus))
 
 
-def _amounts(hours: tuple[float, float, float], budget: Budget, *, has_gpus: bool, elapsed_hours: float) -> tuple[Amount, ...]:
+def _amounts(
+    hours: tuple[float, float, float], budget: Budget, *, has_gpus: bool, elapsed_hours: float
+) -> tuple[Amount, ...]:
     spent, committed, rate = hours
     amounts = []
     if budget.hourly_cost is not None:
         price = budget.hourly_cost
         amounts.append(Amount("$", spent * price, committed * price, budget.dollars, rate * price))
-    amounts.append(Amount("GPU h" if has_gpus else "slot h", spent, committed, budget.gpu_hours if has_gpus else None, rate))
+    amounts.append(
+        Amount("GPU h" if has_gpus else "slot h", spent, committed, budget.gpu_hours if has_gpus else None, rate)
+    )
     wall_cap = None if budget.wall_clock is None else budget.wall_clock / 3600
     amounts.append(Amount("h", elapsed_hours, 0.0, wall_cap, 1.0 if rate > 0 else 0.0))
     return tuple(amounts)
@@ -106,13 +112,19 @@ def _amounts(hours: tuple[float, float, float], budget: Budget, *, has_gpus: boo
 def _affordable(amounts: Sequence[Amount], mean_run_seconds: float, budget: Budget, *, has_gpus: bool) -> int | None:
     """Runs that the tightest cap on slot time leaves room for."""
     price = budget.hourly_cost or math.nan
-    hours = [amount.left / (price if amount.unit == "$" else 1.0) for amount in amounts if amount.cap is not None and amount.unit != "h"]
+    hours = [
+        amount.left / (price if amount.unit == "$" else 1.0)
+        for amount in amounts
+        if amount.cap is not None and amount.unit != "h"
+    ]
     hours = [one for one in hours if not math.isnan(one)]
     return int(min(hours) * 3600 / mean_run_seconds) if hours and mean_run_seconds > 0 else None
 
 
 def slot_seconds(attempt: AttemptRecord, now: float) -> float:
-    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without told costs from its start to its end."""
+    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without told costs from its
+    start to its end.
+    """
     if attempt.costs:
         clock = "gpu_seconds" if attempt.num_gpus > 0 else "wall_seconds"
         return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
@@ -138,10 +150,12 @@ class Forecast:
 
 
 def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.Generator) -> Forecast | None:
-    """Best score after `num_more` further runs, if they are like the latest `RECENT_RUNS`: mean and central 90 % interval.
+    """Best score after `num_more` further runs, if they are like the latest `RECENT_RUNS`: mean and central 90 %
+    interval.
 
-    Draws from the latest scores, smoothed with a Gaussian kernel (Silverman's width), so that a run may beat all so far. The optimiser
-    usually does better than its past: this is a cautious figure. None with fewer than `MIN_RUNS` scores.
+    Draws from the latest scores, smoothed with a Gaussian kernel (Silverman's width), so that a run may beat all so
+    far. The optimiser usually does better than its past: this is a cautious figure. None with fewer than `MIN_RUNS`
+    scores.
 
     Source: Silverman 1986, Density Estimation for Statistics and Data Analysis, section 3.4 and 6.4.
     """
@@ -149,7 +163,11 @@ def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.G
     if len(utility) < MIN_RUNS:
         return None
     recent = utility[-RECENT_RUNS:]
-    width = 0.9 * min(recent.std(ddof=1), float(np.subtract(*np.quantile(recent, [0.75, 0.25]))) / 1.34 or math.inf) * len(recent) ** -0.2
+    width = (
+        0.9
+        * min(recent.std(ddof=1), float(np.subtract(*np.quantile(recent, [0.75, 0.25]))) / 1.34 or math.inf)
+        * len(recent) ** -0.2
+    )
     best = float(utility.max())
     # The maximum of m draws is the u^(1/m) quantile of one draw: no need to draw m times.
     if num_more <= 0:

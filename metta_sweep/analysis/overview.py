@@ -78,7 +78,9 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
     started = last_start(events)
     budget = budget or told_budget(started)
     living = [run for run in records if is_held(run, now)]
-    attempts = [as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)]
+    attempts = [
+        as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)
+    ]
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
@@ -103,12 +105,21 @@ def last_start(events: Sequence[EventRecord]) -> Mapping[str, Any]:
 
 
 def told_by(event: EventRecord) -> dict[str, Any]:
-    """What an event says of a driver: `slots`, `world_size`, `gpus`, `rules`. Whatever else stands there is left out."""
+    """What an event says of a driver: `slots`, `world_size`, `gpus`, `rules`.
+
+    Whatever else stands there is left out.
+    """
     if event.kind not in (DRIVER_STARTED, SLOTS_CHANGED):
         return {}
-    told: dict[str, Any] = {key: value for key, value in event.detail.items() if key in ("slots", "world_size", "gpus") and is_amount(value)}
+    told: dict[str, Any] = {
+        key: value for key, value in event.detail.items() if key in ("slots", "world_size", "gpus") and is_amount(value)
+    }
     rules = event.detail.get("rules")
-    return told | {"rules": {key: value for key, value in rules.items() if key in RULES and is_amount(value)} if isinstance(rules, Mapping) else {}}
+    return told | {
+        "rules": {key: value for key, value in rules.items() if key in RULES and is_amount(value)}
+        if isinstance(rules, Mapping)
+        else {}
+    }
 
 
 def is_amount(value: Any) -> bool:
@@ -127,10 +138,16 @@ def is_held(run: RunRecord, now: float) -> bool:
     return run.owner is not None and (run.lease_until is None or run.lease_until > now) and not is_dead(run.owner)
 
 
-def as_of_last_sign(attempt: AttemptRecord, runs: Mapping[str, RunRecord], living: Sequence[RunRecord]) -> AttemptRecord:
+def as_of_last_sign(
+    attempt: AttemptRecord, runs: Mapping[str, RunRecord], living: Sequence[RunRecord]
+) -> AttemptRecord:
     """An attempt whose driver is gone ended with its last sign of life, not now."""
     run = runs[attempt.run_id]
-    return attempt if attempt.ended_at is not None or run in living else replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
+    return (
+        attempt
+        if attempt.ended_at is not None or run in living
+        else replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
+    )
 
 
 def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:

@@ -23,8 +23,8 @@ def direction(goal: str) -> float:
 def pareto_front(runs: pd.DataFrame, goal: str, *, cost: str = "cost_seconds") -> pd.DataFrame:
     """Completed rows with a score that no other row beats at the same or a lower cost, from cheap to expensive.
 
-    Of rows with equal score and equal cost the one with the lowest run number stays. A run that was stopped early cost less than its
-    parameters do, and its score is that of a few episodes.
+    Of rows with equal score and equal cost the one with the lowest run number stays. A run that was stopped early cost
+    less than its parameters do, and its score is that of a few episodes.
 
     Args:
         cost: column to pay in: `cost_seconds`, `wall_seconds`, `dollars`, ...

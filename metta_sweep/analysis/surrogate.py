@@ -1,7 +1,7 @@
 """What a Gaussian process believes about a finished sweep: score and cost at any point, with their uncertainty.
 
-The same kernel and prior as the optimiser's, fitted once to all completed runs: it says what the data say, where the optimiser's own models
-also depend on the order in which the runs came. Notation: n runs, d parameters, m query points.
+The same kernel and prior as the optimiser's, fitted once to all completed runs: it says what the data say, where the
+optimiser's own models also depend on the order in which the runs came. Notation: n runs, d parameters, m query points.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Response:
     def resampled(self, index: NDArray[np.int64]) -> Response:
         """The same model on a bootstrap sample of its runs."""
         data = Data(self.rows[index], Noise.independent(len(index)), self.gp.data.layout)
-        return Response(conditioned(data, self.y[index], self.gp.hyper), self.rows[index], self.y[index], self.mean, self.std)
+        return Response(
+            conditioned(data, self.y[index], self.gp.hyper), self.rows[index], self.y[index], self.mean, self.std
+        )
 
     @property
     def noise(self) -> float:
@@ -85,7 +87,9 @@ class Response:
         return predicted
 
     def r_squared(self) -> float:
-        """Share of the variance that leave-one-out predictions explain; at most 1, below 0 when they are worse than the mean."""
+        """Share of the variance that leave-one-out predictions explain; at most 1, below 0 when they are worse than the
+        mean.
+        """
         values = self.mean + self.std * self.y
         return 1.0 - float(((values - self.leave_one_out()) ** 2).sum() / ((values - values.mean()) ** 2).sum())
 
@@ -134,7 +138,9 @@ def fit_surrogate(runs: pd.DataFrame, space: Space, goal: str) -> Surrogate | No
         runs: a frame of `metta_sweep.analysis.frame`.
         space: parameters that runs lack take the search centre's value.
     """
-    done = runs[(runs["state"] == "completed") & runs["score"].notna() & (runs["cost_seconds"] > 0)].sort_values("sequence")
+    done = runs[(runs["state"] == "completed") & runs["score"].notna() & (runs["cost_seconds"] > 0)].sort_values(
+        "sequence"
+    )
     if len(done) < MIN_RUNS or not space.dimension:
         return None
     kept = done if len(done) <= MAX_ROWS else done[representative(done["score"], goal, MAX_ROWS)]
@@ -157,7 +163,9 @@ def axis_units(space: Space, name: str, count: int) -> tuple[Array, list[Any]]:
     """(k,) unit coordinates along a parameter and their natural values; k = number of choices of a categorical."""
     parameter = next(one for one in space.parameters if one.name == name)
     if isinstance(parameter, CategoricalParameter):
-        return np.array([parameter.to_unit(choice) for choice in parameter.choices]), [str(choice) for choice in parameter.choices]
+        return np.array([parameter.to_unit(choice) for choice in parameter.choices]), [
+            str(choice) for choice in parameter.choices
+        ]
     assert isinstance(parameter, NumericParameter)
     unit = np.linspace(-1.0, 1.0, count)
     return unit, [parameter.native(value) for value in parameter.from_unit(unit)]
@@ -173,7 +181,9 @@ def slice_along(surrogate: Surrogate, name: str, at: Mapping[str, Any]) -> pd.Da
 
 @dataclass(frozen=True)
 class Contour:
-    """Predicted score over two parameters, the others held: natural values of the axes, (len(y), len(x)) mean and standard deviation."""
+    """Predicted score over two parameters, the others held: natural values of the axes, (len(y), len(x)) mean and
+    standard deviation.
+    """
 
     x: list[Any]
     y: list[Any]
@@ -194,7 +204,8 @@ def contour(surrogate: Surrogate, x: str, y: str, at: Mapping[str, Any]) -> Cont
 
 
 def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFrame:
-    """The best predicted score at each predicted cost, over random feasible points and the runs: columns cost, mean, low, high, by cost.
+    """The best predicted score at each predicted cost, over random feasible points and the runs: columns cost, mean,
+    low, high, by cost.
 
     Points dearer than the dearest run are left out: the model knows nothing of them.
     """
@@ -202,7 +213,9 @@ def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFr
     drawn = space.sample(FRONT_CANDIDATES, lambda count: rng.uniform(-1.0, 1.0, (count, space.dimension)))
     points = np.vstack([surrogate.points_unit, drawn])
     band = surrogate.score_band(points).assign(cost=surrogate.cost(points))
-    band = band[band["cost"] <= math.exp(surrogate.log_cost.mean + surrogate.log_cost.std * float(surrogate.log_cost.y.max()))].sort_values("cost")
+    band = band[
+        band["cost"] <= math.exp(surrogate.log_cost.mean + surrogate.log_cost.std * float(surrogate.log_cost.y.max()))
+    ].sort_values("cost")
     utility = direction(surrogate.goal) * band["mean"].to_numpy()
     before = np.concatenate(([-np.inf], np.maximum.accumulate(utility)[:-1]))
     front = band[utility > before]
@@ -211,7 +224,9 @@ def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFr
     return front[is_last].reset_index(drop=True)
 
 
-def bounds_hit(surrogate: Surrogate, front_points_unit: Array, *, margin: float = 0.1, share: float = 0.5) -> list[tuple[str, str]]:
+def bounds_hit(
+    surrogate: Surrogate, front_points_unit: Array, *, margin: float = 0.1, share: float = 0.5
+) -> list[tuple[str, str]]:
     """Parameters of whose best points at least `share` lie within `margin` of a bound: (name, "min" | "max").
 
     Args:

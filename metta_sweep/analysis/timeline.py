@@ -26,8 +26,9 @@ class _Placed:
 def spans(attempts: Sequence[AttemptRecord], now: float) -> pd.DataFrame:
     """Spans with the columns `COLUMNS`, epoch seconds, ordered by lane and start.
 
-    An attempt stands on the lanes of its nodes, as `node/slot`; slots are the fewest that keep attempts of a node apart. Its parts follow each
-    other as set-up, training, curve points, evaluation, scaled to its length: only their durations are known. Gaps between attempts are idle.
+    An attempt stands on the lanes of its nodes, as `node/slot`; slots are the fewest that keep attempts of a node
+    apart. Its parts follow each other as set-up, training, curve points, evaluation, scaled to its length: only their
+    durations are known. Gaps between attempts are idle.
     """
     rows = []
     last: dict[str, float] = {}
@@ -36,8 +37,13 @@ def spans(attempts: Sequence[AttemptRecord], now: float) -> pd.DataFrame:
         if lane in last and start > last[lane]:
             rows.append((lane, one.node, "", 0, "idle", last[lane], start, one.attempt.num_gpus))
         last[lane] = one.end
-        rows += [(lane, one.node, one.attempt.run_id, one.attempt.number, *part, one.attempt.num_gpus) for part in _parts(one.attempt, one.end)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"start": "float64", "end": "float64", "num_gpus": "float64"})
+        rows += [
+            (lane, one.node, one.attempt.run_id, one.attempt.number, *part, one.attempt.num_gpus)
+            for part in _parts(one.attempt, one.end)
+        ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(
+        {"start": "float64", "end": "float64", "num_gpus": "float64"}
+    )
     return frame.sort_values(["lane", "start"], kind="stable", ignore_index=True)
 
 

@@ -50,8 +50,8 @@ class _Stay:
 def utilisation(attempts: Sequence[AttemptRecord], now: float) -> list[SlotUse]:
     """Busy and idle time of each slot that the sweep used.
 
-    Attempts do not say which slot they ran in; the smallest number of slots that holds them all is what a sweep needs, so each attempt
-    goes to the lowest slot that was free when it started.
+    Attempts do not say which slot they ran in; the smallest number of slots that holds them all is what a sweep needs,
+    so each attempt goes to the lowest slot that was free when it started.
 
     Args:
         attempts: of one sweep, in any order.
@@ -76,7 +76,9 @@ def busy_share(slots: Sequence[SlotUse]) -> float | None:
 
 
 def without_pauses(attempts: Sequence[AttemptRecord], now: float) -> list[_Stay]:
-    """Attempts in the order they started, moved together over the times when nothing ran for more than `OFF_SECONDS`."""
+    """Attempts in the order they started, moved together over the times when nothing ran for more than
+    `OFF_SECONDS`.
+    """
     stays: list[_Stay] = []
     latest, off = float("inf"), 0.0
     for attempt in sorted(attempts, key=lambda one: (one.started_at, one.run_id, one.number)):

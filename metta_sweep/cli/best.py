@@ -22,8 +22,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument("--top-n", type=int, default=1, metavar="N", help="configurations to show (default 1)")
-    parser.add_argument("--by", choices=("posterior", "score"), default="posterior", help="rank by what the model believes, or by the measured score")
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`")
+    parser.add_argument(
+        "--by",
+        choices=("posterior", "score"),
+        default="posterior",
+        help="rank by what the model believes, or by the measured score",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite a patch that exists")
 
 
@@ -36,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         ranking = rank(source.registry, source.sweep_name, top_n=args.top_n, by=args.by)
     if not ranking.best:
         raise ConfigError(
-            f"sweep_name={source.sweep_name}: no run has a score yet; see `python -m metta_sweep status sweep_name={source.sweep_name}`"
+            f"sweep_name={source.sweep_name}: no run has a score yet; see `python -m metta_sweep status "
+            f"sweep_name={source.sweep_name}`"
         )
     patch = write_patch(args, source, ranking) if args.output_dir else None
     if args.json:
@@ -91,9 +102,15 @@ def own_config(source: Source[Reader], run_id: str) -> Mapping[str, Any] | None:
 
 def describe(sweep_name: str, winner: BestRun) -> list[str]:
     """What stands at the head of the patch file."""
-    lines = [f"Best configuration of sweep {sweep_name}: run {winner.id}, score {winner.score:.6g}, cost {winner.cost_seconds:.1f} s."]
+    lines = [
+        f"Best configuration of sweep {sweep_name}: run {winner.id}, score {winner.score:.6g}, cost "
+        f"{winner.cost_seconds:.1f} s."
+    ]
     if winner.posterior is not None:
-        lines.append(f"The model believes {winner.posterior.mean:.6g} (90 % interval {winner.posterior.low:.6g} to {winner.posterior.high:.6g}).")
+        lines.append(
+            f"The model believes {winner.posterior.mean:.6g} (90 % interval {winner.posterior.low:.6g} to "
+            f"{winner.posterior.high:.6g})."
+        )
     return lines
 
 
@@ -118,7 +135,8 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
     print_front(ranking, console)
     if patch is not None:
         console.print(
-            f"\nwrote {patch}; train with it:\n  python -m metta_sweep train run=production +trainer/patch={patch.stem}",
+            f"\nwrote {patch}; train with it:\n  python -m metta_sweep train run=production "
+            f"+trainer/patch={patch.stem}",
             highlight=False,
             soft_wrap=True,
         )

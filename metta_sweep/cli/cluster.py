@@ -34,15 +34,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "actions:\n" + "\n".join(f"  {name:<8}{text}" for name, text in ACTIONS.items())
     parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS))
     add_config_arguments(parser)
-    parser.add_argument("--name", default="", help="of the cluster (default: the only one there is; for up and launch the sweep's name)")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep cluster files in DIR/cluster on this machine (default: data_dir)")
+    parser.add_argument(
+        "--name", default="", help="of the cluster (default: the only one there is; for up and launch the sweep's name)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep cluster files in DIR/cluster on this machine (default: data_dir)",
+    )
     parser.add_argument("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
-    parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""), help="of a Ray dashboard, for a cluster that others keep")
+    parser.add_argument(
+        "--address",
+        default=os.environ.get("RAY_API_SERVER_ADDRESS", ""),
+        help="of a Ray dashboard, for a cluster that others keep",
+    )
     parser.add_argument("--json", action="store_true", help="status: print JSON for programs")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer")
+    parser.add_argument(
+        "--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer"
+    )
     parser.add_argument("--follow", action="store_true", help="submit, launch: show the sweep's output until it ends")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the sweep; SWEEP_CONFIG names a sweep file")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a variable for the sweep; SWEEP_CONFIG names a sweep file",
+    )
     add_request_arguments(parser.add_argument_group("the cluster that up and launch ask for"))
 
 
@@ -61,7 +80,9 @@ def add_request_arguments(group: Any) -> None:
     group.add_argument("--workers", default="", metavar="A,B", help="local: the other machines")
     group.add_argument("--ssh-user", default="", help="local: who to log in as")
     group.add_argument("--ssh-key", default="", metavar="FILE", help="local: private key")
-    group.add_argument("--virtual-environment", default="", metavar="DIR", help="local: where the nodes' Python is or will be made")
+    group.add_argument(
+        "--virtual-environment", default="", metavar="DIR", help="local: where the nodes' Python is or will be made"
+    )
     group.add_argument("--temp-dir", default="", metavar="DIR", help="local: Ray's session directory")
     group.add_argument("--port", type=int, default=0, help="local: of Ray's head")
     group.add_argument("--dashboard-port", type=int, default=0, help="local: of Ray's dashboard")
@@ -72,8 +93,16 @@ def run(args: argparse.Namespace) -> int:
     if args.action in ("submit", "launch"):
         args.overrides = sweep_words(args.overrides, args.environ)
     elif args.overrides:
-        raise ConfigError(f"cluster {args.action}: takes no configuration, got {args.overrides[0]!r}; it belongs to submit or launch")
-    actions: dict[str, Callable[[argparse.Namespace], int]] = {"up": up, "submit": submit, "launch": launch, "status": status, "down": down}
+        raise ConfigError(
+            f"cluster {args.action}: takes no configuration, got {args.overrides[0]!r}; it belongs to submit or launch"
+        )
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "up": up,
+        "submit": submit,
+        "launch": launch,
+        "status": status,
+        "down": down,
+    }
     return actions[args.action](args)
 
 
@@ -146,7 +175,10 @@ def status(args: argparse.Namespace) -> int:
 
     nodes = "" if args.address else open_cluster(cluster_path(args)).status()
     with reached(args) as client:
-        jobs = [{"job": job.submission_id, "sweep": (job.metadata or {})[SWEEP_KEY], "status": job.status.value} for job in sweep_jobs(client)]
+        jobs = [
+            {"job": job.submission_id, "sweep": (job.metadata or {})[SWEEP_KEY], "status": job.status.value}
+            for job in sweep_jobs(client)
+        ]
     if args.json:
         print_json({"nodes": nodes, "sweeps": jobs})
         return 0
@@ -167,8 +199,13 @@ def down(args: argparse.Namespace) -> int:
         with reached(args) as client:
             running = [str(job.submission_id) for job in sweep_jobs(client) if is_running(job)]
         if running:
-            raise ConfigError(f"cluster {path.stem}: {', '.join(running)} still runs; `stop` the sweep first, or use --force")
-    if not args.yes and input(f"End cluster {path.stem} and everything on it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise ConfigError(
+                f"cluster {path.stem}: {', '.join(running)} still runs; `stop` the sweep first, or use --force"
+            )
+    if not args.yes and input(f"End cluster {path.stem} and everything on it? [y/N] ").strip().lower() not in (
+        "y",
+        "yes",
+    ):
         return 1
     open_cluster(path).down()
     if args.cluster_file is None:
@@ -222,7 +259,10 @@ def write_cluster_file(args: argparse.Namespace, request: ClusterRequest) -> Pat
 
 
 def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
-    """Whether the sweep's configuration is right, and a run fits the cluster; says how many do. Returns the cluster file."""
+    """Whether the sweep's configuration is right, and a run fits the cluster; says how many do.
+
+    Returns the cluster file.
+    """
     from metta_sweep.config import load_sweep_job
     from metta_sweep.launch.checks import check_cluster_file, check_fit
     from metta_sweep.launch.cluster_files import worker_nodes
@@ -268,7 +308,9 @@ def cluster_path(args: argparse.Namespace) -> Path:
     there = sorted(directory.glob("*.yaml"))
     if len(there) != 1:
         names = ", ".join(path.stem for path in there)
-        raise ConfigError(f"--name: {f'which of {names}?' if names else f'no cluster in {directory}; bring one up with `cluster up`'}")
+        raise ConfigError(
+            f"--name: {f'which of {names}?' if names else f'no cluster in {directory}; bring one up with `cluster up`'}"
+        )
     return there[0]
 
 
@@ -279,7 +321,9 @@ def reached(args: argparse.Namespace) -> Iterator[JobSubmissionClient]:
     from metta_sweep.launch.jobs import job_client
 
     if args.address:
-        token = os.environ.get("RAY_AUTH_TOKEN") or (token_path().read_text(encoding="utf-8").strip() if token_path().exists() else "")
+        token = os.environ.get("RAY_AUTH_TOKEN") or (
+            token_path().read_text(encoding="utf-8").strip() if token_path().exists() else ""
+        )
         with job_client(args.address, token) as client:
             yield client
         return

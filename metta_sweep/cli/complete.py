@@ -70,7 +70,11 @@ def override_words(prefix: str, words: list[str], own: list[Path]) -> list[str]:
     marks = prefix[: len(prefix) - len(prefix.lstrip("+~"))]
     key, equals, _ = prefix.lstrip("+~").partition("=")
     if not equals:
-        return [f"{marks}{name}=" for name in sorted({*files.groups(directories), *SWEEP_KEYS, *GROUP_ALIASES}) if not is_shadowed(name)]
+        return [
+            f"{marks}{name}="
+            for name in sorted({*files.groups(directories), *SWEEP_KEYS, *GROUP_ALIASES})
+            if not is_shadowed(name)
+        ]
     values = sweep_names(words) if key in SWEEP_KEYS else files.options(directories, GROUP_ALIASES.get(key, key))
     return [f"{marks}{key}={value}" for value in values]
 

@@ -28,15 +28,25 @@ MIN_TOKEN_LENGTH = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="sweep to open; without it the page lists all")
-    parser.add_argument("--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first")
+    parser.add_argument(
+        "--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first"
+    )
     parser.add_argument("--project", default="", help="its WandB project")
-    parser.add_argument("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
-    parser.add_argument("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
+    parser.add_argument(
+        "--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all"
+    )
+    parser.add_argument(
+        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on; beyond loopback with a token")
     names = parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
     names.help = "a name under which others reach it; repeat for several; asks for a token"
     parser.add_argument("--port", type=int, default=8050, help="port to serve on (default 8050)")
-    parser.add_argument("--allow-actions", action="store_true", help="let who has the printed token retry runs and stop the sweep from the page")
+    parser.add_argument(
+        "--allow-actions",
+        action="store_true",
+        help="let who has the printed token retry runs and stop the sweep from the page",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +63,11 @@ def run(args: argparse.Namespace) -> int:
 
 def need_extra() -> None:
     """Raises `ConfigError` when the packages of the extra `dashboard` are not there."""
-    missing = [name for name in ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly") if importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly")
+        if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise ConfigError(f"{', '.join(missing)}: not installed; pip install 'metta_sweep[dashboard]'")
 
@@ -122,7 +136,9 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
         print(f"dashboard: http://{host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
         serve(app, args.host, args.port)
     except OSError as error:
-        raise ConfigError(f"--host {args.host} --port {args.port}: {error.strerror or error}; choose another --port") from error
+        raise ConfigError(
+            f"--host {args.host} --port {args.port}: {error.strerror or error}; choose another --port"
+        ) from error
     except KeyboardInterrupt:
         return
     finally:

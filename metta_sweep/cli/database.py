@@ -54,6 +54,7 @@ def refuse_password(url: str) -> None:
 
     if secrets_of(parse_url(url)):
         raise ConfigError(
-            "--database-url: holds a password, which `ps` shows to every user of this machine; change it, and put the URL "
+            "--database-url: holds a password, which `ps` shows to every user of this machine; change it, and put "
+            "the URL "
             f"into {VARIABLE}, or into a file for you alone: --database-url-file FILE"
         )

@@ -66,7 +66,9 @@ def dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         parser.error(unknown_command(name))
     module = importlib.import_module(module_of(name))
-    command = argparse.ArgumentParser(prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False)
+    command = argparse.ArgumentParser(
+        prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False
+    )
     module.add_arguments(command)
     add_common_arguments(command)
     try:
@@ -124,11 +126,20 @@ def report(error: SweepError) -> int:
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command takes."""
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show the log on standard error; `run` then prints lines instead of a live table"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the log on standard error; `run` then prints lines instead of a live table",
     )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command that composes a configuration takes."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
-    parser.add_argument("--config-dir", action="append", default=[], metavar="DIR", help="a directory of your own configs, searched first")
+    parser.add_argument(
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory of your own configs, searched first",
+    )

@@ -23,7 +23,9 @@ Store = TypeVar("Store")
 
 @dataclass(frozen=True, slots=True)
 class Source(Generic[Store]):
-    """An open registry, the sweep that the user named ("" for all), and what else the configuration says about where."""
+    """An open registry, the sweep that the user named ("" for all), and what else the configuration says about
+    where.
+    """
 
     registry: Store
     location: Location
@@ -81,11 +83,15 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Sou
 
 
 def locate(args: argparse.Namespace, *, need_sweep: bool, environ: Mapping[str, str] = os.environ) -> Location:
-    """Which sweep in which registry the words and flags name; what this process writes is from now on for whom `share_files` says."""
+    """Which sweep in which registry the words and flags name; what this process writes is from now on for whom
+    `share_files` says.
+    """
     from metta_sweep.config.registered import load_location
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    location = load_location(overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep)
+    location = load_location(
+        overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep
+    )
     os.umask(location.umask)
     return location
 

@@ -12,9 +12,16 @@ from metta_sweep.cli.main import add_config_arguments
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="same as sweep_name=NAME")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: {data_dir}/sweep/{sweep_name}/report.html)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write (default: {data_dir}/sweep/{sweep_name}/report.html)",
+    )
     parser.add_argument("--max-observations", type=int, metavar="N", help="show the newest N results only")
-    parser.add_argument("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
+    parser.add_argument(
+        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
+    )
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help="colours (default light)")
 
 

@@ -11,7 +11,13 @@ from metta_sweep.registry.records import RunState
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
-    parser.add_argument("--run", action="append", default=[], metavar="ID", help="only this run (repeat for several); default: all failed ones")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only this run (repeat for several); default: all failed ones",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

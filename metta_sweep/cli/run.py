@@ -34,7 +34,13 @@ def run(args: argparse.Namespace) -> int:
         slots_of(job.resources, job.machine, os.environ)  # what fits nowhere leaves no trace
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
-        registry.create_sweep(job.sweep_name, job.spec_yaml, wandb_entity=job.wandb.entity, wandb_project=job.wandb.project, update=args.update)
+        registry.create_sweep(
+            job.sweep_name,
+            job.spec_yaml,
+            wandb_entity=job.wandb.entity,
+            wandb_project=job.wandb.project,
+            update=args.update,
+        )
         ending = run_sweep(job, registry, os.environ, console, Command(may_restart=True, begun=process_began()))
         print_summary(job.sweep_name, registry, ending, console)
     finally:

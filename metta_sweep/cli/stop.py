@@ -10,7 +10,9 @@ from metta_sweep.registry.records import SweepState
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
-    parser.add_argument("--now", action="store_true", help="running runs write a checkpoint and end; `run` continues them")
+    parser.add_argument(
+        "--now", action="store_true", help="running runs write a checkpoint and end; `run` continues them"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

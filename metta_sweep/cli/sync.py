@@ -22,13 +22,16 @@ def run(args: argparse.Namespace) -> int:
         wandb = source.location.wandb
     mode = resolve_mode(wandb.mode, os.environ)
     location = source.location
-    job = MirrorJob(source.sweep_name, location.data_dir, location.sweep_server_uri, mode, wandb.entity, wandb.project, wandb.tags)
+    job = MirrorJob(
+        source.sweep_name, location.data_dir, location.sweep_server_uri, mode, wandb.entity, wandb.project, wandb.tags
+    )
     report = sync(job, replay=args.replay)
     if args.json:
         print_json({"sweep": source.sweep_name, **asdict(report)})
     else:
         print(
-            f"{source.sweep_name} ({report.mode}): {len(report.mirrored)} runs sent, {report.up_to_date} were up to date, {len(report.failed)} failed"
+            f"{source.sweep_name} ({report.mode}): {len(report.mirrored)} runs sent, {report.up_to_date} were up to "
+            f"date, {len(report.failed)} failed"
         )
         for run_id, reason in report.failed.items():
             print(f"  {run_id}: {reason}")

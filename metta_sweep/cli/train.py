@@ -59,7 +59,10 @@ class Reporter:
             return
         self._said_share = tenths
         score = f"  score {progress.point.score:.4g}" if progress.point else ""
-        line = f"{progress.env_steps:>12,} / {progress.total_env_steps:,} steps  {progress.steps_per_second:,.0f} steps/s{score}"
+        line = (
+            f"{progress.env_steps:>12,} / {progress.total_env_steps:,} steps  {progress.steps_per_second:,.0f} "
+            f"steps/s{score}"
+        )
         self._console.print(line, highlight=False)
 
 
@@ -71,7 +74,12 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
     if as_json:
         print_json(result.to_dict())
     elif result.score is None:
-        console.print(f"{result.outcome}: {result.message}; see {job.directory}/train.log", highlight=False, soft_wrap=True, markup=False)
+        console.print(
+            f"{result.outcome}: {result.message}; see {job.directory}/train.log",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
     else:
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)

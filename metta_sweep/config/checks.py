@@ -21,11 +21,13 @@ SOBOL_POINTS = 64
 
 
 def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
-    """(dotted key, what is wrong) of a run's mapping: unknown keys, wrong values, a metric that its suite does not report.
+    """(dotted key, what is wrong) of a run's mapping: unknown keys, wrong values, a metric that its suite does not
+    report.
 
     Args:
         run: resolved plain mapping.
-        is_written: whether a person wrote it; sizes that do not divide are refused then, and rounded in a point that a search proposed.
+        is_written: whether a person wrote it; sizes that do not divide are refused then, and rounded in a point that a
+            search proposed.
     """
     try:
         RunSpec.from_mapping(run, strict=is_written)
@@ -46,7 +48,11 @@ def environment_problems(run: Mapping[str, Any]) -> Problems:
 def _keyed(problem: str) -> tuple[str, str]:
     key, _, text = problem.partition(": ")
     if key == "metric" and ";" not in text:
-        return key, f"{text} is not reported by this suite; use reward, {{suite}}/{{simulation}}/reward or a counter such as heart.gained"
+        return (
+            key,
+            f"{text} is not reported by this suite; use reward, {{suite}}/{{simulation}}/reward or a counter such as "
+            "heart.gained",
+        )
     if text.startswith("unknown key; known:"):  # nothing near in its own section; perhaps in another
         return key, f"unknown key{trees.hint(key, RunSpec.known_keys())}"
     return key, text
@@ -66,7 +72,8 @@ def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Pro
     problems = [(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
     for key, values in _extremes({name: leaf for name, leaf in config.items() if name not in missing}):
         problems += [
-            (f"{inside}.parameters.{name}.{key}", text) for name, text in _refused(run, rounded(values, run) if key in ("min", "max") else values)
+            (f"{inside}.parameters.{name}.{key}", text)
+            for name, text in _refused(run, rounded(values, run) if key in ("min", "max") else values)
         ]
     return list(dict.fromkeys(problems or _point_problems(run, space, inside)))
 
@@ -121,7 +128,10 @@ def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Pa
         if values:
             yield key, values
     for index in range(max((len(leaf.get("choices", ())) for leaf in config.values()), default=0)):
-        yield "choices", {name: leaf["choices"][index] for name, leaf in config.items() if index < len(leaf.get("choices", ()))}
+        yield (
+            "choices",
+            {name: leaf["choices"][index] for name, leaf in config.items() if index < len(leaf.get("choices", ()))},
+        )
 
 
 def _refused(run: Mapping[str, Any], values: Params) -> Problems:

@@ -36,7 +36,8 @@ class Composition:
     """One composed configuration.
 
     Attributes:
-        tree: canonical keys, `sweep_job_overrides` and the command line's values merged in, interpolations still in place.
+        tree: canonical keys, `sweep_job_overrides` and the command line's values merged in, interpolations still in
+            place.
         choices: option chosen for each config group.
         sources: file and line of each key; read when they are asked for.
         notes: what somebody wrote into a file and another file replaced; read when they are asked for.
@@ -62,7 +63,9 @@ class Composition:
         return f"{place}: {key}: {problem}" if place else f"{key}: {problem}"
 
     def all_notes(self, resolved: Tree) -> tuple[str, ...]:
-        """A line for each key that somebody wrote and that does nothing: another file replaces it, or another key makes it idle."""
+        """A line for each key that somebody wrote and that does nothing: another file replaces it, or another key makes
+        it idle.
+        """
         written = self.written() | {word.path for word in self.assignments if word.value is not ABSENT}
         return (*self.notes(), *moot_notes(resolved, written, self.at))
 
@@ -116,8 +119,12 @@ def compose(
     )
 
 
-def _composed(primary: str, parsed: Words, directories: tuple[FilePath, ...]) -> tuple[_Recipe, Tree, Mapping[str, str]]:
-    """What Hydra takes, the tree in canonical spelling, and the option of each group; again when a file further down names the suite."""
+def _composed(
+    primary: str, parsed: Words, directories: tuple[FilePath, ...]
+) -> tuple[_Recipe, Tree, Mapping[str, str]]:
+    """What Hydra takes, the tree in canonical spelling, and the option of each group; again when a file further down
+    names the suite.
+    """
     suite = _suite(primary, parsed, directories)
     while True:
         choices = _choices(primary, parsed, directories, suite)
@@ -193,8 +200,12 @@ def _text(word: _GroupWord) -> str:
     return f"{'+' if word.is_append else ''}{word.choice.group}={word.choice.option}"
 
 
-def _choices(primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[Choice, str]]) -> list[_GroupWord]:
-    """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves out."""
+def _choices(
+    primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[Choice, str]]
+) -> list[_GroupWord]:
+    """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves
+    out.
+    """
     present = _default_groups(primary, directories)
     wanted = {choice.group: (choice, origin) for choice, origin in suite}
     ours = _default_groups(primary, [files.packaged_configs()])
@@ -286,8 +297,11 @@ def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mappi
     while parent is not None and parent not in above:
         above.append(parent)
         parent = parents.get(parent)
-    # A section's own file (model=lstm) holds that section's defaults; what is laid on the whole job (env=, hardware=) is the user's word.
-    is_word = not package and any(config in recipe.typed and not config.startswith("sweep/") for config in (entry.config_path, *above))
+    # A section's own file (model=lstm) holds that section's defaults; what is laid on the whole job (env=, hardware=)
+    # is the user's word.
+    is_word = not package and any(
+        config in recipe.typed and not config.startswith("sweep/") for config in (entry.config_path, *above)
+    )
     return Layer(
         file=file,
         config=entry.config_path,
@@ -336,7 +350,10 @@ def _one_line(error: BaseException, directories: Sequence[FilePath]) -> str:
     marked = next((item for item in chain if isinstance(item, yaml.MarkedYAMLError) and item.problem_mark), None)
     if marked is not None and marked.problem_mark is not None:
         mark = marked.problem_mark
-        return f"{files.display(FilePath(mark.name))}:{mark.line + 1}: YAML: {marked.problem}: {_line_text(FilePath(mark.name), mark.line)}"
+        return (
+            f"{files.display(FilePath(mark.name))}:{mark.line + 1}: YAML: {marked.problem}: "
+            f"{_line_text(FilePath(mark.name), mark.line)}"
+        )
     return _missing_file(str(error), directories) or " ".join(str(error).split())
 
 
@@ -349,7 +366,10 @@ def _missing_file(message: str, directories: Sequence[FilePath]) -> str | None:
     group, _, option = found["missing"].rpartition("/")
     lines = file.read_text(encoding="utf-8").splitlines()
     line = next((number for number, text in enumerate(lines, 1) if option in text), 1)
-    return f"{files.display(file)}:{line}: defaults: no config {found['missing']}{trees.hint(option, files.options(directories, group))}"
+    return (
+        f"{files.display(file)}:{line}: defaults: no config "
+        f"{found['missing']}{trees.hint(option, files.options(directories, group))}"
+    )
 
 
 def _line_text(file: FilePath, line: int) -> str:

@@ -43,7 +43,9 @@ def search_directories(config_dirs: Sequence[Path]) -> tuple[Path, ...]:
 def options(directories: Iterable[Path], group: str) -> tuple[str, ...]:
     """Names that `group=` accepts, such as `arena/basic` for files in subdirectories."""
     found = {
-        file.relative_to(directory / group).with_suffix("").as_posix() for directory in directories for file in (directory / group).rglob("*.yaml")
+        file.relative_to(directory / group).with_suffix("").as_posix()
+        for directory in directories
+        for file in (directory / group).rglob("*.yaml")
     }
     return tuple(sorted(found))
 

@@ -66,9 +66,10 @@ def _torch_is_cpu_only() -> bool:
 def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
     """The tree with every `auto` of device, resources and workers replaced by what fits the machine.
 
-    `device`: cuda with a GPU, else cpu. `world_size`: a rank for each GPU, 1 without. `gpus_per_worker`: 1 on cuda, else 0.
-    `cpus_per_worker`: the share of the cores that goes with the rank's GPU, or part of one, on cuda, else 1. `trainer.num_workers`:
-    `cpus_per_worker` on cuda, else 1 (a second thread on a busy machine makes small networks several times slower).
+    `device`: cuda with a GPU, else cpu. `world_size`: a rank for each GPU, 1 without. `gpus_per_worker`: 1 on cuda,
+    else 0. `cpus_per_worker`: the share of the cores that goes with the rank's GPU, or part of one, on cuda, else 1.
+    `trainer.num_workers`: `cpus_per_worker` on cuda, else 1 (a second thread on a busy machine makes small networks
+    several times slower).
     """
     out = dict(tree)
 

@@ -1,4 +1,6 @@
-"""The validated, frozen configuration of one sweep; below this nobody sees a `DictConfig` or an environment variable."""
+"""The validated, frozen configuration of one sweep; below this nobody sees a `DictConfig` or an environment
+variable.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ class Settings:
     Attributes:
         max_consecutive_failures: runs that may fail in a row, in completion order; one more ends it; 0 = unlimited.
         max_infrastructure_failures: how often in a row a run may lose its workers, node or trial driver; likewise.
-        infrastructure_retry_delay: seconds before a lost run starts again; doubles each time that it is lost, up to a minute.
-        max_fast_losses: runs that a node may lose in a row soon after their start before it takes no more; 0 = unlimited.
+        infrastructure_retry_delay: seconds before a lost run starts again; doubles each time that it is lost, up to a
+            minute.
+        max_fast_losses: runs that a node may lose in a row soon after their start before it takes no more; 0 =
+            unlimited.
         fast_loss_seconds: how long after its start a lost run counts as one of them.
         placement_warning_seconds: how long a run may wait for its placement group before it is told what is missing.
         placement_timeout_seconds: how long, while nothing runs, before the sweep gives up; 0 = never.
@@ -61,7 +65,8 @@ class Resources:
         max_concurrent_runs: runs at once; None = as many as fit the cluster.
         max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
         collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode ends.
+        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode
+            ends.
     """
 
     world_size: int = 1

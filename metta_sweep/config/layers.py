@@ -58,15 +58,19 @@ def read(layers: Iterable[Layer]) -> tuple[Value, ...]:
 
 
 def replaced(values: Iterable[Value], environment: Iterable[Assignment]) -> tuple[str, ...]:
-    """A line for each key that a person's file holds and that another file, or an environment variable, sets to something else.
+    """A line for each key that a person's file holds and that another file, or an environment variable, sets to
+    something else.
 
-    Our own defaults are there to be replaced, and so is what a file takes from the files in its defaults list; neither is told.
+    Our own defaults are there to be replaced, and so is what a file takes from the files in its defaults list; neither
+    is told.
     """
     by_files: dict[tuple[Layer | None, Layer | None], list[tuple[Value, Value]]] = {}
     for old, new in _losses(_in_order(values, environment)):
         if _is_surprising(old, new):
             by_files.setdefault((old.layer, new.layer), []).append((old, new))
-    return tuple(line for (old_file, new_file), losses in by_files.items() for line in _told(losses, old_file, new_file))
+    return tuple(
+        line for (old_file, new_file), losses in by_files.items() for line in _told(losses, old_file, new_file)
+    )
 
 
 def written(values: Iterable[Value]) -> frozenset[Path]:
@@ -77,7 +81,9 @@ def written(values: Iterable[Value]) -> frozenset[Path]:
 
 
 def _in_order(values: Iterable[Value], environment: Iterable[Assignment]) -> list[Value]:
-    """The lowest first: files, what sweep files say about the job, overrides for all runs, what the command line added, variables."""
+    """The lowest first: files, what sweep files say about the job, overrides for all runs, what the command line added,
+    variables.
+    """
     variables = [Value(word.path, word.path, word.value, word.text, None) for word in environment]
     return [*sorted(values, key=_rank), *variables]
 
@@ -85,7 +91,9 @@ def _in_order(values: Iterable[Value], environment: Iterable[Assignment]) -> lis
 def _values_of(layer: Layer) -> Iterator[Value]:
     lines = dict(files.key_lines(layer.file))
     shown = files.display(layer.file)
-    for path, value in trees.leaves({key: body for key, body in files.read_yaml(layer.file).items() if key != "defaults"}):
+    for path, value in trees.leaves(
+        {key: body for key, body in files.read_yaml(layer.file).items() if key != "defaults"}
+    ):
         place = names.canonical((*layer.package, *path))
         if place and value not in ({}, None, "???"):
             line = next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 1)
@@ -109,7 +117,9 @@ def _losses(values: Sequence[Value]) -> Iterator[tuple[Value, Value]]:
         last[place] = value
     for old in gone:
         place = _final_place(old.place)
-        new = next((last[other] for other in last if other[: len(place)] == place or place[: len(other)] == other), None)
+        new = next(
+            (last[other] for other in last if other[: len(place)] == place or place[: len(other)] == other), None
+        )
         if new is not None and new.value != old.value:
             yield old, new
 

@@ -79,7 +79,9 @@ def load_sweep_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     return _Loader(composed, hardware.detect(environ)).job()
 
 
-def validate_file(path: Path, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> SweepJob:
+def validate_file(
+    path: Path, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()
+) -> SweepJob:
     """Check a sweep file or a job file (one with `sweep_name`), wherever it lies, as `run` would.
 
     Args:
@@ -191,13 +193,21 @@ class _Loader:
         searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
         own = set(searched) if isinstance(searched, Mapping) else set()
         found = unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
-        return [(key, f"unknown key; did you mean {BELOW_SWEEP[key]}?" if key in BELOW_SWEEP else text) for key, text in found]
+        return [
+            (key, f"unknown key; did you mean {BELOW_SWEEP[key]}?" if key in BELOW_SWEEP else text)
+            for key, text in found
+        ]
 
     def _settings(self) -> Settings | None:
         settings = sections.read(Settings, self._resolved.get("settings"), "settings", self._problems)
         if settings is not None and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
-            text = f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got {settings.heartbeat_seconds:g}"
-            self._problems.append(("settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"))
+            text = (
+                f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got "
+                f"{settings.heartbeat_seconds:g}"
+            )
+            self._problems.append(
+                ("settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver")
+            )
         for field in fields(settings) if settings is not None else ():
             value = getattr(settings, field.name)
             if isinstance(value, int | float) and value < 0:
@@ -213,7 +223,11 @@ class _Loader:
                 self._problems.append((f"budget.{key}", f"need a number > 0, got {value:g}; leave it out for no limit"))
         if budget.dollars is not None and budget.hourly_cost is None:
             self._problems.append(
-                ("budget.dollars", f"{budget.dollars:g} needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without GPUs)")
+                (
+                    "budget.dollars",
+                    f"{budget.dollars:g} needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without "
+                    "GPUs)",
+                )
             )
         return budget
 
@@ -257,7 +271,9 @@ class _Loader:
             if value not in allowed:
                 self._problems.append((f"sweep.{key}", f"unknown {key} {value!r}{trees.hint(value, allowed)}"))
         if keys.num_samples is not None and keys.num_samples < 1:
-            self._problems.append(("sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep"))
+            self._problems.append(
+                ("sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep")
+            )
         if keys.searcher is not None and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", keys.searcher):
             self._problems.append(("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
 
@@ -269,7 +285,9 @@ class _Loader:
         lists = [trees.get(part, ("constraints",)) for part in (block, *_blocks_of(phases))]
         texts = [text for constraints in lists if isinstance(constraints, list) for text in constraints]
         mentioned = {name for text in texts for name in names.REFERENCE.findall(str(text))}
-        is_searched = {name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)}
+        is_searched = {
+            name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)
+        }
         values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
         return {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
 
@@ -295,7 +313,9 @@ class _Loader:
         for index, phase in enumerate(sweep.phases):
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
-        self._problems += [] if self._problems else checks.environment_problems(checks.with_params(run, rounded(center, run)))
+        self._problems += (
+            [] if self._problems else checks.environment_problems(checks.with_params(run, rounded(center, run)))
+        )
 
 
 def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
@@ -306,7 +326,9 @@ def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
 
 def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:
     """The problems without those that only follow from an interpolation that could not be resolved."""
-    return [(key, text) for index, (key, text) in enumerate(problems) if key not in unresolved or index < len(unresolved)]
+    return [
+        (key, text) for index, (key, text) in enumerate(problems) if key not in unresolved or index < len(unresolved)
+    ]
 
 
 def _spec(keys: SweepKeys, phases: tuple[Phase, ...], fixed: Mapping[str, Any]) -> SweepSpec:

@@ -32,7 +32,13 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
         at: (dotted key, text) -> the line, with the place where the key stands.
     """
     text = str(tree)
-    found = [(path, rule.why) for rule in _rules(tree) if rule.why for path in sorted(written) if _is_below(path, rule.prefixes)]
+    found = [
+        (path, rule.why)
+        for rule in _rules(tree)
+        if rule.why
+        for path in sorted(written)
+        if _is_below(path, rule.prefixes)
+    ]
     return (
         tuple(at(".".join(path), f"no effect: {why}") for path, why in found if not _is_mentioned(text, path))
         + _last_phase(tree, at)
@@ -42,17 +48,29 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
 
 def _rules(tree: Mapping[str, Any]) -> Iterable[_Rule]:
     kind = str(trees.get(tree, ("trainable", "kind"), "ppo"))
-    yield _Rule(OUR_TRAINING, f"trainable.kind is {kind}, which has its own parameters (trainable.parameters)" if kind != "ppo" else "")
+    yield _Rule(
+        OUR_TRAINING,
+        f"trainable.kind is {kind}, which has its own parameters (trainable.parameters)" if kind != "ppo" else "",
+    )
     unused = {"ppo": PROGRAMS, "command": ("function",), "function": COMMAND_ONLY}.get(kind, ())
     yield _Rule(tuple(("trainable", name) for name in unused), f"trainable.kind is {kind}")
     method = trees.get(tree, ("sweep", "method")) or "bayes"
-    yield _Rule((("sweep", "protein"), ("sweep", "early_stopping")), f"sweep.method is {method}, which learns nothing" if method != "bayes" else "")
+    yield _Rule(
+        (("sweep", "protein"), ("sweep", "early_stopping")),
+        f"sweep.method is {method}, which learns nothing" if method != "bayes" else "",
+    )
     if "sweep" not in tree:
-        yield _Rule((("wandb",), ("resources", "max_concurrent_runs")), "there is no sweep: a single run is not mirrored to WandB")
+        yield _Rule(
+            (("wandb",), ("resources", "max_concurrent_runs")),
+            "there is no sweep: a single run is not mirrored to WandB",
+        )
     searcher = trees.get(tree, ("sweep", "searcher"))
     yield _Rule((("sweep", "method"),), f"sweep.searcher is {searcher}" if searcher else "")
     objective = trees.get(tree, ("sweep", "protein", "objective"), "pareto")
-    yield _Rule((("sweep", "protein", "target_score"),), f"sweep.protein.objective is {objective}" if objective != "target" else "")
+    yield _Rule(
+        (("sweep", "protein", "target_score"),),
+        f"sweep.protein.objective is {objective}" if objective != "target" else "",
+    )
 
 
 def _is_below(path: Path, prefixes: Iterable[Path]) -> bool:
@@ -67,12 +85,20 @@ def _is_mentioned(text: str, path: Path) -> bool:
 def _last_phase(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:
     """The length of the last phase ends nothing; unless another rule ends the sweep there, that is told."""
     phases = trees.get(tree, ("sweep", "schedule", "phases"))
-    written = [phase.get("num_runs") for phase in phases if isinstance(phase, Mapping)] if isinstance(phases, list) else []
+    written = (
+        [phase.get("num_runs") for phase in phases if isinstance(phase, Mapping)] if isinstance(phases, list) else []
+    )
     lengths = [length for length in written if isinstance(length, int)]
     if not lengths or len(lengths) < len(written) or trees.get(tree, ("sweep", "num_samples")) == sum(lengths):
         return ()
     key = f"sweep.schedule.phases.{len(lengths) - 1}.num_runs"
-    return (at(key, f"no effect of {lengths[-1]}: the last phase goes on until a stop rule; sweep.num_samples={sum(lengths)} would end it there"),)
+    return (
+        at(
+            key,
+            f"no effect of {lengths[-1]}: the last phase goes on until a stop rule; sweep.num_samples={sum(lengths)} "
+            "would end it there",
+        ),
+    )
 
 
 def _user(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:

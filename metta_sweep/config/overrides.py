@@ -72,7 +72,8 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
             assignments += _leaves(word) if isinstance(word, Assignment) else ()
         except HydraException as error:
             problems.append(
-                f"{COMMAND_LINE}: {text}: cannot be read as key=value ({_first_line(error)}); quote values with special characters: 'key=\"...\"'"
+                f"{COMMAND_LINE}: {text}: cannot be read as key=value ({_first_line(error)}); quote values with "
+                "special characters: 'key=\"...\"'"
             )
         except ValueError as error:
             problems.append(f"{COMMAND_LINE}: {text}: {error}")
@@ -87,7 +88,9 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
     key = aliases.get(override.key_or_group, override.key_or_group)
     text = str(override.input_line)
     if override.is_sweep_override():
-        raise ValueError("several values at once are Hydra's multirun; put the parameter under sweep.parameters instead")
+        raise ValueError(
+            "several values at once are Hydra's multirun; put the parameter under sweep.parameters instead"
+        )
     value = override.value()
     if key == "sweep_params":  # the second page: ++sweep_params=sweep/demo_sweep
         return Choice("sweep", str(value).removeprefix("sweep/").removesuffix(".yaml"))
@@ -103,7 +106,10 @@ def _leaves(word: Assignment) -> list[Assignment]:
     if not isinstance(word.value, dict) or not word.value:
         place = _place(word.path)
         return [Assignment(place, names.canonical_value(place, word.value), word.text, word.is_addition)]
-    return [Assignment(place := _place(path), names.canonical_value(place, value), word.text) for path, value in trees.leaves(word.value, word.path)]
+    return [
+        Assignment(place := _place(path), names.canonical_value(place, value), word.text)
+        for path, value in trees.leaves(word.value, word.path)
+    ]
 
 
 def _place(path: Path) -> Path:

@@ -53,14 +53,23 @@ def patch_text(
     values: Tree = dict(below or {})
     for name, value in params.items():
         values = trees.put(values, trees.split(name), value)
-    defaults: Tree = {"defaults": [*({f"override /{group}": option} for group, option in choices.items()), "_self_"]} if choices else {}
+    defaults: Tree = (
+        {"defaults": [*({f"override /{group}": option} for group, option in choices.items()), "_self_"]}
+        if choices
+        else {}
+    )
     head = "".join(f"# {line}".rstrip() + "\n" for line in ("@package _global_", *map(one_line, header_lines)))
-    body = "".join(yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, plain_data(values)) if part)
+    body = "".join(
+        yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, plain_data(values)) if part
+    )
     return head + (body or "{}\n")
 
 
-def run_patch(run: FinishedRun, header_lines: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> str:
-    """Text of a patch that makes `train` use a run's configuration exactly, whatever its sweep had changed besides the parameters.
+def run_patch(
+    run: FinishedRun, header_lines: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()
+) -> str:
+    """Text of a patch that makes `train` use a run's configuration exactly, whatever its sweep had changed besides the
+    parameters.
 
     Args:
         run: whose configuration.
@@ -73,14 +82,17 @@ def run_patch(run: FinishedRun, header_lines: Sequence[str], environ: Mapping[st
     chosen = TrainComposition.of([f"{group}={option}" for group, option in choices.items()], environ, config_dirs)
     base = run_mapping(chosen.resolved)
     changed: Tree = {}
-    for path, value in trees.leaves({key: run.config[key] for key in RUN_KEYS if key in run.config and key not in NOT_IN_PATCH}):
+    for path, value in trees.leaves(
+        {key: run.config[key] for key in RUN_KEYS if key in run.config and key not in NOT_IN_PATCH}
+    ):
         if value != {} and trees.get(base, path, trees.ABSENT) != value:
             changed = trees.put(changed, path, value)
     return patch_text(run.params, header_lines, changed, choices)
 
 
 def without_code(run: FinishedRun) -> tuple[FinishedRun, tuple[str, ...]]:
-    """A run as somebody else told of it, with `???` in place of what names code to run, and the dotted keys where that stands.
+    """A run as somebody else told of it, with `???` in place of what names code to run, and the dotted keys where that
+    stands.
 
     Whoever trains with it is asked for them: what may be executed on a machine only a person there says.
     """
@@ -94,7 +106,9 @@ def without_code(run: FinishedRun) -> tuple[FinishedRun, tuple[str, ...]]:
 
 
 def names_code(name: str, value: Any) -> bool:
-    """Whether a key of a run's configuration says what is executed: a program, or a text `package.module:name`, which is imported."""
+    """Whether a key of a run's configuration says what is executed: a program, or a text `package.module:name`, which
+    is imported.
+    """
     root, _, rest = name.partition(".")
     is_program = root == "trainable" and rest.split(".")[0] not in DATA_OF_PROGRAMS
     return bool(value) and (is_program or root == "plugins" or CODE.search(str(value)) is not None)

@@ -1,4 +1,6 @@
-"""The schedule of a sweep: each phase's overrides merged with the sweep's own settings, and checked, before anything starts."""
+"""The schedule of a sweep: each phase's overrides merged with the sweep's own settings, and checked, before anything
+starts.
+"""
 
 from __future__ import annotations
 
@@ -63,13 +65,17 @@ def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
     """All phases, merged and checked; one nameless phase when there is no schedule."""
     schedule = search.block.get("schedule") or {}
     if not search.block.get("parameters") and not schedule:
-        problems.append(("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices"))
+        problems.append(
+            ("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices")
+        )
     entries = schedule.get("phases") if isinstance(schedule, Mapping) else None
     if not schedule or entries == []:
         phase = _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
         return (phase,) if phase else ()
     if not isinstance(entries, list) or set(schedule) != {"phases"}:
-        problems.append(("sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}"))
+        problems.append(
+            ("sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}")
+        )
         return ()
     return _read_entries(search, entries, problems)
 
@@ -93,7 +99,9 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: Problems) ->
             problems.append((f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
         names.add(entry.name)
         block = merge_block(search.block, raw.get("sweep") or {})
-        phase = _phase(search, block, PhaseEntry(entry.name, None if is_last else entry.num_runs, entry.auto), first, key, problems)
+        phase = _phase(
+            search, block, PhaseEntry(entry.name, None if is_last else entry.num_runs, entry.auto), first, key, problems
+        )
         phases += [phase] if phase else []
         first += entry.num_runs or 0
     return tuple(phases)
@@ -105,12 +113,19 @@ def _read_entry(raw: Any, key: str, is_last: bool, problems: Problems) -> PhaseE
         return None
     before = len(problems)
     unknown = set(raw) - {"name", "num_runs", "auto", "sweep"}
-    problems += [(f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}") for name in sorted(unknown)]
+    problems += [
+        (f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}")
+        for name in sorted(unknown)
+    ]
     block = raw.get("sweep") or {}
     if not isinstance(block, Mapping):
         problems.append((f"{key}.sweep", f"need protein: or parameters: below it, got {block!r}"))
     else:
-        problems += [(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}") for name in block if name not in PHASE_KEYS]
+        problems += [
+            (f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
+            for name in block
+            if name not in PHASE_KEYS
+        ]
     if not raw.get("name"):
         problems.append((f"{key}.name", "missing; give the phase a name"))
     num_runs = raw.get("num_runs")
@@ -131,7 +146,9 @@ def merge_block(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 def _prune(base: Tree, place: Path, key: str, new: Mapping[str, Any]) -> Tree:
     is_categorical = key == "choices" or (key == "distribution" and new[key] == "categorical")
-    stale = NUMERIC_KEYS | {"distribution"} if is_categorical else {"choices"} if key in ("min", "distribution") else set()
+    stale = (
+        NUMERIC_KEYS | {"distribution"} if is_categorical else {"choices"} if key in ("min", "distribution") else set()
+    )
     if key == "value":
         stale = {*NUMERIC_KEYS, "distribution", "choices"}
     for name in stale - set(new):
@@ -139,7 +156,9 @@ def _prune(base: Tree, place: Path, key: str, new: Mapping[str, Any]) -> Tree:
     return base
 
 
-def _phase(search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: int, key: str, problems: Problems) -> Phase | None:
+def _phase(
+    search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: int, key: str, problems: Problems
+) -> Phase | None:
     block = overrides.lay(block, search.assignments)
     inside = f"{key}.sweep" if key != "sweep" else key
     before = len(problems)
@@ -148,7 +167,12 @@ def _phase(search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: i
     if entry.auto and space is not None and protein is not None:
         length = protein.fidelity or DEFAULT_FIDELITY
         if length_parameter(space, length) is None:
-            problems.append((f"{key}.auto", f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out"))
+            problems.append(
+                (
+                    f"{key}.auto",
+                    f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out",
+                )
+            )
     if len(problems) > before or space is None or protein is None:
         return None
     return Phase(entry.name, first, entry.num_runs, space, protein, entry.auto)
@@ -159,7 +183,9 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
     if not isinstance(parameters, Mapping):
         problems.append((f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
         return None
-    borrowed = {name: value for name, value in search.borrowed.items() if trees.get(parameters, trees.split(name)) is None}
+    borrowed = {
+        name: value for name, value in search.borrowed.items() if trees.get(parameters, trees.split(name)) is None
+    }
     for name, value in {**borrowed, **search.fixed}.items():
         parameters = trees.put(parameters, trees.split(name), {"value": value})
     whole = whole_parameters(parameters, search.run)

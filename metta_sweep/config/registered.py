@@ -1,4 +1,6 @@
-"""What a reader needs to know of a sweep that exists: where its registry is, and what its registered specification says."""
+"""What a reader needs to know of a sweep that exists: where its registry is, and what its registered specification
+says.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,16 @@ class RegisteredSweep:
     choices: Mapping[str, str]
 
     def foreign(self, params: Mapping[str, Any]) -> list[str]:
-        """What in a run's parameters this sweep never searched; numbers from before its bounds were narrowed are none of it."""
+        """What in a run's parameters this sweep never searched; numbers from before its bounds were narrowed are none
+        of it.
+        """
         known = ((phase.space.parameters, {**self.sweep.fixed, **phase.space.fixed}) for phase in self.sweep.phases)
         return min((foreign(free, fixed, params, is_strict=False) for free, fixed in known), key=len)
 
 
-def load_location(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = (), *, need_sweep: bool = True) -> Location:
+def load_location(
+    overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = (), *, need_sweep: bool = True
+) -> Location:
     """Registry and sweep of a command that only reads; the rest of the configuration is not looked at.
 
     Raises:
@@ -97,8 +103,10 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
     Somebody else may have written it: it is data. A `searcher` that it names is never imported.
 
     Raises:
-        InvalidRequest: it says something that no specification does, or says nothing (a sweep that no driver has described yet).
-        LookupError, TypeError, ValueError: a part is missing or of the wrong kind; read it inside `registry.reader.readable`.
+        InvalidRequest: it says something that no specification does, or says nothing (a sweep that no driver has
+            described yet).
+        LookupError, TypeError, ValueError: a part is missing or of the wrong kind; read it inside
+            `registry.reader.readable`.
     """
     if not spec_yaml:
         raise InvalidRequest("no driver has given it a specification yet")
@@ -137,6 +145,10 @@ def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     first = 0
     for text in texts:
         space = Space.from_config(text["parameters"], text["constraints"], warn=False)
-        phases.append(Phase(text["name"], first, text["num_runs"], space, ProteinConfig.from_mapping(text["protein"]), text["auto"]))
+        phases.append(
+            Phase(
+                text["name"], first, text["num_runs"], space, ProteinConfig.from_mapping(text["protein"]), text["auto"]
+            )
+        )
         first += text["num_runs"] or 0
     return tuple(phases)

@@ -28,9 +28,37 @@ from trainables.plugins import import_plugins
 from trainables.simulation.config import training_simulations
 from trainables.spec import LABEL
 
-RUN_KEYS = ("plugins", "run", "seed", "device", "code_version", "metric", "trainable", "trainer", "model", "env", "sim", "resources", "suggestion")
+RUN_KEYS = (
+    "plugins",
+    "run",
+    "seed",
+    "device",
+    "code_version",
+    "metric",
+    "trainable",
+    "trainer",
+    "model",
+    "env",
+    "sim",
+    "resources",
+    "suggestion",
+)
 COMMON_KEYS = frozenset(
-    {"plugins", "data_dir", "share_files", "seed", "device", "user", "wandb", "resources", "trainable", "trainer", "model", "env", "sim"}
+    {
+        "plugins",
+        "data_dir",
+        "share_files",
+        "seed",
+        "device",
+        "user",
+        "wandb",
+        "resources",
+        "trainable",
+        "trainer",
+        "model",
+        "env",
+        "sim",
+    }
 )
 TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
 UMASKS = {"none": PRIVATE, "group": SHARED}
@@ -44,7 +72,8 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     Args:
         template: the sweep's training configuration.
         run_id: becomes `run`.
-        params: suggestion by dotted path; lies above everything else. Whoever wrote it, it is data: nothing in it is interpolated.
+        params: suggestion by dotted path; lies above everything else. Whoever wrote it, it is data: nothing in it is
+            interpolated.
         seed: seed of this run.
 
     Raises:
@@ -73,7 +102,11 @@ def _with_one_suite(resolved: Tree, params: Mapping[str, Any], written: Mapping[
     The options of `env` are those that were written: with searched ones the search would find the task that is easiest.
     """
     curriculum = trees.get(resolved, ("trainer", "curriculum"))
-    if trees.get(resolved, ("trainable", "kind"), "ppo") != "ppo" or trees.get(resolved, ("sim", "simulations")) or not curriculum:
+    if (
+        trees.get(resolved, ("trainable", "kind"), "ppo") != "ppo"
+        or trees.get(resolved, ("sim", "simulations"))
+        or not curriculum
+    ):
         return resolved
     paths = [curriculum] if isinstance(curriculum, str) else list(curriculum.get("tasks", ()))
     searched = {trees.split(name)[1] for name in params if name.startswith("env.")}
@@ -98,9 +131,13 @@ def run_mapping(resolved: Mapping[str, Any]) -> Tree:
 
 
 def template_of(tree: Mapping[str, Any], spaces: Sequence[Space]) -> TrainTemplate:
-    """The template of a composed sweep: what the runs get, whatever else their interpolations may refer to, and where points may lie."""
+    """The template of a composed sweep: what the runs get, whatever else their interpolations may refer to, and where
+    points may lie.
+    """
     sweep_only = ("sweep", "settings", "budget", "wandb", "run", "schedule")
-    text = yaml.safe_dump({**{key: value for key, value in tree.items() if key not in sweep_only}}, sort_keys=True, allow_unicode=True)
+    text = yaml.safe_dump(
+        {**{key: value for key, value in tree.items() if key not in sweep_only}}, sort_keys=True, allow_unicode=True
+    )
     return TrainTemplate(text, tuple(spaces))
 
 
@@ -108,13 +145,17 @@ def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
     """The tree with its interpolations resolved, and (dotted key, what is wrong) for those that cannot be."""
     problems: list[tuple[str, str]] = []
     out = dict(tree)
-    unresolved = [(path, value) for path, value in trees.leaves(tree) if _needs_resolving(value) and ".".join(path) not in NAMES]
+    unresolved = [
+        (path, value) for path, value in trees.leaves(tree) if _needs_resolving(value) and ".".join(path) not in NAMES
+    ]
     config = OmegaConf.create(dict(tree) if unresolved else {})  # slow for a whole tree, and few runs need it
     for path, value in unresolved:
         key = ".".join(path)
         try:
             node = OmegaConf.select(config, key, throw_on_missing=True, throw_on_resolution_failure=True)
-            out = trees.put(out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
+            out = trees.put(
+                out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            )
         except (OmegaConfBaseException, RecursionError) as error:
             problems.append((key, f"{value}: {_reason(error)}"))
     return out, problems
@@ -160,13 +201,17 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     """
     train = TrainComposition.of(overrides, environ, config_dirs)
     resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
-    problems += unknown_keys(train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices)
+    problems += unknown_keys(
+        train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices
+    )
     resources = read_resources(resolved, problems)
     wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
     if not problems:
         # A patch holds what a search proposed, sizes that do not divide included.
-        problems += checks.spec_problems(run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices)
+        problems += checks.spec_problems(
+            run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices
+        )
     told = {key for key, _ in problems}
     problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
     problems += [] if problems else checks.environment_problems(run_mapping(resolved))
@@ -201,7 +246,13 @@ def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
     if name in (None, "", "???"):
         return [(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
-        return [(key, f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'")]
+        return [
+            (
+                key,
+                f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or "
+                "digit first, and no '..'",
+            )
+        ]
     return []
 
 
@@ -230,7 +281,10 @@ def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]])
     gpus = resources.gpus_per_worker
     rules = {
         "resources.world_size": (resources.world_size >= 1, f"need at least 1 rank, got {resources.world_size}"),
-        "resources.cpus_per_worker": (resources.cpus_per_worker > 0, f"need more than 0 cores, got {resources.cpus_per_worker:g}"),
+        "resources.cpus_per_worker": (
+            resources.cpus_per_worker > 0,
+            f"need more than 0 cores, got {resources.cpus_per_worker:g}",
+        ),
         "resources.strategy": (
             resources.strategy in strategies,
             f"{resources.strategy!r} is no strategy{trees.hint(resources.strategy, strategies)}",
@@ -254,7 +308,11 @@ def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
     if gpus < 0:
         return False, f"need 0 or more, got {gpus:g}"
     if gpus % 1 and (world_size > 1 or gpus > 1):
-        return False, f"{gpus:g}: a fraction of a GPU works for one rank only; use whole GPUs or resources.world_size=1 and less than 1"
+        return (
+            False,
+            f"{gpus:g}: a fraction of a GPU works for one rank only; use whole GPUs or resources.world_size=1 and "
+            "less than 1",
+        )
     if device == "cuda" and gpus == 0:
         return False, "0 with device cuda; use 1, or device=cpu"
     return not (device == "cpu" and gpus > 0), f"{gpus:g} would be held by runs with device cpu; use 0, or device=cuda"

@@ -1,4 +1,6 @@
-"""What defines a sweep, as sorted YAML: two drivers of one sweep must agree on it, and a reader finds the search in it (`registered.py`)."""
+"""What defines a sweep, as sorted YAML: two drivers of one sweep must agree on it, and a reader finds the search in it
+(`registered.py`).
+"""
 
 from __future__ import annotations
 

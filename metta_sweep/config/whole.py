@@ -1,4 +1,6 @@
-"""Fields that hold whole numbers: their parameters are searched, and reach a run, as whole numbers, whatever their distribution."""
+"""Fields that hold whole numbers: their parameters are searched, and reach a run, as whole numbers, whatever their
+distribution.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,13 @@ def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> W
         if low is None or high is None or not low < high or (kind == "log_normal" and low <= 0):
             continue  # wrong for any field
         if math.ceil(low) >= math.floor(high):
-            problems.append((f"{name}.min", f"takes whole numbers, and there are not two from {low:g} to {high:g}; widen the range, or use value:"))
+            problems.append(
+                (
+                    f"{name}.min",
+                    f"takes whole numbers, and there are not two from {low:g} to {high:g}; widen the range, or use "
+                    "value:",
+                )
+            )
             continue
         notes[name] = ROUNDED.format(kind)
         if kind in WHOLE_FORMS:

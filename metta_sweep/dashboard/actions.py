@@ -1,4 +1,6 @@
-"""The only part of the dashboard that writes, and only with `--allow-actions`: retry a failed run, let a sweep run out."""
+"""The only part of the dashboard that writes, and only with `--allow-actions`: retry a failed run, let a sweep run
+out.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.door import Door
 
 STYLESHEET = "/bootstrap.min.css"
-# Everything comes from this server: the page works without a network, and a text that slipped through could load nothing.
+# Everything comes from this server: the page works without a network, and a text that slipped through could load
+# nothing.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -56,7 +57,9 @@ def create_app(desk: Desk, *, door: Door | None = None, actions: Actions | None 
 
 def bootstrap() -> flask.Response:
     """Bootstrap's style sheet as the installed package has it."""
-    return flask.send_file(Path(str(files("flask_bootstrap"))) / "static/bootstrap5/css/bootstrap.min.css", max_age=86_400)
+    return flask.send_file(
+        Path(str(files("flask_bootstrap"))) / "static/bootstrap5/css/bootstrap.min.css", max_age=86_400
+    )
 
 
 def protect(server: flask.Flask, door: Door) -> None:

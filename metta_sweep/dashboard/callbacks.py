@@ -36,12 +36,17 @@ def register_page(app: Dash, desk: Desk) -> None:
         return desk.page(desk.view(search or ""))
 
     @app.callback(  # type: ignore[untyped-decorator]
-        Output("page", "children", allow_duplicate=True), Input("sweep", "value"), State("view", "data"), prevent_initial_call=True
+        Output("page", "children", allow_duplicate=True),
+        Input("sweep", "value"),
+        State("view", "data"),
+        prevent_initial_call=True,
     )
     def open_sweep(name: str, search: str) -> Any:
         view = desk.view(search)
         return (
-            no_update if name == view.sweep else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
+            no_update
+            if name == view.sweep
+            else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
         )
 
     @app.callback(  # type: ignore[untyped-decorator]
@@ -83,7 +88,9 @@ def register_view(app: Dash, desk: Desk) -> None:
 def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
     """The view that the controls describe."""
     chosen = {item["id"]["name"]: item.get("value") for item in inputs["chosen"]}
-    options: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None}
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None
+    }
     compared = [(item["id"]["sweep"], item.get("value")) for item in inputs["compared"]]
     if compared:
         options["compare"] = tuple(name for name, is_ticked in compared if is_ticked)
@@ -139,7 +146,9 @@ def register_updates(app: Dash, desk: Desk) -> None:
     )
     def move_ends(_version: str, _clear: int, search: str) -> tuple[Any, ...]:
         view = desk.view(search)
-        return desk.slider_ends(dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view)
+        return desk.slider_ends(
+            dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view
+        )
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "drawn", "name": MATCH}, "data"),
@@ -190,7 +199,10 @@ def register_brush(app: Dash, desk: Desk) -> None:
         return dcc.send_string(text, f"{view.sweep}_{'phase' if kind == 'phase' else 'narrowed'}.yaml")
 
     @app.callback(  # type: ignore[untyped-decorator]
-        Output("filter-words", "children"), Output("clear-ranges", "hidden"), Input("shown", "data"), Input("version", "data")
+        Output("filter-words", "children"),
+        Output("clear-ranges", "hidden"),
+        Input("shown", "data"),
+        Input("version", "data"),
     )
     def say_filters(search: str, _version: str) -> tuple[str, bool]:
         view = desk.view(search)

@@ -81,7 +81,10 @@ class Desk:
     def figure(self, name: str, view: View) -> go.Figure:
         """One figure; never raises for what a sweep may hold."""
         if name == "comparison":
-            return compare({one: (self.source.snapshot(one).all_runs, self.source.snapshot(one).goal) for one in view.compare}, LOOKS[view.theme])
+            return compare(
+                {one: (self.source.snapshot(one).all_runs, self.source.snapshot(one).goal) for one in view.compare},
+                LOOKS[view.theme],
+            )
         scene = self.scene(view)
         if scene.runs.empty and len(scene.snapshot.runs) and name not in UNFILTERED:
             return theme.empty(scene.look, "No run lies inside these ranges")
@@ -107,8 +110,15 @@ class Desk:
         if not view.sweep:
             return (no_update,) * 8
         runs = self.source.snapshot(view.sweep).runs
-        decades = None if view.cost is None else (math.log10(max(view.cost[0], TINY_COST)), math.log10(max(view.cost[1], TINY_COST)))
-        return (*ends_of(runs["score"], view.score), *ends_of(np.log10(runs["cost_seconds"].clip(lower=TINY_COST)), decades))
+        decades = (
+            None
+            if view.cost is None
+            else (math.log10(max(view.cost[0], TINY_COST)), math.log10(max(view.cost[1], TINY_COST)))
+        )
+        return (
+            *ends_of(runs["score"], view.score),
+            *ends_of(np.log10(runs["cost_seconds"].clip(lower=TINY_COST)), decades),
+        )
 
     def details(self, run_id: str, view: View) -> Any:
         """The panel of one run; None when the sweep has no such run."""
@@ -153,8 +163,16 @@ class Desk:
 
 def filters_of(view: View) -> list[str]:
     """Each range and choice of a view in words."""
-    ranges = {"score": view.score, "cost (s)": view.cost, **{path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()}}
-    words = [f"{name} from {theme.number(limits[0])} to {theme.number(limits[1])}" for name, limits in ranges.items() if limits is not None]
+    ranges = {
+        "score": view.score,
+        "cost (s)": view.cost,
+        **{path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()},
+    }
+    words = [
+        f"{name} from {theme.number(limits[0])} to {theme.number(limits[1])}"
+        for name, limits in ranges.items()
+        if limits is not None
+    ]
     return [*words, *(f"{path} {' or '.join(choices)}" for path, choices in view.only.items())]
 
 

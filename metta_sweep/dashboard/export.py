@@ -41,10 +41,15 @@ def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
     if scene.space is None or not sweep.spec_yaml:
         raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
     spec = parse_spec(sweep.spec_yaml)
-    narrowed = {**spec["phases"][-1], "parameters": narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only})}
+    narrowed = {
+        **spec["phases"][-1],
+        "parameters": narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only}),
+    }
     content = {**shared_settings(spec), **(search_of(spec["phases"][0]) if as_phase else search_of(narrowed))}
     if as_phase:
-        content["schedule"] = {"phases": [*past_phases(scene, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]}
+        content["schedule"] = {
+            "phases": [*past_phases(scene, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]
+        }
     text = yaml.dump(plain_data(content), Dumper=Plain, sort_keys=False, allow_unicode=True)
     return narrowed_head(scene, spec, as_phase=as_phase) + text
 
@@ -62,8 +67,14 @@ def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> s
     ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items() if path not in RESULTS]
     ranges += [f"{path} {' or '.join(choices)}" for path, choices in scene.view.only.items()]
     groups = [f"{group}={option}" for group, option in spec["choices"].items()]
-    asked = [f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]]  # only who runs it says what is executed
-    words = f"sweep_name={name} sweep={name}_phase --update" if as_phase else f"sweep_name={name}_narrowed sweep={name}_narrowed"
+    asked = [
+        f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]
+    ]  # only who runs it says what is executed
+    words = (
+        f"sweep_name={name} sweep={name}_phase --update"
+        if as_phase
+        else f"sweep_name={name}_narrowed sweep={name}_narrowed"
+    )
     lines = (
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
         f"In configs/sweep, run it with: python -m metta_sweep run {' '.join([words, *groups, *asked])}",
@@ -80,7 +91,11 @@ def shared_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
         return {"goal": spec["goal"]}
     train = without_code(FinishedRun(spec["train"], {}))[0].config
     suite = {"sim_name": spec["choices"]["sim"]} if "sim" in spec["choices"] else {}
-    return {**suite, **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")}, "sweep_job_overrides": train}
+    return {
+        **suite,
+        **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")},
+        "sweep_job_overrides": train,
+    }
 
 
 def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +104,10 @@ def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:
 
 def past_phases(scene: Scene, phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The phases so far, each with a name; the last one ends with the runs that it has."""
-    past = [{"name": one["name"] or "before", "num_runs": one["num_runs"], "auto": one["auto"], "sweep": search_of(one)} for one in phases]
+    past = [
+        {"name": one["name"] or "before", "num_runs": one["num_runs"], "auto": one["auto"], "sweep": search_of(one)}
+        for one in phases
+    ]
     past[-1] |= {"num_runs": max(int((scene.snapshot.all_runs["phase"] == phases[-1]["name"]).sum()), 1), "auto": False}
     return [{key: value for key, value in one.items() if value not in (None, False)} for one in past]
 

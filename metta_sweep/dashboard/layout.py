@@ -12,8 +12,9 @@ from metta_sweep.dashboard.pages import Figure, figures_of
 from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, MEASURES, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
-# Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes superfluous. A flat
-# list: Plotly takes nested ones (`modeBarButtons`) for changed at every update and then draws anew, zoom lost.
+# Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes
+# superfluous. A flat list: Plotly takes nested ones (`modeBarButtons`) for changed at every update and then draws anew,
+# zoom lost.
 HIDDEN_BUTTONS = ["toImage", "sendChartToCloud", "lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
 GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": HIDDEN_BUTTONS}
 
@@ -58,7 +59,13 @@ def header(view: View, sweeps: list[str]) -> html.Header:
         [
             html.H1("metta_sweep", className="h5 mb-0 me-2"),
             html.Label("Sweep", htmlFor="sweep", className="visually-hidden"),
-            dbc.Select(id="sweep", options=[{"label": name, "value": name} for name in names], value=view.sweep, size="sm", className="sweep-select"),
+            dbc.Select(
+                id="sweep",
+                options=[{"label": name, "value": name} for name in names],
+                value=view.sweep,
+                size="sm",
+                className="sweep-select",
+            ),
             html.Span(id="state", className="ms-2 small text-body-secondary"),
             html.Div(
                 [
@@ -96,12 +103,29 @@ def filters(view: View) -> list[Any]:
     """Sliders for score and cost, the axis that cost is shown on, and what all ranges together leave."""
     sliders = dbc.Row(
         [
-            dbc.Col([html.Label("Score", id="score-label", className="small"), _range_slider("score", view.score, "shortNumber")], lg=5),
-            dbc.Col([html.Label("Cost (s)", id="cost-label", className="small"), _range_slider("cost", view.cost, "decades")], lg=5),
+            dbc.Col(
+                [
+                    html.Label("Score", id="score-label", className="small"),
+                    _range_slider("score", view.score, "shortNumber"),
+                ],
+                lg=5,
+            ),
+            dbc.Col(
+                [
+                    html.Label("Cost (s)", id="cost-label", className="small"),
+                    _range_slider("cost", view.cost, "decades"),
+                ],
+                lg=5,
+            ),
             dbc.Col(
                 [
                     html.Label("Cost axis", htmlFor="cost-axis", className="small"),
-                    dbc.Select(id="cost-axis", options=[{"label": v, "value": k} for k, v in COST_AXES.items()], value=view.cost_axis, size="sm"),
+                    dbc.Select(
+                        id="cost-axis",
+                        options=[{"label": v, "value": k} for k, v in COST_AXES.items()],
+                        value=view.cost_axis,
+                        size="sm",
+                    ),
                 ],
                 lg=2,
             ),
@@ -110,7 +134,10 @@ def filters(view: View) -> list[Any]:
     )
     clear = _button("Show all runs", "clear-ranges", "Clear every range and choice")
     clear.hidden = not view.is_filtered
-    words = html.Div([html.Span(id="filter-words", className="small", role="status"), clear], className="d-flex align-items-center gap-3 mb-2")
+    words = html.Div(
+        [html.Span(id="filter-words", className="small", role="status"), clear],
+        className="d-flex align-items-center gap-3 mb-2",
+    )
     return [sliders, words]
 
 
@@ -144,7 +171,12 @@ def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     if name == "importance":
         return [radios("measure", "Importance is:", MEASURES, view.measure)]
     if name == "model":
-        return [dbc.Row([parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)], className="g-3 mb-2")]
+        return [
+            dbc.Row(
+                [parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)],
+                className="g-3 mb-2",
+            )
+        ]
     return brush_buttons() if name == "parallel" else []
 
 
@@ -161,15 +193,25 @@ def _second(view: View, parameters: list[str]) -> dbc.Col:
 
 def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
     choices = [{"label": "most important", "value": "auto"}, *({"label": path, "value": path} for path in parameters)]
-    select = dbc.Select(id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "auto", size="sm")
+    select = dbc.Select(
+        id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "auto", size="sm"
+    )
     return dbc.Col([html.Label([label, select], className="small w-100")], lg=4)
 
 
 def brush_buttons() -> list[Any]:
     """What to do with the brushed ranges."""
     buttons = [
-        _button("Narrowed space as next sweep", {"type": "narrowed", "name": "sweep"}, "Download a sweep file with these ranges as bounds"),
-        _button("Narrowed space as next phase", {"type": "narrowed", "name": "phase"}, "Download a phase with these ranges as bounds"),
+        _button(
+            "Narrowed space as next sweep",
+            {"type": "narrowed", "name": "sweep"},
+            "Download a sweep file with these ranges as bounds",
+        ),
+        _button(
+            "Narrowed space as next phase",
+            {"type": "narrowed", "name": "phase"},
+            "Download a phase with these ranges as bounds",
+        ),
     ]
     return [html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2")]
 
@@ -177,15 +219,28 @@ def brush_buttons() -> list[Any]:
 def card(name: str, figure: Figure) -> dbc.Col:
     """A figure with its heading, help and exports."""
     buttons = [
-        html.Button(kind.upper(), className="btn btn-sm btn-link py-0", title=f"Save as {kind.upper()}", type="button", **{"data-export": kind})
+        html.Button(
+            kind.upper(),
+            className="btn btn-sm btn-link py-0",
+            title=f"Save as {kind.upper()}",
+            type="button",
+            **{"data-export": kind},
+        )
         for kind in ("png", "svg")
     ]
     head = html.Div(
-        [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")], className="d-flex align-items-center"
+        [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")],
+        className="d-flex align-items-center",
     )
     graph = dcc.Graph(id={"type": "figure", "name": name}, config=GRAPH_CONFIG, className="graph", responsive=True)
-    drawn = dcc.Store(id={"type": "drawn", "name": name})  # what the server drew; the browser shows it, see assets/dashboard.js
-    body = [head, html.P(figure.help, className="small text-body-secondary mb-1"), dcc.Loading([graph, drawn], delay_show=600, type="dot")]
+    drawn = dcc.Store(
+        id={"type": "drawn", "name": name}
+    )  # what the server drew; the browser shows it, see assets/dashboard.js
+    body = [
+        head,
+        html.P(figure.help, className="small text-body-secondary mb-1"),
+        dcc.Loading([graph, drawn], delay_show=600, type="dot"),
+    ]
     return dbc.Col(dbc.Card(dbc.CardBody(body, className="p-3"), **{"class_name": "h-100"}), xs=12, lg=figure.width)
 
 
@@ -194,7 +249,16 @@ def details(*, actions: bool) -> dbc.Offcanvas:
     parts: list[Any] = [html.Div(id="details")]
     if actions:
         parts.append(action_box())
-    return dbc.Offcanvas(parts, id="panel", title="Run", placement="end", is_open=False, scrollable=True, backdrop=False, className="run-panel")
+    return dbc.Offcanvas(
+        parts,
+        id="panel",
+        title="Run",
+        placement="end",
+        is_open=False,
+        scrollable=True,
+        backdrop=False,
+        className="run-panel",
+    )
 
 
 def action_box() -> html.Div:
@@ -202,7 +266,9 @@ def action_box() -> html.Div:
     return html.Div(
         [
             html.H3("Actions", className="h6 mt-4"),
-            dbc.Input(id="token", type="password", placeholder="token shown by the command line", size="sm", className="mb-2"),
+            dbc.Input(
+                id="token", type="password", placeholder="token shown by the command line", size="sm", className="mb-2"
+            ),
             dbc.ButtonGroup(
                 [
                     dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),

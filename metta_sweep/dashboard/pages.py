@@ -107,7 +107,9 @@ def learning_curves(scene: Scene) -> go.Figure:
 
 
 def parallel_coordinates(scene: Scene) -> go.Figure:
-    return parallel.parallel_coordinates(scene.unbrushed, scene.space, {**scene.view.brush, **scene.view.only}, scene.look)
+    return parallel.parallel_coordinates(
+        scene.unbrushed, scene.space, {**scene.view.brush, **scene.view.only}, scene.look
+    )
 
 
 def timeline_of(scene: Scene) -> go.Figure:
@@ -127,29 +129,74 @@ def waiting(scene: Scene) -> go.Figure:
 
 TREND_HELP = "Solid: the running median. Dashed: the fitted line, with its correlation on hover."
 FIGURES: dict[str, dict[str, Figure]] = {
-    "home": {"comparison": Figure("Sweeps on one cost axis", "Best score so far against everything paid until then.", comparison, 12)},
+    "home": {
+        "comparison": Figure(
+            "Sweeps on one cost axis", "Best score so far against everything paid until then.", comparison, 12
+        )
+    },
     "overview": {
-        "cost_vs_score": Figure("Cost vs score", "Each point is a run; no run is both better and cheaper than the front.", cost_vs_score, 8),
+        "cost_vs_score": Figure(
+            "Cost vs score", "Each point is a run; no run is both better and cheaper than the front.", cost_vs_score, 8
+        ),
         "efficiency": Figure("Efficiency frontier", "Pareto-optimal runs; hover: what a step up costs.", efficiency, 4),
         "progression": Figure("Score progression", "In the order the results came.", progression),
         "distributions": Figure("Distributions", "How scores and costs are spread.", distributions),
-        "importance_overview": Figure("Parameter importance", "For the score; see the Importance page for more.", importance_of("score"), 12),
+        "importance_overview": Figure(
+            "Parameter importance", "For the score; see the Importance page for more.", importance_of("score"), 12
+        ),
         "parameters": Figure("Score against each parameter", TREND_HELP, parameters, 12),
     },
     "model": {
-        "belief": Figure("Predicted front", "Where the model expects the front, with its band; rings are runs still to come.", belief, 12),
-        "slices": Figure("Slices", "Along each parameter through one run (star), the chosen or the best; band: 90 %; dots: runs.", slices, 12),
-        "surface": Figure("Contour", "Predicted score and its uncertainty over two parameters, the others held at that run.", surface, 12),
+        "belief": Figure(
+            "Predicted front",
+            "Where the model expects the front, with its band; rings are runs still to come.",
+            belief,
+            12,
+        ),
+        "slices": Figure(
+            "Slices",
+            "Along each parameter through one run (star), the chosen or the best; band: 90 %; dots: runs.",
+            slices,
+            12,
+        ),
+        "surface": Figure(
+            "Contour",
+            "Predicted score and its uncertainty over two parameters, the others held at that run.",
+            surface,
+            12,
+        ),
     },
     "importance": {
-        "importance_score": Figure("Importance for the score", "Share of its variation that each parameter explains.", importance_of("score")),
-        "importance_cost": Figure("Importance for the cost", "The same for log cost; whiskers: 90 % bootstrap.", importance_of("cost")),
-        "marginals": Figure("Marginal effects", "Predicted score along one parameter, averaged over the others, with 90 % interval.", marginals, 12),
+        "importance_score": Figure(
+            "Importance for the score", "Share of its variation that each parameter explains.", importance_of("score")
+        ),
+        "importance_cost": Figure(
+            "Importance for the cost", "The same for log cost; whiskers: 90 % bootstrap.", importance_of("cost")
+        ),
+        "marginals": Figure(
+            "Marginal effects",
+            "Predicted score along one parameter, averaged over the others, with 90 % interval.",
+            marginals,
+            12,
+        ),
     },
-    "curves": {"learning_curves": Figure("Learning curves", "A sample of single runs; band and best are over all of them.", learning_curves, 12)},
-    "parallel": {"parallel": Figure("Parallel coordinates", "Drag along an axis: the range filters every page.", parallel_coordinates, 12)},
+    "curves": {
+        "learning_curves": Figure(
+            "Learning curves", "A sample of single runs; band and best are over all of them.", learning_curves, 12
+        )
+    },
+    "parallel": {
+        "parallel": Figure(
+            "Parallel coordinates", "Drag along an axis: the range filters every page.", parallel_coordinates, 12
+        )
+    },
     "timeline": {
-        "timeline": Figure("Timeline", f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.", timeline_of, 12)
+        "timeline": Figure(
+            "Timeline",
+            f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.",
+            timeline_of,
+            12,
+        )
     },
 }
 UNFILTERED = ("parallel", "timeline", "comparison")

@@ -40,7 +40,12 @@ def health(scene: Scene) -> list[Any]:
 
 def finding(one: Finding) -> html.Div:
     advice = [html.Div(one.advice, className="fst-italic")] if one.advice else []
-    head = html.Div([html.Span(LEVELS[one.level], className="badge text-bg-secondary me-2"), html.Span(one.title, className="fw-semibold")])
+    head = html.Div(
+        [
+            html.Span(LEVELS[one.level], className="badge text-bg-secondary me-2"),
+            html.Span(one.title, className="fw-semibold"),
+        ]
+    )
     return html.Div([head, html.Div(one.text), *advice], className=f"finding {one.level} mb-3")
 
 
@@ -57,7 +62,9 @@ def failure_card(scene: Scene, row: dict[Any, Any]) -> dbc.Card:
     lost = f"{theme.seconds(row['paid_wall_seconds'])} and {theme.dollars(row['dollars'])} lost"
     body = [
         html.H2([html.Code(row["signature"] or "no signature")], className="h6"),
-        html.Div(f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}", className="small"),
+        html.Div(
+            f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}", className="small"
+        ),
         html.P(row["message"], className="mb-1"),
         pick(row["example"], "Newest example"),
     ]
@@ -85,7 +92,12 @@ def runs_table(scene: Scene) -> list[Any]:
     ]
     note = f"The {len(shown)} best of {len(rows):,} runs" if len(shown) < len(rows) else f"{len(rows):,} runs"
     head = ("run", "state", "phase", "score", "cost", "paid", "message")
-    return [*best_patch(scene), html.H2("Runs", className="h6 mt-4"), html.P(note, className="small"), tables.table(head, cells, label="Runs")]
+    return [
+        *best_patch(scene),
+        html.H2("Runs", className="h6 mt-4"),
+        html.P(note, className="small"),
+        tables.table(head, cells, label="Runs"),
+    ]
 
 
 def best_patch(scene: Scene) -> list[Any]:
@@ -94,7 +106,9 @@ def best_patch(scene: Scene) -> list[Any]:
         return []
     name = scene.snapshot.sweep.name
     winner = best(scene.snapshot.runs, 1, scene.goal, by="score")[0]
-    patch = patch_text(winner.params, [f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."])
+    patch = patch_text(
+        winner.params, [f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."]
+    )
     commands = (
         f"python -m metta_sweep best sweep_name={name} --output-dir configs/trainer/patch\n"
         f"python -m metta_sweep train run=production +trainer/patch={name}_best"
@@ -130,7 +144,10 @@ def model_notes(scene: Scene) -> list[Any]:
     if study is None or study.surrogate is None:
         return []
     left_out = f", {study.surrogate.num_left_out} more are left out" if study.surrogate.num_left_out else ""
-    words = f"Fitted by this page to {len(study.surrogate.score.y)} completed runs{left_out}; results so far: {study.num_results}."
+    words = (
+        f"Fitted by this page to {len(study.surrogate.score.y)} completed runs{left_out}; results so far: "
+        f"{study.num_results}."
+    )
     notes = [finding(one) for one in study.findings if one.title in ("Bounds", "Score model")]
     return [html.P(words, className="small text-body-secondary"), *notes]
 
@@ -154,7 +171,17 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
         )
         for one in digests
     ]
-    head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost", "last owner", "last event (UTC)")
+    head = (
+        "compare",
+        "sweep",
+        "state",
+        "runs ended",
+        "best score",
+        "best so far",
+        "search cost",
+        "last owner",
+        "last event (UTC)",
+    )
     return [html.Div(tables.table(head, rows, label="Sweeps"), className="mb-3")]
 
 
@@ -167,7 +194,14 @@ def picture(values: list[float], hue: str) -> Any:
     """A sparkline as an image: text of a sweep never becomes markup of the page."""
     svg = sparkline(values, hue)
     encoded = base64.b64encode(svg.encode()).decode()
-    return html.Img(src=f"data:image/svg+xml;base64,{encoded}", alt=f"from {theme.number(values[0])} to {theme.number(values[-1])}") if svg else ""
+    return (
+        html.Img(
+            src=f"data:image/svg+xml;base64,{encoded}",
+            alt=f"from {theme.number(values[0])} to {theme.number(values[-1])}",
+        )
+        if svg
+        else ""
+    )
 
 
 def pick(run_id: str, label: str) -> dbc.Button:

@@ -53,7 +53,10 @@ def sections(scene: Scene) -> Iterator[str]:
 def drawing(figure: go.Figure, name: str) -> str:
     """A figure as an HTML fragment that finds Plotly on the page."""
     fragment: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config={"responsive": True, "displaylogo": False}
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"figure-{name}",
+        config={"responsive": True, "displaylogo": False},
     )
     return fragment
 
@@ -68,7 +71,11 @@ def summary(scene: Scene) -> str:
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
         "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(scene.snapshot.read_at)),
     }
-    return '<div class="cards">' + "".join(f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items()) + "</div>"
+    return (
+        '<div class="cards">'
+        + "".join(f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items())
+        + "</div>"
+    )
 
 
 def words(scene: Scene) -> str:

@@ -31,7 +31,9 @@ def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path, look: Look) -> li
     row: Mapping[Any, Any] = rows[0]
     return [
         heading(record, row),
-        *section("Configuration", pairs({path: theme.number(value) for path, value in record.params.items()}, is_code=True)),
+        *section(
+            "Configuration", pairs({path: theme.number(value) for path, value in record.params.items()}, is_code=True)
+        ),
         *section("Result", pairs(result(row))),
         *section("Why this run", why(record, row)),
         *section("Ended", ending(record)),
@@ -56,12 +58,25 @@ def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:
     score = theme.number(row["score"])
     error = "" if math.isnan(row["standard_error"]) else f" ± {theme.number(row['standard_error'], 2)}"
     phase = f" · {record.phase}" if record.phase else ""
-    return html.Div([html.Div(record.id, className="fs-5 fw-semibold"), html.Div(f"{record.state.value}{phase} · score {score}{error}")])
+    return html.Div(
+        [
+            html.Div(record.id, className="fs-5 fw-semibold"),
+            html.Div(f"{record.state.value}{phase} · score {score}{error}"),
+        ]
+    )
 
 
 def result(row: Mapping[Any, Any]) -> dict[str, str]:
-    metrics = {str(name).removeprefix(METRIC): theme.number(value) for name, value in row.items() if str(name).startswith(METRIC)}
-    return {"score": theme.number(row["score"]), **metrics, "env_steps": theme.number(row["env_steps"]) if row["env_steps"] else "–"}
+    metrics = {
+        str(name).removeprefix(METRIC): theme.number(value)
+        for name, value in row.items()
+        if str(name).startswith(METRIC)
+    }
+    return {
+        "score": theme.number(row["score"]),
+        **metrics,
+        "env_steps": theme.number(row["env_steps"]) if row["env_steps"] else "–",
+    }
 
 
 def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
@@ -87,7 +102,10 @@ def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
 def interval(told: object, unit: str = "") -> str:
     if not isinstance(told, Mapping):
         return "–"
-    return f"{theme.number(told.get('mean'))}{unit} (90 %: {theme.number(told.get('low'))} to {theme.number(told.get('high'))})"
+    return (
+        f"{theme.number(told.get('mean'))}{unit} (90 %: {theme.number(told.get('low'))} to "
+        f"{theme.number(told.get('high'))})"
+    )
 
 
 def surprise(told: object, score: float) -> str:
@@ -104,7 +122,10 @@ def nearest(points: Sequence[Sequence[Any]]) -> list[Any]:
     """The observed points nearest to the suggestion, by distance in the search space's own scale."""
     if not points:
         return []
-    rows = [(theme.number(distance, 3), theme.number(score), ", ".join(params_of(params))) for distance, params, score in points]
+    rows = [
+        (theme.number(distance, 3), theme.number(score), ", ".join(params_of(params)))
+        for distance, params, score in points
+    ]
     return [
         html.Div("Nearest results it knew", className="small fw-semibold mt-2"),
         tables.table(("distance", "score", "point"), rows, label="nearest"),
@@ -134,7 +155,9 @@ def curve(snapshot: Snapshot, record: RunRecord, look: Look) -> list[Any]:
     if points.empty:
         return []
     told = THRESHOLD.search(record.message) if record.state is RunState.STOPPED_EARLY else None
-    graph = dcc.Graph(figure=run_curve(points, look, float(told[1]) if told else None), config={"displayModeBar": False})
+    graph = dcc.Graph(
+        figure=run_curve(points, look, float(told[1]) if told else None), config={"displayModeBar": False}
+    )
     return [graph]
 
 
@@ -145,7 +168,12 @@ def costs(row: Mapping[Any, Any]) -> dict[str, str]:
         "paid": theme.dollars(row["dollars"]),
         "attempts": theme.number(row["attempts"]),
     }
-    return {"run time": theme.seconds(row["wall_seconds"]), **parts, "GPU time": theme.seconds(row["gpu_seconds"]), **paid}
+    return {
+        "run time": theme.seconds(row["wall_seconds"]),
+        **parts,
+        "GPU time": theme.seconds(row["gpu_seconds"]),
+        **paid,
+    }
 
 
 def identification(snapshot: Snapshot, record: RunRecord, data_dir: Path) -> list[Any]:
@@ -163,5 +191,11 @@ def identification(snapshot: Snapshot, record: RunRecord, data_dir: Path) -> lis
 def wandb_address(snapshot: Snapshot, record: RunRecord) -> str:
     """The run's page: where it was imported from, else where the mirror writes it; "" without an entity."""
     imported = str(record.explanation.get(IMPORTED_FROM, "")).split("/")
-    entity, project, run_id = imported if len(imported) == 3 else (snapshot.sweep.wandb_entity, snapshot.sweep.wandb_project, record.id)
-    return "/".join([WANDB_URL, *(quote(word, safe="") for word in (entity, project, "runs", run_id))]) if entity and project else ""
+    entity, project, run_id = (
+        imported if len(imported) == 3 else (snapshot.sweep.wandb_entity, snapshot.sweep.wandb_project, record.id)
+    )
+    return (
+        "/".join([WANDB_URL, *(quote(word, safe="") for word in (entity, project, "runs", run_id))])
+        if entity and project
+        else ""
+    )

@@ -56,7 +56,9 @@ class Snapshot:
     read_at: float
 
     def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
-        """All attempts; one whose run was silent for `SILENT_SECONDS` ended with its last sign of life, as far as anybody knows."""
+        """All attempts; one whose run was silent for `SILENT_SECONDS` ended with its last sign of life, as far as
+        anybody knows.
+        """
         return tuple(self._closed(attempt, now) for attempt in self.attempts)
 
     def _closed(self, attempt: AttemptRecord, now: float) -> AttemptRecord:
@@ -150,10 +152,16 @@ class Feed:
         new = self._reader.observations(self._sweep, after=self._last_observation)
         self._observations |= {record.run_id: record for record in new}
         # A run may have ended since its record was read: its score and its state belong together.
-        late = [record.run_id for record in new if not (record.run_id in self._records and self._records[record.run_id].state.is_final)]
+        late = [
+            record.run_id
+            for record in new
+            if not (record.run_id in self._records and self._records[record.run_id].state.is_final)
+        ]
         self._records |= {run_id: self._reader.get_run(run_id) for run_id in late}
         self._last_observation = new[-1].sequence if new else self._last_observation
-        self._curves = pd.concat([self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True)
+        self._curves = pd.concat(
+            [self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True
+        )
 
     def _read_live_curves(self) -> int:
         """Curves of running runs, whose points come without an event. Returns how many points they have."""
@@ -164,7 +172,9 @@ class Feed:
     def _build(self, sweep: SweepRecord) -> Snapshot:
         budget = self._budget()
         attempts = self._reader.attempts(self._sweep)
-        all_runs = build(list(self._records.values()), list(self._observations.values()), attempts, hourly_cost=budget.hourly_cost)
+        all_runs = build(
+            list(self._records.values()), list(self._observations.values()), attempts, hourly_cost=budget.hourly_cost
+        )
         return Snapshot(
             sweep=sweep,
             spec=read_spec(sweep.spec_yaml).sweep if sweep.spec_yaml else None,
@@ -195,6 +205,10 @@ def newest(runs: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
 def _curve_frame(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
     """Curves by run id as one frame with the columns `CURVE_COLUMNS`."""
-    points = [(run_id, point["env_steps"], point.get("seconds"), point.get("score")) for run_id, curve in curves.items() for point in curve]
+    points = [
+        (run_id, point["env_steps"], point.get("seconds"), point.get("score"))
+        for run_id, curve in curves.items()
+        for point in curve
+    ]
     frame = pd.DataFrame(points, columns=list(CURVE_COLUMNS))
     return frame.astype({"id": "object", "env_steps": "float64", "seconds": "float64", "score": "float64"})

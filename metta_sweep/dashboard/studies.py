@@ -1,4 +1,7 @@
-"""What takes seconds to work out, in a thread of its own: surrogate, importance, findings. Keyed by the number of results."""
+"""What takes seconds to work out, in a thread of its own: surrogate, importance, findings.
+
+Keyed by the number of results.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ def study(snapshot: Snapshot) -> Study:
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
     hits = front_hits(snapshot.runs, surrogate)
     findings = check_model(snapshot.runs, surrogate, importance["score"], hits)
-    return Study(num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(hits), tuple(findings))
+    return Study(
+        num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(hits), tuple(findings)
+    )
 
 
 def count_results(snapshot: Snapshot) -> int:
@@ -71,7 +76,10 @@ def count_results(snapshot: Snapshot) -> int:
 
 
 class Studies:
-    """Studies by sweep, made in the background one after the other. Safe to use from any thread; `close` ends its own."""
+    """Studies by sweep, made in the background one after the other.
+
+    Safe to use from any thread; `close` ends its own.
+    """
 
     def __init__(self) -> None:
         self._done: dict[str, Study] = {}

@@ -75,7 +75,10 @@ class View:
     @classmethod
     def from_search(cls, search: str, default_sweep: str = "") -> View:
         """Read the query of a URL."""
-        query = {key: value[:MAX_TEXT] for key, value in parse_qsl(search.removeprefix("?"), keep_blank_values=False, max_num_fields=100)}
+        query = {
+            key: value[:MAX_TEXT]
+            for key, value in parse_qsl(search.removeprefix("?"), keep_blank_values=False, max_num_fields=100)
+        }
         sweep = query.get("sweep", default_sweep)
         return cls(
             sweep=sweep,
@@ -85,7 +88,9 @@ class View:
             cost=read_range(query.get("cost", "")),
             brush=read_brush({key.removeprefix(BRUSH): value for key, value in query.items() if key.startswith(BRUSH)}),
             only={
-                key.removeprefix(ONLY): tuple(unquote(choice) for choice in value.split(",")) for key, value in query.items() if key.startswith(ONLY)
+                key.removeprefix(ONLY): tuple(unquote(choice) for choice in value.split(","))
+                for key, value in query.items()
+                if key.startswith(ONLY)
             },
             run=query.get("run", ""),
             curve_x=_one_of(query.get("curve_x"), CURVE_AXES, "env_steps"),
@@ -104,9 +109,17 @@ class View:
             value = getattr(self, item.name)
             if item.name in ("sweep", "brush", "only") or value == getattr(default, item.name):
                 continue
-            words[item.name] = write_range(value) if item.name in ("score", "cost") else ",".join(value) if item.name == "compare" else str(value)
+            words[item.name] = (
+                write_range(value)
+                if item.name in ("score", "cost")
+                else ",".join(value)
+                if item.name == "compare"
+                else str(value)
+            )
         words |= {BRUSH + path: write_range(limits) for path, limits in self.brush.items()}
-        words |= {ONLY + path: ",".join(quote(choice, safe="") for choice in choices) for path, choices in self.only.items()}
+        words |= {
+            ONLY + path: ",".join(quote(choice, safe="") for choice in choices) for path, choices in self.only.items()
+        }
         return "?" + urlencode(words, safe=",~") if words else "?"
 
     def drawn(self) -> str:
@@ -120,7 +133,10 @@ class View:
 
 
 def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
-    """Rows inside the view's ranges. Runs without a score are kept by the score range, runs without a cost by the cost range."""
+    """Rows inside the view's ranges.
+
+    Runs without a score are kept by the score range, runs without a cost by the cost range.
+    """
     keep = pd.Series(True, index=runs.index)
     for column, limits in (("score", view.score), ("cost_seconds", view.cost)):
         if limits is not None:

@@ -23,7 +23,8 @@ class RandomBaseline:
 
     Args:
         directory: of the sweep; keeps the answer for whoever continues it.
-        config: resolved configuration of any run. Programs that are not ours (`trainable` command or function) have no random policy.
+        config: resolved configuration of any run. Programs that are not ours (`trainable` command or function) have no
+            random policy.
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
@@ -53,7 +54,9 @@ class RandomBaseline:
 
 
 def read_score(path: Path, of: str) -> tuple[float, float | None] | None:
-    """Score and standard error that were measured before, unless the evaluation is another by now, or the file is damaged."""
+    """Score and standard error that were measured before, unless the evaluation is another by now, or the file is
+    damaged.
+    """
     try:
         known = yaml.safe_load(path.read_text(encoding="utf-8"))
         return (float(known["score"]), known["standard_error"]) if known.get("of", of) == of else None

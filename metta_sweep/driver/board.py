@@ -50,7 +50,9 @@ class Board:
     def started(self, record: RunRecord) -> None:
         with self._lock:
             earlier = self._runs.pop(record.id, None)
-            self._runs[record.id] = LiveRun(record, "running", time.monotonic(), before=earlier.spent if earlier else Span())
+            self._runs[record.id] = LiveRun(
+                record, "running", time.monotonic(), before=earlier.spent if earlier else Span()
+            )
 
     def progressed(self, run_id: str, progress: Progress) -> LiveRun:
         with self._lock:

@@ -1,4 +1,6 @@
-"""What happens at each turn of Tune's loop: table, slots, runs without a place; and checkpoints before an orderly end."""
+"""What happens at each turn of Tune's loop: table, slots, runs without a place; and checkpoints before an orderly
+end.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,14 @@ OnCheckpoint = Callable[[str, JsonObject], None]  # (run id, costs of its attemp
 class LoopCallback(Callback):  # type: ignore[misc]  # ray is not typed
     """Keeps the control informed that the loop turns, draws, and ends the experiment in order."""
 
-    def __init__(self, control: Control, slots: Slots, watch: PlacementWatch, draw: Callable[[], None], on_checkpoint: OnCheckpoint) -> None:
+    def __init__(
+        self,
+        control: Control,
+        slots: Slots,
+        watch: PlacementWatch,
+        draw: Callable[[], None],
+        on_checkpoint: OnCheckpoint,
+    ) -> None:
         self._control = control
         self._slots = slots
         self._watch = watch
@@ -71,7 +80,9 @@ class StopWhenCheckpointed(Stopper):  # type: ignore[misc]  # ray is not typed
 
 
 def forget(trial: Any) -> None:
-    """Of a trial that ended only the run's id is asked again, but Tune keeps trials for ever, each with its configuration three times."""
+    """Of a trial that ended only the run's id is asked again, but Tune keeps trials for ever, each with its
+    configuration three times.
+    """
     trial.config = {"run": {"id": trial.config["run"]["id"]}}
     trial.evaluated_params = {}
     for key in ("config", "result_json", "progress_json"):
@@ -84,7 +95,10 @@ def checkpoint_running(trials: list[Any]) -> dict[str, JsonObject]:
     Returns what the current attempt of each run had cost then; runs that did not answer in time are left out.
     """
     running = [trial for trial in trials if trial.status == "RUNNING" and trial.temporary_state.ray_actor is not None]
-    pending = {trial.temporary_state.ray_actor.checkpoint_now.remote(CHECKPOINT_SECONDS): trial.config["run"]["id"] for trial in running}
+    pending = {
+        trial.temporary_state.ray_actor.checkpoint_now.remote(CHECKPOINT_SECONDS): trial.config["run"]["id"]
+        for trial in running
+    }
     done, late = ray.wait(list(pending), num_returns=len(pending), timeout=CHECKPOINT_SECONDS) if pending else ([], [])
     costs: dict[str, JsonObject] = {}
     for reference in done:
@@ -93,5 +107,7 @@ def checkpoint_running(trials: list[Any]) -> dict[str, JsonObject]:
         except ray.exceptions.RayError as error:
             logger.warning("a run could not write a checkpoint: %s", error)
     if late:
-        logger.warning("%d run(s) wrote no checkpoint within %.0f s; they go on from their last one", len(late), CHECKPOINT_SECONDS)
+        logger.warning(
+            "%d run(s) wrote no checkpoint within %.0f s; they go on from their last one", len(late), CHECKPOINT_SECONDS
+        )
     return costs

@@ -37,7 +37,8 @@ LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
 STOPPED = Verdict("stopped by the `stop` command", is_cap=False)
-# A run that this driver lost so often is given up; each attempt goes on from the last checkpoint. What people interrupt is not counted.
+# A run that this driver lost so often is given up; each attempt goes on from the last checkpoint. What people interrupt
+# is not counted.
 MAX_LOSSES = 8
 
 
@@ -123,7 +124,11 @@ class Clerk:
             return
         self._put("record_progress", run.record, curve=[outcome.curve_point(run.progress.point, self._desk.clock)])
         if self._desk.job.sweep.early_stopping and self.stock is not None:
-            self.stock.look_at(run.record, [outcome.curve_point(point, self._desk.clock) for point in run.curve], run.progress.total_env_steps)
+            self.stock.look_at(
+                run.record,
+                [outcome.curve_point(point, self._desk.clock) for point in run.curve],
+                run.progress.total_env_steps,
+            )
 
     def _note_nodes(self, record: RunRecord, nodes: tuple[str, ...]) -> None:
         """Where this attempt runs; told once, and again when its workers were moved."""
@@ -161,11 +166,15 @@ class Clerk:
         """Tune ended the run: on our request, or because its trial driver died."""
         live = self._board.get(record.id)
         reason = self._control.stop_reason(record.id)
-        costs = self._checkpointed.pop(record.id, None) or (asdict(live.progress.attempt_costs) if live.progress else {})
+        costs = self._checkpointed.pop(record.id, None) or (
+            asdict(live.progress.attempt_costs) if live.progress else {}
+        )
         if reason is not None and live.progress is not None and live.curve:
             self._finish(record, outcome.stopped_early(live.progress, live.curve, reason, self._desk.clock))
         elif self._control.is_lost(record.id) or self._control.stop_now:
-            self._interrupt(record, "another driver holds it" if self._control.is_lost(record.id) else "asked to stop", costs)
+            self._interrupt(
+                record, "another driver holds it" if self._control.is_lost(record.id) else "asked to stop", costs
+            )
         elif self._losses[record.id] + 1 < MAX_LOSSES:
             self._lost(record, "its trial driver or node was lost", costs)
         else:
@@ -176,7 +185,13 @@ class Clerk:
         """Tell the registry's log and the person at the terminal of something that the driver saw; see `Note`."""
         logger.warning("%s", text)
         self._desk.say(text)
-        event = {"sweep": self._desk.job.sweep_name, "kind": kind, "run_id": None, "by": "run", "detail": {"text": text, **detail}}
+        event = {
+            "sweep": self._desk.job.sweep_name,
+            "kind": kind,
+            "run_id": None,
+            "by": "run",
+            "detail": {"text": text, **detail},
+        }
         self._keep("add_event", event)
 
     def close(self, unfinished: Sequence[RunRecord]) -> None:
@@ -190,7 +205,9 @@ class Clerk:
         if self._thread.is_alive():
             self._thread.join(timeout=CLOSE_SECONDS)
         if waiting := len(self._outbox.pending()):
-            logger.warning("%d messages could not be delivered; they wait on disk and go out with the next run", waiting)
+            logger.warning(
+                "%d messages could not be delivered; they wait on disk and go out with the next run", waiting
+            )
         self._outbox.close()
 
     def _finish(self, record: RunRecord, observation: NewObservation) -> None:
@@ -211,9 +228,13 @@ class Clerk:
             self._control.abort(SweepAborted(verdict))
 
     def _lost(self, record: RunRecord, reason: str, costs: JsonObject) -> None:
-        """Workers, node or trial driver are gone: the run goes on from its checkpoint, after a pause that grows each time."""
+        """Workers, node or trial driver are gone: the run goes on from its checkpoint, after a pause that grows each
+        time.
+        """
         self._losses[record.id] += 1
-        self._not_before[record.id] = time.monotonic() + retry_seconds(self._desk.job.settings.infrastructure_retry_delay, self._losses[record.id])
+        self._not_before[record.id] = time.monotonic() + retry_seconds(
+            self._desk.job.settings.infrastructure_retry_delay, self._losses[record.id]
+        )
         self._interrupt(record, reason, costs)
         self._count(self._failures.after_failure("infrastructure", ""))
 
@@ -235,7 +256,10 @@ class Clerk:
                 break
             except OSError as error:
                 if not is_said:
-                    self._desk.say(f"{self._desk.job.directory / 'outbox'}: {error.strerror or error}; the sweep goes on when that is mended")
+                    self._desk.say(
+                        f"{self._desk.job.directory / 'outbox'}: {error.strerror or error}; the sweep goes on when "
+                        "that is mended"
+                    )
                 is_said = True
                 time.sleep(PAUSE_SECONDS)
         self._wake.set()
@@ -313,7 +337,9 @@ class Clerk:
         job = self._desk.job
         if self._control.loop_silent_seconds >= job.settings.lease_seconds / 2:
             return
-        held = [run.record.id for run in self._board.running()] + [record.id for record in (self.stock.reserved() if self.stock else [])]
+        held = [run.record.id for run in self._board.running()] + [
+            record.id for record in (self.stock.reserved() if self.stock else [])
+        ]
         for run_id in self._registry.heartbeat(self._desk.owner, held, lease_seconds=job.settings.lease_seconds):
             if self._board_says_running(run_id):
                 self._control.lose_run(run_id)
@@ -323,7 +349,9 @@ class Clerk:
         try:
             self._registry.get_sweep(self._desk.job.sweep_name)
         except UnknownSweep:
-            self._control.abort(SweepAborted(f"sweep {self._desk.job.sweep_name}: somebody deleted it from the registry"))
+            self._control.abort(
+                SweepAborted(f"sweep {self._desk.job.sweep_name}: somebody deleted it from the registry")
+            )
             return
         for event in self._registry.events(self._desk.job.sweep_name, after=self._heard):
             self._heard = event.sequence
@@ -343,16 +371,22 @@ class Clerk:
         if kind in STOP_EVENTS:
             self._control.drain(STOPPED, now=kind == STOP_NOW)
         elif kind == "spec_updated":  # its points would be of a specification that the sweep no longer has
-            self._control.drain(Verdict("`run --update` changed the sweep's specification; the same command continues it", is_cap=False))
+            self._control.drain(
+                Verdict("`run --update` changed the sweep's specification; the same command continues it", is_cap=False)
+            )
 
     def _claim(self) -> list[RunRecord]:
         settings = self._desk.job.settings
         key = f"claim:{self._desk.owner.pid}:{time.time_ns()}"
-        claimed = self._registry.claim(self._desk.job.sweep_name, self._desk.owner, lease_seconds=settings.lease_seconds, key=key)
+        claimed = self._registry.claim(
+            self._desk.job.sweep_name, self._desk.owner, lease_seconds=settings.lease_seconds, key=key
+        )
         return [record for record in claimed if self._is_ours(record)]
 
     def _is_ours(self, record: RunRecord) -> bool:
-        """Whether the run's point lies in the search space; one that does not fails without a start, and nothing is learned from it."""
+        """Whether the run's point lies in the search space; one that does not fails without a start, and nothing is
+        learned from it.
+        """
         foreign = self._desk.job.train.foreign(record.params)
         if foreign:
             message = f"refused, outside the search space: {'; '.join(foreign[:3])}"

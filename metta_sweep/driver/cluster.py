@@ -47,7 +47,9 @@ class ClusterNodes:
         return frozenset(draining_nodes())
 
     def usable(self, avoided: Collection[str] = ()) -> tuple[Node, ...]:
-        """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is more."""
+        """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is
+        more.
+        """
         gone = {*avoided, *self.leaving()}
         living = tuple(node for key, node in self.living().items() if key not in gone)
         return max(living, self.promised, key=lambda nodes: sum(node.resources.get("CPU", 0.0) for node in nodes))
@@ -89,7 +91,8 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
     if address and address.startswith("ray://"):
         raise ClusterError(
             f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
-            "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with RAY_ADDRESS=auto"
+            "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with "
+            "RAY_ADDRESS=auto"
         )
     if ray.is_initialized():  # this process is connected already, and whoever did that ends it
         yield Cluster(ClusterNodes(promised_nodes(environ)), "", own=None)
@@ -104,7 +107,11 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
         try:
             with on_loopback(own):
                 context = ray.init(
-                    own.address if own else address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options
+                    own.address if own else address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    **options,
                 )
             stack.enter_context(terminable())  # Ray has a way of its own
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -128,7 +135,9 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def credentials(own: PrivateRay | None) -> Iterator[None]:
-    """For the length of the block this process has the token of its private Ray; on another cluster it has what its environment says."""
+    """For the length of the block this process has the token of its private Ray; on another cluster it has what its
+    environment says.
+    """
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN")}
     if own is not None:
         os.environ.pop("RAY_AUTH_TOKEN", None)
@@ -144,7 +153,9 @@ def credentials(own: PrivateRay | None) -> Iterator[None]:
 
 
 def read_credentials() -> None:
-    """Makes the Ray of this process look at its environment again: it did so before, at its import or for another cluster."""
+    """Makes the Ray of this process look at its environment again: it did so before, at its import or for another
+    cluster.
+    """
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 
     Config.initialize("")
@@ -153,7 +164,9 @@ def read_credentials() -> None:
 
 @contextmanager
 def on_loopback(own: PrivateRay | None) -> Iterator[None]:
-    """Ray reads 127.0.0.1 as the address that other machines see, where a private Ray does not listen; its switch for that is read at its import."""
+    """Ray reads 127.0.0.1 as the address that other machines see, where a private Ray does not listen; its switch for
+    that is read at its import.
+    """
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
@@ -174,18 +187,25 @@ def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
     try:
         return tuple(Node(**node) for node in json.loads(text)) if text else ()
     except (TypeError, ValueError) as error:
-        raise ConfigError(f'{PROMISED_NODES}: need a list like [{{"resources": {{"CPU": 16, "GPU": 1}}}}], got {text!r} ({error})') from error
+        raise ConfigError(
+            f'{PROMISED_NODES}: need a list like [{{"resources": {{"CPU": 16, "GPU": 1}}}}], got {text!r} ({error})'
+        ) from error
 
 
 def check_answers(address: str) -> None:
-    """Raises `ClusterError` when nobody listens at `host:port`; Ray itself would try for minutes. Words such as `auto` are left to Ray."""
+    """Raises `ClusterError` when nobody listens at `host:port`; Ray itself would try for minutes.
+
+    Words such as `auto` are left to Ray.
+    """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS") from error
+        raise ClusterError(
+            f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS"
+        ) from error
 
 
 def url_of(address: str | None) -> str:

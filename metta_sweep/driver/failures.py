@@ -52,7 +52,8 @@ class FailureCount:
         if self.limit and self._shows_broken_code():
             return (
                 f"the first {self.consecutive} runs all failed in the same place: {self.first_signatures[0]}; "
-                "fix the training code, then run the same command again (settings.max_consecutive_failures=0 goes on anyway)"
+                "fix the training code, then run the same command again (settings.max_consecutive_failures=0 goes on "
+                "anyway)"
             )
         if self.limit and self.consecutive > self.limit:
             return (
@@ -61,7 +62,8 @@ class FailureCount:
             )
         if self.lost_limit and self.lost > self.lost_limit:
             return (
-                f"{self.lost} times in a row a run lost its workers, node or trial driver (settings.max_infrastructure_failures={self.lost_limit}); "
+                f"{self.lost} times in a row a run lost its workers, node or trial driver "
+                f"(settings.max_infrastructure_failures={self.lost_limit}); "
                 "see the runs' messages in `status` and Ray's own logs; the same command continues the sweep"
             )
         return None

@@ -17,7 +17,8 @@ class Fleet:
         slots: runs that fit at once.
         breaker: nodes that lost too many runs.
         nodes: of the cluster.
-        left: ids of all that Ray was seen to drain; they stay avoided, for a request for fewer nodes would cost warm workers.
+        left: ids of all that Ray was seen to drain; they stay avoided, for a request for fewer nodes would cost warm
+            workers.
     """
 
     slots: Slots
@@ -28,8 +29,8 @@ class Fleet:
     def avoided(self) -> tuple[str, ...]:
         """Nodes that the next run must not go to, in order of their ids.
 
-        Ray places nothing on a node that it drains, but Tune would reuse the processes that a run left there; a request that
-        differs from theirs keeps it from that.
+        Ray places nothing on a node that it drains, but Tune would reuse the processes that a run left there; a request
+        that differs from theirs keeps it from that.
         """
         self.left |= self.nodes.leaving()
         return tuple(sorted({*self.breaker.cordoned, *self.left}))

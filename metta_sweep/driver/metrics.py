@@ -1,4 +1,6 @@
-"""What a sweep shows in Ray's own dashboard and in Grafana: gauges through `ray.util.metrics`, refreshed from Tune's loop."""
+"""What a sweep shows in Ray's own dashboard and in Grafana: gauges through `ray.util.metrics`, refreshed from Tune's
+loop.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from metta_sweep.driver.board import LiveRun
 
 PUBLISH_SECONDS = 5.0
 STATES = ("running", "completed", "stopped_early", "failed", "interrupted")
-# Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells. `cluster/grafana/sweep.json` draws them.
+# Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells.
+# `cluster/grafana/sweep.json` draws them.
 GAUGES = (
     ("score", None, "Score of the run that ended last."),
     ("incumbent", None, "Best score measured in the sweep."),
@@ -94,7 +97,9 @@ class MetricsCallback(Callback):  # type: ignore[misc]  # ray is not typed
 
     def setup(self, **info: Any) -> None:
         for name, tag, description in GAUGES:
-            self._gauges[name] = Gauge(f"metta_sweep_{name}", description, tag_keys=("sweep", tag) if tag else ("sweep",))
+            self._gauges[name] = Gauge(
+                f"metta_sweep_{name}", description, tag_keys=("sweep", tag) if tag else ("sweep",)
+            )
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._published_at >= PUBLISH_SECONDS:

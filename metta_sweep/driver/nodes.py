@@ -63,10 +63,15 @@ class NodeBreaker:
                 self._cordon(node)
 
     def _cordon(self, node: str) -> None:
-        """The last node stays: without it nothing would run at all, and the count of the sweep ends what it cannot do."""
+        """The last node stays: without it nothing would run at all, and the count of the sweep ends what it cannot
+        do.
+        """
         if not set(self.living()) - {*self.cordoned, node}:
             return
         self.cordoned = tuple(sorted({*self.cordoned, node}))
-        text = f"node {node} takes no more runs: it lost {self._losses[node]} in a row within {self.limits.fast_seconds:g} s of their start"
+        text = (
+            f"node {node} takes no more runs: it lost {self._losses[node]} in a row within "
+            f"{self.limits.fast_seconds:g} s of their start"
+        )
         detail: dict[str, Any] = {"node": node, "losses": self._losses[node]}
         self.note("node_cordoned", text, detail)

@@ -1,4 +1,7 @@
-"""What goes between optimiser, registry and run: suggestions on their way out, results on their way back. Pure conversions."""
+"""What goes between optimiser, registry and run: suggestions on their way out, results on their way back.
+
+Pure conversions.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ MIN_COST_SECONDS = 1e-3
 
 
 def cost_clock(cost: str, num_gpus: float) -> str:
-    """Field of `Span` that the optimiser's cost is read from: `auto` means GPU seconds when runs have GPUs, else CPU seconds."""
+    """Field of `Span` that the optimiser's cost is read from: `auto` means GPU seconds when runs have GPUs, else CPU
+    seconds.
+    """
     if cost == "auto":
         cost = "gpu" if num_gpus > 0 else "cpu"
     return f"{cost}_seconds"
@@ -25,7 +30,8 @@ def cost_clock(cost: str, num_gpus: float) -> str:
 def searched_cost(costs: Costs, clock: str) -> float:
     """What the point itself costs: training plus evaluation.
 
-    Set-up depends on whether a worker was warm, and curve points on how often we look; neither says anything about the point.
+    Set-up depends on whether a worker was warm, and curve points on how often we look; neither says anything about the
+    point.
     """
     part: Span = costs.train + costs.evaluate
     return max(float(getattr(part, clock)), MIN_COST_SECONDS)
@@ -92,7 +98,9 @@ def refused(message: str, clock: str) -> NewObservation:
     """A run that nobody should start: its point is not of this sweep."""
     nothing = Costs()
     failure, signature = FailureKind.INFRASTRUCTURE, "refused: outside the search space"
-    return finished(RunResult(Outcome.FAILED, None, nothing, nothing, failure=failure, signature=signature, message=message), clock)
+    return finished(
+        RunResult(Outcome.FAILED, None, nothing, nothing, failure=failure, signature=signature, message=message), clock
+    )
 
 
 def curve_point(point: Point, clock: str) -> dict[str, Any]:
@@ -116,7 +124,10 @@ def to_searcher(record: ObservationRecord) -> Observation:
 
 def _is_whole(point: Mapping[str, Any]) -> bool:
     """Whether a stored curve point has all that the optimiser looks at."""
-    return all(isinstance(point.get(name), int | float) and math.isfinite(point[name]) for name in ("env_steps", "seconds", "score"))
+    return all(
+        isinstance(point.get(name), int | float) and math.isfinite(point[name])
+        for name in ("env_steps", "seconds", "score")
+    )
 
 
 def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:

@@ -41,7 +41,9 @@ class Pace:
         return self.seconds_per_run if self.seconds_per_step is None else self.seconds_per_step * env_steps
 
 
-def past_pace(registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Callable[[str], None] = logger.warning) -> Pace | None:
+def past_pace(
+    registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Callable[[str], None] = logger.warning
+) -> Pace | None:
     """The pace of all finished runs of the same task on the same kind of device; None when there are none.
 
     Args:
@@ -61,7 +63,9 @@ def past_pace(registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Cal
     return mean_pace(seconds, sweeps)
 
 
-def runs_of_task(registry: Reader, sweep: SweepRecord, task: Mapping[str, Any], *, has_gpus: bool) -> list[tuple[float, int]]:
+def runs_of_task(
+    registry: Reader, sweep: SweepRecord, task: Mapping[str, Any], *, has_gpus: bool
+) -> list[tuple[float, int]]:
     """`finished` runs of a sweep; none when its task is another one.
 
     Raises:
@@ -79,7 +83,9 @@ def task_of(spec_yaml: str) -> dict[str, Any]:
     return {key: trees.get(train, trees.split(key)) for key in TASK_KEYS}
 
 
-def finished(observations: Sequence[ObservationRecord], attempts: Iterable[AttemptRecord], *, has_gpus: bool) -> list[tuple[float, int]]:
+def finished(
+    observations: Sequence[ObservationRecord], attempts: Iterable[AttemptRecord], *, has_gpus: bool
+) -> list[tuple[float, int]]:
     """(slot seconds over all attempts, environment steps) of each run that ended with a score."""
     paid: dict[str, float] = {}
     for attempt in attempts:

@@ -20,7 +20,9 @@ ACTOR_ID = re.compile(r"^(?:\tactor_id: |The actor )([0-9a-f]{32})\b", re.M)  # 
 
 
 def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
-    """Tune's placement group for one trial: a bundle a rank, on nodes with the labels that were asked for, but on none that the driver avoids."""
+    """Tune's placement group for one trial: a bundle a rank, on nodes with the labels that were asked for, but on none
+    that the driver avoids.
+    """
     from ray import tune
 
     avoided = config.get("run", {}).get("avoid_nodes", ())
@@ -32,7 +34,8 @@ def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
 def nodes_of(controller: Any, trial: Any) -> set[str]:
     """Ids of the nodes that a trial is on, or was when its actor died; empty when Ray does not know.
 
-    Tune tells nobody where a trial is, and of a dead actor only the id in its error is left: so both are read from Ray's own tables.
+    Tune tells nobody where a trial is, and of a dead actor only the id in its error is left: so both are read from
+    Ray's own tables.
     """
     import ray
     from ray.util import placement_group_table
@@ -117,10 +120,14 @@ class PlacementWatch:
             self._is_told = True
             self._tell(waiting, now - self._since)
         if self._idle_since is not None and 0 < self.limits.give_up_after <= now - self._idle_since:
-            self.give_up(ClusterError(f"{self._text(waiting, now - self._idle_since)} (settings.placement_timeout_seconds)"))
+            self.give_up(
+                ClusterError(f"{self._text(waiting, now - self._idle_since)} (settings.placement_timeout_seconds)")
+            )
 
     def _tell(self, waiting: Sequence[str], seconds: float) -> None:
-        self.note("waiting_for_resources", self._text(waiting, seconds), {"runs": list(waiting), "seconds": round(seconds, 1)})
+        self.note(
+            "waiting_for_resources", self._text(waiting, seconds), {"runs": list(waiting), "seconds": round(seconds, 1)}
+        )
 
     def _text(self, waiting: Sequence[str], seconds: float) -> str:
         return f"{', '.join(waiting)}: no place for {seconds:.0f} s: {self.why()}"

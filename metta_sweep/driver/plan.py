@@ -1,4 +1,6 @@
-"""What a sweep will do and cost, computed before anything starts: pure arithmetic over the job and what the registry knows."""
+"""What a sweep will do and cost, computed before anything starts: pure arithmetic over the job and what the registry
+knows.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,14 @@ def plan_phases(job: SweepJob, history: History, pace: Pace | None) -> tuple[Pha
     """Every phase with what a run of it is expected to take."""
     done = Counter(run.phase for run in history.runs if run.state.is_final)
     return tuple(
-        PhasePlan(phase.name, phase.first_number, phase.num_runs, done[phase.name], phase.protein.max_suggestion_cost, run_seconds(job, phase, pace))
+        PhasePlan(
+            phase.name,
+            phase.first_number,
+            phase.num_runs,
+            done[phase.name],
+            phase.protein.max_suggestion_cost,
+            run_seconds(job, phase, pace),
+        )
         for phase in job.sweep.phases
     )
 

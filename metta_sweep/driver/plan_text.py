@@ -13,13 +13,19 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Phases, time and money, the first points, what ends the sweep."""
     for text in plan.left_out:
         console.print(f"note: {text}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time", highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time", highlight=False, soft_wrap=True
+    )
     if len(plan.phases) > 1:
         console.print(phase_table(plan))
     console.print(f"expected: {expected_text(plan)}", highlight=False, soft_wrap=True)
     console.print(f"  ({plan.basis})", highlight=False, soft_wrap=True)
     if plan.waiting:
-        console.print(f"first: {', '.join(plan.waiting)} (interrupted, or reserved but never started)", highlight=False, soft_wrap=True)
+        console.print(
+            f"first: {', '.join(plan.waiting)} (interrupted, or reserved but never started)",
+            highlight=False,
+            soft_wrap=True,
+        )
     if plan.suggestions:
         console.print(suggestion_table(plan))
     console.print(f"ends: {stops_text(plan)}", highlight=False, soft_wrap=True)
@@ -37,9 +43,14 @@ def runs_text(plan: Plan) -> str:
 def expected_text(plan: Plan) -> str:
     """Time and money of what is to come."""
     if plan.seconds is None or plan.slot_hours is None:
-        known = next((phase.run_seconds for phase in plan.phases if phase.remaining and phase.run_seconds is not None), None)
+        known = next(
+            (phase.run_seconds for phase in plan.phases if phase.remaining and phase.run_seconds is not None), None
+        )
         return "time and money not known" if known is None else f"{duration(known)} a run; the end is open"
-    parts = [duration(plan.seconds), f"{plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else f"{plan.slot_hours:.3g} slot-hours"]
+    parts = [
+        duration(plan.seconds),
+        f"{plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else f"{plan.slot_hours:.3g} slot-hours",
+    ]
     if plan.dollars is not None:
         parts.append(f"${plan.dollars:.2f}")
     return ", ".join(parts)
@@ -49,7 +60,10 @@ def stops_text(plan: Plan) -> str:
     """What is expected to end it, then what else may."""
     if not plan.stops:
         return "nothing but Ctrl-C, `stop`, or failures in a row; sweep.num_samples, target_score and budget set limits"
-    return "; ".join(stop.rule + ("" if stop.runs is None else f" (room for {stop.runs} more run{'s' * (stop.runs != 1)})") for stop in plan.stops)
+    return "; ".join(
+        stop.rule + ("" if stop.runs is None else f" (room for {stop.runs} more run{'s' * (stop.runs != 1)})")
+        for stop in plan.stops
+    )
 
 
 def phase_table(plan: Plan) -> Table:

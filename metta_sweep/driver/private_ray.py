@@ -62,8 +62,9 @@ class PrivateRay:
 def private_ray(environ: Mapping[str, str], machine: Machine) -> Iterator[PrivateRay]:
     """Start one for the length of the block.
 
-    It listens on the loopback interface, and each process asks for a token that is drawn for this start. Its keeper is in a session of its own, so
-    that what a terminal or a batch system sends to the driver's process group reaches no daemon before the runs have written their checkpoints.
+    It listens on the loopback interface, and each process asks for a token that is drawn for this start. Its keeper is
+    in a session of its own, so that what a terminal or a batch system sends to the driver's process group reaches no
+    daemon before the runs have written their checkpoints.
 
     Raises:
         ClusterError: it does not start.
@@ -78,7 +79,9 @@ def private_ray(environ: Mapping[str, str], machine: Machine) -> Iterator[Privat
             let_go(keeper)
 
 
-def start_keeper(base: Path, environ: Mapping[str, str], machine: Machine, errors: IO[bytes]) -> tuple[subprocess.Popen[bytes], Order]:
+def start_keeper(
+    base: Path, environ: Mapping[str, str], machine: Machine, errors: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], Order]:
     """The keeper, on its way, and what it was told."""
     directory, lock = new_directory(base)
     try:
@@ -162,7 +165,9 @@ def remove_left_over(base: Path) -> None:
     for path in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
         try:
             status = path.lstat()
-            is_young = path.name.startswith(NEW_PREFIX) and time.time() - status.st_mtime < NEW_SECONDS  # not locked yet
+            is_young = (
+                path.name.startswith(NEW_PREFIX) and time.time() - status.st_mtime < NEW_SECONDS
+            )  # not locked yet
             if stat.S_ISDIR(status.st_mode) and status.st_uid == mine and not is_young and is_unused(path):
                 shutil.rmtree(path, ignore_errors=True)
         except FileNotFoundError:

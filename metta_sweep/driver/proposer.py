@@ -12,7 +12,19 @@ from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.records import ObservationRecord, RunRecord
-from searchers import Advice, Goal, Interval, Observation, Params, Protein, RunningCurve, Searcher, Suggestion, make_searcher, pick_phase
+from searchers import (
+    Advice,
+    Goal,
+    Interval,
+    Observation,
+    Params,
+    Protein,
+    RunningCurve,
+    Searcher,
+    Suggestion,
+    make_searcher,
+    pick_phase,
+)
 from searchers.config import ProteinConfig
 from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
@@ -21,7 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class Proposer:
-    """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending points only."""
+    """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending points
+    only.
+    """
 
     def __init__(self, spec: SweepSpec, seed: int) -> None:
         self._spec = spec
@@ -47,7 +61,9 @@ class Proposer:
             try:
                 observation = to_searcher(record)
             except (TypeError, ValueError) as error:  # whoever wrote it, the sweep goes on without it
-                logger.warning("result %d of %s says nothing to the optimiser: %s", record.sequence, record.run_id, error)
+                logger.warning(
+                    "result %d of %s says nothing to the optimiser: %s", record.sequence, record.run_id, error
+                )
                 continue
             self._observations.append(observation)
             for searcher in self._searchers.values():
@@ -62,14 +78,18 @@ class Proposer:
         """How long run `number` may train at most, and why; None outside `auto` phases."""
         phase = self.phase(number)
         length = length_parameter(phase.space, length_name(phase.protein)) if phase.auto else None
-        return None if length is None else length_cap(length, self._observations, maximize=self._spec.goal == "maximize")
+        return (
+            None if length is None else length_cap(length, self._observations, maximize=self._spec.goal == "maximize")
+        )
 
     def suggest(self, number: int, pending: Sequence[Params]) -> Suggestion:
         """The point for run `number`, given the parameters of runs that are not back yet."""
         return self._searcher(self.phase(number), self.length_cap(number)).suggest(pending=pending, number=number)
 
     def believe(self, params: Params) -> Interval | None:
-        """What the last phase's model believes of the noiseless score at a point; None without a model or outside its space."""
+        """What the last phase's model believes of the noiseless score at a point; None without a model or outside its
+        space.
+        """
         searcher = self._searcher(self._spec.phases[-1])
         if not isinstance(searcher, Protein) or not searcher.space.contains(params):
             return None
@@ -84,7 +104,9 @@ class Proposer:
         key = (phase.name, cap.steps if cap else None)
         if key not in self._searchers:
             if cap is not None:  # a cap that was left is rarely come back to, and each searcher fits every observation
-                self._searchers = {other: one for other, one in self._searchers.items() if other[0] != phase.name or other[1] is None}
+                self._searchers = {
+                    other: one for other, one in self._searchers.items() if other[0] != phase.name or other[1] is None
+                }
                 phase = replace(phase, space=capped(phase.space, length_name(phase.protein), cap.steps))
             searcher = self._make(phase)
             for observation in self._observations:

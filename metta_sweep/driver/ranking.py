@@ -33,7 +33,9 @@ class Ranking:
     num_foreign: int = 0
 
 
-def rank(registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None) -> Ranking:
+def rank(
+    registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None
+) -> Ranking:
     """Read the sweep, ask the model about every point that ran, and rank.
 
     Raises:

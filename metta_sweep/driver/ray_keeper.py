@@ -1,7 +1,9 @@
-"""The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver ends.
+"""The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver
+ends.
 
-`python -m metta_sweep.driver.ray_keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends when its standard input ends,
-for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray cannot do without.
+`python -m metta_sweep.driver.ray_keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends
+when its standard input ends, for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray cannot
+do without.
 """
 
 from __future__ import annotations
@@ -75,9 +77,15 @@ def main() -> int:
 def start_node(order: Order) -> Node:
     """Ray's daemons, on the loopback interface.
 
-    Ray's own commands (`ray.init`, `ray start`) put a node on all interfaces, and `ray start` always adds a server for remote clients.
+    Ray's own commands (`ray.init`, `ray start`) put a node on all interfaces, and `ray start` always adds a server for
+    remote clients.
     """
-    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": order.token_path, "RAY_AUTH_TOKEN": None, "PYTHONPATH": order.python_path}
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": order.token_path,
+        "RAY_AUTH_TOKEN": None,
+        "PYTHONPATH": order.python_path,
+    }
     for name, value in environment.items():
         os.environ.pop(name, None)
         if value is not None:

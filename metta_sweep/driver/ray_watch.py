@@ -1,4 +1,6 @@
-"""What happens when the private Ray under a process dies: its calls may never return, and after a minute Ray would end the process in its own way."""
+"""What happens when the private Ray under a process dies: its calls may never return, and after a minute Ray would end
+the process in its own way.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`SweepSearch`: what Tune asks for points and tells results. It only moves things between queues; it never computes or waits for the registry."""
+"""`SweepSearch`: what Tune asks for points and tells results.
+
+It only moves things between queues; it never computes or waits for the registry.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,9 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
 
 
 class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
-    """First come, first served; ends runs that the control wants ended, and tells the breaker how runs ended on their nodes."""
+    """First come, first served; ends runs that the control wants ended, and tells the breaker how runs ended on their
+    nodes.
+    """
 
     def __init__(self, control: Control, breaker: NodeBreaker) -> None:
         super().__init__()
@@ -128,10 +133,11 @@ class SweepScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         self._breaker = breaker
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process that the last one left.
+        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process that the last one
+        left.
 
-        The base class names the oldest pending run, looking through all that ever were; Tune would give it the warm process and
-        throw away the one that is starting for it, so that short runs never filled their slots.
+        The base class names the oldest pending run, looking through all that ever were; Tune would give it the warm
+        process and throw away the one that is starting for it, so that short runs never filled their slots.
         """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

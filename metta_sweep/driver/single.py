@@ -94,6 +94,9 @@ def check_same_policy(job: TrainJob) -> None:
     for key in ("trainer.curriculum", "model"):
         was, now = (trees.get(tree, trees.split(key)) for tree in (trained, job.config))
         if was is not None and was != now:
-            problems.append(f"{key}: run {job.run} was trained with {was!r}, not {now!r}; give `evaluate` the words that `train` was given")
+            problems.append(
+                f"{key}: run {job.run} was trained with {was!r}, not {now!r}; give `evaluate` the words that `train` "
+                "was given"
+            )
     if problems:
         raise ConfigError(*problems)

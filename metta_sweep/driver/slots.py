@@ -43,7 +43,13 @@ class Slots:
         ConfigError: there are nodes, but no run fits on them.
     """
 
-    def __init__(self, resources: Resources, nodes: Callable[[], Sequence[Node]], note: Note, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        nodes: Callable[[], Sequence[Node]],
+        note: Note,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._resources = resources
         self._nodes = nodes
         self._note = note
@@ -60,7 +66,9 @@ class Slots:
 
     @property
     def wanted(self) -> int:
-        """Runs that may be live: one also where none fits, for its open request is what an autoscaler and `PlacementWatch` look at."""
+        """Runs that may be live: one also where none fits, for its open request is what an autoscaler and
+        `PlacementWatch` look at.
+        """
         return max(self.now, 1)
 
     def look(self) -> None:
@@ -168,7 +176,9 @@ def bundles(resources: Resources) -> list[dict[str, float]]:
 
 
 def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int:
-    """Most runs r such that r runs of `world_size` ranks on different nodes fit: sum(min(workers, r)) >= r * world_size."""
+    """Most runs r such that r runs of `world_size` ranks on different nodes fit: sum(min(workers, r)) >= r *
+    world_size.
+    """
     best = 0
     for runs in range(1, sum(workers_per_node) // world_size + 1):
         if sum(min(count, runs) for count in workers_per_node) >= runs * world_size:
@@ -182,8 +192,18 @@ def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
         return "the cluster has no node that offers a CPU or GPU; add one, or wait for its autoscaler"
     labelled = [node for node in nodes if has_labels(node, resources)]
     if not labelled:
-        known = sorted({f"{name}={value}" for node in nodes for name, value in node.labels.items() if not name.startswith("ray.io/node-id")})
-        return f"resources.node_labels: no node has {', '.join(resources.node_labels)}; there are {', '.join(known) or 'no labels'}"
+        known = sorted(
+            {
+                f"{name}={value}"
+                for node in nodes
+                for name, value in node.labels.items()
+                if not name.startswith("ray.io/node-id")
+            }
+        )
+        return (
+            f"resources.node_labels: no node has {', '.join(resources.node_labels)}; there are "
+            f"{', '.join(known) or 'no labels'}"
+        )
     for key, name, asked in (("gpus", "GPU", resources.gpus_per_worker), ("cpus", "CPU", resources.cpus_per_worker)):
         most = max((node.resources.get(name, 0.0) for node in labelled), default=0.0)
         if asked > most:
@@ -191,6 +211,7 @@ def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
             return f"resources.{key}_per_worker: {asked:g} {name}s per rank, but no node has more than {most:g}; {fix}"
     total = sum(workers_on(node, resources) for node in labelled)
     return (
-        f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of {len(labelled)} "
+        f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of "
+        f"{len(labelled)} "
         f"node(s) fits {total}; lower resources.world_size or choose strategy PACK"
     )

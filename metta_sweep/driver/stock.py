@@ -83,7 +83,9 @@ class Stock:
         suggest_seconds: that the last suggestion took.
     """
 
-    def __init__(self, registry: Registry, proposer: Proposer, lease: Lease, *, size: Callable[[], int], hooks: Hooks) -> None:
+    def __init__(
+        self, registry: Registry, proposer: Proposer, lease: Lease, *, size: Callable[[], int], hooks: Hooks
+    ) -> None:
         self._registry = registry
         self._proposer = proposer
         self._lease = lease
@@ -140,14 +142,18 @@ class Stock:
         return self._verdict is not None or sum(entry.not_before > now for entry in self._entries) >= self._size()
 
     def take_up(self, records: Sequence[RunRecord], not_before: Mapping[str, float]) -> None:
-        """Runs that were interrupted or lost their driver: they go first, but none before its time (monotonic seconds, by id)."""
+        """Runs that were interrupted or lost their driver: they go first, but none before its time (monotonic seconds,
+        by id).
+        """
         entries = [replace(self._entry(record), not_before=not_before.get(record.id, 0.0)) for record in records]
         with self._condition:
             self._entries[:0] = entries
             self._condition.notify_all()
 
     def expect(self) -> None:
-        """A run ended: its observation is on its way to the registry, or the run itself on its way back here; `tell` follows when it is there."""
+        """A run ended: its observation is on its way to the registry, or the run itself on its way back here; `tell`
+        follows when it is there.
+        """
         with self._condition:
             self._expected += 1
 
@@ -272,7 +278,9 @@ class Stock:
         if reservation is None or verdict is not None:
             return False
         key = f"{self._lease.sweep}:reserve:{number}:{self._lease.owner.pid}:{self._lease.owner.started}"
-        record = self._registry.reserve(self._lease.sweep, reservation, self._lease.owner, lease_seconds=self._lease.seconds, key=key)
+        record = self._registry.reserve(
+            self._lease.sweep, reservation, self._lease.owner, lease_seconds=self._lease.seconds, key=key
+        )
         entry = self._entry(record)
         with self._condition:
             self._entries.append(entry)
@@ -285,10 +293,18 @@ class Stock:
         return Entry(record, record.cursor if may_change else None, self._hooks.prepare(record))
 
     def _propose(self, number: int, exclude: str = "") -> Reservation:
-        pending = [run.params for run in self._registry.runs(self._lease.sweep, states=UNFINISHED) if run.id != exclude and run.number < number]
+        pending = [
+            run.params
+            for run in self._registry.runs(self._lease.sweep, states=UNFINISHED)
+            if run.id != exclude and run.number < number
+        ]
         started = time.monotonic()
         suggestion = self._proposer.suggest(number, pending)
         self.suggest_seconds = time.monotonic() - started
         reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
         cap = self._proposer.length_cap(number)
-        return replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)}) if cap else reservation
+        return (
+            replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)})
+            if cap
+            else reservation
+        )

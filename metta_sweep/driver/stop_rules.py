@@ -78,7 +78,11 @@ def target_reached(limits: Limits, tally: Tally) -> Verdict | None:
     if limits.target_score is None or tally.best_score is None:
         return None
     reached = tally.best_score >= limits.target_score if limits.maximize else tally.best_score <= limits.target_score
-    return Verdict(f"score {tally.best_score:.4g} reached sweep.target_score={limits.target_score:g}", is_cap=False) if reached else None
+    return (
+        Verdict(f"score {tally.best_score:.4g} reached sweep.target_score={limits.target_score:g}", is_cap=False)
+        if reached
+        else None
+    )
 
 
 def over_cap(limits: Limits, tally: Tally, promised_seconds: float = 0.0) -> Verdict | None:
@@ -98,8 +102,14 @@ def describe_cap(limits: Limits, spent_seconds: float, promised_seconds: float) 
     budget = limits.budget
     if budget.dollars is not None and budget.hourly_cost:
         rate = budget.hourly_cost / 3600.0
-        return f"${spent_seconds * rate:.3f} spent + ${promised_seconds * rate:.3f} committed reach budget.dollars={budget.dollars:g}"
-    return f"{spent_seconds / 3600:.3f} GPU-hours spent + {promised_seconds / 3600:.3f} committed reach budget.gpu_hours={budget.gpu_hours:g}"
+        return (
+            f"${spent_seconds * rate:.3f} spent + ${promised_seconds * rate:.3f} committed reach "
+            f"budget.dollars={budget.dollars:g}"
+        )
+    return (
+        f"{spent_seconds / 3600:.3f} GPU-hours spent + {promised_seconds / 3600:.3f} committed reach "
+        f"budget.gpu_hours={budget.gpu_hours:g}"
+    )
 
 
 def must_stop_running(limits: Limits, tally: Tally) -> Verdict | None:

@@ -97,7 +97,8 @@ class Command:
     Attributes:
         trainable: a Ray trainable with the contract of `trainables.run_trainable.RunTrainable`, which None means.
         may_restart: whether this process may begin afresh, with the words that started it, when its private Ray dies.
-        begun: when it was asked for (monotonic seconds), None = now; who stops the sweep after that means this command, too.
+        begun: when it was asked for (monotonic seconds), None = now; who stops the sweep after that means this command,
+            too.
     """
 
     trainable: type | None = None
@@ -105,7 +106,9 @@ class Command:
     begun: float | None = None
 
 
-def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: Command = Command()) -> Ending:
+def run_sweep(
+    job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: Command = Command()
+) -> Ending:
     """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
 
     Raises:
@@ -119,7 +122,10 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
     make_directory(job, console)
     claim_sweep_directory(job, registry, lambda text: say(text, console))
     if environ.get("RAY_AUTH_MODE") == "disabled" and not environ.get("RAY_ADDRESS"):
-        console.print("note: RAY_AUTH_MODE=disabled has no effect without RAY_ADDRESS: a private Ray asks for a token", soft_wrap=True)
+        console.print(
+            "note: RAY_AUTH_MODE=disabled has no effect without RAY_ADDRESS: a private Ray asks for a token",
+            soft_wrap=True,
+        )
     with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
@@ -127,7 +133,9 @@ def run_sweep(job: SweepJob, registry: Registry, environ: Mapping[str, str], con
         if not slots:
             console.print(slots_text(slots), highlight=False)
         mirror = WandbMirrorCallback(MirrorJob.of(job, environ))
-        driver = Driver(job, registry, Stage(cluster.nodes, mirror, console, command.trainable, cluster.own, command.may_restart))
+        driver = Driver(
+            job, registry, Stage(cluster.nodes, mirror, console, command.trainable, cluster.own, command.may_restart)
+        )
         write_sweep_files(job)
         random_score = None
         if driver.begin(begun):
@@ -182,7 +190,9 @@ class Driver:
             Proposer(job.sweep, job.seed),
             Lease(job.sweep_name, owner, job.settings.lease_seconds),
             size=lambda: self.slots.wanted,
-            hooks=Hooks(prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run),
+            hooks=Hooks(
+                prepare=self.trial_config, may_reserve=self.spending.no_more_runs, on_advice=self.control.stop_run
+            ),
         )
         self.clerk.stock = self.stock
         self._closing, self._is_closed = threading.Lock(), False
@@ -238,10 +248,13 @@ class Driver:
 
     def any_config(self) -> dict[str, Any]:
         """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
-        return resolve_run(self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed)
+        return resolve_run(
+            self.job.train, f"{self.job.sweep_name}.r.0", self.job.sweep.phases[0].space.center(), seed=self.job.seed
+        )
 
     def begin(self, begun: float) -> bool:
-        """Make the sweep active; False when it must not begin, for somebody stopped the sweep since this driver was asked for.
+        """Make the sweep active; False when it must not begin, for somebody stopped the sweep since this driver was
+        asked for.
 
         Args:
             begun: when that was, in monotonic seconds.
@@ -258,7 +271,9 @@ class Driver:
             self.control.drain(STOPPED)
             return False
         if sweep.spec_yaml != self.job.spec_yaml:
-            raise ConfigError(f"sweep_name={name}: `run --update` changed its specification meanwhile; run the same command again")
+            raise ConfigError(
+                f"sweep_name={name}: `run --update` changed its specification meanwhile; run the same command again"
+            )
         self.registry.add_event(name, DRIVER_STARTED, run_id=None, by="run", detail=self.introduction())
         return True
 
@@ -266,7 +281,12 @@ class Driver:
         """Tune's loop, from the first suggestion to the last result delivered."""
         console = self.stage.console
         view = ProgressView(self.board, self.table_style(), console)
-        with quiet(self.job.directory / "driver.log"), view, stop_signals(self.control, console), watched(self.stage.own_ray, self.end_without_ray):
+        with (
+            quiet(self.job.directory / "driver.log"),
+            view,
+            stop_signals(self.control, console),
+            watched(self.stage.own_ray, self.end_without_ray),
+        ):
             self.stock.start(self.clerk.open())
             try:
                 self.tune(view.draw)
@@ -284,7 +304,9 @@ class Driver:
             self.stage.mirror.stop()  # after the clerk: the last results are in the registry now
 
     def end_without_ray(self, reason: str) -> None:
-        """The private Ray died, and Tune's loop with it: what ran is interrupted, everything is delivered, and the command begins afresh."""
+        """The private Ray died, and Tune's loop with it: what ran is interrupted, everything is delivered, and the
+        command begins afresh.
+        """
         self.control.drain(Verdict(reason, is_cap=False), now=True)
         with self._closing:  # never let go of: the loop must not come to an end of its own
             if not self._is_closed:
@@ -302,7 +324,9 @@ class Driver:
 
         settings = self.job.settings
         limits = PlacementLimits(settings.placement_warning_seconds, settings.placement_timeout_seconds)
-        watch = PlacementWatch(limits, lambda: missing(self.job.resources, self.usable_nodes()), self.clerk.tell, self.control.abort)
+        watch = PlacementWatch(
+            limits, lambda: missing(self.job.resources, self.usable_nodes()), self.clerk.tell, self.control.abort
+        )
         callback = LoopCallback(self.control, self.slots, watch, draw, self.clerk.checkpointed)
         tune.run(
             tune.with_resources(self.stage.trainable or RunTrainable, partial(gang, self.job.resources)),
@@ -325,7 +349,14 @@ class Driver:
         """What the gauges show."""
         has_gpus = self.job.resources.gpus_per_worker > 0
         dollars_per_second = (self.job.budget.hourly_cost or 0.0) / 3600.0
-        return Moment(self.board.runs(), self.slots.now, self.spending.best, self.stock.suggest_seconds, dollars_per_second, has_gpus)
+        return Moment(
+            self.board.runs(),
+            self.slots.now,
+            self.spending.best,
+            self.stock.suggest_seconds,
+            dollars_per_second,
+            has_gpus,
+        )
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal."""
@@ -344,7 +375,15 @@ class Driver:
         """Reason and exit code, from what the control and the registry say."""
         verdict = self.control.draining or Verdict("no more runs", is_cap=False)
         num_failed = len(self.registry.runs(self.job.sweep_name, states=[RunState.FAILED]))
-        code = EXIT_INTERRUPTED if self.control.interrupted_by_user else EXIT_CAP if verdict.is_cap else EXIT_WITH_FAILURES if num_failed else 0
+        code = (
+            EXIT_INTERRUPTED
+            if self.control.interrupted_by_user
+            else EXIT_CAP
+            if verdict.is_cap
+            else EXIT_WITH_FAILURES
+            if num_failed
+            else 0
+        )
         return Ending(verdict.reason, code, wall_seconds, num_failed, random_score)
 
 
@@ -359,7 +398,12 @@ def make_directory(job: SweepJob, console: Console) -> None:
     allot(job.directory.parent, job.umask, below=False)
     if allot(job.directory, job.umask):
         who = "you" if job.umask == PRIVATE else "you and the directory's group"
-        console.print(f"note: {job.directory}: its files are for {who} now (share_files)", highlight=False, soft_wrap=True, markup=False)
+        console.print(
+            f"note: {job.directory}: its files are for {who} now (share_files)",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def write_sweep_files(job: SweepJob) -> None:

@@ -21,7 +21,13 @@ MAX_ROWS = 16
 MAX_PARAM_COLUMNS = 6
 UNLIMITED = 10_000
 # Words a person knows a parameter by; the rest of the dotted path is in `status` and the run's files.
-STATE_STYLES = {"running": "cyan", "completed": "green", "stopped_early": "yellow", "failed": "red", "interrupted": "magenta"}
+STATE_STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "stopped_early": "yellow",
+    "failed": "red",
+    "interrupted": "magenta",
+}
 
 
 def new_console(stream: TextIO, *, plain: bool = False) -> Console:
@@ -56,7 +62,9 @@ class ProgressView:
         self._style = style
         self._console = console
         self._live = (
-            Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) if console.is_terminal else None
+            Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+            if console.is_terminal
+            else None
         )
         self._drawn_at = 0.0
         self._said: dict[str, str] = {}
@@ -89,7 +97,9 @@ class ProgressView:
 
 
 def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Table:
-    """The table with as many parameters as the console is wide enough for: names, scores and states are never cut for them."""
+    """The table with as many parameters as the console is wide enough for: names, scores and states are never cut for
+    them.
+    """
     table = render(runs, style, MAX_PARAM_COLUMNS)
     for count in range(min(MAX_PARAM_COLUMNS, len(style.params)) - 1, -1, -1):
         if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
@@ -128,13 +138,16 @@ def newest(runs: Sequence[LiveRun]) -> list[LiveRun]:
 def plain_line(run: LiveRun, style: TableStyle) -> str:
     """One line for one change of state."""
     params = " ".join(
-        f"{label}={format_value(run.record.params.get(name))}" for label, name in zip(short_names(style.params), style.params, strict=True)
+        f"{label}={format_value(run.record.params.get(name))}"
+        for label, name in zip(short_names(style.params), style.params, strict=True)
     )
     phase = f" phase={run.record.phase}" if style.show_phase else ""
     if run.state == "running":
         return f"{run.record.id} running{phase} {params}"
     message = f" ({run.result.message})" if run.result and run.result.message else ""
-    return f"{run.record.id} {run.state}{phase} score={score_text(run)} cost={cost_text(run)} {style.cost_label}{message}"
+    return (
+        f"{run.record.id} {run.state}{phase} score={score_text(run)} cost={cost_text(run)} {style.cost_label}{message}"
+    )
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

@@ -16,13 +16,17 @@ from rich.console import Console
 from metta_sweep.driver.control import Control
 from metta_sweep.driver.stop_rules import Verdict
 
-# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost patience.
+# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost
+# patience.
 ECHO_SECONDS = 0.5
 
 
 @contextmanager
 def stop_signals(control: Control, console: Console) -> Iterator[None]:
-    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted. The second stops at once."""
+    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted.
+
+    The second stops at once.
+    """
 
     asked_at: list[float] = []
 
@@ -56,7 +60,11 @@ class LogFile(io.TextIOWrapper):
 @contextmanager
 def quiet(path: Path) -> Iterator[None]:
     """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
-    with LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file, redirect_stdout(file), redirect_stderr(file):
+    with (
+        LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()

@@ -1,1 +1,3 @@
-"""From one machine to a Ray cluster: renders and checks cluster files, brings clusters up and down, submits sweeps as jobs."""
+"""From one machine to a Ray cluster: renders and checks cluster files, brings clusters up and down, submits sweeps as
+jobs.
+"""

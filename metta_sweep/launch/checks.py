@@ -1,4 +1,6 @@
-"""What can be known before money is spent: the file against Ray's schema, runs against nodes, image against versions, tools on this machine."""
+"""What can be known before money is spent: the file against Ray's schema, runs against nodes, image against versions,
+tools on this machine.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def schema_problems(config: Mapping[str, Any]) -> list[str]:
     logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells which defaults it filled in
     try:
         is_kuberay = provider_of(config) == "kuberay"
-        validate_config(_derive_autoscaling_config_from_ray_cr(dict(config)) if is_kuberay else prepare_config(dict(config)))
+        validate_config(
+            _derive_autoscaling_config_from_ray_cr(dict(config)) if is_kuberay else prepare_config(dict(config))
+        )
     except jsonschema.ValidationError as error:
         return [f"cluster file: {'.'.join(str(part) for part in error.absolute_path) or 'top level'}: {error.message}"]
     except (KeyError, TypeError, ValueError) as error:
@@ -52,7 +56,9 @@ def schema_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def image_problems(image: str, ray: str, python: str) -> list[str]:
-    """Whether the tag says this Ray and this Python (`...:2.60.0-py311`): else checkpoints and pickles do not fit. "" passes.
+    """Whether the tag says this Ray and this Python (`...:2.60.0-py311`): else checkpoints and pickles do not fit.
+
+    "" passes.
 
     Args:
         ray: such as "2.60.0".
@@ -99,7 +105,11 @@ def check_tools(provider: str) -> None:
     Raises:
         ConfigError: one line for each thing that is missing.
     """
-    problems = [f"{name}: not found on this machine; provider {provider} needs it" for name in PROGRAMS[provider] if shutil.which(name) is None]
+    problems = [
+        f"{name}: not found on this machine; provider {provider} needs it"
+        for name in PROGRAMS[provider]
+        if shutil.which(name) is None
+    ]
     module, package = MODULES.get(provider, ("sys", ""))
     if importlib.util.find_spec(module) is None:
         problems.append(f"{module}: not installed; provider {provider} needs it: pip install {package}")

@@ -15,7 +15,9 @@ ClusterFile = dict[str, Any]
 
 
 def packaged_cluster() -> Path:
-    """The provider files that come with the package: `metta_sweep/_cluster` when installed, `cluster/` in a checkout."""
+    """The provider files that come with the package: `metta_sweep/_cluster` when installed, `cluster/` in a
+    checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     installed = package / "_cluster"
     return installed if installed.is_dir() else package.parent / "cluster"
@@ -70,12 +72,22 @@ def worker_nodes(config: Mapping[str, Any]) -> list[Node]:
         return []
     if provider_of(config) == "kuberay":
         groups = config["spec"]["workerGroupSpecs"]
-        return [Node(group_resources(group), group.get("labels", {})) for group in groups for _ in range(int(group["maxReplicas"]))]
+        return [
+            Node(group_resources(group), group.get("labels", {}))
+            for group in groups
+            for _ in range(int(group["maxReplicas"]))
+        ]
     head = config["head_node_type"]
     kinds = [kind for name, kind in config["available_node_types"].items() if name != head]
     # Node types of one file are alternatives (spot, on demand): together they stay below the cluster's own maximum.
-    largest = sorted(kinds, key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True)
-    nodes = [Node(dict(kind["resources"]), kind.get("labels", {})) for kind in largest for _ in range(int(kind.get("max_workers", 0)))]
+    largest = sorted(
+        kinds, key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True
+    )
+    nodes = [
+        Node(dict(kind["resources"]), kind.get("labels", {}))
+        for kind in largest
+        for _ in range(int(kind.get("max_workers", 0)))
+    ]
     return nodes[: int(config["max_workers"])]
 
 

@@ -1,4 +1,6 @@
-"""Clusters brought up, reached and taken down, with Ray's launcher or with kubectl; output goes to the user's terminal."""
+"""Clusters brought up, reached and taken down, with Ray's launcher or with kubectl; output goes to the user's
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def open_cluster(path: Path) -> Cluster:
         ConfigError: there is no such file.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such cluster; bring one up with `cluster up`, or name another with --name or --cluster-file")
+        raise ConfigError(
+            f"{path}: no such cluster; bring one up with `cluster up`, or name another with --name or --cluster-file"
+        )
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     if provider_of(config) == "kuberay":
         return KubernetesCluster(path, name_of(config), str(config["metadata"].get("namespace", "default")))
@@ -99,11 +103,20 @@ class OwnCluster:
         execute([*RAY, "up", "--yes", "--no-config-cache", str(self.path)])
 
     def status(self) -> str:
-        path, address = start_option(self.config, "PATH="), f"{self.config['provider']['head_ip']}:{start_option(self.config, '--port=')}"
-        return captured(self._ssh(self.config["provider"]["head_ip"], f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"))
+        path, address = (
+            start_option(self.config, "PATH="),
+            f"{self.config['provider']['head_ip']}:{start_option(self.config, '--port=')}",
+        )
+        return captured(
+            self._ssh(
+                self.config["provider"]["head_ip"], f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"
+            )
+        )
 
     def down(self) -> None:
-        """The head first, for its autoscaler would bring workers back; `ray down` would end everybody's Ray on each machine."""
+        """The head first, for its autoscaler would bring workers back; `ray down` would end everybody's Ray on each
+        machine.
+        """
         stop = self.config["head_start_ray_commands"][0].removesuffix("/head")
         for address in (self.config["provider"]["head_ip"], *self.config["provider"]["worker_ips"]):
             execute(self._ssh(address, stop))
@@ -114,12 +127,28 @@ class OwnCluster:
 
     def tunnel_command(self, port: int) -> list[str]:
         head, remote = self.config["provider"]["head_ip"], start_option(self.config, "--dashboard-port=")
-        return self._ssh(head, "while true; do sleep 3600; done", "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:{remote}")
+        return self._ssh(
+            head,
+            "while true; do sleep 3600; done",
+            "-o",
+            "ExitOnForwardFailure=yes",
+            "-L",
+            f"{port}:127.0.0.1:{remote}",
+        )
 
     def _ssh(self, address: str, command: str, *options: str) -> list[str]:
         auth = self.config["auth"]
         key = ["-i", os.path.expanduser(auth["ssh_private_key"])] if auth.get("ssh_private_key") else []
-        known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
+        known = [
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "BatchMode=yes",
+        ]
         return ["ssh", *known, *key, *options, f"{auth['ssh_user']}@{address}", command]
 
 
@@ -135,17 +164,36 @@ class KubernetesCluster:
         execute(["kubectl", "apply", "--filename", str(self.path)])
 
     def status(self) -> str:
-        return captured(["kubectl", "--namespace", self.namespace, "get", "raycluster,pods", "--selector", f"ray.io/cluster={self.name}"])
+        return captured(
+            [
+                "kubectl",
+                "--namespace",
+                self.namespace,
+                "get",
+                "raycluster,pods",
+                "--selector",
+                f"ray.io/cluster={self.name}",
+            ]
+        )
 
     def down(self) -> None:
         execute(["kubectl", "delete", "--filename", str(self.path)])
 
     def token(self) -> str:
-        secret = json.loads(captured(["kubectl", "--namespace", self.namespace, "get", "secret", self.name, "--output", "json"]))
+        secret = json.loads(
+            captured(["kubectl", "--namespace", self.namespace, "get", "secret", self.name, "--output", "json"])
+        )
         return base64.b64decode(secret["data"]["auth_token"]).decode()
 
     def tunnel_command(self, port: int) -> list[str]:
-        return ["kubectl", "--namespace", self.namespace, "port-forward", f"service/{self.name}-head-svc", f"{port}:{DASHBOARD_PORT}"]
+        return [
+            "kubectl",
+            "--namespace",
+            self.namespace,
+            "port-forward",
+            f"service/{self.name}-head-svc",
+            f"{port}:{DASHBOARD_PORT}",
+        ]
 
 
 def execute(command: Sequence[str]) -> None:
@@ -168,13 +216,19 @@ def captured(command: Sequence[str]) -> str:
     """
     done = subprocess.run(command, env=launch_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ClusterError(f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise ClusterError(
+            f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}"
+        )
     return done.stdout
 
 
 def launch_environment() -> dict[str, str]:
     """Clusters that we launch ask for a token."""
-    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
+    return {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+    }
 
 
 def token_path() -> Path:
@@ -187,7 +241,13 @@ def ensure_token() -> None:
     if token_path().exists():
         token_path().chmod(0o600)  # Ray's own command leaves it as open as the umask says
         return
-    subprocess.run([*RAY, "get-auth-token", "--generate"], env=launch_environment(), stdout=subprocess.DEVNULL, umask=0o077, check=True)
+    subprocess.run(
+        [*RAY, "get-auth-token", "--generate"],
+        env=launch_environment(),
+        stdout=subprocess.DEVNULL,
+        umask=0o077,
+        check=True,
+    )
 
 
 @contextmanager
@@ -200,7 +260,12 @@ def tunnel(cluster: Cluster) -> Iterator[str]:
     port = free_port()
     command = cluster.tunnel_command(port)
     process = subprocess.Popen(
-        command, env=launch_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=launch_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         wait_for_dashboard(f"http://127.0.0.1:{port}", process, " ".join(command))

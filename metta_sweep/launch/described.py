@@ -40,7 +40,9 @@ def described_nodes(text: str) -> list[Node]:
         nodes = worker_nodes(config)
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"--for-cluster: {path} is no cluster file ({type(error).__name__}: {reason}); {FIX}") from error
+        raise ConfigError(
+            f"--for-cluster: {path} is no cluster file ({type(error).__name__}: {reason}); {FIX}"
+        ) from error
     if not nodes:
         raise ConfigError(f"--for-cluster: {path} does not say what its machines have; {FIX}")
     return nodes

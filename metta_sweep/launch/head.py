@@ -1,7 +1,9 @@
-"""What a submitted job runs on the head: `run`, with the registry on a local disk where the data directory is a network file system.
+"""What a submitted job runs on the head: `run`, with the registry on a local disk where the data directory is a network
+file system.
 
-SQLite cannot trust the locks of a network file system, and a head's own disk goes with the head. So the registry lives on the head's disk
-while the sweep runs, is copied to the data directory with SQLite's backup every few seconds, and comes back from there on the next head.
+SQLite cannot trust the locks of a network file system, and a head's own disk goes with the head. So the registry lives
+on the head's disk while the sweep runs, is copied to the data directory with SQLite's backup every few seconds, and
+comes back from there on the next head.
 """
 
 from __future__ import annotations
@@ -103,7 +105,9 @@ def back_up(local: Path, copy: Path) -> None:
     snapshot = local.with_suffix(".snapshot")
     with closing(sqlite3.connect(local)) as source, closing(sqlite3.connect(snapshot)) as target:
         source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")  # one plain file, without a log beside it that the next copy would not fit
+        target.execute(
+            "PRAGMA journal_mode=DELETE"
+        )  # one plain file, without a log beside it that the next copy would not fit
     with snapshot.open("rb") as whole, replacing(copy) as file:
         shutil.copyfileobj(whole, file)
 

@@ -24,12 +24,42 @@ if TYPE_CHECKING:
 
 SWEEP_KEY = "sweep"
 # They tell of every ignored file.
-TALKATIVE = ("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir", "ray.dashboard.modules.dashboard_sdk")
+TALKATIVE = (
+    "ray._private.runtime_env.packaging",
+    "ray._private.runtime_env.working_dir",
+    "ray.dashboard.modules.dashboard_sdk",
+)
 API_ADDRESS = "RAY_API_SERVER_ADDRESS"
-# Environments, histories, data and caches: large, and of no use to a run. A leading `/` means the shipped directory itself: configs/env stays.
+# Environments, histories, data and caches: large, and of no use to a run. A leading `/` means the shipped directory
+# itself: configs/env stays.
 EXCLUDES = (
-    *(".git", ".hg", ".svn", ".venv", "/venv", "/env", "node_modules", "__pycache__", "*.pyc", "*.egg-info", "/build", "/dist"),
-    *("/train_dir", "/outputs", "/wandb", "/artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "*.db", "*.pt", "*.ckpt"),
+    *(
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        "/venv",
+        "/env",
+        "node_modules",
+        "__pycache__",
+        "*.pyc",
+        "*.egg-info",
+        "/build",
+        "/dist",
+    ),
+    *(
+        "/train_dir",
+        "/outputs",
+        "/wandb",
+        "/artifacts",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "*.db",
+        "*.pt",
+        "*.ckpt",
+    ),
 )
 # What a run needs to reach WandB and the registry; passed on in the job's environment, written nowhere.
 PASSED_ON = (
@@ -83,7 +113,9 @@ def make_submission(
 
 
 def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:
-    """What `auto` in the configuration means on a cluster whose head is unlike its workers, and how many may come; empty where only Ray knows."""
+    """What `auto` in the configuration means on a cluster whose head is unlike its workers, and how many may come;
+    empty where only Ray knows.
+    """
     return environment_of(worker_nodes(config) if config else [])
 
 
@@ -110,7 +142,8 @@ def packages_outside(code: Path) -> list[Path]:
         return []
     if packaged_configs().parent == root:
         raise ConfigError(
-            f"{code}: does not hold metta_sweep, which comes from the checkout {root}; run the command there, or install metta_sweep as a wheel"
+            f"{code}: does not hold metta_sweep, which comes from the checkout {root}; run the command there, or "
+            "install metta_sweep as a wheel"
         )
     return [root / name for name in ("metta_sweep", "searchers", "trainables")]
 
@@ -146,9 +179,14 @@ def submit(client: JobSubmissionClient, submission: Submission) -> str:
         ConfigError: the sweep runs on this cluster already.
     """
     jobs = sweep_jobs(client)
-    running = [job.submission_id for job in jobs if is_running(job) and job.metadata[SWEEP_KEY] == submission.sweep_name]
+    running = [
+        job.submission_id for job in jobs if is_running(job) and job.metadata[SWEEP_KEY] == submission.sweep_name
+    ]
     if running:
-        raise ConfigError(f"sweep_name={submission.sweep_name}: job {running[0]} runs it on this cluster already; see `cluster status`")
+        raise ConfigError(
+            f"sweep_name={submission.sweep_name}: job {running[0]} runs it on this cluster already; see `cluster "
+            "status`"
+        )
     number = sum(job.metadata[SWEEP_KEY] == submission.sweep_name for job in jobs) + 1
     job_id = f"{submission.sweep_name}-{number}"
     deadline = time.monotonic() + AGENT_SECONDS

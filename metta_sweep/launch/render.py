@@ -19,9 +19,14 @@ def render(request: ClusterRequest) -> str:
         ConfigError: the provider's file has no node with so many GPUs.
     """
     config = read_provider_file(request.provider)
-    fill = {"aws": render_cloud, "gcp": render_cloud, "local": render_local, "kuberay": render_kuberay}[request.provider]
+    fill = {"aws": render_cloud, "gcp": render_cloud, "local": render_local, "kuberay": render_kuberay}[
+        request.provider
+    ]
     fill(config, request)
-    header = f"# Written by `python -m metta_sweep cluster up`; the choices are explained in the packaged {request.provider}.yaml.\n"
+    header = (
+        "# Written by `python -m metta_sweep cluster up`; the choices are explained in the packaged "
+        f"{request.provider}.yaml.\n"
+    )
     return header + yaml.dump(config, Dumper=WithoutAliases, sort_keys=False, width=140)
 
 
@@ -39,7 +44,10 @@ def render_cloud(config: ClusterFile, request: ClusterRequest) -> None:
     head = config["head_node_type"]
     kinds = config["available_node_types"]
     chosen = choose_node_type(kinds, head, request)
-    config["available_node_types"] = {head: kinds[head], chosen: kinds[chosen] | {"min_workers": 0, "max_workers": request.nodes}}
+    config["available_node_types"] = {
+        head: kinds[head],
+        chosen: kinds[chosen] | {"min_workers": 0, "max_workers": request.nodes},
+    }
     fill_place(config["provider"], request)
     if request.image:
         config["docker"]["image"] = request.image
@@ -55,7 +63,9 @@ def choose_node_type(kinds: Mapping[str, Any], head: str, request: ClusterReques
     """
     market = "spot" if request.spot else "on-demand"
     by_gpus = {
-        int(kind["resources"].get("GPU", 0)): name for name, kind in kinds.items() if name != head and kind.get("labels", {}).get("market") == market
+        int(kind["resources"].get("GPU", 0)): name
+        for name, kind in kinds.items()
+        if name != head and kind.get("labels", {}).get("market") == market
     }
     if request.gpus not in by_gpus:
         raise ConfigError(no_such_size(request, by_gpus))
@@ -66,11 +76,16 @@ def no_such_size(request: ClusterRequest, sizes: Mapping[int, Any]) -> str:
     """One line: which sizes there are instead."""
     *most, last = (str(size) for size in sorted(sizes))
     known = f"{', '.join(most)} or {last}" if most else last
-    return f"--gpus: {request.provider} has workers with {known} GPUs, got {request.gpus}; or edit cluster/{request.provider}.yaml"
+    return (
+        f"--gpus: {request.provider} has workers with {known} GPUs, got {request.gpus}; or edit "
+        f"cluster/{request.provider}.yaml"
+    )
 
 
 def fill_place(provider: ClusterFile, request: ClusterRequest) -> None:
-    """Region, zones and project; a region without zones leaves the choice of zone to the provider, except where one is needed."""
+    """Region, zones and project; a region without zones leaves the choice of zone to the provider, except where one is
+    needed.
+    """
     if request.region:
         provider["region"] = request.region
         provider.pop("availability_zone")
@@ -89,7 +104,9 @@ def mount_command(shared: str) -> str:
 
 
 def render_local(config: ClusterFile, request: ClusterRequest) -> None:
-    """Fill in addresses and log-in; ports, virtual environment and session directory replace those of the packaged commands."""
+    """Fill in addresses and log-in; ports, virtual environment and session directory replace those of the packaged
+    commands.
+    """
     own = request.own
     config["cluster_name"] = request.name
     config["provider"] |= {"head_ip": own.head, "worker_ips": list(own.workers)}
@@ -106,7 +123,9 @@ def settle(command: str, own: OwnMachines) -> str:
     standard = OwnMachines()
     for attribute in ("virtual_environment", "temp_dir"):
         command = command.replace(getattr(standard, attribute), getattr(own, attribute))
-    command = command.replace(f"--port={standard.port}", f"--port={own.port}").replace(f"$RAY_HEAD_IP:{standard.port}", f"$RAY_HEAD_IP:{own.port}")
+    command = command.replace(f"--port={standard.port}", f"--port={own.port}").replace(
+        f"$RAY_HEAD_IP:{standard.port}", f"$RAY_HEAD_IP:{own.port}"
+    )
     return command.replace(f"--dashboard-port={standard.dashboard_port}", f"--dashboard-port={own.dashboard_port}")
 
 

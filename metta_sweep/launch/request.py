@@ -85,7 +85,9 @@ def request_problems(request: ClusterRequest) -> list[str]:
         wrong = f"unknown provider {request.provider!r}." if request.provider else "where should it run?"
         problems.append(f"--provider: {wrong} There are {known}; add for example --provider aws")
     if not NAME.fullmatch(request.name):
-        problems.append(f"--name: need at most 40 lower case letters, digits and '-', beginning with a letter, got {request.name!r}")
+        problems.append(
+            f"--name: need at most 40 lower case letters, digits and '-', beginning with a letter, got {request.name!r}"
+        )
     if request.nodes < 1:
         problems.append(f"--nodes: need at least 1, got {request.nodes}")
     if request.gpus < 0:
@@ -95,5 +97,7 @@ def request_problems(request: ClusterRequest) -> list[str]:
     if request.provider == "gcp" and not request.project:
         problems.append("--project: provider gcp needs the id of your project")
     if request.provider == "local" and not request.own.head:
-        problems.append("--head: provider local needs the address of the head machine, and --workers A,B for the others")
+        problems.append(
+            "--head: provider local needs the address of the head machine, and --workers A,B for the others"
+        )
     return problems

@@ -63,9 +63,14 @@ class Access:
         self._tokens, self._limiter, self._is_public = tokens, limiter, is_public
 
     def admit(self, request: Request) -> None:
-        """Let a request in and note whose it is; what it may do is asked by `needs`. Raises `AccessDenied`, `HTTPException`."""
+        """Let a request in and note whose it is; what it may do is asked by `needs`.
+
+        Raises `AccessDenied`, `HTTPException`.
+        """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        token = credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")  # the header of old clients
+        token = (
+            credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")
+        )  # the header of old clients
         address = request.client.host if request.client else ""
         if not token and not self._is_public and self._tokens.is_empty():
             _refuse_browsers(request)
@@ -83,7 +88,11 @@ class Access:
     def _count(self, client: str) -> None:
         wait_seconds = self._limiter.wait_seconds(client)
         if wait_seconds > 0:
-            raise HTTPException(429, f"too many requests; wait {wait_seconds:.3f} s", headers={"Retry-After": f"{max(1, round(wait_seconds))}"})
+            raise HTTPException(
+                429,
+                f"too many requests; wait {wait_seconds:.3f} s",
+                headers={"Retry-After": f"{max(1, round(wait_seconds))}"},
+            )
 
 
 def needs(role: Role) -> Callable[..., Awaitable[None]]:
@@ -104,7 +113,9 @@ def a(role: Role) -> str:
 def _refuse_browsers(request: Request) -> None:
     """Without tokens any web page could speak to this machine's service through its user's browser."""
     if "origin" in request.headers or request.url.hostname not in LOCAL_NAMES:
-        raise HTTPException(403, "web pages may not use a registry without tokens; make one: `python -m metta_sweep token create`")
+        raise HTTPException(
+            403, "web pages may not use a registry without tokens; make one: `python -m metta_sweep token create`"
+        )
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -122,7 +133,9 @@ def registry_error(_request: Request, error: Exception) -> Response:
 
 def http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    name = {401: "AccessDenied", 403: "AccessDenied", 429: "RegistryUnavailable", 503: "RegistryUnavailable"}.get(error.status_code, "InvalidRequest")
+    name = {401: "AccessDenied", 403: "AccessDenied", 429: "RegistryUnavailable", 503: "RegistryUnavailable"}.get(
+        error.status_code, "InvalidRequest"
+    )
     return AsciiJson(ErrorBody(name, str(error.detail)), status_code=error.status_code, headers=error.headers)
 
 

@@ -27,7 +27,14 @@ class Registry(Protocol):
     """
 
     def create_sweep(
-        self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
+        self,
+        name: str,
+        spec_yaml: str,
+        *,
+        wandb_entity: str = "",
+        wandb_project: str = "",
+        wandb_sweep_id: str = "",
+        update: bool = False,
     ) -> SweepRecord:
         """Register the sweep, or return it when it exists with the same specification.
 
@@ -41,7 +48,9 @@ class Registry(Protocol):
 
     def list_sweeps(self) -> list[SweepRecord]: ...
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+    def set_sweep_state(
+        self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0
+    ) -> SweepRecord:
         """A request to stop is logged each time, and one to stop now is not weakened by a later one to drain.
 
         Args:
@@ -54,7 +63,9 @@ class Registry(Protocol):
     def next_number(self, sweep: str) -> int:
         """Number that the next reserved run will get."""
 
-    def reserve(self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str) -> RunRecord:
+    def reserve(
+        self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str
+    ) -> RunRecord:
         """Make run `{sweep}.r.{number}` in state `reserved`; `lease_seconds` may be `math.inf`.
 
         Raises:
@@ -78,22 +89,33 @@ class Registry(Protocol):
         """Extend the leases of these runs. Returns the ids that the owner no longer holds."""
 
     def interrupt(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
-        """`reserved | running | interrupted -> interrupted` and gives up the lease; closes an open attempt with its costs."""
+        """`reserved | running | interrupted -> interrupted` and gives up the lease; closes an open attempt with its
+        costs.
+        """
 
     def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
-        """`reserved | interrupted` as it is, but nobody's: any driver may claim it at once. Raises `Fenced`, `IllegalTransition`."""
+        """`reserved | interrupted` as it is, but nobody's: any driver may claim it at once.
+
+        Raises `Fenced`, `IllegalTransition`.
+        """
 
     def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         """`running -> completed | stopped_early | failed`: observation, final curve and attempt in one transaction.
 
-        Returns None when the fence is old and the run goes on elsewhere: the late result is kept as an event, nothing else changes.
+        Returns None when the fence is old and the run goes on elsewhere: the late result is kept as an event, nothing
+        else changes.
         """
 
     def retry(self, run_id: str, *, by: str, key: str) -> RunRecord:
-        """`failed -> interrupted`, so that the next driver takes it up under the same id; its failed observation is withdrawn."""
+        """`failed -> interrupted`, so that the next driver takes it up under the same id; its failed observation is
+        withdrawn.
+        """
 
     def claim(self, sweep: str, owner: Owner, *, lease_seconds: float, key: str) -> list[RunRecord]:
-        """Take over every run that nobody alive holds: released, lease over, or owner dead on this host. Running ones become `interrupted`."""
+        """Take over every run that nobody alive holds: released, lease over, or owner dead on this host.
+
+        Running ones become `interrupted`.
+        """
 
     def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
         """Runs by number, all states when none is named."""
@@ -108,7 +130,9 @@ class Registry(Protocol):
 
     def curve(self, run_id: str) -> list[JsonObject]: ...
 
-    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = "") -> None:
+    def add_event(
+        self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = ""
+    ) -> None:
         """Append to the log; without a `key` a repeated call is a second event."""
 
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]: ...

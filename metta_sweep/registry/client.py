@@ -38,14 +38,22 @@ log = logging.getLogger(__name__)
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 PATIENCE_SECONDS = 30.0
-KNOWN_ERRORS = ("UnknownSweep", "UnknownRun", "NumberTaken", "Fenced", "IllegalTransition", "InvalidRequest", "AccessDenied")
+KNOWN_ERRORS = (
+    "UnknownSweep",
+    "UnknownRun",
+    "NumberTaken",
+    "Fenced",
+    "IllegalTransition",
+    "InvalidRequest",
+    "AccessDenied",
+)
 
 
 class HttpRegistry:
     """The `Registry` protocol over the service's routes; safe to share between threads.
 
-    Every call may be repeated without harm (writes carry their key), so whatever fails on the way is tried again, after pauses that double
-    and are drawn at random, until `patience_seconds` are over.
+    Every call may be repeated without harm (writes carry their key), so whatever fails on the way is tried again, after
+    pauses that double and are drawn at random, until `patience_seconds` are over.
 
     Args:
         uri: `http(s)://host:port`.
@@ -84,7 +92,9 @@ class HttpRegistry:
     def close(self) -> None:
         self._http.close()
 
-    def _call(self, method: str, path: str, *, body: object = None, key: str = "", query: JsonObject | None = None) -> Any:
+    def _call(
+        self, method: str, path: str, *, body: object = None, key: str = "", query: JsonObject | None = None
+    ) -> Any:
         """JSON of the answer. Raises what the service's store raised, or `RegistryUnavailable`."""
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
         content = None if body is None else dumps(body)
@@ -107,7 +117,9 @@ class HttpRegistry:
             self._sleep(self._rng.uniform(0.5, 1.0) * pause_seconds)
             pause_seconds = min(2 * pause_seconds, 5.0)
 
-    def _pages(self, kind: Any, path: str, *, after: int, limit: int | None = None, query: JsonObject | None = None) -> list[Any]:
+    def _pages(
+        self, kind: Any, path: str, *, after: int, limit: int | None = None, query: JsonObject | None = None
+    ) -> list[Any]:
         items: list[Any] = []
         cursor: int | None = after
         while cursor is not None and (limit is None or len(items) < limit):
@@ -118,11 +130,20 @@ class HttpRegistry:
         return items
 
     def create_sweep(
-        self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
+        self,
+        name: str,
+        spec_yaml: str,
+        *,
+        wandb_entity: str = "",
+        wandb_project: str = "",
+        wandb_sweep_id: str = "",
+        update: bool = False,
     ) -> SweepRecord:
         check_sweep_name(name)
         body = wire.SweepBody(wandb_project, wandb_entity, wandb_sweep_id, spec_yaml, update)
-        created: wire.SweepCreated = decode(wire.SweepCreated, self._call("POST", f"/sweeps/{name}/create_sweep", body=body))
+        created: wire.SweepCreated = decode(
+            wire.SweepCreated, self._call("POST", f"/sweeps/{name}/create_sweep", body=body)
+        )
         return created.sweep
 
     def get_sweep(self, name: str) -> SweepRecord:
@@ -134,7 +155,9 @@ class HttpRegistry:
     def list_sweeps(self) -> list[SweepRecord]:
         return self._pages(SweepRecord, "/sweeps", after=0)
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+    def set_sweep_state(
+        self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0
+    ) -> SweepRecord:
         body = wire.StateBody(state, by, reason, age_seconds)
         sweep: SweepRecord = decode(SweepRecord, self._call("POST", f"{_sweep(name)}/state", body=body))
         return sweep
@@ -142,9 +165,13 @@ class HttpRegistry:
     def next_number(self, sweep: str) -> int:
         return int(self._call("GET", f"{_sweep(sweep)}/next_number"))
 
-    def reserve(self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str) -> RunRecord:
+    def reserve(
+        self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str
+    ) -> RunRecord:
         body = {"reservation": reservation, "owner": owner, "lease_seconds": _lease(lease_seconds)}
-        answer: wire.NextRun = decode(wire.NextRun, self._call("POST", f"{_sweep(sweep)}/runs/next", body=body, key=_key(key)))
+        answer: wire.NextRun = decode(
+            wire.NextRun, self._call("POST", f"{_sweep(sweep)}/runs/next", body=body, key=_key(key))
+        )
         return answer.run
 
     def replace_suggestion(self, run_id: str, fence: int, reservation: Reservation, *, key: str) -> RunRecord:
@@ -154,7 +181,9 @@ class HttpRegistry:
 
     def start(self, run_id: str, fence: int, *, num_gpus: float, key: str) -> AttemptRecord:
         body = {"fence": fence, "num_gpus": num_gpus}
-        attempt: AttemptRecord = decode(AttemptRecord, self._call("POST", f"{_run(run_id)}/start", body=body, key=_key(key)))
+        attempt: AttemptRecord = decode(
+            AttemptRecord, self._call("POST", f"{_run(run_id)}/start", body=body, key=_key(key))
+        )
         return attempt
 
     def record_nodes(self, run_id: str, fence: int, nodes: Sequence[str]) -> None:
@@ -174,12 +203,16 @@ class HttpRegistry:
         return run
 
     def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
-        run: RunRecord = decode(RunRecord, self._call("POST", f"{_run(run_id)}/release", body={"fence": fence}, key=_key(key)))
+        run: RunRecord = decode(
+            RunRecord, self._call("POST", f"{_run(run_id)}/release", body={"fence": fence}, key=_key(key))
+        )
         return run
 
     def finish(self, run_id: str, fence: int, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         body = {"fence": fence, "observation": observation}
-        stored: ObservationRecord | None = decode(ObservationRecord | None, self._call("POST", f"{_run(run_id)}/finish", body=body, key=_key(key)))
+        stored: ObservationRecord | None = decode(
+            ObservationRecord | None, self._call("POST", f"{_run(run_id)}/finish", body=body, key=_key(key))
+        )
         return stored
 
     def retry(self, run_id: str, *, by: str, key: str) -> RunRecord:
@@ -187,12 +220,23 @@ class HttpRegistry:
         return run
 
     def claim(self, sweep: str, owner: Owner, *, lease_seconds: float, key: str) -> list[RunRecord]:
-        body = {"owner": owner, "lease_seconds": _lease(lease_seconds), "dead": [holder for holder in self._owners(sweep) if is_dead(holder)]}
-        claimed: list[RunRecord] = decode(list[RunRecord], self._call("POST", f"{_sweep(sweep)}/claim", body=body, key=_key(key)))
+        body = {
+            "owner": owner,
+            "lease_seconds": _lease(lease_seconds),
+            "dead": [holder for holder in self._owners(sweep) if is_dead(holder)],
+        }
+        claimed: list[RunRecord] = decode(
+            list[RunRecord], self._call("POST", f"{_sweep(sweep)}/claim", body=body, key=_key(key))
+        )
         return claimed
 
     def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
-        return self._pages(RunRecord, f"{_sweep(sweep)}/runs", after=-1, query={"state": [str(state) for state in states]} if states else None)
+        return self._pages(
+            RunRecord,
+            f"{_sweep(sweep)}/runs",
+            after=-1,
+            query={"state": [str(state) for state in states]} if states else None,
+        )
 
     def get_run(self, run_id: str) -> RunRecord:
         run: RunRecord = decode(RunRecord, self._call("GET", _run(run_id)))
@@ -208,7 +252,9 @@ class HttpRegistry:
         points: list[JsonObject] = self._call("GET", f"{_run(run_id)}/curve")
         return points
 
-    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = "") -> None:
+    def add_event(
+        self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = ""
+    ) -> None:
         body = {"kind": kind, "run_id": run_id, "by": by, "detail": detail}
         # A key of its own, so that trying again does not add it twice.
         self._call("POST", f"{_sweep(sweep)}/events", body=body, key=_key(key or uuid.uuid4().hex))

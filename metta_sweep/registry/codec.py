@@ -38,7 +38,9 @@ def decode(kind: Any, data: object) -> Any:
     try:
         return _adapter(kind).validate_python(data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}" for problem in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}" for problem in error.errors()
+        )
         raise InvalidRequest(problems) from error
 
 

@@ -1,4 +1,6 @@
-"""Connections of the service: how long each may take, and how many a client may hold, so that nobody is kept out by somebody who only holds on."""
+"""Connections of the service: how long each may take, and how many a client may hold, so that nobody is kept out by
+somebody who only holds on.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from metta_sweep.registry.limits import Limits
 class Doorman:
     """Knows every connection, and which of them wait: they are open and no whole request has come.
 
-    A connection that waits is worth nothing yet. When there are too many, the client with the most of them loses its oldest, and whoever
-    comes new and says what he wants is served.
+    A connection that waits is worth nothing yet. When there are too many, the client with the most of them loses its
+    oldest, and whoever comes new and says what he wants is served.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -25,7 +27,9 @@ class Doorman:
         self._num_waiting = 0
 
     def opens(self, connection: Connection) -> None:
-        """A new connection, which waits; the client's oldest waiting one goes when it has too many, or this one when none waits."""
+        """A new connection, which waits; the client's oldest waiting one goes when it has too many, or this one when
+        none waits.
+        """
         client = connection.address
         self._opened[client] += 1
         self.waits(connection)

@@ -21,9 +21,37 @@ from trainables.disk import PRIVATE, SHARED, allot
 
 BUSY_TIMEOUT_SECONDS = 60.0
 NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "afpfs", "lustre", "gpfs", "beegfs", "ceph", "davfs", "webdav", "9p"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "afpfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "davfs",
+        "webdav",
+        "9p",
+    }
 )
-NETWORK_FUSE = ("sshfs", "s3fs", "gcsfuse", "goofys", "mount-s3", "mountpoint-s3", "rclone", "juicefs", "glusterfs", "ceph", "blobfuse2", "davfs")
+NETWORK_FUSE = (
+    "sshfs",
+    "s3fs",
+    "gcsfuse",
+    "goofys",
+    "mount-s3",
+    "mountpoint-s3",
+    "rclone",
+    "juicefs",
+    "glusterfs",
+    "ceph",
+    "blobfuse2",
+    "davfs",
+)
 ADVISORY_LOCK = 0x6D657474  # "mett": whoever prepares the schema holds it
 
 
@@ -155,4 +183,6 @@ def refuse_network_file_system(directory: Path) -> None:
 def _file_system(path: Path, partitions: list[Any]) -> str:
     """Type of the file system that holds the path, "" when unknown."""
     holding = [partition for partition in partitions if path.is_relative_to(partition.mountpoint)]
-    return max(reversed(holding), key=lambda partition: len(partition.mountpoint)).fstype if holding else ""  # the last mount covers others
+    return (
+        max(reversed(holding), key=lambda partition: len(partition.mountpoint)).fstype if holding else ""
+    )  # the last mount covers others

@@ -1,4 +1,6 @@
-"""What stands before the routes: the token, then the body, within limits of time and size, then whether it is JSON that a database can keep."""
+"""What stands before the routes: the token, then the body, within limits of time and size, then whether it is JSON that
+a database can keep.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ class Gate:
             self._release(client, len(body))
 
     async def _fill(self, body: bytearray, request: Request, client: str, receive: Receive) -> None:
-        """Read the whole body. Raises `HTTPException` when it is too large, comes too slowly, or others of this client fill the memory."""
+        """Read the whole body.
+
+        Raises `HTTPException` when it is too large, comes too slowly, or others of this client fill the memory.
+        """
         declared = request.headers.get("content-length", "0")
         if len(declared) > 12 or (declared.isdigit() and int(declared) > self._limits.body_bytes):
             raise self._too_large()
@@ -83,7 +88,9 @@ class Gate:
     def _take(self, client: str, size: int) -> None:
         self._held[client] += size
         if self._held[client] > self._limits.client_bytes and size:
-            raise HTTPException(429, f"bodies: more than {self._limits.client_bytes} bytes at once", headers={"Retry-After": "1"})
+            raise HTTPException(
+                429, f"bodies: more than {self._limits.client_bytes} bytes at once", headers={"Retry-After": "1"}
+            )
         if sum(self._held.values()) > self._limits.total_bytes and size:
             raise HTTPException(503, "bodies: the service holds as many as it can", headers={"Retry-After": "1"})
 
@@ -96,7 +103,10 @@ class Gate:
         return HTTPException(413, f"body: more than {self._limits.body_bytes} bytes")
 
     async def _refuse(self, response: Response, receive: Receive, send: Send) -> None:
-        """Answer without having read the body. What the client still sends is thrown away for a moment: a reset would take the answer with it."""
+        """Answer without having read the body.
+
+        What the client still sends is thrown away for a moment: a reset would take the answer with it.
+        """
         response.headers["connection"] = "close"
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
@@ -139,7 +149,12 @@ def check_json(body: bytes | bytearray) -> None:
         raise InvalidRequest(f"body: no JSON ({reason})") from error
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
-        level = [inner for one in level if isinstance(one, dict | list) for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
     if level:
         raise InvalidRequest(f"body: more than {MAX_JSON_DEPTH} levels")
 

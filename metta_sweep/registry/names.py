@@ -16,14 +16,18 @@ def check_sweep_name(name: str) -> None:
     """Raises `InvalidRequest` for what cannot safely be a directory, a group in WandB and a part of a URL."""
     if not re.fullmatch(SWEEP_NAME, name) or ".." in name:
         raise InvalidRequest(
-            f"sweep_name={name[:120]!r}: need 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..'"
+            f"sweep_name={name[:120]!r}: need 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or "
+            "digit, without '..'"
         )
 
 
 def check_key(key: str) -> None:
     """Raises `InvalidRequest` for what is no idempotency key."""
     if not re.fullmatch(KEY, key):
-        raise InvalidRequest(f"key={key[:40]!r}: need an idempotency key of 1 to 128 ASCII characters without blanks, such as uuid.uuid4().hex")
+        raise InvalidRequest(
+            f"key={key[:40]!r}: need an idempotency key of 1 to 128 ASCII characters without blanks, such as "
+            "uuid.uuid4().hex"
+        )
 
 
 def run_id(sweep: str, number: int) -> str:

@@ -14,7 +14,9 @@ from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.trouble import without_password
 
 
-def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | None = None, patience_seconds: float = PATIENCE_SECONDS) -> Registry:
+def open_registry(
+    data_dir: Path, sweep_server_uri: str | None, token: str | None = None, patience_seconds: float = PATIENCE_SECONDS
+) -> Registry:
     """The service at `sweep_server_uri`, or `{data_dir}/registry.db` when that is None.
 
     Args:
@@ -28,11 +30,15 @@ def open_registry(data_dir: Path, sweep_server_uri: str | None, token: str | Non
         RegistryUnavailable: cannot be reached now.
     """
     if sweep_server_uri is not None and sweep_server_uri.startswith(("http://", "https://")):
-        return HttpRegistry(sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds)
+        return HttpRegistry(
+            sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds
+        )
     if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `launch/head.py`
         return SqlRegistry(sweep_server_uri or sqlite_url(data_dir))
     uri = without_password(sweep_server_uri)
-    raise RegistryError(f"settings.sweep_server_uri={uri}: need http://... or https://..., or null for {data_dir}/registry.db")
+    raise RegistryError(
+        f"settings.sweep_server_uri={uri}: need http://... or https://..., or null for {data_dir}/registry.db"
+    )
 
 
 def sqlite_url(data_dir: Path) -> URL:

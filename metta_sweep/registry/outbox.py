@@ -1,7 +1,8 @@
 """Durable outbox of a driver: what the registry has yet to hear is on disk first, and is delivered exactly once.
 
-A line per record: CRC-32 in hex, a blank, JSON. `{"key", "kind", "payload"}` puts a message, `{"done": key}` notes its delivery. A message may be
-sent twice (when the process dies before it notes the delivery); its idempotency key makes the second time harmless.
+A line per record: CRC-32 in hex, a blank, JSON. `{"key", "kind", "payload"}` puts a message, `{"done": key}` notes its
+delivery. A message may be sent twice (when the process dies before it notes the delivery); its idempotency key makes
+the second time harmless.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Outbox:
     """Messages of one driver, in order. Thread-safe: `put` waits for the disk, never for the network.
 
     Args:
-        directory: made when missing. Files that dead drivers left there are taken over, so that their messages are pending here.
+        directory: made when missing. Files that dead drivers left there are taken over, so that their messages are
+            pending here.
 
     Raises:
         RegistryError: a file is damaged elsewhere than at its torn end.
@@ -91,7 +93,8 @@ class Outbox:
             return list(self._messages.values())
 
     def deliver(self, registry: Registry) -> list[Delivery]:
-        """Send what is pending, in order, until all is sent or the registry is unavailable (the rest stays pending; see the log).
+        """Send what is pending, in order, until all is sent or the registry is unavailable (the rest stays pending; see
+        the log).
 
         A message that the registry refuses for good is kept in `refused.jsonl` and is pending no more.
 
@@ -103,7 +106,9 @@ class Outbox:
             try:
                 deliveries.append(self._send(registry, message))
             except RegistryUnavailable as error:
-                log.warning("registry unavailable, %d messages wait in %s: %s", len(self.pending()), self._directory, error)
+                log.warning(
+                    "registry unavailable, %d messages wait in %s: %s", len(self.pending()), self._directory, error
+                )
                 break
         return deliveries
 
@@ -222,7 +227,9 @@ def _read(path: Path, content: bytes) -> list[Message]:
         elif "done" in record:
             messages.pop(record["done"], None)
         elif damaged:  # every message is synced with all before it, so this is no torn end
-            raise RegistryError(f"{path}: line {damaged[0]} is damaged; move the file away to go on without what it holds")
+            raise RegistryError(
+                f"{path}: line {damaged[0]} is damaged; move the file away to go on without what it holds"
+            )
         else:
             messages[record["key"]] = Message(record["key"], record["kind"], record["payload"])
     return list(messages.values())

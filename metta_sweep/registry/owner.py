@@ -13,14 +13,19 @@ from metta_sweep.registry.records import Owner
 
 
 def current_owner() -> Owner:
-    """This process. `boot_id` reads `{machine id}.{boot}.{pid namespace}`, so that containers on one kernel never judge each other's pids."""
+    """This process.
+
+    `boot_id` reads `{machine id}.{boot}.{pid namespace}`, so that containers on one kernel never judge each other's
+    pids.
+    """
     started = _started(os.getpid())
     assert started is not None, "a running process can read its own start time"
     return Owner(host=socket.gethostname(), boot_id=_boot_id(), pid=os.getpid(), started=started)
 
 
 def is_dead(owner: Owner) -> bool:
-    """True only for certain: the owner ran on this host and its pid is gone or used anew, or this machine was booted since.
+    """True only for certain: the owner ran on this host and its pid is gone or used anew, or this machine was booted
+    since.
 
     False means alive or unknown: the lease decides then.
     """
@@ -43,7 +48,9 @@ def _was_rebooted(before: str, now: str) -> bool:
 
 def _boot_id() -> str:
     if sys.platform == "linux":
-        return ".".join((_read("/etc/machine-id"), _read("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid")))
+        return ".".join(
+            (_read("/etc/machine-id"), _read("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid"))
+        )
     return f".{psutil.boot_time():.0f}."
 
 
@@ -57,10 +64,13 @@ def _read(path: str) -> str:
 def _started(pid: int) -> float | None:
     """Start of the process, None when it is gone, a zombie, or not ours to see.
 
-    Linux counts in clock ticks since the boot: `psutil.create_time` is wall-clock time there and moves when somebody sets the clock.
+    Linux counts in clock ticks since the boot: `psutil.create_time` is wall-clock time there and moves when somebody
+    sets the clock.
     """
     if sys.platform == "linux":
-        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+        fields = (
+            _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        )  # the name before it may hold spaces and brackets
         return None if not fields or fields[0] in "ZX" else int(fields[19]) / os.sysconf("SC_CLK_TCK")
     try:
         process = psutil.Process(pid)

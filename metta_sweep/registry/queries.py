@@ -12,7 +12,16 @@ from sqlalchemy import Column, Connection, select
 from metta_sweep.errors import InvalidRequest, UnknownRun, UnknownSweep
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.names import did_you_mean
-from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, Owner, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.records import (
+    AttemptRecord,
+    EventRecord,
+    JsonObject,
+    ObservationRecord,
+    Owner,
+    RunRecord,
+    RunState,
+    SweepRecord,
+)
 from metta_sweep.registry.schema import attempts, curve_points, events, observations, runs, sweeps
 
 logger = logging.getLogger(__name__)
@@ -63,9 +72,12 @@ def get_run(connection: Connection, run_id: str) -> RunRecord:
     return to_run(row)
 
 
-def list_runs(connection: Connection, sweep: str, states: Sequence[RunState] = (), after: int = -1, limit: int | None = None) -> list[RunRecord]:
+def list_runs(
+    connection: Connection, sweep: str, states: Sequence[RunState] = (), after: int = -1, limit: int | None = None
+) -> list[RunRecord]:
     """Runs with a number above `after`, in order."""
-    # As an expression, the number has no index: SQLite then looks up the few runs in these states, and not through all that there are.
+    # As an expression, the number has no index: SQLite then looks up the few runs in these states, and not through all
+    # that there are.
     number = runs.c.number + 0 if states else runs.c.number
     chosen = select(runs).where(runs.c.sweep == sweep, number > after).order_by(number).limit(limit)
     if states:
@@ -76,20 +88,31 @@ def list_runs(connection: Connection, sweep: str, states: Sequence[RunState] = (
 def owners(connection: Connection, sweep: str) -> set[Owner]:
     """Everybody who holds a run of the sweep."""
     rows = connection.execute(
-        select(runs.c.owner).where(runs.c.sweep == sweep, runs.c.state.in_(OPEN_STATES), runs.c.lease_until.is_not(None))
+        select(runs.c.owner).where(
+            runs.c.sweep == sweep, runs.c.state.in_(OPEN_STATES), runs.c.lease_until.is_not(None)
+        )
     ).scalars()
     return {decode(Owner, row) for row in rows}
 
 
-def list_attempts(connection: Connection, sweep: str, after: int = -1, num_runs: int | None = None) -> list[AttemptRecord]:
+def list_attempts(
+    connection: Connection, sweep: str, after: int = -1, num_runs: int | None = None
+) -> list[AttemptRecord]:
     """Attempts of the runs with a number above `after`, of `num_runs` of them."""
-    chosen = select(attempts).join(runs).where(runs.c.sweep == sweep, runs.c.number > after).order_by(runs.c.number, attempts.c.number)
+    chosen = (
+        select(attempts)
+        .join(runs)
+        .where(runs.c.sweep == sweep, runs.c.number > after)
+        .order_by(runs.c.number, attempts.c.number)
+    )
     if num_runs is not None:
         chosen = chosen.where(runs.c.number <= after + num_runs)
     return [decode(AttemptRecord, dict(row)) for row in connection.execute(chosen).mappings()]
 
 
-def list_observations(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:
+def list_observations(
+    connection: Connection, sweep: str, after: int = 0, limit: int | None = None
+) -> list[ObservationRecord]:
     page = (
         select(observations, runs.c.number.label("run_number"), runs.c.phase, runs.c.params)
         .join(runs)
@@ -109,7 +132,11 @@ def curve(connection: Connection, run_id: str) -> list[JsonObject]:
 def _curves(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[JsonObject]]:
     points: dict[str, list[JsonObject]] = defaultdict(list)
     for chunk in _chunks(run_ids, 500):  # a statement takes a limited number of values
-        chosen = select(curve_points.c.run_id, curve_points.c.point).where(curve_points.c.run_id.in_(chunk)).order_by(curve_points.c.env_steps)
+        chosen = (
+            select(curve_points.c.run_id, curve_points.c.point)
+            .where(curve_points.c.run_id.in_(chunk))
+            .order_by(curve_points.c.env_steps)
+        )
         for run_id, point in connection.execute(chosen):
             points[run_id].append(point)
     return points
@@ -120,5 +147,10 @@ def _chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
 
 
 def list_events(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[EventRecord]:
-    page = select(events).where(events.c.sweep == sweep, events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+    page = (
+        select(events)
+        .where(events.c.sweep == sweep, events.c.sequence > after)
+        .order_by(events.c.sequence)
+        .limit(limit)
+    )
     return [decode(EventRecord, dict(row)) for row in connection.execute(page).mappings()]

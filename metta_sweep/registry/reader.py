@@ -1,4 +1,6 @@
-"""The registry, for reading only: a database file is opened so that SQLite itself refuses to write or to hold a lock."""
+"""The registry, for reading only: a database file is opened so that SQLite itself refuses to write or to hold a
+lock.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from metta_sweep.errors import ConfigError, InvalidRequest, SweepError, UnknownS
 from metta_sweep.registry import queries
 from metta_sweep.registry.database import parse_url
 from metta_sweep.registry.open import open_registry
-from metta_sweep.registry.records import AttemptRecord, EventRecord, JsonObject, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.records import (
+    AttemptRecord,
+    EventRecord,
+    JsonObject,
+    ObservationRecord,
+    RunRecord,
+    RunState,
+    SweepRecord,
+)
 from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.trouble import schema_of, translated_errors
 
@@ -35,11 +45,21 @@ def readable(sweep: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InvalidRequest, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (
+        InvalidRequest,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         if isinstance(error, SweepError) and not isinstance(error, InvalidRequest | ConfigError):
             raise  # says already what is wrong, as UnknownSweep does
         lines = str(error).strip().splitlines() or [""]
-        reason = "".join(character if character.isprintable() else "?" for character in f"{type(error).__name__}: {lines[0]}")
+        reason = "".join(
+            character if character.isprintable() else "?" for character in f"{type(error).__name__}: {lines[0]}"
+        )
         raise UnreadableSweep(sweep, reason.removeprefix("InvalidRequest: ")[:300]) from error
 
 
@@ -66,8 +86,8 @@ class Reader(Protocol):
 
 
 class SqliteReader:
-    """A registry file, opened with `mode=ro`. A file that is not there yet, or still without tables, reads as a registry
-    without sweeps.
+    """A registry file, opened with `mode=ro`. A file that is not there yet, or still without tables, reads as a
+    registry without sweeps.
 
     Every call is one short read of its own connection, so that a sweep's writer is never kept from tidying its log.
     """

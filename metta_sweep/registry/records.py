@@ -33,7 +33,9 @@ class RunState(StrEnum):
 
 
 class SweepState(StrEnum):
-    """`active` takes new runs; `draining` lets running runs finish; `stopped` asks running runs to checkpoint and end."""
+    """`active` takes new runs; `draining` lets running runs finish; `stopped` asks running runs to checkpoint and
+    end.
+    """
 
     ACTIVE = "active"
     DRAINING = "draining"
@@ -41,7 +43,10 @@ class SweepState(StrEnum):
 
 
 STOP_NOW = f"sweep_{SweepState.STOPPED}"
-STOP_EVENTS = (f"sweep_{SweepState.DRAINING}", STOP_NOW)  # what the log says when somebody asks a sweep's drivers to stop
+STOP_EVENTS = (
+    f"sweep_{SweepState.DRAINING}",
+    STOP_NOW,
+)  # what the log says when somebody asks a sweep's drivers to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,8 @@ class Reservation:
     """What a driver asks for when it reserves a point.
 
     Attributes:
-        number: the run number this point was computed for; refused with `NumberTaken` unless it is the next free one. None takes whatever comes
-            next, for callers that only want an id.
+        number: the run number this point was computed for; refused with `NumberTaken` unless it is the next free one.
+            None takes whatever comes next, for callers that only want an id.
         params: the suggestion, natural units by dotted path.
         explanation: why, as JSON.
         phase: name of the schedule's phase.
@@ -118,8 +123,8 @@ class Reservation:
 class RunRecord:
     """One run as the registry knows it.
 
-    `fence` rises with each change of owner, to nobody as well; writes with an older one are refused. `lease_until` is None when nobody
-    holds the run or the lease has no end. `seen_at` is when the owner last gave a sign of life.
+    `fence` rises with each change of owner, to nobody as well; writes with an older one are refused. `lease_until` is
+    None when nobody holds the run or the lease has no end. `seen_at` is when the owner last gave a sign of life.
     """
 
     id: str
@@ -151,7 +156,9 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt at a run; `costs` as `trainables.Costs` wrote them (empty while it runs), `exit_reason` empty while it runs."""
+    """One attempt at a run; `costs` as `trainables.Costs` wrote them (empty while it runs), `exit_reason` empty while
+    it runs.
+    """
 
     run_id: str
     number: int
@@ -165,10 +172,12 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewObservation:
-    """A result on its way into the registry; `costs` by part and clock, `metrics` by name, `curve` points as JSON objects with `env_steps`.
+    """A result on its way into the registry; `costs` by part and clock, `metrics` by name, `curve` points as JSON
+    objects with `env_steps`.
 
     Raises:
-        InvalidRequest: an unknown outcome, a score that is missing or not finite, a cost that is negative or not finite.
+        InvalidRequest: an unknown outcome, a score that is missing or not finite, a cost that is negative or not
+            finite.
     """
 
     outcome: str
@@ -191,7 +200,10 @@ class NewObservation:
         if self.outcome not in (RunState.COMPLETED, RunState.STOPPED_EARLY, RunState.FAILED):
             raise InvalidRequest(f"outcome: need completed, stopped_early or failed, got {self.outcome!r}")
         if (self.score is None) != (self.outcome == RunState.FAILED):
-            raise InvalidRequest(f"score: {self.outcome} runs {'have none' if self.outcome == RunState.FAILED else 'need one'}, got {self.score!r}")
+            raise InvalidRequest(
+                f"score: {self.outcome} runs {'have none' if self.outcome == RunState.FAILED else 'need one'}, got "
+                f"{self.score!r}"
+            )
         if self.score is not None and not math.isfinite(self.score):
             raise InvalidRequest(f"score: need a finite number, got {self.score!r}; report the run as failed instead")
         for name, seconds in (("cost_seconds", self.cost_seconds), ("wall_seconds", self.wall_seconds)):
@@ -201,7 +213,10 @@ class NewObservation:
 
 @dataclass(frozen=True, slots=True)
 class ObservationRecord:
-    """A stored result. `sequence` orders observations over all drivers of the sweep, from 1; a retried run's number is never used again."""
+    """A stored result.
+
+    `sequence` orders observations over all drivers of the sweep, from 1; a retried run's number is never used again.
+    """
 
     sequence: int
     run_id: str

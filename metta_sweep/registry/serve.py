@@ -35,7 +35,12 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    database_url: str, *, host: str = "127.0.0.1", port: int = 8800, limits: Limits | None = None, on_ready: Callable[[str], None] = log.info
+    database_url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8800,
+    limits: Limits | None = None,
+    on_ready: Callable[[str], None] = log.info,
 ) -> None:
     """Serve the registry until a signal ends it; requests under way are answered first.
 
@@ -59,12 +64,20 @@ def serve(
 
 
 def make_server(
-    store: SqlRegistry, *, host: str = "127.0.0.1", port: int = 8800, limits: Limits | None = None, on_ready: Callable[[str], None] = log.info
+    store: SqlRegistry,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8800,
+    limits: Limits | None = None,
+    on_ready: Callable[[str], None] = log.info,
 ) -> Server:
     """The server, not yet running. Raises `RegistryError` for a public address without a token."""
     is_public = not is_loopback(host)
     if is_public and not TokenStore(store.engine).has_active():
-        raise RegistryError(f"host={host}: reachable from other machines, and there is no token; make one: `python -m metta_sweep token create`")
+        raise RegistryError(
+            f"host={host}: reachable from other machines, and there is no token; make one: `python -m metta_sweep "
+            "token create`"
+        )
     app = create_app(store, limits=limits, is_public=is_public)
     config = uvicorn.Config(
         app,

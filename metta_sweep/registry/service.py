@@ -57,14 +57,26 @@ from metta_sweep.registry.wire import (
 T = TypeVar("T")
 Name = Annotated[str, Path(pattern=f"^{SWEEP_NAME}$", description="sweep name")]
 RunId = Annotated[str, Path(pattern=rf"^{SWEEP_NAME}\.r\.[0-9]{{1,9}}$", description="run id, my_sweep.r.0")]
-Key = Annotated[str, Header(alias="Idempotency-Key", pattern=f"^{KEY}$", description="the same key gives the first answer again")]
-OptionalKey = Annotated[str | None, Header(alias="Idempotency-Key", pattern=f"^{KEY}$", description="without one each call is a new one")]
+Key = Annotated[
+    str, Header(alias="Idempotency-Key", pattern=f"^{KEY}$", description="the same key gives the first answer again")
+]
+OptionalKey = Annotated[
+    str | None, Header(alias="Idempotency-Key", pattern=f"^{KEY}$", description="without one each call is a new one")
+]
 After = Annotated[int, Query(ge=-1, le=2**31 - 1 - MAX_PAGE, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
-ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorBody} for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorBody} for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)
+}
 
 
-def create_app(store: SqlRegistry, *, limits: Limits | None = None, is_public: bool = False, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+def create_app(
+    store: SqlRegistry,
+    *,
+    limits: Limits | None = None,
+    is_public: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
     """The service over this store.
 
     Args:
@@ -143,7 +155,12 @@ def _list_reading(store: SqlRegistry) -> APIRouter:
     router = APIRouter(prefix="/sweeps/{name}", tags=["read lists"])
 
     @router.get("/runs")
-    def runs(name: Name, state: Annotated[list[RunState], Query()] = [], after: After = -1, limit: Limit = MAX_PAGE) -> Page[RunRecord]:  # noqa: B006
+    def runs(
+        name: Name,
+        state: Annotated[list[RunState], Query()] = [],  # noqa: B006
+        after: After = -1,
+        limit: Limit = MAX_PAGE,
+    ) -> Page[RunRecord]:
         return _page(store.runs_page(name, state, after, limit), limit, lambda run: run.number)
 
     @router.get("/attempts")
@@ -154,7 +171,9 @@ def _list_reading(store: SqlRegistry) -> APIRouter:
 
     @router.get("/observations")
     def observations(name: Name, after: After = 0, limit: Limit = MAX_PAGE) -> Page[ObservationRecord]:
-        return _page(store.observations(name, after=after, limit=limit), limit, lambda observation: observation.sequence)
+        return _page(
+            store.observations(name, after=after, limit=limit), limit, lambda observation: observation.sequence
+        )
 
     @router.get("/events")
     def events(name: Name, after: After = 0, limit: Limit = MAX_PAGE) -> Page[EventRecord]:

@@ -1,4 +1,6 @@
-"""Specifications and points as data that somebody else wrote: bounded, checked on their way in, and read without trust."""
+"""Specifications and points as data that somebody else wrote: bounded, checked on their way in, and read without
+trust.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def parse_spec(text: str) -> dict[str, Any]:
             raise
         raise InvalidRequest(f"spec_yaml: no YAML ({_first_line(error)})") from error
     if not isinstance(spec, dict):
-        raise InvalidRequest(f"spec_yaml: need a mapping with keys such as metric and phases, got {type(spec).__name__}")
+        raise InvalidRequest(
+            f"spec_yaml: need a mapping with keys such as metric and phases, got {type(spec).__name__}"
+        )
     return spec
 
 
@@ -97,9 +101,15 @@ def check_spec(text: str) -> None:
     if spec.get("goal", GOALS[0]) not in GOALS:
         raise InvalidRequest(f"spec_yaml.goal: need maximize or minimize, got {spec['goal']!r}")
     for key in ("choices", "fixed"):
-        wrong = [name for name, value in spec.get(key, {}).items() if not (isinstance(name, str) and isinstance(value, int | float | str | bool))]
+        wrong = [
+            name
+            for name, value in spec.get(key, {}).items()
+            if not (isinstance(name, str) and isinstance(value, int | float | str | bool))
+        ]
         if wrong:
-            raise InvalidRequest(f"spec_yaml.{key}.{str(wrong[0])[:80]}: need a number, text or truth value under a text")
+            raise InvalidRequest(
+                f"spec_yaml.{key}.{str(wrong[0])[:80]}: need a number, text or truth value under a text"
+            )
     rooms(text)
 
 
@@ -133,7 +143,9 @@ def check_point(spec_yaml: str, phase: str, params: Mapping[str, Any]) -> None:
 
 
 def outside(known: Sequence[Room], phase: str, params: Mapping[str, Any]) -> list[str]:
-    """Why a point lies in no room (of that name, if there is one); empty when it lies in one, or when no room is known."""
+    """Why a point lies in no room (of that name, if there is one); empty when it lies in one, or when no room is
+    known.
+    """
     named = [room for room in known if room.phase == phase] or known
     found = [foreign(room.parameters, room.fixed, params) for room in named]
     return min(found, key=len, default=[])
@@ -165,22 +177,35 @@ def _check_keys(mapping: Mapping[Any, Any], known: Mapping[str, tuple[type, ...]
 
 
 def _check_plain(params: Mapping[str, Any], where: str = "params") -> None:
-    """Names are dotted words, values are numbers, texts and truth values: nothing that a template or a shell would read."""
+    """Names are dotted words, values are numbers, texts and truth values: nothing that a template or a shell would
+    read.
+    """
     if len(params) > MAX_PARAMETERS:
         raise InvalidRequest(f"{where}: {len(params)} parameters; at most {MAX_PARAMETERS}")
     for name, value in params.items():
         if not _is_name(name):
-            raise InvalidRequest(f"{where}: {ascii(name)[:100]} is no name of a parameter; names are words joined with dots")
+            raise InvalidRequest(
+                f"{where}: {ascii(name)[:100]} is no name of a parameter; names are words joined with dots"
+            )
         if isinstance(value, str):
             is_plain = len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value and _is_unicode(value)
         else:
             is_plain = isinstance(value, int | float) and _is_finite(value)
         if not is_plain:
-            raise InvalidRequest(f"{where}.{name}: need a finite number, a text or a truth value, got a {type(value).__name__} that is none")
+            raise InvalidRequest(
+                f"{where}.{name}: need a finite number, a text or a truth value, got a {type(value).__name__} that "
+                "is none"
+            )
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARACTERS and name.isprintable() and all(name.split(".")) and "${" not in name
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= MAX_NAME_CHARACTERS
+        and name.isprintable()
+        and all(name.split("."))
+        and "${" not in name
+    )
 
 
 def _is_unicode(text: str) -> bool:
@@ -196,7 +221,9 @@ def _is_finite(value: float) -> bool:
 
 
 def _measure(text: str) -> None:
-    """Bound depth and size before anything is built; an alias counts as all that it stands for, a merge key can copy it."""
+    """Bound depth and size before anything is built; an alias counts as all that it stands for, a merge key can copy
+    it.
+    """
     sizes: dict[str, int] = {}  # by anchor, once it is complete
     opened: list[tuple[str | None, int]] = []
     total = 0

@@ -54,7 +54,9 @@ class SqlRegistry:
         RegistryUnavailable: it cannot be reached now; every method raises this, too.
     """
 
-    def __init__(self, url: str | URL, clock: Callable[[], float] = faults.now, ticks: Callable[[], Tick] | None = None) -> None:
+    def __init__(
+        self, url: str | URL, clock: Callable[[], float] = faults.now, ticks: Callable[[], Tick] | None = None
+    ) -> None:
         self._url = parse_url(url)
         with translated_errors(self._url):
             self.engine = open_engine(self._url)
@@ -62,7 +64,9 @@ class SqlRegistry:
         self._clock = clock
         self._ticks = ticks or (tick if clock is faults.now else lambda: Tick("", clock()))
         # SQLite has one writer; threads that queue here wait less than threads that poll its file lock.
-        self._writing: contextlib.AbstractContextManager[Any] = threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        self._writing: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        )
 
     def close(self) -> None:
         self.engine.dispose()
@@ -74,7 +78,12 @@ class SqlRegistry:
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[Connection]:
-        with translated_errors(self._url), self._writing, self.engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with (
+            translated_errors(self._url),
+            self._writing,
+            self.engine.connect().execution_options(is_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
             faults.point("registry.commit")
         faults.point("registry.committed")
@@ -86,12 +95,16 @@ class SqlRegistry:
 
     def _lock(self, connection: Connection, sweep: str) -> Transaction:
         """Hold the sweep's row until the commit (PostgreSQL; SQLite's writer holds all)."""
-        row = connection.execute(select(sweeps).where(sweeps.c.name == sweep).with_for_update()).mappings().one_or_none()
+        row = (
+            connection.execute(select(sweeps).where(sweeps.c.name == sweep).with_for_update()).mappings().one_or_none()
+        )
         if row is None:
             raise queries.unknown_sweep(connection, sweep)
         return Transaction(connection, row, self._clock(), self._ticks())
 
-    def _once(self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _once(
+        self, sweep: str, key: str, write: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Do the write, or give the answer that its key was given before."""
         with self._changing(sweep) as tx:
             for answer in tx.answer(key, write.__name__):
@@ -101,12 +114,21 @@ class SqlRegistry:
             return result
 
     def create_sweep(
-        self, name: str, spec_yaml: str, *, wandb_entity: str = "", wandb_project: str = "", wandb_sweep_id: str = "", update: bool = False
+        self,
+        name: str,
+        spec_yaml: str,
+        *,
+        wandb_entity: str = "",
+        wandb_project: str = "",
+        wandb_sweep_id: str = "",
+        update: bool = False,
     ) -> SweepRecord:
         wandb = {"wandb_entity": wandb_entity, "wandb_project": wandb_project, "wandb_sweep_id": wandb_sweep_id}
         return self.register_sweep(name, spec_yaml, wandb, update=update)[0]
 
-    def register_sweep(self, name: str, spec_yaml: str, wandb: Mapping[str, str], *, update: bool = False) -> tuple[SweepRecord, bool]:
+    def register_sweep(
+        self, name: str, spec_yaml: str, wandb: Mapping[str, str], *, update: bool = False
+    ) -> tuple[SweepRecord, bool]:
         """`create_sweep`, and whether it was new."""
         check_sweep_name(name)
         check_spec(spec_yaml)
@@ -125,7 +147,9 @@ class SqlRegistry:
         with self._reading() as connection:
             return queries.list_sweeps(connection)
 
-    def set_sweep_state(self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0) -> SweepRecord:
+    def set_sweep_state(
+        self, name: str, state: SweepState, *, by: str, reason: str, age_seconds: float = 0.0
+    ) -> SweepRecord:
         decided_at = self._clock() - age_seconds  # before the wait for our turn
         with self._changing(name) as tx:
             return writes.set_sweep_state(tx, state, by, reason, decided_at)
@@ -134,7 +158,9 @@ class SqlRegistry:
         with self._reading() as connection:
             return queries.next_number(connection, sweep)
 
-    def reserve(self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str) -> RunRecord:
+    def reserve(
+        self, sweep: str, reservation: Reservation, owner: Owner, *, lease_seconds: float, key: str
+    ) -> RunRecord:
         return self._once(sweep, key, writes.reserve, reservation, owner, lease_seconds)
 
     def replace_suggestion(self, run_id: str, fence: int, reservation: Reservation, *, key: str) -> RunRecord:
@@ -171,9 +197,17 @@ class SqlRegistry:
         return self._once(sweep_of(run_id), key, writes.retry, run_id, by)
 
     def claim(self, sweep: str, owner: Owner, *, lease_seconds: float, key: str) -> list[RunRecord]:
-        return self.claim_from(sweep, owner, {holder for holder in self.owners(sweep) if is_dead(holder)}, lease_seconds=lease_seconds, key=key)
+        return self.claim_from(
+            sweep,
+            owner,
+            {holder for holder in self.owners(sweep) if is_dead(holder)},
+            lease_seconds=lease_seconds,
+            key=key,
+        )
 
-    def claim_from(self, sweep: str, owner: Owner, dead: Collection[Owner], *, lease_seconds: float, key: str) -> list[RunRecord]:
+    def claim_from(
+        self, sweep: str, owner: Owner, dead: Collection[Owner], *, lease_seconds: float, key: str
+    ) -> list[RunRecord]:
         """`claim`, where somebody else found out which owners are dead: only their own host can tell."""
         return self._once(sweep, key, writes.claim, owner, lease_seconds, dead)
 
@@ -218,7 +252,9 @@ class SqlRegistry:
             queries.get_run(connection, run_id)
             return queries.curve(connection, run_id)
 
-    def add_event(self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = "") -> None:
+    def add_event(
+        self, sweep: str, kind: str, *, run_id: str | None, by: str, detail: JsonObject, key: str = ""
+    ) -> None:
         with self._changing(sweep) as tx:
             if key and tx.answer(key, "add_event"):
                 return

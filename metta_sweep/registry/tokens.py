@@ -53,16 +53,26 @@ class TokenStore:
         """A new token, `{id}.{secret}`; only its hash is kept."""
         token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         row = {"id": token_id, "name": name, "role": role, "secret_hash": _hash(secret), "created_at": time.time()}
-        with translated_errors(self._engine.url), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with (
+            translated_errors(self._engine.url),
+            self._engine.connect().execution_options(is_write=True) as connection,
+            connection.begin(),
+        ):
             connection.execute(insert(tokens).values(row))
         return f"{token_id}.{secret}"
 
     def revoke(self, token_id: str) -> TokenRecord:
         """Raises `RegistryError` for an unknown id."""
-        with translated_errors(self._engine.url), self._engine.connect().execution_options(is_write=True) as connection, connection.begin():
+        with (
+            translated_errors(self._engine.url),
+            self._engine.connect().execution_options(is_write=True) as connection,
+            connection.begin(),
+        ):
             first_time = func.coalesce(tokens.c.revoked_at, time.time())
             row = (
-                connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time).returning(tokens))
+                connection.execute(
+                    update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time).returning(tokens)
+                )
                 .mappings()
                 .one_or_none()
             )
@@ -89,12 +99,18 @@ class TokenStore:
         """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
         token_id, _, secret = token.partition(".")
         with translated_errors(self._engine.url), self._engine.connect() as connection:
-            found = select(tokens).where(tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None))
+            found = select(tokens).where(
+                tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None)
+            )
             row = connection.execute(found).mappings().one_or_none()
-        expected = row["secret_hash"] if row else _hash("")  # compare in any case: an unknown id takes as long as a wrong secret
+        expected = (
+            row["secret_hash"] if row else _hash("")
+        )  # compare in any case: an unknown id takes as long as a wrong secret
         is_right = hmac.compare_digest(_hash(secret), expected)
         if row is None or not is_right:
-            raise AccessDenied("wrong or revoked token; `python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on")
+            raise AccessDenied(
+                "wrong or revoked token; `python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on"
+            )
         record: TokenRecord = decode(TokenRecord, dict(row))
         return record
 

@@ -1,4 +1,6 @@
-"""One write to one sweep: its row is locked until the commit, so that all writes to a sweep happen one after the other."""
+"""One write to one sweep: its row is locked until the commit, so that all writes to a sweep happen one after the
+other.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,19 @@ class Transaction:
 
     def take(self, counter: Column[int]) -> int:
         """Next value of one of the sweep's counters."""
-        taken = self.connection.execute(update(sweeps).where(sweeps.c.name == self.sweep).values({counter: counter + 1}).returning(counter))
+        taken = self.connection.execute(
+            update(sweeps).where(sweeps.c.name == self.sweep).values({counter: counter + 1}).returning(counter)
+        )
         return int(taken.scalar_one()) - 1
 
     def answer(self, key: str, method: str) -> list[Any]:
         """What this key was answered, in a list; empty when it is new."""
         check_key(key)
-        row = self.connection.execute(select(answers).where(answers.c.sweep == self.sweep, answers.c.key == key)).mappings().one_or_none()
+        row = (
+            self.connection.execute(select(answers).where(answers.c.sweep == self.sweep, answers.c.key == key))
+            .mappings()
+            .one_or_none()
+        )
         if row is None:
             return []
         if row["method"] != method:
@@ -54,21 +62,37 @@ class Transaction:
     def remember(self, key: str, method: str, answer: object) -> None:
         self.connection.execute(insert(answers).values(sweep=self.sweep, key=key, method=method, answer=encode(answer)))
 
-    def event(self, kind: str, run_id: str | None = None, *, by: Owner | str = "", detail: JsonObject | None = None) -> None:
+    def event(
+        self, kind: str, run_id: str | None = None, *, by: Owner | str = "", detail: JsonObject | None = None
+    ) -> None:
         author = by if isinstance(by, str) else f"{by.host}:{by.pid}"
         sequence = self.take(sweeps.c.next_event)
         self.connection.execute(
-            insert(events).values(sweep=self.sweep, sequence=sequence, at=self.now, kind=kind, run_id=run_id, by=author, detail=detail or {})
+            insert(events).values(
+                sweep=self.sweep,
+                sequence=sequence,
+                at=self.now,
+                kind=kind,
+                run_id=run_id,
+                by=author,
+                detail=detail or {},
+            )
         )
 
     def was_stopped_since(self, moment: float) -> bool:
-        """Whether somebody asked the sweep's drivers to stop since then (epoch seconds); by a clock that was set back, nobody did."""
+        """Whether somebody asked the sweep's drivers to stop since then (epoch seconds); by a clock that was set back,
+        nobody did.
+        """
         of_sweep = (events.c.sweep == self.sweep, events.c.kind.in_(STOP_EVENTS))
         stops = select(events.c.sequence).where(*of_sweep, events.c.at > moment, events.c.at <= self.now)
         return self.connection.execute(stops.limit(1)).first() is not None
 
     def run(self, run_id: str) -> RowMapping:
-        row = self.connection.execute(select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep)).mappings().one_or_none()
+        row = (
+            self.connection.execute(select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep))
+            .mappings()
+            .one_or_none()
+        )
         if row is None:
             raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.before['next_run']} runs, numbered from 0")
         return row
@@ -77,7 +101,9 @@ class Transaction:
         """The run, whose fence and state must be these. Raises `Fenced`, `IllegalTransition`."""
         run = self.run(run_id)
         if run["fence"] != fence:
-            raise Fenced(f"run {run_id}: fence {fence} is old, the run is at {run['fence']} and somebody else's now; drop it")
+            raise Fenced(
+                f"run {run_id}: fence {fence} is old, the run is at {run['fence']} and somebody else's now; drop it"
+            )
         if run["state"] not in states:
             raise IllegalTransition(f"run {run_id}: is {run['state']}, this needs {' or '.join(states)}")
         return run

@@ -48,7 +48,9 @@ def without_password(address: str) -> str:
     """A web address or database URL for messages, also one that cannot be parsed."""
     scheme, separator, rest = address.partition("://")
     place, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{'***@' if '@' in place else ''}{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return f"{scheme}{separator}{'***@' if '@' in place else ''}{place.rpartition('@')[2]}{slash}{path}".partition("?")[
+        0
+    ]
 
 
 @contextlib.contextmanager
@@ -70,7 +72,9 @@ def translated_errors(url: URL) -> Iterator[None]:
         for code, what in DAMAGED.items():
             if name.startswith(code):
                 raise RegistryError(f"registry {shown(url)}: {what}") from error
-        if isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout | sqlite3.OperationalError):
+        if isinstance(
+            error, OperationalError | InterfaceError | InternalError | PoolTimeout | sqlite3.OperationalError
+        ):
             raise RegistryUnavailable(f"registry {shown(url)}: {_reason(url, name, cause)}") from error
         raise InvalidRequest(f"database refused a value: {_first_line(cause)}") from error
     except OSError as error:

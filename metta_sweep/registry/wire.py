@@ -9,7 +9,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from metta_sweep.registry.names import SWEEP_NAME
-from metta_sweep.registry.records import JsonObject, NewObservation, Owner, Reservation, RunRecord, SweepRecord, SweepState
+from metta_sweep.registry.records import (
+    JsonObject,
+    NewObservation,
+    Owner,
+    Reservation,
+    RunRecord,
+    SweepRecord,
+    SweepState,
+)
 from metta_sweep.registry.writes import EVENT_KIND
 
 T = TypeVar("T")

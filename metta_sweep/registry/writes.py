@@ -31,7 +31,16 @@ from metta_sweep.registry.records import (
     SweepRecord,
     SweepState,
 )
-from metta_sweep.registry.schema import answers, attempts, curve_points, events, lease_clocks, observations, runs, sweeps
+from metta_sweep.registry.schema import (
+    answers,
+    attempts,
+    curve_points,
+    events,
+    lease_clocks,
+    observations,
+    runs,
+    sweeps,
+)
 from metta_sweep.registry.specs import check_point
 from metta_sweep.registry.transaction import Transaction
 from searchers.observation import FailureKind
@@ -43,7 +52,18 @@ PARTS = frozenset(part.name for part in fields(Costs))
 CLOCKS = frozenset(clock.name for clock in fields(Span))
 EVENT_KIND = "[a-z_]{1,64}"
 OWN_EVENTS = frozenset(
-    {"created", "spec_updated", "reserved", "replaced", "started", "interrupted", "released", "claimed", "late_result", "retry"}
+    {
+        "created",
+        "spec_updated",
+        "reserved",
+        "replaced",
+        "started",
+        "interrupted",
+        "released",
+        "claimed",
+        "late_result",
+        "retry",
+    }
     | {f"sweep_{state}" for state in SweepState}
     | {state.value for state in RunState if state.is_final}
 )
@@ -72,11 +92,17 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
     known = get_sweep(tx.connection, tx.sweep)
     if not spec_yaml or spec_yaml == known.spec_yaml:
         return known
-    diff = "\n".join(difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm=""))
+    diff = "\n".join(
+        difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm="")
+    )
     if known.spec_yaml and not update_allowed:
-        text = f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it"
+        text = (
+            f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it"
+        )
         raise SpecChanged(f"{text}\n{textwrap.indent(diff, '  ')}", diff)
-    tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml)))
+    tx.connection.execute(
+        update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml))
+    )
     tx.event("spec_updated", detail={"diff": diff})
     return get_sweep(tx.connection, tx.sweep)
 
@@ -96,13 +122,26 @@ def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str, de
 def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_seconds: float) -> RunRecord:
     sweep = tx.before
     if sweep["state"] != SweepState.ACTIVE:
-        raise IllegalTransition(f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active")
+        raise IllegalTransition(
+            f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active"
+        )
     if reservation.number not in (None, sweep["next_run"]):
-        raise NumberTaken(f"run number {reservation.number} of sweep {tx.sweep}: the next is {sweep['next_run']}; compute the suggestion again")
+        raise NumberTaken(
+            f"run number {reservation.number} of sweep {tx.sweep}: the next is {sweep['next_run']}; compute the "
+            "suggestion again"
+        )
     check_point(sweep["spec_yaml"], reservation.phase, reservation.params)
     number = tx.take(sweeps.c.next_run)
     run_id = make_run_id(tx.sweep, number)
-    row = {"id": run_id, "sweep": tx.sweep, "number": number, "state": RunState.RESERVED, "fence": 1, "attempts": 0, "created_at": tx.now}
+    row = {
+        "id": run_id,
+        "sweep": tx.sweep,
+        "number": number,
+        "state": RunState.RESERVED,
+        "fence": 1,
+        "attempts": 0,
+        "created_at": tx.now,
+    }
     values = row | _point(reservation) | NO_FAILURE | _held(tx, owner, lease_seconds)
     run = tx.connection.execute(insert(runs).values(values).returning(runs)).mappings().one()
     lease_clock.wind(tx.connection, [run_id], tx.tick, lease_seconds)
@@ -140,8 +179,18 @@ def start(tx: Transaction, run_id: str, fence: int, num_gpus: float) -> AttemptR
     if run["owner"] is None:
         raise Fenced(f"run {run_id}: nobody holds it; claim it before you start it")
     number = run["attempts"] + 1
-    tx.change_run(run_id, state=RunState.RUNNING, attempts=number, started_at=run["started_at"] or tx.now, seen_at=tx.now)
-    row = {"run_id": run_id, "number": number, "nodes": [], "num_gpus": num_gpus, "started_at": tx.now, "costs": {}, "exit_reason": ""}
+    tx.change_run(
+        run_id, state=RunState.RUNNING, attempts=number, started_at=run["started_at"] or tx.now, seen_at=tx.now
+    )
+    row = {
+        "run_id": run_id,
+        "number": number,
+        "nodes": [],
+        "num_gpus": num_gpus,
+        "started_at": tx.now,
+        "costs": {},
+        "exit_reason": "",
+    }
     attempt = tx.connection.execute(insert(attempts).values(row).returning(attempts)).mappings().one()
     tx.event("started", run_id, by=decode(Owner, run["owner"]), detail={"attempt": number})
     record: AttemptRecord = decode(AttemptRecord, dict(attempt))
@@ -156,13 +205,19 @@ def record_nodes(tx: Transaction, run_id: str, fence: int, nodes: Sequence[str])
 
 def record_progress(tx: Transaction, run_id: str, fence: int, curve: Sequence[JsonObject]) -> None:
     tx.held_run(run_id, fence, RunState.RUNNING)
-    known = set(tx.connection.execute(select(curve_points.c.env_steps).where(curve_points.c.run_id == run_id)).scalars())
+    known = set(
+        tx.connection.execute(select(curve_points.c.env_steps).where(curve_points.c.run_id == run_id)).scalars()
+    )
     _insert_curve(tx, run_id, [point for point in curve if _env_steps(point) not in known])
     tx.change_run(run_id, seen_at=tx.now)
 
 
 def _insert_curve(tx: Transaction, run_id: str, curve: Sequence[JsonObject]) -> None:
-    rows = {steps: {"run_id": run_id, "env_steps": steps, "point": point} for point in curve for steps in [_env_steps(point)]}
+    rows = {
+        steps: {"run_id": run_id, "env_steps": steps, "point": point}
+        for point in curve
+        for steps in [_env_steps(point)]
+    }
     if rows:
         tx.connection.execute(insert(curve_points), list(rows.values()))
 
@@ -230,7 +285,12 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     _check_failure(observation.failure)
     sequence = tx.take(sweeps.c.next_observation)
     tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
-    failure = {"failure": observation.failure, "signature": observation.signature, "message": observation.message, "log_tail": tail}
+    failure = {
+        "failure": observation.failure,
+        "signature": observation.signature,
+        "message": observation.message,
+        "log_tail": tail,
+    }
     values = {item.name: getattr(observation, item.name) for item in fields(observation) if item.name != "curve"}
     row = {"sweep": tx.sweep, "sequence": sequence, "run_id": run_id, "created_at": tx.now, "is_withdrawn": False}
     tx.connection.execute(insert(observations).values(values | row | failure))
@@ -240,7 +300,12 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     tx.connection.execute(delete(lease_clocks).where(lease_clocks.c.run_id == run_id))
     tx.close_attempt(run, ended_at=tx.now, costs=observation.attempt_costs, exit_reason=observation.outcome)
     tx.change_run(run_id, state=observation.outcome, ended_at=tx.now, seen_at=tx.now, **NOBODY, **failure)
-    detail = {"score": observation.score, "cost_seconds": observation.cost_seconds, "failure": observation.failure, "sequence": sequence}
+    detail = {
+        "score": observation.score,
+        "cost_seconds": observation.cost_seconds,
+        "failure": observation.failure,
+        "sequence": sequence,
+    }
     tx.event(observation.outcome, run_id, by=decode(Owner, run["owner"]), detail=detail)
     return list_observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
 
@@ -248,7 +313,10 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
 def add_event(tx: Transaction, kind: str, run_id: str | None, by: str, detail: JsonObject) -> None:
     """Somebody's note. What the registry itself tells of a run nobody else can tell: readers add these events up."""
     if not re.fullmatch(EVENT_KIND, kind) or kind in OWN_EVENTS:
-        raise InvalidRequest(f"kind={kind[:80]!r}: need 1 to 64 of a-z and _, and none of the registry's own ({', '.join(sorted(OWN_EVENTS))})")
+        raise InvalidRequest(
+            f"kind={kind[:80]!r}: need 1 to 64 of a-z and _, and none of the registry's own "
+            f"({', '.join(sorted(OWN_EVENTS))})"
+        )
     if run_id is not None:
         tx.run(run_id)  # of this sweep
     tx.event(kind, run_id, by=by, detail=detail)
@@ -260,17 +328,23 @@ def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
         raise IllegalTransition(f"run {run_id}: is {run['state']}; only failed runs can be retried")
     tx.connection.execute(update(observations).where(observations.c.run_id == run_id).values(is_withdrawn=True))
     tx.event("retry", run_id, by=by, detail={"failure": run["failure"], "message": run["message"]})
-    return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=run["fence"] + 1, ended_at=None, **NO_FAILURE))
+    return to_run(
+        tx.change_run(run_id, state=RunState.INTERRUPTED, fence=run["fence"] + 1, ended_at=None, **NO_FAILURE)
+    )
 
 
 def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
     """Remove every row of the sweep; `dead` are owners known to be dead."""
-    opened = tx.connection.execute(select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES))).mappings()
+    opened = tx.connection.execute(
+        select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES))
+    ).mappings()
     ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
     live = [] if force else [run["id"] for run in opened if not _is_free(run, ends.get(run["id"]), tx, dead)]
     if live:
         more = f" and {len(live) - 3} more" if len(live) > 3 else ""
-        raise IllegalTransition(f"sweep {tx.sweep}: somebody works on {', '.join(live[:3])}{more}; `stop --now` it first, or force it")
+        raise IllegalTransition(
+            f"sweep {tx.sweep}: somebody works on {', '.join(live[:3])}{more}; `stop --now` it first, or force it"
+        )
     of_runs = select(runs.c.id).where(runs.c.sweep == tx.sweep)
     for table in (answers, events, observations):
         tx.connection.execute(delete(table).where(table.c.sweep == tx.sweep))
@@ -282,7 +356,9 @@ def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
 
 def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[Owner]) -> list[RunRecord]:
     """Take over what nobody alive holds; `dead` are owners known to be dead."""
-    opened = select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)  # by state, see `list_runs`
+    opened = (
+        select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)
+    )  # by state, see `list_runs`
     rows = tx.connection.execute(opened).mappings().all()
     ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
     others = [row for row in rows if row["owner"] is None or decode(Owner, row["owner"]) != owner]
@@ -294,11 +370,18 @@ def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[
 
 
 def _is_free(run: RowMapping, ends_at: float | None, tx: Transaction, dead: Collection[Owner]) -> bool:
-    return run["owner"] is None or decode(Owner, run["owner"]) in dead or lease_clock.is_over(run, ends_at, tx.tick, tx.now)
+    return (
+        run["owner"] is None
+        or decode(Owner, run["owner"]) in dead
+        or lease_clock.is_over(run, ends_at, tx.tick, tx.now)
+    )
 
 
 def _measure_anew(tx: Transaction, run: RowMapping, lease_seconds: float) -> None:
-    """A lease from before the host's last start, given at a time that is still to come: the clock was set back. It begins now."""
+    """A lease from before the host's last start, given at a time that is still to come: the clock was set back.
+
+    It begins now.
+    """
     tx.change_run(run["id"], lease_until=min(run["lease_until"], tx.now + lease_seconds), seen_at=tx.now)
     lease_clock.wind(tx.connection, [run["id"]], tx.tick, lease_seconds)
 

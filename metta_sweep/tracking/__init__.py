@@ -1,1 +1,3 @@
-"""Weights & Biases as a mirror of the registry, import of sweeps that live only there, and the classes that old scripts use."""
+"""Weights & Biases as a mirror of the registry, import of sweeps that live only there, and the classes that old scripts
+use.
+"""

@@ -108,8 +108,9 @@ def new_rows(
 ) -> Iterator[Row]:
     """Rows above `position`, in the order of their env steps.
 
-    A training row keeps its names (nested ones joined with "/"); a curve point becomes `curve/env_steps`, `curve/seconds`, `curve/score`. The step is
-    the row's env steps, or one more than the last step when that is taken: a curve point that arrives late is shown at its own `curve/env_steps`.
+    A training row keeps its names (nested ones joined with "/"); a curve point becomes `curve/env_steps`,
+    `curve/seconds`, `curve/score`. The step is the row's env steps, or one more than the last step when that is taken:
+    a curve point that arrives late is shown at its own `curve/env_steps`.
     """
     times = times or Times()
     rows = [(int(row["env_steps"]), 0, training_values(row), time_in(row)) for row in metrics if "env_steps" in row]

@@ -51,7 +51,15 @@ class MirrorJob:
         """The mirror of a sweep, in the mode that this environment allows."""
         wandb = job.wandb
         uri = job.settings.sweep_server_uri
-        return cls(job.sweep_name, job.data_dir, uri, resolve_mode(wandb.mode, environ), wandb.entity, wandb.project, wandb.tags)
+        return cls(
+            job.sweep_name,
+            job.data_dir,
+            uri,
+            resolve_mode(wandb.mode, environ),
+            wandb.entity,
+            wandb.project,
+            wandb.tags,
+        )
 
     @property
     def directory(self) -> Path:

@@ -13,13 +13,16 @@ from metta_sweep.tracking.mirror_process import MirrorProcess
 class WandbMirrorCallback(tune.Callback):  # type: ignore[misc]
     """Starts the mirror's process when Tune starts.
 
-    The last results reach the registry after Tune has ended, so whoever owns the registry calls `stop`; if it dies first, the process ends by itself.
+    The last results reach the registry after Tune has ended, so whoever owns the registry calls `stop`; if it dies
+    first, the process ends by itself.
     """
 
     def __init__(self, job: MirrorJob) -> None:
         self._mirror: MirrorProcess | None = MirrorProcess(job)
 
-    def setup(self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None, **info: Any) -> None:
+    def setup(
+        self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None, **info: Any
+    ) -> None:
         if self._mirror is not None:
             self._mirror.start()
 

@@ -1,7 +1,8 @@
 """The mirror in a process of its own, so that neither WandB's server nor its library can hold up a sweep.
 
-The parent holds the other end of the child's standard input: when it closes it, the child makes a last pass and ends within `shutdown_seconds`;
-when it dies, within 5 s. One lock per sweep directory keeps two mirrors from writing at the same time.
+The parent holds the other end of the child's standard input: when it closes it, the child makes a last pass and ends
+within `shutdown_seconds`; when it dies, within 5 s. One lock per sweep directory keeps two mirrors from writing at the
+same time.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ class MirrorProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
@@ -152,7 +155,9 @@ def sync(job: MirrorJob, *, replay: bool = False) -> SyncReport:
     finally:
         _close_input(process)
     if process.returncode == BUSY:
-        raise MirrorBusy(f"{job.sweep_name}: another process mirrors this sweep to WandB right now; wait for it, or stop the sweep")
+        raise MirrorBusy(
+            f"{job.sweep_name}: another process mirrors this sweep to WandB right now; wait for it, or stop the sweep"
+        )
     if process.returncode != 0:
         raise SweepError(f"{job.sweep_name}: the mirror ended with code {process.returncode}; see {job.log_path}")
     fields = json.loads(output.splitlines()[-1])
@@ -165,9 +170,13 @@ def _spawn(job: MirrorJob, task: str, stdout: int | None) -> subprocess.Popen[by
     source = str(Path(metta_sweep.__file__).parents[1])
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
     environ.setdefault("WANDB_INIT_TIMEOUT", INIT_TIMEOUT_SECONDS)
-    environ.setdefault("WANDB_ERROR_REPORTING", "false")  # WandB's reports about itself go to its makers, not to the user
+    environ.setdefault(
+        "WANDB_ERROR_REPORTING", "false"
+    )  # WandB's reports about itself go to its makers, not to the user
     environ.pop("WANDB_MODE", None)  # decided already; WandB would prefer it over what we say
-    environ.pop("WANDB_SERVICE", None)  # of a driver that uses WandB itself: there, the runs that it has open are in use
+    environ.pop(
+        "WANDB_SERVICE", None
+    )  # of a driver that uses WandB itself: there, the runs that it has open are in use
     with job.log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "metta_sweep.tracking.mirror_process", task],
@@ -197,7 +206,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def sweep_lock(directory: Path) -> Iterator[bool]:
-    """Hold the sweep's mirror lock; yields False when somebody else has it. The system frees it when the holder dies."""
+    """Hold the sweep's mirror lock; yields False when somebody else has it.
+
+    The system frees it when the holder dies.
+    """
     with (directory / "wandb_mirror.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -258,7 +270,9 @@ def _mirror_until(stop: threading.Event, job: MirrorJob) -> int:
 
 
 def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:
-    """Standard input ends when the parent asks for it or dies; after that, time is limited whatever WandB does, and that of an orphan is short."""
+    """Standard input ends when the parent asks for it or dies; after that, time is limited whatever WandB does, and
+    that of an orphan is short.
+    """
     is_asked = sys.stdin.read().encode() == LET_GO
     stop.set()
     threading.Event().wait(shutdown_seconds if is_asked else min(shutdown_seconds, ORPHAN_SECONDS))
@@ -266,7 +280,9 @@ def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:
 
 
 def _run(task: str) -> None:
-    """End without WandB's own exit handler: after a failure it would wait for its server, and what matters is confirmed by now."""
+    """End without WandB's own exit handler: after a failure it would wait for its server, and what matters is confirmed
+    by now.
+    """
     code = 1
     try:
         code = main(task)

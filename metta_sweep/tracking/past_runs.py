@@ -73,7 +73,11 @@ def read(run_id: str, path: str, summary: Mapping[str, Any]) -> PastRun:
     if cost is None or cost <= 0:
         return PastRun(run_id, path, params, reason=f"has no cost above 0, got {cost!r}")
     score = number(first(record.get("objective"), summary.get("score"), summary.get("protein.objective")))
-    is_failure = bool(record.get("is_failure")) or summary.get("outcome") == "failed" or summary.get("protein.state") == "failure"
+    is_failure = (
+        bool(record.get("is_failure"))
+        or summary.get("outcome") == "failed"
+        or summary.get("protein.state") == "failure"
+    )
     if score is None and not is_failure:
         return PastRun(run_id, path, params, reason="has no finite score")
     return PastRun(run_id, path, params, observed(summary, None if is_failure else score, cost))
@@ -89,7 +93,11 @@ def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> Ne
     paid = asdict(Costs(train=Span(wall_seconds=wall)))
     is_failed = score is None
     return NewObservation(
-        outcome="failed" if is_failed else "stopped_early" if summary.get("outcome") == "stopped_early" else "completed",
+        outcome="failed"
+        if is_failed
+        else "stopped_early"
+        if summary.get("outcome") == "stopped_early"
+        else "completed",
         score=score,
         cost_seconds=cost,
         wall_seconds=wall,
@@ -110,7 +118,9 @@ def costs_of(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     parts: dict[str, dict[str, float]] = {}
     for key, value in summary.items():
         match key.split("/"):
-            case ["cost", part, clock] if part in PARTS and clock in CLOCKS and (seconds := number(value)) is not None and seconds >= 0:
+            case ["cost", part, clock] if (
+                part in PARTS and clock in CLOCKS and (seconds := number(value)) is not None and seconds >= 0
+            ):
                 parts.setdefault(part, {})[clock] = seconds
     return parts
 
@@ -132,7 +142,9 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_point(point: Any) -> bool:
-    return isinstance(point, Mapping) and all(number(point.get(key)) is not None for key in ("env_steps", "seconds", "score"))
+    return isinstance(point, Mapping) and all(
+        number(point.get(key)) is not None for key in ("env_steps", "seconds", "score")
+    )
 
 
 def first(*values: Any) -> Any:
@@ -142,4 +154,8 @@ def first(*values: Any) -> Any:
 
 def number(value: Any) -> float | None:
     """A finite number, or None. WandB writes NaN and infinities as texts."""
-    return float(value) if isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        float(value)
+        if isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )

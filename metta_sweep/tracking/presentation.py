@@ -17,7 +17,9 @@ def tags(sweep: SweepRecord, own: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def config(run: RunRecord) -> dict[str, Any]:
-    """The suggestion under its own dotted paths, so that WandB's plots and filters see each parameter, and what the run is."""
+    """The suggestion under its own dotted paths, so that WandB's plots and filters see each parameter, and what the run
+    is.
+    """
     return {**run.params, "sweep_name": run.sweep, "run_number": run.number, "phase": run.phase}
 
 

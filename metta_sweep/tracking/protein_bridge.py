@@ -27,7 +27,9 @@ MAX_OBSERVATIONS = 250
 
 
 class WandbProtein:
-    """An optimiser whose suggestion goes into a WandB run's config and whose observation goes into its summary. Meant for subclassing.
+    """An optimiser whose suggestion goes into a WandB run's config and whose observation goes into its summary.
+
+    Meant for subclassing.
 
     Args:
         protein: the optimiser.
@@ -59,7 +61,9 @@ class WandbProtein:
         """
         # Each run of an old sweep is a process of its own: only the history says which suggestion this is.
         number = len(self.protein.observations) + len(self._suggestions)
-        suggestion = self.protein.suggest(pending=[pending.params for pending, _ in self._suggestions.values()], number=number)
+        suggestion = self.protein.suggest(
+            pending=[pending.params for pending, _ in self._suggestions.values()], number=number
+        )
         uuid = f"{self._wandb_run.id}.{suggestion.number}"
         self._suggestions[uuid] = (suggestion, time.monotonic())
         explanation = suggestion.explanation
@@ -98,15 +102,18 @@ class WandbProtein:
         Args:
             suggestion_uuid: from `suggest`'s info.
             score: value of the metric; None, NaN or an infinity = the run failed.
-            context: `cost_seconds` (default: the time since the suggestion), `wall_seconds`, `failure` (kind, for a failed run; default
-                `hyperparameters`).
+            context: `cost_seconds` (default: the time since the suggestion), `wall_seconds`, `failure` (kind, for a
+                failed run; default `hyperparameters`).
 
         Raises:
             KeyError: no open suggestion of this id.
             ObservationError: a cost that is not above 0.
         """
         if suggestion_uuid not in self._suggestions:
-            raise KeyError(f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: {', '.join(self._suggestions) or 'none'}")
+            raise KeyError(
+                f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: "
+                f"{', '.join(self._suggestions) or 'none'}"
+            )
         suggestion, suggested_at = self._suggestions[suggestion_uuid]
         observation = _observation(suggestion.params, score, context or {}, time.monotonic() - suggested_at)
         self.protein.observe(observation)
@@ -117,10 +124,12 @@ class WandbProtein:
 class MettaProtein(WandbProtein):
     """The optimiser that a sweep file describes, bound to a WandB run.
 
-    An online run in a group also learns from the group's earlier runs, newest first, up to `settings.max_observations_to_load`.
+    An online run in a group also learns from the group's earlier runs, newest first, up to
+    `settings.max_observations_to_load`.
 
     Args:
-        cfg: the sweep file as a mapping or OmegaConf config, in either spelling (`parameters`, `protein` at the top or below `sweep`).
+        cfg: the sweep file as a mapping or OmegaConf config, in either spelling (`parameters`, `protein` at the top or
+            below `sweep`).
         wandb_run: an open run, online or offline.
         observations: what earlier runs taught, in place of the group's; their parameters in any spelling.
 
@@ -129,7 +138,9 @@ class MettaProtein(WandbProtein):
         SpaceError: a parameter or setting is wrong.
     """
 
-    def __init__(self, cfg: Mapping[str, Any], wandb_run: Any, observations: Iterable[Observation] | None = None) -> None:
+    def __init__(
+        self, cfg: Mapping[str, Any], wandb_run: Any, observations: Iterable[Observation] | None = None
+    ) -> None:
         cfg = _plain(cfg)
         tree = _canonical(cfg)
         sweep = tree["sweep"]
@@ -139,7 +150,12 @@ class MettaProtein(WandbProtein):
         if not sweep.get("parameters"):
             raise ConfigError("sweep.parameters: need at least one parameter to search, got none")
         space = Space.from_config(sweep["parameters"], sweep.get("constraints", ()))
-        protein = Protein(space, ProteinConfig.from_mapping(sweep.get("protein", {})), goal, rng=np.random.default_rng(sweep.get("seed", 0)))
+        protein = Protein(
+            space,
+            ProteinConfig.from_mapping(sweep.get("protein", {})),
+            goal,
+            rng=np.random.default_rng(sweep.get("seed", 0)),
+        )
         limit = tree.get("settings", {}).get("max_observations_to_load", MAX_OBSERVATIONS)
         if observations is None:
             observations = _group_observations(wandb_run, limit)
@@ -177,7 +193,9 @@ def _group_observations(wandb_run: Any, limit: int) -> list[Observation]:
     return [to_searcher(ObservationRecord(0, past.id, 0, "", past.params, result, 0.0)) for past, result in earlier]
 
 
-def _observation(params: Params, score: float | None, context: Mapping[str, Any], elapsed_seconds: float) -> Observation:
+def _observation(
+    params: Params, score: float | None, context: Mapping[str, Any], elapsed_seconds: float
+) -> Observation:
     cost = float(context.get("cost_seconds", elapsed_seconds))
     wall = context.get("wall_seconds")
     is_failed = score is None or not np.isfinite(score)

@@ -51,9 +51,17 @@ class WandbUnavailable(SweepError):
 
 
 def import_wandb(
-    entity: str, project: str, sweep_name: str, registry: Registry, max_observations_to_load: int, *, goal: str = "maximize"
+    entity: str,
+    project: str,
+    sweep_name: str,
+    registry: Registry,
+    max_observations_to_load: int,
+    *,
+    goal: str = "maximize",
 ) -> ImportReport:
-    """Import the newest runs of a WandB group; they get the next numbers of the sweep, oldest first. Doing it again imports what is new.
+    """Import the newest runs of a WandB group; they get the next numbers of the sweep, oldest first.
+
+    Doing it again imports what is new.
 
     A sweep that the registry does not know gets a specification inferred from the runs.
 
@@ -72,7 +80,9 @@ def import_wandb(
     try:
         found = list(past_runs(entity, project, sweep_name, max_observations_to_load))
     except (wandb.Error, ValueError, OSError) as error:
-        raise WandbUnavailable(f"WandB {entity or 'default entity'}/{project}: {error}; check entity, project and WANDB_API_KEY") from error
+        raise WandbUnavailable(
+            f"WandB {entity or 'default entity'}/{project}: {error}; check entity, project and WANDB_API_KEY"
+        ) from error
     usable = [past for past in reversed(found) if past.observation is not None]
     skipped = {past.id: past.reason for past in found if past.observation is None}
     before = _registered(registry, sweep_name)
@@ -81,10 +91,15 @@ def import_wandb(
     usable = [past for past in usable if past.id not in foreign]
     if not usable:
         reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(skipped.items())[:3])
-        raise NothingToImport(f"WandB {entity}/{project}: no run of group {sweep_name!r} can be imported ({reasons or 'the group is empty'})")
+        raise NothingToImport(
+            f"WandB {entity}/{project}: no run of group {sweep_name!r} can be imported "
+            f"({reasons or 'the group is empty'})"
+        )
     stored = registry.runs(sweep_name) if before is not None else []
     if before is None or is_inferred(before):  # new runs may lie beyond those that it was inferred from
-        spec = inferred_spec(sweep_name, goal_of(before) or goal, [*(run.params for run in stored), *(past.params for past in usable)])
+        spec = inferred_spec(
+            sweep_name, goal_of(before) or goal, [*(run.params for run in stored), *(past.params for past in usable)]
+        )
         registry.create_sweep(sweep_name, spec, wandb_entity=entity, wandb_project=project, update=True)
     known = {name for run in stored if run.state.is_final for name in (run.id, run.explanation.get(IMPORTED_FROM))}
     fresh = [past for past in usable if not {past.id, past.path} & known]
@@ -94,7 +109,9 @@ def import_wandb(
 
 
 def _registered(registry: Registry, name: str) -> str | None:
-    """The specification that the registry has, "" when the sweep was made without one; None for a sweep that it does not know."""
+    """The specification that the registry has, "" when the sweep was made without one; None for a sweep that it does
+    not know.
+    """
     try:
         return registry.get_sweep(name).spec_yaml
     except UnknownSweep:
@@ -102,7 +119,9 @@ def _registered(registry: Registry, name: str) -> str | None:
 
 
 def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
-    """Why runs are left out, by WandB's id: their points are no plain values, name code to run, or lie outside the sweep's search space."""
+    """Why runs are left out, by WandB's id: their points are no plain values, name code to run, or lie outside the
+    sweep's search space.
+    """
     space = "" if spec_yaml is None or is_inferred(spec_yaml) else spec_yaml
     reasons: dict[str, str] = {}
     for past in pasts:
@@ -110,7 +129,9 @@ def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
             check_point(space, IMPORT_PHASE, past.params)
         except InvalidRequest as error:
             reasons[past.id] = str(error)
-        if code := [name for name, value in past.params.items() if name.split(".")[0] == "trainable" or names_code(name, value)]:
+        if code := [
+            name for name, value in past.params.items() if name.split(".")[0] == "trainable" or names_code(name, value)
+        ]:
             reasons[past.id] = f"its parameter {code[0]} names code to run"
     return reasons
 
@@ -125,7 +146,9 @@ def goal_of(spec_yaml: str | None) -> str | None:
 
 
 def _store(registry: Registry, sweep: str, past: PastRun, owner: Owner) -> RunRecord:
-    """Reserve, start and finish, each with a key made of the run's path: an import that was cut off goes on where it was."""
+    """Reserve, start and finish, each with a key made of the run's path: an import that was cut off goes on where it
+    was.
+    """
     assert past.observation is not None
     key = "import:" + hashlib.sha256(past.path.encode()).hexdigest()[:32]
     run = _reserve(registry, sweep, past, owner, f"{key}:reserve")
@@ -148,7 +171,14 @@ def inferred_spec(sweep_name: str, goal: str, points: Sequence[Mapping[str, Any]
     """A specification that analysis and dashboard can read; `run` with a real one replaces it (`--update`)."""
     names = sorted({name for point in points for name in point})
     parameters = {name: inferred_parameter([point[name] for point in points if name in point]) for name in names}
-    phase: dict[str, Any] = {"name": "", "num_runs": None, "auto": False, "parameters": parameters, "constraints": [], "protein": {}}
+    phase: dict[str, Any] = {
+        "name": "",
+        "num_runs": None,
+        "auto": False,
+        "parameters": parameters,
+        "constraints": [],
+        "protein": {},
+    }
     spec = {
         "sweep_name": sweep_name,
         "seed": 0,

@@ -1,7 +1,8 @@
 """The mirror: replays what is in the registry and on disk into WandB. Live mirroring and `sync` are this one class.
 
-A run's cursor moves only when WandB has confirmed the run (`finish` returned). A mirror that is killed leaves the cursor where it was, and the next
-one replays from there: the same rows have the same steps, so a server that already has them drops them, and a torn offline folder is deleted.
+A run's cursor moves only when WandB has confirmed the run (`finish` returned). A mirror that is killed leaves the
+cursor where it was, and the next one replays from there: the same rows have the same steps, so a server that already
+has them drops them, and a torn offline folder is deleted.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from metta_sweep.tracking.job import MirrorJob
 
 logger = logging.getLogger(__name__)
 
-# WandB refused a run or could not be reached. Whatever else it raises ends the process, which starts afresh after a pause.
+# WandB refused a run or could not be reached. Whatever else it raises ends the process, which starts afresh after a
+# pause.
 WANDB_FAILURES = (wandb.Error, OSError)
 RETRY_SECONDS = 60.0
 CHECK_SECONDS = 0.2
-# Summary key that says how much WandB must have: `finish` returns before an offline file is written and even when the server refused every row.
+# Summary key that says how much WandB must have: `finish` returns before an offline file is written and even when the
+# server refused every row.
 RECEIPT = "mirror_receipt"
 BLOCK_BYTES, BLOCK_HEADER_BYTES = 32768, 7
 
@@ -48,7 +51,9 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class PassReport:
-    """What one pass did: runs that WandB confirmed, runs that were there already, and runs that have to be tried again with the reason."""
+    """What one pass did: runs that WandB confirmed, runs that were there already, and runs that have to be tried again
+    with the reason.
+    """
 
     mirrored: tuple[str, ...] = ()
     up_to_date: int = 0
@@ -96,7 +101,9 @@ class Mirror:
         return replace(report, failed={**failed, **report.failed})
 
     def sync(self) -> PassReport:
-        """Bring every finished run of the sweep to WandB, wherever it ran; those that were imported from there are there already."""
+        """Bring every finished run of the sweep to WandB, wherever it ran; those that were imported from there are
+        there already.
+        """
         self._owe(lambda record: True)
         return self._settle()
 
@@ -117,7 +124,10 @@ class Mirror:
         failed: dict[str, str] = {}
         up_to_date = 0
         for run_id, record in list(self._owed.items()):
-            if self._cursor(run_id).sequence >= record.sequence or IMPORTED_FROM in self._registry.get_run(run_id).explanation:
+            if (
+                self._cursor(run_id).sequence >= record.sequence
+                or IMPORTED_FROM in self._registry.get_run(run_id).explanation
+            ):
                 up_to_date += 1
                 del self._owed[run_id]
                 continue
@@ -167,7 +177,8 @@ class Mirror:
         else:
             api = wandb.Api(timeout=int(self._job.finish_seconds) + 1)
             self._wait_for(
-                lambda: read_summary(api, path).get(RECEIPT) == receipt, "the server does not show the run whole; was its project deleted?"
+                lambda: read_summary(api, path).get(RECEIPT) == receipt,
+                "the server does not show the run whole; was its project deleted?",
             )
         self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, confirmed))
 

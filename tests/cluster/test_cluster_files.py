@@ -43,14 +43,18 @@ def test_the_file_needs_nothing_of_the_directory_in_which_ray_up_is_typed(name: 
     assert all(Path(local).expanduser().is_absolute() for local in config["file_mounts"].values())
     commands = [command for key in config if key.endswith("_commands") for command in config[key]]
     needed = {found for command in commands for found in re.findall(r"metta_sweep_cluster/(\S+)", command)}
-    scripts = dict(re.findall(r"cat > (\S+) <<'END_OF_FILE'\n(.*?)END_OF_FILE\n", "".join(config["setup_commands"]), re.S))
+    scripts = dict(
+        re.findall(r"cat > (\S+) <<'END_OF_FILE'\n(.*?)END_OF_FILE\n", "".join(config["setup_commands"]), re.S)
+    )
     assert needed <= scripts.keys()
     assert {file: (CLUSTER / file).read_text() for file in scripts} == scripts, "as they stand in cluster/"
 
 
 def test_the_scripts_arrive_as_they_are_under_the_shell_that_ray_wraps_around_commands(tmp_path: Path) -> None:
     write = load("local")[0]["setup_commands"][0]
-    subprocess.run(["bash", "-c", f"true && ({write})"], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True)
+    subprocess.run(
+        ["bash", "-c", f"true && ({write})"], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True
+    )
     written = {path.name: path.read_text() for path in (tmp_path / "metta_sweep_cluster").iterdir()}
     assert written == {name: (CLUSTER / name).read_text() for name in ("setup.sh", "requirements.txt", "stop.sh")}
 
@@ -92,7 +96,9 @@ def test_kuberay_scales_to_zero_and_a_job_leaves_nothing_behind() -> None:
 def test_no_file_holds_a_key_or_says_where_one_is_written() -> None:
     for path in CLUSTER.rglob("*"):
         if path.is_file():
-            assert not re.search(r"(WANDB_API_KEY|METTA_SWEEP_TOKEN)\s*[=:]\s*\S", path.read_text(encoding="utf-8")), path
+            assert not re.search(r"(WANDB_API_KEY|METTA_SWEEP_TOKEN)\s*[=:]\s*\S", path.read_text(encoding="utf-8")), (
+                path
+            )
 
 
 LOCKS = ("requirements.txt", "cluster/image.txt", "cluster/build.txt", "cluster/cuda.txt", "audit.txt")
@@ -108,7 +114,11 @@ def pins_of(file: str) -> dict[str, str]:
 def test_every_pin_but_torch_has_hashes(file: str) -> None:
     text = "\n".join(line for line in (ROOT / file).read_text().splitlines() if not line.startswith("#"))
     pins = re.split(r"\n(?! )", text)
-    assert [pin for pin in pins if not re.fullmatch(r"\S+==\S+( ; [^\\]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+", pin)] == []
+    assert [
+        pin
+        for pin in pins
+        if not re.fullmatch(r"\S+==\S+( ; [^\\]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+", pin)
+    ] == []
     assert "torch" not in pins_of(file)
     assert "://" not in text, "packages are found where the machine's pip looks for them"
 
@@ -116,15 +126,21 @@ def test_every_pin_but_torch_has_hashes(file: str) -> None:
 def test_what_the_package_needs_is_pinned_everywhere_at_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {plain(re.split(r"[><=~]", word)[0]) for word in project["dependencies"]}
-    tested = {plain(re.split(r"[><=~]", word)[0]) for word in project["optional-dependencies"]["test"]} - {"metta-sweep"}
+    tested = {plain(re.split(r"[><=~]", word)[0]) for word in project["optional-dependencies"]["test"]} - {
+        "metta-sweep"
+    }
     torch = {"torch": (CLUSTER / "torch.txt").read_text().splitlines()[-1].removeprefix("torch==")}
     ours, image = pins_of("requirements.txt") | torch, pins_of("cluster/image.txt") | torch
     assert wanted | tested <= ours.keys(), "run `make lock`"
     assert wanted <= image.keys(), "run `make lock`"
     assert image.items() <= ours.items()
     assert pins_of("cluster/build.txt").items() <= ours.items()
-    nodes = (CLUSTER / "requirements.txt").read_text().splitlines()  # stands in the cluster files, where hashes would be most of them
-    named = dict(re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", line).groups() for line in nodes if not line.startswith("#"))
+    nodes = (
+        (CLUSTER / "requirements.txt").read_text().splitlines()
+    )  # stands in the cluster files, where hashes would be most of them
+    named = dict(
+        re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", line).groups() for line in nodes if not line.startswith("#")
+    )
     assert {plain(name) for name in named} == wanted
     assert {plain(name): version for name, version in named.items()}.items() <= ours.items()
 
@@ -138,7 +154,9 @@ def test_the_base_of_the_image_has_the_digest_that_its_registry_gave_or_none() -
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the files of the image, and a docker that writes down what it is asked; `inspect` answers with the file `digest`."""
+    """A copy of the files of the image, and a docker that writes down what it is asked; `inspect` answers with the file
+    `digest`.
+    """
     for name in ("build_image.sh", "base_image.txt", "Dockerfile"):
         shutil.copy(CLUSTER / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
@@ -150,7 +168,9 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def built(directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", str(directory / "build_image.sh"), "me/image:1"], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["bash", str(directory / "build_image.sh"), "me/image:1"], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_image_is_built_on_a_digest_that_is_looked_up_once(docker: Path) -> None:

@@ -31,14 +31,17 @@ SECRET = secrets.token_hex(16)  # not written here: this file travels with the j
 
 @pytest.fixture
 def ssh_key(tmp_path: Path) -> Iterator[Path]:
-    """A private key that an ssh server of the test's own lets in, into a home directory of its own: nothing of this machine changes."""
+    """A private key that an ssh server of the test's own lets in, into a home directory of its own: nothing of this
+    machine changes.
+    """
     (home := tmp_path / "machine").mkdir()
     for name in ("key", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
     config = tmp_path / "sshd_config"
     config.write_text(
         f"Port 22\nListenAddress {HEAD}\nListenAddress {WORKER}\nHostKey {tmp_path / 'host_key'}\nPidFile none\n"
-        f"AuthorizedKeysFile {tmp_path / 'key.pub'}\nPermitRootLogin yes\nPasswordAuthentication no\nStrictModes no\nUsePAM no\n"
+        f"AuthorizedKeysFile {tmp_path / 'key.pub'}\nPermitRootLogin yes\nPasswordAuthentication no\nStrictModes "
+        "no\nUsePAM no\n"
         f"SetEnv HOME={home}\n"
     )
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # which Debian's service makes as it starts, and sshd insists on
@@ -57,14 +60,47 @@ def test_up_submit_three_runs_status_down(tmp_path: Path, ssh_key: Path) -> None
 
     def command(*words: str) -> str:
         words = ("cluster", *words, "--data-dir", str(laptop))
-        done = subprocess.run([sys.executable, "-m", "metta_sweep", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "metta_sweep", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
     try:
-        machines = ("--head", HEAD, "--workers", WORKER, "--ssh-user", "root", "--ssh-key", str(ssh_key), "--virtual-environment", sys.prefix)
-        command("up", "--provider", "local", "--name", "here", *machines, "--temp-dir", str(session), "--port", "26379", "--dashboard-port", "28265")
-        output = command("submit", "--follow", "sweep_name=three", "sweep=quick", "sweep.num_samples=3", f"data_dir={data_dir}")
+        machines = (
+            "--head",
+            HEAD,
+            "--workers",
+            WORKER,
+            "--ssh-user",
+            "root",
+            "--ssh-key",
+            str(ssh_key),
+            "--virtual-environment",
+            sys.prefix,
+        )
+        command(
+            "up",
+            "--provider",
+            "local",
+            "--name",
+            "here",
+            *machines,
+            "--temp-dir",
+            str(session),
+            "--port",
+            "26379",
+            "--dashboard-port",
+            "28265",
+        )
+        output = command(
+            "submit", "--follow", "sweep_name=three", "sweep=quick", "sweep.num_samples=3", f"data_dir={data_dir}"
+        )
         assert "three ended after" in output
         status = command("status")
         assert "three-1: succeeded" in status

@@ -50,7 +50,9 @@ class Metadata(http.server.BaseHTTPRequestHandler):
             has_token = self.headers["X-aws-ec2-metadata-token"] == "session-token"
             self.answer(200 if has_token and self.notice.is_set() else 404, "{}")
         else:
-            self.answer(200 if self.headers["Metadata-Flavor"] == "Google" else 403, "TRUE" if self.notice.is_set() else "FALSE")
+            self.answer(
+                200 if self.headers["Metadata-Flavor"] == "Google" else 403, "TRUE" if self.notice.is_set() else "FALSE"
+            )
 
     def answer(self, code: int, text: str) -> None:
         self.send_response(code)
@@ -80,7 +82,12 @@ def test_a_preemption_notice_becomes_a_drain_request_and_nothing_before_it_does(
     ray = tmp_path / "ray"
     ray.write_text(f'#!/bin/sh\necho "$@" > {said}\n')
     ray.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "METADATA_URL": metadata_url, "POLL_SECONDS": "0.05"}
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "METADATA_URL": metadata_url,
+        "POLL_SECONDS": "0.05",
+    }
     watcher = subprocess.Popen(["bash", str(CLUSTER / "watch_preemption.sh"), provider, "head:6379"], env=environment)
     try:
         time.sleep(0.5)
@@ -98,6 +105,12 @@ def test_a_preemption_notice_becomes_a_drain_request_and_nothing_before_it_does(
 
 
 def test_an_unknown_provider_is_said_at_once() -> None:
-    done = subprocess.run(["bash", str(CLUSTER / "watch_preemption.sh"), "azure", "h:1"], capture_output=True, text=True, check=False, timeout=10)
+    done = subprocess.run(
+        ["bash", str(CLUSTER / "watch_preemption.sh"), "azure", "h:1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
     assert done.returncode == 2
     assert "azure" in done.stderr

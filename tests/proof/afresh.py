@@ -34,7 +34,9 @@ class Afresh:
 
     @property
     def lower(self) -> float:
-        """Lower end of the two-sided 95 % interval of the mean over seeds (Student's t): what another seed's policies are like on average."""
+        """Lower end of the two-sided 95 % interval of the mean over seeds (Student's t): what another seed's policies
+        are like on average.
+        """
         spread = float(np.std(self.scores, ddof=1)) / math.sqrt(len(self.scores))
         return float(np.mean(self.scores)) - float(stats.t.ppf(0.975, len(self.scores) - 1)) * spread
 
@@ -47,14 +49,23 @@ class Afresh:
     def __str__(self) -> str:
         scores = ", ".join(f"{score:.2f}" for score in self.scores)
         bounds = f"lower 95 % bound {self.lower:.2f} over seeds, {self.lower_over_maps:.2f} over maps"
-        return f"{scores} with {STEPS:,} steps on fresh seeds and maps; mean {np.mean(self.scores):.2f}, {bounds}; {self.cpu_seconds:.0f} CPU seconds"
+        return (
+            f"{scores} with {STEPS:,} steps on fresh seeds and maps; mean {np.mean(self.scores):.2f}, {bounds}; "
+            f"{self.cpu_seconds:.0f} CPU seconds"
+        )
 
 
 def afresh(stage: Stage, patch: str, seeds: Sequence[int] = SEEDS) -> Afresh:
     """`train +trainer/patch=PATCH` once for each seed, two at a time, and `evaluate` on fresh maps."""
 
     def one(seed: int) -> tuple[float, float, float]:
-        words = [f"run={patch}_{seed}", f"+trainer/patch={patch}", f"seed={seed}", f"trainer.total_timesteps={STEPS}", "sim=arena_basic"]
+        words = [
+            f"run={patch}_{seed}",
+            f"+trainer/patch={patch}",
+            f"seed={seed}",
+            f"trainer.total_timesteps={STEPS}",
+            "sim=arena_basic",
+        ]
         words += ["resources.cpus_per_worker=1", "trainer.num_workers=1", "wandb=off"]
         trained = stage.ask("train", *words)
         played = stage.ask("evaluate", *words, f"sim.seed={MAPS_SEED}", f"sim.episodes={EPISODES}")

@@ -31,7 +31,10 @@ def board_of(registry: Registry, sweep: str) -> Board:
             last, steps = points[-1], int(run.params[LENGTH])
             spent = Span(last["seconds"], last["seconds"], 0.0)
             costs, point = Costs(train=spent), Point(last["env_steps"], spent, last["score"])
-            board.progressed(run.id, Progress(last["env_steps"], steps, last["env_steps"] / last["seconds"], {}, point, costs, costs, ()))
+            board.progressed(
+                run.id,
+                Progress(last["env_steps"], steps, last["env_steps"] / last["seconds"], {}, point, costs, costs, ()),
+            )
     return board
 
 

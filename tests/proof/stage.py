@@ -1,4 +1,6 @@
-"""The programs around a sweep, each a process as a user starts it: PostgreSQL, the registry's service, drivers, the dashboard."""
+"""The programs around a sweep, each a process as a user starts it: PostgreSQL, the registry's service, drivers, the
+dashboard.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,22 @@ class Stage:
         """A command in the background; what it prints goes to NAME.out."""
         with (self.directory / f"{name}.out").open("ab") as out:
             return subprocess.Popen(
-                self._command(words), cwd=self.directory, env=self._environ(environ), stdout=out, stderr=out, start_new_session=True
+                self._command(words),
+                cwd=self.directory,
+                env=self._environ(environ),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
 
     def call(self, *words: str) -> str:
         """What a command printed; it must succeed."""
-        done = subprocess.run(self._command(words), cwd=self.directory, env=self._environ({}), capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        done = subprocess.run(
+            self._command(words), cwd=self.directory, env=self._environ({}), capture_output=True, text=True
+        )
+        assert done.returncode == 0, (
+            f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
         return done.stdout
 
     def ask(self, *words: str) -> Any:
@@ -63,7 +74,14 @@ class Stage:
         return [sys.executable, "-m", "metta_sweep", *words]
 
     def _environ(self, more: dict[str, str]) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "OMP_NUM_THREADS": "1", **self.environ, **more}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "METTA_SWEEP_RAY_DASHBOARD": "0",
+            "OMP_NUM_THREADS": "1",
+            **self.environ,
+            **more,
+        }
 
 
 class Service:
@@ -74,7 +92,9 @@ class Service:
         self._words = ["serve", "--database-url", database_url, "--port", str(free_port())]
         self.url = f"http://127.0.0.1:{self._words[-1]}"
         self._process: subprocess.Popen[bytes] | None = None
-        stage.environ["METTA_SWEEP_TOKEN"] = stage.call("token", "create", "proof", "--database-url", database_url, "--role", "writer").strip()
+        stage.environ["METTA_SWEEP_TOKEN"] = stage.call(
+            "token", "create", "proof", "--database-url", database_url, "--role", "writer"
+        ).strip()
 
     def start(self) -> None:
         self._process = self._stage.start("service", self._words)

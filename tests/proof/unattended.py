@@ -1,4 +1,5 @@
-"""A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY [--random] [--seed N]`.
+"""A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY
+[--random] [--seed N]`.
 
 What it does, and when: README.md beside it.
 """
@@ -110,7 +111,9 @@ class Dashboard:
 
     def __init__(self, stage: Stage, service: Service) -> None:
         port = free_port()
-        self.process = stage.start("dashboard", ["dashboard", f"settings.sweep_server_uri={service.url}", "--port", str(port)])
+        self.process = stage.start(
+            "dashboard", ["dashboard", f"settings.sweep_server_uri={service.url}", "--port", str(port)]
+        )
         self.url, self.directory = f"http://127.0.0.1:{port}/", stage.directory
         wait_for(lambda: answers(self.url), "dashboard")
         self.page = Page(stage.directory)
@@ -139,7 +142,13 @@ def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
     server, wandb = WandbServer(), ExitStack()
     wandb_port = free_port()
     url = wandb.enter_context(serving(server, wandb_port))
-    stage.environ |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_ENTITY": "me", "WANDB_PROJECT": "metta", "WANDB_MODE": "online"}
+    stage.environ |= {
+        "WANDB_BASE_URL": url,
+        "WANDB_API_KEY": KEY,
+        "WANDB_ENTITY": "me",
+        "WANDB_PROJECT": "metta",
+        "WANDB_MODE": "online",
+    }
     sweep = Sweep(stage, service, wandb, seed)
     dashboard = Dashboard(stage, service)
     with closing(sweep.registry):
@@ -159,23 +168,46 @@ def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
 
 
 def random_search(stage: Stage, service: Service, budget: float, seed: int) -> None:
-    """Random search over the same parameters with runs of full length, until it has cost as much; running runs finish."""
+    """Random search over the same parameters with runs of full length, until it has cost as much; running runs
+    finish.
+    """
     name = "random"
     uri = f"settings.sweep_server_uri={service.url}"
-    words = ["run", f"sweep_name={name}", "sweep=arena_phases", "~sweep.schedule", FULL, "sweep.method=random", "sweep.num_samples=null", uri]
-    driver = stage.start(name, [*words, "sweep.early_stopping=false", f"seed={seed}"], NUM_CPUS="2", WANDB_MODE="disabled")
-    with closing(open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])) as registry:
+    words = [
+        "run",
+        f"sweep_name={name}",
+        "sweep=arena_phases",
+        "~sweep.schedule",
+        FULL,
+        "sweep.method=random",
+        "sweep.num_samples=null",
+        uri,
+    ]
+    driver = stage.start(
+        name, [*words, "sweep.early_stopping=false", f"seed={seed}"], NUM_CPUS="2", WANDB_MODE="disabled"
+    )
+    with closing(
+        open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])
+    ) as registry:
         wait_for(lambda: any(sweep.name == name for sweep in registry.list_sweeps()), name)
-        wait_for(lambda: cpu_seconds(registry, name) >= budget or driver.poll() is not None, f"{budget:.0f} CPU seconds", SWEEP_SECONDS)
+        wait_for(
+            lambda: cpu_seconds(registry, name) >= budget or driver.poll() is not None,
+            f"{budget:.0f} CPU seconds",
+            SWEEP_SECONDS,
+        )
         stage.call("stop", f"sweep_name={name}", uri)
         driver.wait(timeout=600)
-        print(f"random search: {len(registry.runs(name))} runs, CPU {cpu_seconds(registry, name):.0f} s of {budget:.0f} s")
+        print(
+            f"random search: {len(registry.runs(name))} runs, CPU {cpu_seconds(registry, name):.0f} s of {budget:.0f} s"
+        )
 
 
 def found(stage: Stage, service: Service, name: str) -> Afresh:
     """What `best` recommends, trained again by `train` on fresh seeds and played by `evaluate` on fresh maps."""
     patches = "configs/trainer/patch"
-    answer = stage.ask("best", f"sweep_name={name}", f"settings.sweep_server_uri={service.url}", "--output-dir", patches)
+    answer = stage.ask(
+        "best", f"sweep_name={name}", f"settings.sweep_server_uri={service.url}", "--output-dir", patches
+    )
     print((stage.directory / patches / f"{name}_best.yaml").read_text())
     print(f"{name}: best run {answer['best'][0]['id']} with {answer['best'][0]['score']:.2f}")
     result = afresh(stage, f"{name}_best")

@@ -1,4 +1,6 @@
-"""The wheel alone: `python -m tests.proof.wheel python3.11 python3.12` installs it in empty environments and runs the quick sweep there."""
+"""The wheel alone: `python -m tests.proof.wheel python3.11 python3.12` installs it in empty environments and runs the
+quick sweep there.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ def build(directory: Path) -> Path:
     """The wheel of what is committed."""
     clone = directory / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(clone)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(clone)],
+        check=True,
+    )
     (wheel,) = directory.glob("metta_sweep-*.whl")
     return wheel
 
@@ -27,9 +32,21 @@ def quick_sweep(python: str, wheel: Path, directory: Path) -> str:
     subprocess.run([python, "-m", "venv", str(directory / "venv")], check=True)
     own = str(directory / "venv" / "bin" / "python")
     pins = directory / "pins.txt"  # without hashes, for the wheel has none
-    lines = (ROOT / "requirements.txt").read_text().splitlines() + (ROOT / "cluster" / "torch.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text().splitlines() + (
+        ROOT / "cluster" / "torch.txt"
+    ).read_text().splitlines()
     pins.write_text("\n".join(line.removesuffix(" \\") for line in lines if not line.startswith((" ", "#"))))
-    install = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(pins), str(wheel)]
+    install = [
+        own,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--constraint",
+        str(pins),
+        str(wheel),
+    ]
     subprocess.run(install, check=True)
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     command = [own, "-m", "metta_sweep", "run", "sweep_name=x", "sweep=quick"]

@@ -11,7 +11,11 @@ from searchers import Observation, Protein, ProteinConfig, Space, Suggestion
 
 LENGTH = "trainer.total_timesteps"
 PLAIN = Space.from_config(
-    {"x": {"min": -1.0, "max": 1.0}, "y": {"min": -1.0, "max": 1.0}, LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6}}
+    {
+        "x": {"min": -1.0, "max": 1.0},
+        "y": {"min": -1.0, "max": 1.0},
+        LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6},
+    }
 )
 
 

@@ -30,7 +30,9 @@ def test_without_doubt_the_improvement_is_the_difference() -> None:
 
 def test_log_improvement_agrees_where_both_exist_and_goes_on_below() -> None:
     mean = np.linspace(-6, 3, 40)
-    assert log_expected_improvement(mean, np.ones(40), 0.0) == pytest.approx(np.log(expected_improvement(mean, np.ones(40), 0.0)), rel=1e-7)
+    assert log_expected_improvement(mean, np.ones(40), 0.0) == pytest.approx(
+        np.log(expected_improvement(mean, np.ones(40), 0.0)), rel=1e-7
+    )
     deep = log_expected_improvement(np.array([-40.0, -60.0, -1e4]), np.ones(3), 0.0)
     # log EI -> -u^2/2 - log sqrt(2 pi) - 2 log |u| for u -> -inf.
     expansion = [-0.5 * u * u - 0.5 * np.log(2 * np.pi) - 2 * np.log(u) for u in (40.0, 60.0, 1e4)]
@@ -41,7 +43,9 @@ def test_log_improvement_agrees_where_both_exist_and_goes_on_below() -> None:
 def test_the_gittins_index_solves_its_equation() -> None:
     mean, std, cost = np.array([0.0, 1.0, -2.0]), np.array([1.0, 0.2, 3.0]), np.array([0.1, 0.01, 0.5])
     index = gittins_index(mean, std, cost)
-    assert [expected_improvement(m, s, g) for m, s, g in zip(mean, std, index, strict=True)] == pytest.approx(cost, rel=1e-5)
+    assert [expected_improvement(m, s, g) for m, s, g in zip(mean, std, index, strict=True)] == pytest.approx(
+        cost, rel=1e-5
+    )
 
 
 def test_the_gittins_index_of_a_dear_box_is_its_mean_less_the_price() -> None:

@@ -20,8 +20,12 @@ def curve_of(x: float, shares: tuple[float, ...], steps: float = 1e6) -> tuple[C
 def trained(goal: Any = "maximize", sign: float = 1.0) -> Protein:
     protein, rng = make(goal=goal), np.random.default_rng(0)
     for x, y in zip(np.linspace(-0.4, 0.9, 16), rng.uniform(-0.5, 0.5, 16), strict=True):
-        points = tuple(CurvePoint(p.env_steps, p.seconds, sign * p.score) for p in curve_of(float(x), (0.2, 0.3, 0.5, 0.8)))
-        protein.observe(Observation({"x": float(x), "y": float(y), LENGTH: 1e6}, sign * (1 - (x - 0.3) ** 2), 100.0, curve=points))
+        points = tuple(
+            CurvePoint(p.env_steps, p.seconds, sign * p.score) for p in curve_of(float(x), (0.2, 0.3, 0.5, 0.8))
+        )
+        protein.observe(
+            Observation({"x": float(x), "y": float(y), LENGTH: 1e6}, sign * (1 - (x - 0.3) ** 2), 100.0, curve=points)
+        )
     return protein
 
 
@@ -44,7 +48,9 @@ def test_a_hopeless_run_is_stopped_but_never_before_a_fifth(goal: Any, sign: flo
 
 
 def test_a_good_run_goes_on() -> None:
-    advice = trained().advise(RunningCurve({"x": 0.3, "y": 0.0, LENGTH: 1e6}, curve_of(0.3, (0.2, 0.3, 0.5)), 1_000_000))
+    advice = trained().advise(
+        RunningCurve({"x": 0.3, "y": 0.0, LENGTH: 1e6}, curve_of(0.3, (0.2, 0.3, 0.5)), 1_000_000)
+    )
     assert not advice.stop
     assert advice.probability > 0.05
 

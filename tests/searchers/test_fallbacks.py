@@ -17,7 +17,9 @@ def test_when_every_point_was_tried_the_next_one_is_a_repeat_and_says_so() -> No
         protein.observe(Observation({"kind": kind}, 1.0, 10.0))
     initial = protein.suggest(number=2)
     assert initial.explanation.origin is Origin.REPLICATE
-    assert initial.explanation.reason.startswith("every point of the space was tried; a repeat, and no candidate is predicted to take at most")
+    assert initial.explanation.reason.startswith(
+        "every point of the space was tried; a repeat, and no candidate is predicted to take at most"
+    )
     assert make(SWITCH).suggest(pending=[{"kind": "a"}, {"kind": "b"}], number=1).explanation.origin is Origin.REPLICATE
 
 
@@ -34,7 +36,9 @@ def test_exploration_that_can_afford_nothing_goes_cheap() -> None:
     assert protein.suggest().explanation.origin is Origin.FALLBACK
 
 
-def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     protein = make(max_suggestion_cost=100.0)
     played(protein, 6)
 

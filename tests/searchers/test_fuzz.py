@@ -1,4 +1,5 @@
-"""Random spaces, histories, types, pending points and phases, for every method: a suggestion is legal, and nothing ends the search.
+"""Random spaces, histories, types, pending points and phases, for every method: a suggestion is legal, and nothing ends
+the search.
 
 `python -m tests.searchers.test_fuzz COUNT SEED` tries as many examples as asked, from other seeds than the suite's.
 """
@@ -31,7 +32,9 @@ from searchers import (
     make_searcher,
 )
 
-SETTINGS = settings(deadline=None, max_examples=260, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(
+    deadline=None, max_examples=260, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 LENGTH = "trainer.total_timesteps"
 
 WIDTHS = st.sampled_from([1e-9, 1e-3, 1.0, 100.0, 1e9, 1e90])
@@ -39,13 +42,22 @@ FLOATS = st.sampled_from([0.0, 1.0, -3.0, 0.3, 1e-6, 1e6, -1e9, 1e-300, 5e-324, 
 CHOICES = [["a", "b"], [True, False], [1, 2.5, "x"], [0, 1, 2, 3], [0.1, 0.3, True], [f"kind{i}" for i in range(12)]]
 SCORES = st.one_of(
     st.floats(-2.0, 2.0),
-    st.sampled_from([0.0, 1.0, 0.5, -3.5, 1e-300, 5e-324, 1e12, -1e12, 1e99, -1e99, 1e101, -sys.float_info.max, math.nan, math.inf]),
-    st.sampled_from([True, 3, 10**90, 10**400, np.float16(0.5), np.float32(-2.5), np.int64(7), np.bool_(True), "0.5", [1.0], None]),
+    st.sampled_from(
+        [0.0, 1.0, 0.5, -3.5, 1e-300, 5e-324, 1e12, -1e12, 1e99, -1e99, 1e101, -sys.float_info.max, math.nan, math.inf]
+    ),
+    st.sampled_from(
+        [True, 3, 10**90, 10**400, np.float16(0.5), np.float32(-2.5), np.int64(7), np.bool_(True), "0.5", [1.0], None]
+    ),
     st.floats(-2.0, 2.0),
     st.floats(allow_nan=True),
 )
-COSTS = st.one_of(st.sampled_from([1.0, 10.0, 300.0, 1e-9, 1e9, 5e-324, 1e308, 0.0, math.nan, np.float16(3.0), 10**400, "1"]), st.floats(0.1, 1e3))
-VALUES = st.sampled_from([None, True, 10**400, -1e308, math.nan, 5e-324, "text", [1], {"a": 1}, np.float16(0.5), np.array([1.0, 2.0]), 1e9])
+COSTS = st.one_of(
+    st.sampled_from([1.0, 10.0, 300.0, 1e-9, 1e9, 5e-324, 1e308, 0.0, math.nan, np.float16(3.0), 10**400, "1"]),
+    st.floats(0.1, 1e3),
+)
+VALUES = st.sampled_from(
+    [None, True, 10**400, -1e308, math.nan, 5e-324, "text", [1], {"a": 1}, np.float16(0.5), np.array([1.0, 2.0]), 1e9]
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,20 @@ REPORTS = st.builds(
 
 @st.composite
 def leaves(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["uniform", "uniform", "log_normal", "logit_normal", "int_uniform", "int_log_normal", "uniform_pow2", "categorical"]))
+    kind = draw(
+        st.sampled_from(
+            [
+                "uniform",
+                "uniform",
+                "log_normal",
+                "logit_normal",
+                "int_uniform",
+                "int_log_normal",
+                "uniform_pow2",
+                "categorical",
+            ]
+        )
+    )
     scale = {"scale": draw(st.sampled_from(["auto", 0.001, 3.0]))}
     if kind == "categorical":
         return {"choices": draw(st.sampled_from(CHOICES))}
@@ -83,7 +108,9 @@ def leaves(draw: st.DrawFn) -> dict[str, Any]:
         low = draw(st.integers(0, 60))
         return {"distribution": kind, "min": 2**low, "max": 2 ** (low + draw(st.integers(1, 300)))}
     if kind in ("int_uniform", "int_log_normal"):
-        low = draw(st.sampled_from([1, 2, 50, 10**6])) * (1 if kind == "int_log_normal" else draw(st.sampled_from([-1, 1])))
+        low = draw(st.sampled_from([1, 2, 50, 10**6])) * (
+            1 if kind == "int_log_normal" else draw(st.sampled_from([-1, 1]))
+        )
         return {"distribution": kind, "min": low, "max": low + draw(st.sampled_from([1, 2, 30, 10**5, 2**52])), **scale}
     if kind == "logit_normal":
         return {
@@ -109,11 +136,23 @@ def space_configs(draw: st.DrawFn) -> tuple[dict[str, Any], list[str]]:
                 ]
             )
         )
-    conditions = draw(st.lists(st.sampled_from(["p0 == a", "p0", "p0 > 0.5", "p1 != 1", "fixed == x", "p0 / p1 > 1", "not p0 == b"]), max_size=2))
+    conditions = draw(
+        st.lists(
+            st.sampled_from(["p0 == a", "p0", "p0 > 0.5", "p1 != 1", "fixed == x", "p0 / p1 > 1", "not p0 == b"]),
+            max_size=2,
+        )
+    )
     for name, condition in zip(("p2", "p3"), conditions, strict=False):
         if name in config:
             config[name] = {**config[name], "when": condition}
-    constraints = ["p0 <= p1", "p0 % p1 != 0", "p0 + p2 > p1", "p0 in [1, a, 0.1] or p1 > 0", "p1 // p2 < 9\nand p0 > 0", "p2 > p3"]
+    constraints = [
+        "p0 <= p1",
+        "p0 % p1 != 0",
+        "p0 + p2 > p1",
+        "p0 in [1, a, 0.1] or p1 > 0",
+        "p1 // p2 < 9\nand p0 > 0",
+        "p2 > p3",
+    ]
     return config, draw(st.lists(st.sampled_from(constraints), max_size=2))
 
 
@@ -168,10 +207,22 @@ SWEEPS = st.builds(
     st.sampled_from(["bayes"] * 7 + list(METHODS)),
     st.sampled_from(["pareto", "best", "target", "logei", "gittins", "front", "naive"]),
     st.sampled_from(
-        [{}, {}, {"max_suggestion_cost": 5.0}, {"resample_frequency": 2}, {"exploration_share": 0.5}, {"budget": 50.0}, {"curve_points": 0}]
+        [
+            {},
+            {},
+            {"max_suggestion_cost": 5.0},
+            {"resample_frequency": 2},
+            {"exploration_share": 0.5},
+            {"budget": 50.0},
+            {"curve_points": 0},
+        ]
     ),
     st.sampled_from(["maximize", "minimize"]),
-    st.one_of(st.lists(REPORTS, max_size=6), st.lists(REPORTS, min_size=7, max_size=16), st.lists(REPORTS, min_size=8, max_size=16)),
+    st.one_of(
+        st.lists(REPORTS, max_size=6),
+        st.lists(REPORTS, min_size=7, max_size=16),
+        st.lists(REPORTS, min_size=8, max_size=16),
+    ),
     st.integers(0, 2**20),
 )
 

@@ -30,7 +30,9 @@ def test_posterior_of_three_points_is_the_dense_solution() -> None:
     cross = kernel(X, query, HYPER, LAYOUT)
     mean, std = gp.mean_std(query)
     assert mean == pytest.approx(cross.T @ np.linalg.solve(covariance, Y), rel=1e-8)
-    assert std**2 == pytest.approx(np.diag(kernel(query, query, HYPER, LAYOUT)) - np.diag(cross.T @ np.linalg.solve(covariance, cross)), rel=1e-8)
+    assert std**2 == pytest.approx(
+        np.diag(kernel(query, query, HYPER, LAYOUT)) - np.diag(cross.T @ np.linalg.solve(covariance, cross)), rel=1e-8
+    )
 
 
 @pytest.mark.parametrize("length", [None, 3])
@@ -42,7 +44,9 @@ def test_gradient_is_that_of_finite_differences(length: int | None) -> None:
     at = Hyperparameters(np.array([0.7, 1.3, 2.0]), 1.2, 0.3, 0.6, 0.1).to_vector()
     numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)
     gradient = negative_log_posterior(at, data, y)[1]
-    if length is None:  # nothing grows without a training length: only the prior would pull on it, and its bounds hold it at 0
+    if (
+        length is None
+    ):  # nothing grows without a training length: only the prior would pull on it, and its bounds hold it at 0
         gradient, numeric = np.delete(gradient, -2), np.delete(numeric, -2)
     assert gradient == pytest.approx(numeric, abs=2e-5)
 
@@ -114,7 +118,11 @@ def test_the_fit_finds_noise_and_what_matters() -> None:
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, (120, 3))
     y = np.sin(4 * x[:, 0]) + 0.3 * rng.standard_normal(120)
-    hyper = fit(Data(x, Noise.independent(120), Layout(np.arange(3))), (y - y.mean()) / y.std(), Hyperparameters.prior(Layout(np.arange(3))))
+    hyper = fit(
+        Data(x, Noise.independent(120), Layout(np.arange(3))),
+        (y - y.mean()) / y.std(),
+        Hyperparameters.prior(Layout(np.arange(3))),
+    )
     assert hyper.noise * y.var() == pytest.approx(0.09, rel=0.35)
     assert hyper.lengths[0] < 0.5 * hyper.lengths[1:].min()
 

@@ -1,4 +1,7 @@
-"""Histories that no good program reports: huge and tiny numbers, points from far outside. The search goes on, and is not misled."""
+"""Histories that no good program reports: huge and tiny numbers, points from far outside.
+
+The search goes on, and is not misled.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def test_one_huge_penalty_leaves_the_order_of_the_others() -> None:
     protein = make(PLAIN)
     for number in range(14):
         observation = plain_run(protein.suggest().params)
-        protein.observe(Observation(observation.params, -1e90 if number == 5 else observation.score, observation.cost_seconds))
+        protein.observe(
+            Observation(observation.params, -1e90 if number == 5 else observation.score, observation.cost_seconds)
+        )
     incumbent, best = protein.incumbent(), max(one.score for one in protein.observations if one.score is not None)
     assert incumbent is not None
     assert plain_run(incumbent.params).score == pytest.approx(best, abs=0.1)
@@ -52,7 +57,11 @@ def test_one_impossible_point_of_a_curve_does_not_end_the_search(bad: float) -> 
         curve = (CurvePoint(steps // 3, 1.0, bad if number == 3 else 0.2), CurvePoint(steps // 2, 2.0, 0.3))
         protein.observe(Observation(observation.params, observation.score, observation.cost_seconds, curve=curve))
     assert PLAIN.contains(protein.suggest().params)
-    advice = protein.advise(RunningCurve(protein.suggest().params, (CurvePoint(500_000, 1.0, 0.1), CurvePoint(900_000, 2.0, bad)), 1_000_000))
+    advice = protein.advise(
+        RunningCurve(
+            protein.suggest().params, (CurvePoint(500_000, 1.0, 0.1), CurvePoint(900_000, 2.0, bad)), 1_000_000
+        )
+    )
     assert advice.stop == (abs(bad) > 1e100 or bad != bad)
 
 
@@ -61,7 +70,9 @@ def test_one_impossible_cost_leaves_the_predictions_of_the_others(bad: float) ->
     protein = make(PLAIN, max_suggestion_cost=200.0)
     for number in range(12):
         observation = plain_run(protein.suggest().params)
-        protein.observe(Observation(observation.params, observation.score, bad if number == 5 else observation.cost_seconds))
+        protein.observe(
+            Observation(observation.params, observation.score, bad if number == 5 else observation.cost_seconds)
+        )
     cost = protein.predict({"x": 0.3, "y": -0.2, LENGTH: 1e6}).cost
     assert cost is not None
     assert 110.0 / 20 < cost.mean < 110.0 * 20
@@ -105,7 +116,9 @@ def test_a_shift_of_the_scores_changes_no_point(shift: float, factor: float) -> 
 
 def test_equal_scores_take_their_unit_from_the_curves() -> None:
     equal, curve = np.full(5, 3e-14), np.array([1e-14, 2e-14])
-    assert Warp.of(equal, curve).forward(curve) == pytest.approx(Warp.of(equal * 1e14, curve * 1e14).forward(curve * 1e14))
+    assert Warp.of(equal, curve).forward(curve) == pytest.approx(
+        Warp.of(equal * 1e14, curve * 1e14).forward(curve * 1e14)
+    )
 
 
 def test_squashing_keeps_the_order_and_what_is_ordinary() -> None:
@@ -120,7 +133,11 @@ def test_squashing_keeps_the_order_and_what_is_ordinary() -> None:
 def test_a_phase_that_narrows_a_range_by_any_factor_goes_on(high: float) -> None:
     def space(top: float) -> Space:
         return Space.from_config(
-            {"coef": {"min": 0, "max": top}, "y": {"min": 0, "max": 1}, LENGTH: {"distribution": "log_normal", "min": 1, "max": top}}
+            {
+                "coef": {"min": 0, "max": top},
+                "y": {"min": 0, "max": 1},
+                LENGTH: {"distribution": "log_normal", "min": 1, "max": top},
+            }
         )
 
     protein = make(space(high))
@@ -144,7 +161,9 @@ def test_far_points_keep_their_side_and_their_order() -> None:
     assert (tiny[2:] > 100).all()
 
 
-def test_a_model_that_cannot_be_factorised_costs_no_observation(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_cannot_be_factorised_costs_no_observation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     protein = make(num_random_samples=2)
     played(protein, 5)
 

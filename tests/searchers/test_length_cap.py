@@ -9,7 +9,10 @@ from searchers.length_cap import capped, length_cap, length_parameter, ranks_agr
 
 STEPS = "trainer.total_timesteps"
 SPACE = Space.from_config(
-    {STEPS: {"distribution": "uniform_pow2", "min": 1024, "max": 32768, "mean": 4096}, "rate": {"min": 0.0, "max": 1.0}},
+    {
+        STEPS: {"distribution": "uniform_pow2", "min": 1024, "max": 32768, "mean": 4096},
+        "rate": {"min": 0.0, "max": 1.0},
+    },
     [f"{STEPS} >= 1024"],
 )
 LENGTH = length_parameter(SPACE, STEPS)
@@ -18,12 +21,17 @@ assert LENGTH is not None
 
 def run(steps: int, half: float, end: float, rate: float = 0.5) -> Observation:
     """A run that scored `half` at half of its length and `end` at the end."""
-    curve = tuple(CurvePoint(int(share * steps), share * steps / 1000, score) for share, score in ((0.25, half - 1.0), (0.5, half), (1.0, end)))
+    curve = tuple(
+        CurvePoint(int(share * steps), share * steps / 1000, score)
+        for share, score in ((0.25, half - 1.0), (0.5, half), (1.0, end))
+    )
     return Observation({STEPS: steps, "rate": rate}, end, steps / 1000, curve=curve)
 
 
 def leaders(steps: int, halves: list[float], ends: list[float], first_rate: float = 0.0) -> list[Observation]:
-    return [run(steps, half, end, rate=first_rate + i / 10) for i, (half, end) in enumerate(zip(halves, ends, strict=True))]
+    return [
+        run(steps, half, end, rate=first_rate + i / 10) for i, (half, end) in enumerate(zip(halves, ends, strict=True))
+    ]
 
 
 STABLE = leaders(4096, [1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
@@ -70,7 +78,9 @@ def test_two_runs_are_no_ranking() -> None:
 
 def test_runs_without_a_curve_early_stops_and_short_runs_tell_nothing() -> None:
     without = [Observation(one.params, one.score, one.cost_seconds) for one in UNSTABLE]
-    stopped = [Observation(one.params, one.score, one.cost_seconds, Outcome.STOPPED_EARLY, curve=one.curve) for one in UNSTABLE]
+    stopped = [
+        Observation(one.params, one.score, one.cost_seconds, Outcome.STOPPED_EARLY, curve=one.curve) for one in UNSTABLE
+    ]
     assert cap_of([*without, *stopped, *leaders(2048, [3.0, 2.0, 1.0], [2.0, 3.0, 4.0])]) == 4096
 
 
@@ -87,5 +97,7 @@ def test_a_capped_space_is_the_same_space_with_shorter_runs() -> None:
     space = capped(SPACE, STEPS, 8192)
     assert space.to_config()[STEPS] == {**SPACE.to_config()[STEPS], "max": 8192}
     assert space.to_config()["rate"] == SPACE.to_config()["rate"]
-    assert [constraint.text for constraint in space.constraints] == [constraint.text for constraint in SPACE.constraints]
+    assert [constraint.text for constraint in space.constraints] == [
+        constraint.text for constraint in SPACE.constraints
+    ]
     assert capped(SPACE, STEPS, 2048).center()[STEPS] == 2048

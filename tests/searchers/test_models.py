@@ -12,7 +12,9 @@ from searchers.features import Features
 from searchers.surrogate import is_refit_due, representative
 
 LENGTH = "trainer.total_timesteps"
-SPACE = Space.from_config({LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6}, "x": {"min": 0.0, "max": 1.0}})
+SPACE = Space.from_config(
+    {LENGTH: {"distribution": "log_normal", "min": 1e5, "max": 3e6}, "x": {"min": 0.0, "max": 1.0}}
+)
 
 
 def belief(space: Space = SPACE, sign: float = 1.0, curve_points: int = 3) -> Belief:
@@ -50,7 +52,9 @@ def test_failures_teach_where_not_to_go() -> None:
     model = belief()
     for x in np.linspace(0.02, 0.98, 25):
         params = {LENGTH: 1e6, "x": float(x)}
-        model.observe(Observation.failed(params, 5.0, FailureKind.HYPERPARAMETERS) if x > 0.6 else Observation(params, 1.0, 10.0))
+        model.observe(
+            Observation.failed(params, 5.0, FailureKind.HYPERPARAMETERS) if x > 0.6 else Observation(params, 1.0, 10.0)
+        )
     chance = model.predict(np.array([SPACE.embed({LENGTH: 1e6, "x": x}) for x in (0.1, 0.9)])).success
     assert chance[0] > 0.9
     assert chance[1] < 0.1
@@ -67,7 +71,9 @@ def test_lost_nodes_and_broken_code_teach_nothing(kind: FailureKind) -> None:
 
 
 def run(x: float, steps: float, final: float, shares: tuple[float, ...] = (0.3, 0.6), gap: float = 0.0) -> Observation:
-    curve = tuple(CurvePoint(int(share * steps), share * steps / 1e4, final * share**0.5 - gap * (1 - share)) for share in shares)
+    curve = tuple(
+        CurvePoint(int(share * steps), share * steps / 1e4, final * share**0.5 - gap * (1 - share)) for share in shares
+    )
     return Observation({LENGTH: steps, "x": x}, final, 20 + steps / 1e4, curve=curve)
 
 
@@ -85,7 +91,9 @@ def test_a_learning_curve_is_evidence_about_shorter_runs() -> None:
 def test_the_earliest_curve_points_and_the_end_are_no_rows() -> None:
     features = Features.of(SPACE, None, 3)
     observation = run(0.5, 1e6, 1.0, shares=(0.01, 0.1, 0.2, 0.4, 0.6, 0.8, 0.99))
-    assert [share for share, _ in features.curve_rows(observation, 1e6)] == [0.2, 0.6, 0.8] or len(features.curve_rows(observation, 1e6)) == 3
+    assert [share for share, _ in features.curve_rows(observation, 1e6)] == [0.2, 0.6, 0.8] or len(
+        features.curve_rows(observation, 1e6)
+    ) == 3
     assert all(0.15 <= share < 0.95 for share, _ in features.curve_rows(observation, 1e6))
 
 
@@ -128,7 +136,9 @@ def test_a_stopped_run_is_a_partial_run_and_not_on_the_front() -> None:
 def test_repeats_are_averaged_and_the_luckiest_draw_does_not_win() -> None:
     model, rng = belief(), np.random.default_rng(0)
     for x in np.linspace(0, 1, 12):
-        model.observe(Observation({LENGTH: 1e6, "x": float(x)}, float(1 - (x - 0.5) ** 2 + 0.1 * rng.standard_normal()), 10.0))
+        model.observe(
+            Observation({LENGTH: 1e6, "x": float(x)}, float(1 - (x - 0.5) ** 2 + 0.1 * rng.standard_normal()), 10.0)
+        )
     for score in (0.95, 1.0, 1.02, 0.97):
         model.observe(Observation({LENGTH: 1e6, "x": 0.5}, score, 10.0))
     model.observe(Observation({LENGTH: 1e6, "x": 0.0}, 1.25, 10.0))
@@ -205,6 +215,8 @@ def test_models_that_know_nothing_say_so() -> None:
         (Outcome.COMPLETED, None, None, "score: need None exactly when the run failed"),
     ],
 )
-def test_outcome_score_and_failure_agree(outcome: Outcome, score: float | None, failure: FailureKind | None, complaint: str) -> None:
+def test_outcome_score_and_failure_agree(
+    outcome: Outcome, score: float | None, failure: FailureKind | None, complaint: str
+) -> None:
     with pytest.raises(ObservationError, match=complaint):
         Observation({"x": 0.5}, score, 1.0, outcome, failure)

@@ -23,15 +23,37 @@ def test_numbers_and_texts_of_numpy_become_pythons() -> None:
         "array": np.array(2.5),
         "large": np.float16(65504),
     }
-    observation = Observation(params, np.float16(0.5), np.int32(7), curve=(CurvePoint(np.int64(9), np.float32(1), np.float16(0.25)),))  # type: ignore[arg-type]
-    assert observation.params == {"half": 0.1, "single": 0.1, "whole": 3, "flag": True, "text": "adam", "array": 2.5, "large": 65504.0}
+    observation = Observation(
+        params, np.float16(0.5), np.int32(7), curve=(CurvePoint(np.int64(9), np.float32(1), np.float16(0.25)),)
+    )  # type: ignore[arg-type]
+    assert observation.params == {
+        "half": 0.1,
+        "single": 0.1,
+        "whole": 3,
+        "flag": True,
+        "text": "adam",
+        "array": 2.5,
+        "large": 65504.0,
+    }
     kinds = {name: type(value) for name, value in observation.params.items()}
-    assert kinds == {"half": float, "single": float, "whole": int, "flag": bool, "text": str, "array": float, "large": float}
+    assert kinds == {
+        "half": float,
+        "single": float,
+        "whole": int,
+        "flag": bool,
+        "text": str,
+        "array": float,
+        "large": float,
+    }
     assert (observation.score, observation.cost_seconds, observation.curve[0].score) == (0.5, 7.0, 0.25)
-    assert {type(value) for value in (observation.score, observation.cost_seconds, observation.curve[0].score)} == {float}
+    assert {type(value) for value in (observation.score, observation.cost_seconds, observation.curve[0].score)} == {
+        float
+    }
 
 
-@pytest.mark.parametrize(("score", "number"), [(True, 1.0), (np.bool_(False), 0.0), (Decimal("0.5"), 0.5), (3, 3.0), (10**90, 1e90)])
+@pytest.mark.parametrize(
+    ("score", "number"), [(True, 1.0), (np.bool_(False), 0.0), (Decimal("0.5"), 0.5), (3, 3.0), (10**90, 1e90)]
+)
 def test_what_is_a_number_by_any_name_is_a_score(score: Any, number: float) -> None:
     assert Observation({}, score, 1.0).score == number
 
@@ -56,7 +78,10 @@ def test_what_is_a_number_by_any_name_is_a_score(score: Any, number: float) -> N
         ({"params": {1: 2}}, "params: need texts as names, got 1"),
         ({"params": [1]}, r"params: need a mapping from dotted path to value, got \[1\]"),
         ({"outcome": "done"}, "outcome: need one of completed, stopped_early, failed, got 'done'"),
-        ({"outcome": "failed", "score": None, "failure": "bad"}, "failure: need one of hyperparameters, infrastructure, code, got 'bad'"),
+        (
+            {"outcome": "failed", "score": None, "failure": "bad"},
+            "failure: need one of hyperparameters, infrastructure, code, got 'bad'",
+        ),
         ({"curve": ((1, 2.0, 3.0),)}, "curve: need CurvePoint"),
     ],
 )
@@ -74,11 +99,21 @@ def test_a_curve_point_needs_a_step(steps: Any) -> None:
 @pytest.mark.parametrize("score", [sys.float_info.max, -1e308, -1.1e100])
 def test_a_score_beyond_1e100_is_a_run_that_failed_by_its_hyperparameters(score: float) -> None:
     observation = Observation({}, score, 10.0)
-    assert (observation.score, observation.outcome, observation.failure) == (None, Outcome.FAILED, FailureKind.HYPERPARAMETERS)
+    assert (observation.score, observation.outcome, observation.failure) == (
+        None,
+        Outcome.FAILED,
+        FailureKind.HYPERPARAMETERS,
+    )
 
 
 def test_points_of_a_curve_without_a_possible_score_are_left_out_and_the_rest_is_in_order() -> None:
-    points = (CurvePoint(30, 3, 0.3), CurvePoint(10, 1, math.nan), CurvePoint(20, 2, 1e300), CurvePoint(5, 1, 0.1), CurvePoint(30, 3, 0.4))
+    points = (
+        CurvePoint(30, 3, 0.3),
+        CurvePoint(10, 1, math.nan),
+        CurvePoint(20, 2, 1e300),
+        CurvePoint(5, 1, 0.1),
+        CurvePoint(30, 3, 0.4),
+    )
     points = (*points, CurvePoint(7, 1, None))  # type: ignore[arg-type]
     assert Observation({}, 0.5, 1.0, curve=points).curve == (CurvePoint(5, 1, 0.1), CurvePoint(30, 3, 0.4))
 
@@ -88,14 +123,32 @@ def test_costs_are_limited_to_what_a_square_can_hold() -> None:
     assert Observation({}, 0.5, 1.0, wall_seconds=5e-324).wall_seconds == 1e-100
 
 
-ODD = [True, np.float16(0.5), np.float32(0.5), np.int64(1), np.bool_(True), np.str_("x"), "0.5", None, math.nan, math.inf, 10**5000, [1], {"a": 1}]
+ODD = [
+    True,
+    np.float16(0.5),
+    np.float32(0.5),
+    np.int64(1),
+    np.bool_(True),
+    np.str_("x"),
+    "0.5",
+    None,
+    math.nan,
+    math.inf,
+    10**5000,
+    [1],
+    {"a": 1},
+]
 ODD += [np.array([1.0, 2.0]), object(), b"1", 1j]
 
 
 @pytest.mark.parametrize("value", ODD, ids=lambda value: str(type(value)))
 def test_embedding_forgives_every_value(value: Any) -> None:
     space = Space.from_config(
-        {"a": {"min": 0.0, "max": 2.0}, "n": {"distribution": "int_uniform", "min": 0, "max": 9}, "c": {"choices": ["x", 1, 2.5]}}
+        {
+            "a": {"min": 0.0, "max": 2.0},
+            "n": {"distribution": "int_uniform", "min": 0, "max": 9},
+            "c": {"choices": ["x", 1, 2.5]},
+        }
     )
     assert np.isfinite(space.embed(dict.fromkeys(space.names, value))).all()
     assert isinstance(space.contains(dict.fromkeys(space.names, value)), bool)
@@ -106,11 +159,17 @@ def test_embedding_forgives_every_value(value: Any) -> None:
 
 def test_a_choice_is_known_by_its_value_in_half_precision() -> None:
     space = Space.from_config({"c": {"choices": [0.1, 0.3, True, 1]}})
-    assert [space.embed({"c": value})[0] for value in (np.float16(0.3), np.float32(0.3), np.bool_(True), np.int8(1))] == [-0.25, -0.25, 0.25, 0.75]
+    assert [
+        space.embed({"c": value})[0] for value in (np.float16(0.3), np.float32(0.3), np.bool_(True), np.int8(1))
+    ] == [-0.25, -0.25, 0.25, 0.75]
 
 
 def test_configuration_takes_numpys_numbers() -> None:
     space = Space.from_config(
-        {"a": {"min": np.float32(0.1), "max": np.int64(3)}, "c": {"choices": [np.int64(1), np.float16(0.1)]}, "f": {"value": np.float32(0.1)}}
+        {
+            "a": {"min": np.float32(0.1), "max": np.int64(3)},
+            "c": {"choices": [np.int64(1), np.float16(0.1)]},
+            "f": {"value": np.float32(0.1)},
+        }
     )
     assert (space.parameters[0].low, space.parameters[1].choices, space.fixed["f"]) == (0.1, (1, 0.1), 0.1)  # type: ignore[union-attr]

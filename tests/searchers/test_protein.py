@@ -1,4 +1,6 @@
-"""What Protein promises: every setting has an effect, failures are failures, caps exclude, pending points spread, phases carry over."""
+"""What Protein promises: every setting has an effect, failures are failures, caps exclude, pending points spread,
+phases carry over.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +132,9 @@ def test_expansion_rate_is_how_far_cost_targets_reach_beyond_the_front() -> None
     played(protein, 15)
     front = protein._belief.evaluated
     highest = float(front.log_cost[front.front[-1]])
-    targets = [cost_target(protein._belief, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)]
+    targets = [
+        cost_target(protein._belief, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)
+    ]
     assert highest < max(targets) <= highest + math.log(1.5)
 
 
@@ -162,7 +166,9 @@ def test_on_a_task_where_a_third_fails_few_later_runs_do() -> None:
         fails = x > 0.7  # the best working score lies right at this edge
         failed.append(fails and number >= 30)
         score = x + 0.2 * y + 0.02 * rng.standard_normal()
-        protein.observe(Observation.failed(params, 3.0, FailureKind.HYPERPARAMETERS) if fails else Observation(params, score, 10.0))
+        protein.observe(
+            Observation.failed(params, 3.0, FailureKind.HYPERPARAMETERS) if fails else Observation(params, score, 10.0)
+        )
     assert sum(failed) <= 4  # 10 % of 40
     assert protein.incumbent().params["x"] > 0.6  # type: ignore[union-attr]
 
@@ -170,7 +176,9 @@ def test_on_a_task_where_a_third_fails_few_later_runs_do() -> None:
 def test_phases_keep_observations_and_seed() -> None:
     first = make(num_random_samples=5)
     played(first, 12)
-    narrow = Space.from_config({"x": {"min": 0.0, "max": 0.6}, "y": {"min": -0.5, "max": 0.1}, LENGTH: {"value": 3_000_000}})
+    narrow = Space.from_config(
+        {"x": {"min": 0.0, "max": 0.6}, "y": {"min": -0.5, "max": 0.1}, LENGTH: {"value": 3_000_000}}
+    )
     second = first.with_phase(narrow, ProteinConfig(num_random_samples=5))
     assert second.observations == first.observations
     suggestion = second.suggest()
@@ -230,7 +238,9 @@ def test_shifted_scores_change_no_suggestion() -> None:
         assert SPACE.to_unit(shifted.suggest().params) == pytest.approx(SPACE.to_unit(suggestion.params), abs=1e-6)
         observation = observe_truth(plain, suggestion)
         score = None if observation.score is None else 3 * observation.score - 10.0
-        shifted.observe(Observation(observation.params, score, observation.cost_seconds, observation.outcome, observation.failure))
+        shifted.observe(
+            Observation(observation.params, score, observation.cost_seconds, observation.outcome, observation.failure)
+        )
 
 
 def test_every_third_suggestion_doubts_the_lengthscales_and_says_so() -> None:
@@ -245,7 +255,9 @@ def test_half_of_the_suggestions_ask_for_a_clear_improvement_the_longer_none_cam
         suggestion = protein.suggest()
         found = re.search(r"by at least ([\d.]+) standard deviations", suggestion.explanation.reason)
         asked[suggestion.number] = float(found.group(1)) if found else 0.0
-        protein.observe(replace(plain_run(suggestion.params), score=0.0 if suggestion.number else 1.0))  # the first run stays the best
+        protein.observe(
+            replace(plain_run(suggestion.params), score=0.0 if suggestion.number else 1.0)
+        )  # the first run stays the best
     assert {number for number in asked if asked[number]} == {5, 6, 9, 10, 13, 14}
     assert [asked[number] for number in (5, 6, 9, 10, 13)] == [0.15, 0.18, 0.27, 0.3, 0.3]
 

@@ -15,7 +15,10 @@ from searchers import ProteinConfig, SpaceError
         ({"max_sugestion_cost": 1}, ("max_sugestion_cost: unknown setting; did you mean max_suggestion_cost?",)),
         ({"num_random_samples": 2.5, "objective": "prato"}, ("num_random_samples: need a whole number, got 2.5",)),
         ({"objective": "parto"}, ("objective: need one of pareto, best, target, got 'parto'; did you mean pareto?",)),
-        ({"objective": "target"}, ("target_score: objective target needs it; set target_score or use objective: best",)),
+        (
+            {"objective": "target"},
+            ("target_score: objective target needs it; set target_score or use objective: best",),
+        ),
         ({"max_suggestion_cost": 0}, ("max_suggestion_cost: need a number > 0, got 0.0; leave it out for no limit",)),
         ({"resample_frequency": -1}, ("resample_frequency: need at least 0, got -1",)),
         ({"seed_with_search_center": "yes"}, ("seed_with_search_center: need true or false, got 'yes'",)),

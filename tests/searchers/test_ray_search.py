@@ -15,13 +15,18 @@ from searchers.ray_search import ProteinSearch, ResultKeys, flatten, unflatten
 from tests.ray_token import use_ray_token
 
 CONFIG: dict[str, Any] = {
-    "trainer": {"rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1}, "layers": {"distribution": "int_uniform", "min": 1, "max": 4}},
+    "trainer": {
+        "rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1},
+        "layers": {"distribution": "int_uniform", "min": 1, "max": 4},
+    },
     "model.kind": {"choices": ["a", "b"]},
 }
 
 
 def make(**settings: Any) -> ProteinSearch:
-    return ProteinSearch(CONFIG, {"num_random_samples": 4}, metric="score", mode="max", keys=ResultKeys(cost="cost"), **settings)
+    return ProteinSearch(
+        CONFIG, {"num_random_samples": 4}, metric="score", mode="max", keys=ResultKeys(cost="cost"), **settings
+    )
 
 
 def score(config: dict[str, Any]) -> float:
@@ -32,8 +37,12 @@ def play(search: ProteinSearch, first: int, count: int, sign: float = 1.0) -> li
     configs = []
     for number in range(first, first + count):
         config = search.suggest(f"t{number}")
-        search.on_trial_result(trial_id=f"t{number}", result={"score": sign * score(config), "cost": 1.0, "env_steps": 10})
-        search.on_trial_complete(trial_id=f"t{number}", result={"score": sign * score(config), "cost": 2.0, "env_steps": 20}, error=False)
+        search.on_trial_result(
+            trial_id=f"t{number}", result={"score": sign * score(config), "cost": 1.0, "env_steps": 10}
+        )
+        search.on_trial_complete(
+            trial_id=f"t{number}", result={"score": sign * score(config), "cost": 2.0, "env_steps": 20}, error=False
+        )
         configs.append(config)
     return configs
 
@@ -131,7 +140,9 @@ def test_distributions_of_tune_are_found_wherever_they_lie() -> None:
     with pytest.raises(SpaceError) as caught:
         make().set_search_properties("score", "max", config)
     names = [problem.split(":")[0] for problem in caught.value.problems]
-    assert names == [f"param_space.{name}" for name in ("model.lr", "layers.1", "pair.0.deep", "sampled", "text", "quantised")]
+    assert names == [
+        f"param_space.{name}" for name in ("model.lr", "layers.1", "pair.0.deep", "sampled", "text", "quantised")
+    ]
 
 
 def test_what_only_looks_like_a_distribution_is_a_constant() -> None:
@@ -139,7 +150,9 @@ def test_what_only_looks_like_a_distribution_is_a_constant() -> None:
         def sample(self) -> float:
             return 0.0
 
-    assert make().set_search_properties("score", "max", {"space": Box(), "grid": {"grid_search": [1], "more": 2}, "layers": [64, 64]})
+    assert make().set_search_properties(
+        "score", "max", {"space": Box(), "grid": {"grid_search": [1], "more": 2}, "layers": [64, 64]}
+    )
 
 
 @pytest.mark.parametrize("value", [True, np.float16(0.5), np.bool_(True), np.array(1.0)])
@@ -174,7 +187,9 @@ def test_restoring_runs_nothing_that_stands_in_the_file(tmp_path: Path, monkeypa
 
 def test_a_file_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "old.pkl").write_bytes(pickle.dumps(make().__getstate__()))
-    with pytest.raises(StateError, match=r"old\.pkl: a pickle, as earlier versions wrote it.*add_evaluated_point or observe"):
+    with pytest.raises(
+        StateError, match=r"old\.pkl: a pickle, as earlier versions wrote it.*add_evaluated_point or observe"
+    ):
         make().restore(str(tmp_path / "old.pkl"))
 
 
@@ -187,7 +202,9 @@ def test_a_file_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path)
         lambda text: text.replace("ProteinSearch 1", "ProteinSearch 9"),
         lambda text: text.replace('"history"', '"histories"'),
         lambda text: text.replace('"outcome": "completed"', '"outcome": "done"'),
-        lambda text: text.replace('"cost": 1.0', '"cost": 1.0, "distribution": "made_up"').replace('"log_normal"', '"made_up"'),
+        lambda text: text.replace('"cost": 1.0', '"cost": 1.0, "distribution": "made_up"').replace(
+            '"log_normal"', '"made_up"'
+        ),
     ],
 )
 def test_a_file_that_is_no_saved_search_is_refused_by_name(tmp_path: Path, change: Any) -> None:
@@ -211,7 +228,9 @@ def test_everything_that_a_search_knows_is_saved(tmp_path: Path) -> None:
         },
         ["d < 0.9", "p <= 32"],
     )
-    search = ProteinSearch(space, {"budget": 7.5}, metric="s", mode="min", seed=3, method="sobol", keys=ResultKeys(steps="n"), nested=False)
+    search = ProteinSearch(
+        space, {"budget": 7.5}, metric="s", mode="min", seed=3, method="sobol", keys=ResultKeys(steps="n"), nested=False
+    )
     for number in range(4):
         search.suggest(f"t{number}")
         search.on_trial_result(f"t{number}", {"s": 0.1, "n": 3, "time_total_s": 2.0})

@@ -29,7 +29,10 @@ def test_no_phase_or_a_negative_number_is_refused(number: int, lengths: list[int
 
 
 def test_merge_is_deep_and_leaves_both_sides_alone() -> None:
-    base = {"protein": {"expansion_rate": 0.15, "budget": None}, "parameters": {"trainer": {"steps": {"min": 1, "max": 9, "mean": 5}}}}
+    base = {
+        "protein": {"expansion_rate": 0.15, "budget": None},
+        "parameters": {"trainer": {"steps": {"min": 1, "max": 9, "mean": 5}}},
+    }
     override = {"protein": {"expansion_rate": 0.1}, "parameters": {"trainer": {"steps": {"mean": 7}}}}
     before = copy.deepcopy((base, override))
     merged = merge(base, override)

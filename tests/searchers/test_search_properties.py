@@ -17,7 +17,11 @@ FEW = settings(deadline=None, max_examples=8, derandomize=True, suppress_health_
 
 @st.composite
 def leaves(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["uniform", "log_normal", "logit_normal", "int_uniform", "int_log_normal", "uniform_pow2", "categorical"]))
+    kind = draw(
+        st.sampled_from(
+            ["uniform", "log_normal", "logit_normal", "int_uniform", "int_log_normal", "uniform_pow2", "categorical"]
+        )
+    )
     if kind == "categorical":
         return {"choices": draw(st.sampled_from([["a", "b"], [True, False], [1, 2.5, "x"], [0, 1, 2, 3]]))}
     if kind == "uniform_pow2":
@@ -30,7 +34,12 @@ def leaves(draw: st.DrawFn) -> dict[str, Any]:
         low = draw(st.floats(1e-4, 0.9))
         return {"distribution": kind, "min": low, "max": draw(st.floats(low + 0.01, 0.9999))}
     low = draw(st.floats(1e-6, 1e3))
-    return {"distribution": kind, "min": low, "max": low * draw(st.floats(1.5, 1e4)), "scale": draw(st.sampled_from(["auto", 0.1, "time"]))}
+    return {
+        "distribution": kind,
+        "min": low,
+        "max": low * draw(st.floats(1.5, 1e4)),
+        "scale": draw(st.sampled_from(["auto", 0.1, "time"])),
+    }
 
 
 @st.composite
@@ -113,7 +122,9 @@ def bowl(point: np.ndarray) -> float:
     shift=st.sampled_from([-10.0, 0.0, 55.0]),
     unit=st.sampled_from([1e-3, 60.0]),
 )
-def test_units_of_scores_costs_and_parameters_change_no_suggestion(seed: int, factor: float, shift: float, unit: float) -> None:
+def test_units_of_scores_costs_and_parameters_change_no_suggestion(
+    seed: int, factor: float, shift: float, unit: float
+) -> None:
     def config(scale: float) -> dict[str, Any]:
         return {
             "rate": {"distribution": "log_normal", "min": 1e-5 * scale, "max": 1e-2 * scale},
@@ -134,7 +145,11 @@ def test_units_of_scores_costs_and_parameters_change_no_suggestion(seed: int, fa
 @FEW
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_parameters_in_the_file_changes_nothing(seed: int) -> None:
-    config = {"b": {"min": 0.0, "max": 1.0}, "a": {"choices": ["x", "y"]}, "c": {"distribution": "int_uniform", "min": 1, "max": 9}}
+    config = {
+        "b": {"min": 0.0, "max": 1.0},
+        "a": {"choices": ["x", "y"]},
+        "c": {"distribution": "int_uniform", "min": 1, "max": 9},
+    }
     histories = []
     for names in (["a", "b", "c"], ["c", "a", "b"]):
         space = Space.from_config({name: config[name] for name in names})
@@ -150,8 +165,13 @@ def test_the_order_of_parameters_in_the_file_changes_nothing(seed: int) -> None:
 @FEW
 @given(seed=st.integers(0, 1000))
 def test_minimise_mirrors_maximise_exactly(seed: int) -> None:
-    space = Space.from_config({"x": {"min": 0.0, "max": 1.0}, "y": {"distribution": "log_normal", "min": 1.0, "max": 50.0}})
-    up, down = (Protein(space, ProteinConfig(num_random_samples=3), goal, rng=np.random.default_rng(seed)) for goal in ("maximize", "minimize"))  # type: ignore[arg-type]
+    space = Space.from_config(
+        {"x": {"min": 0.0, "max": 1.0}, "y": {"distribution": "log_normal", "min": 1.0, "max": 50.0}}
+    )
+    up, down = (
+        Protein(space, ProteinConfig(num_random_samples=3), goal, rng=np.random.default_rng(seed))
+        for goal in ("maximize", "minimize")
+    )  # type: ignore[arg-type]
     for _ in range(10):
         suggestion = up.suggest()
         assert suggestion == down.suggest()

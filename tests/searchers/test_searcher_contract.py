@@ -43,7 +43,13 @@ def test_an_unknown_method_is_refused() -> None:
 def test_the_grid_has_every_choice_and_five_levels() -> None:
     from searchers import Space
 
-    space = Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"choices": ["x", "y"]}, "n": {"distribution": "int_uniform", "min": 1, "max": 3}})
+    space = Space.from_config(
+        {
+            "a": {"min": 0.0, "max": 1.0},
+            "b": {"choices": ["x", "y"]},
+            "n": {"distribution": "int_uniform", "min": 1, "max": 3},
+        }
+    )
     points = [space.from_unit(point) for point in grid_points(space)]
     assert len(points) == 5 * 2 * 3
     assert {point["a"] for point in points} == {0.0, 0.25, 0.5, 0.75, 1.0}
@@ -53,7 +59,9 @@ def test_a_grid_that_nobody_can_have_meant_is_refused() -> None:
     from searchers import Space, SpaceError
 
     space = Space.from_config({f"x{i}": {"min": 0.0, "max": 1.0} for i in range(9)})
-    with pytest.raises(SpaceError, match=f"method: grid has {5**9} points over 9 parameters; fix some of them or use method: sobol"):
+    with pytest.raises(
+        SpaceError, match=f"method: grid has {5**9} points over 9 parameters; fix some of them or use method: sobol"
+    ):
         grid_points(space)
 
 

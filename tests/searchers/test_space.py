@@ -1,4 +1,6 @@
-"""The search space: layout of each distribution, conditions, constraints, round trips, and an error for every mistake."""
+"""The search space: layout of each distribution, conditions, constraints, round trips, and an error for every
+mistake.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def test_both_bounds_and_the_middle_of_every_distribution(leaf: dict[str, Any], 
 
 def test_whole_numbers_and_powers_of_two_have_equal_cells() -> None:
     units = np.linspace(-0.9999, 0.9999, 6000)
-    for leaf in ({"distribution": "int_uniform", "min": 1, "max": 3}, {"distribution": "uniform_pow2", "min": 2, "max": 8}):
+    for leaf in (
+        {"distribution": "int_uniform", "min": 1, "max": 3},
+        {"distribution": "uniform_pow2", "min": 2, "max": 8},
+    ):
         space = one(leaf)
         values, counts = np.unique(space.columns(space.snap(units[:, None]))["x"], return_counts=True)
         assert len(values) == 3
@@ -56,13 +61,19 @@ def test_a_value_beyond_the_bounds_is_seen_beyond_the_cube() -> None:
 
 
 def test_mean_is_the_center_and_defaults_to_the_middle_of_the_scale() -> None:
-    space = Space.from_config({"a": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1}, "b": {"min": 0, "max": 1, "mean": 0.2}})
+    space = Space.from_config(
+        {"a": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1}, "b": {"min": 0, "max": 1, "mean": 0.2}}
+    )
     assert space.center() == pytest.approx({"a": 1e-3, "b": 0.2})
 
 
-@pytest.mark.parametrize(("scale", "expected"), [("auto", 0.5), (0.25, 0.25), ("time", 1 / (math.log2(1024) - math.log2(64)))])
+@pytest.mark.parametrize(
+    ("scale", "expected"), [("auto", 0.5), (0.25, 0.25), ("time", 1 / (math.log2(1024) - math.log2(64)))]
+)
 def test_scale_is_auto_a_number_or_time(scale: Any, expected: float) -> None:
-    assert one({"distribution": "uniform_pow2", "min": 64, "max": 1024, "scale": scale}).scales_unit == pytest.approx([expected])
+    assert one({"distribution": "uniform_pow2", "min": 64, "max": 1024, "scale": scale}).scales_unit == pytest.approx(
+        [expected]
+    )
 
 
 def test_nested_and_dotted_keys_mean_the_same_and_order_means_nothing() -> None:
@@ -73,7 +84,9 @@ def test_nested_and_dotted_keys_mean_the_same_and_order_means_nothing() -> None:
 
 
 def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
-    assert one({"distribution": "log_normal", "min": "1e-5", "max": "1e-2"}) == one({"distribution": "log_normal", "min": 1e-5, "max": 1e-2})
+    assert one({"distribution": "log_normal", "min": "1e-5", "max": "1e-2"}) == one(
+        {"distribution": "log_normal", "min": 1e-5, "max": 1e-2}
+    )
 
 
 def test_a_fixed_parameter_is_part_of_every_point_and_of_constraints() -> None:
@@ -121,10 +134,16 @@ def test_a_conditional_parameter_exists_only_under_its_condition() -> None:
     assert (inactive[0] == inactive[1]).all()  # what differs only in parameters that do not exist is one point
 
 
-@pytest.mark.parametrize("text", ["a in [1, 3] or b == 'y z'", "not (a > 2) and 1 <= a", "a ** 2 // 3 == 0", "-a < +b2 - 4"])
+@pytest.mark.parametrize(
+    "text", ["a in [1, 3] or b == 'y z'", "not (a > 2) and 1 <= a", "a ** 2 // 3 == 0", "-a < +b2 - 4"]
+)
 def test_expressions_agree_with_python(text: str) -> None:
     space = Space.from_config(
-        {"a": {"distribution": "int_uniform", "min": 0, "max": 3}, "b": {"choices": ["x", "y z"]}, "b2": {"min": 0.0, "max": 9.0}}
+        {
+            "a": {"distribution": "int_uniform", "min": 0, "max": 3},
+            "b": {"choices": ["x", "y z"]},
+            "b2": {"min": 0.0, "max": 9.0},
+        }
     )
     from searchers.expression import parse
 
@@ -134,7 +153,9 @@ def test_expressions_agree_with_python(text: str) -> None:
 
 
 def test_names_that_are_not_python_may_stand_in_constraints() -> None:
-    space = Space.from_config({"ppo.lambda": {"min": 0.0, "max": 1.0}, "my-rate": {"min": 0.0, "max": 1.0}}, ["ppo.lambda < my-rate"])
+    space = Space.from_config(
+        {"ppo.lambda": {"min": 0.0, "max": 1.0}, "my-rate": {"min": 0.0, "max": 1.0}}, ["ppo.lambda < my-rate"]
+    )
     assert space.is_feasible({"ppo.lambda": 0.1, "my-rate": 0.2})
     assert not space.is_feasible({"ppo.lambda": 0.3, "my-rate": 0.2})
 
@@ -172,13 +193,21 @@ def test_what_is_no_expression_of_the_language_is_refused(text: str, complaint: 
         Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, [text])
 
 
-@pytest.mark.parametrize("text", ["a < b\n  and b < 0.9", "a < b  # a comment\nand b < 0.9\n", "(a < b\n and\n b < 0.9)", "\n a < b and b < 0.9\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["a < b\n  and b < 0.9", "a < b  # a comment\nand b < 0.9\n", "(a < b\n and\n b < 0.9)", "\n a < b and b < 0.9\n"],
+)
 def test_an_expression_may_stand_on_several_lines(text: str) -> None:
     space = Space.from_config({"a": {"min": 0.0, "max": 1.0}, "b": {"min": 0.0, "max": 1.0}}, [text])
-    assert [space.is_feasible({"a": a, "b": b}) for a, b in ((0.1, 0.5), (0.5, 0.1), (0.1, 0.95))] == [True, False, False]
+    assert [space.is_feasible({"a": a, "b": b}) for a, b in ((0.1, 0.5), (0.5, 0.1), (0.1, 0.95))] == [
+        True,
+        False,
+        False,
+    ]
 
 
-UNDEFINED = """b / n >= 1; b / n != 1; not b / n < 1; b // n >= 0; b % n == b % n; b % n != 5; n ** -1 > 0; b // n in [1, 2, 3]; b / n not in [77]
+UNDEFINED = """b / n >= 1; b / n != 1; not b / n < 1; b // n >= 0; b % n == b % n; b % n != 5
+n ** -1 > 0; b // n in [1, 2, 3]; b / n not in [77]
 b / n * 0 == 0; 1 < b / n + b; b > 0 and not (b / n > 100); flag / n >= 0; mixed % n >= 0"""
 
 
@@ -196,14 +225,24 @@ def test_what_divides_by_zero_does_not_hold(text: str) -> None:
 
 
 def test_what_holds_whether_or_not_something_divides_by_zero_holds() -> None:
-    space = Space.from_config({"n": {"distribution": "int_uniform", "min": 0, "max": 3}, "b": {"min": 1.0, "max": 9.0}}, ["b / n > 2 or b > 5"])
+    space = Space.from_config(
+        {"n": {"distribution": "int_uniform", "min": 0, "max": 3}, "b": {"min": 1.0, "max": 9.0}},
+        ["b / n > 2 or b > 5"],
+    )
     assert [space.is_feasible({"n": 0, "b": b}) for b in (4.0, 6.0)] == [False, True]
 
 
 def test_truth_values_can_be_counted_and_are_conditions_by_themselves() -> None:
-    parameters = {"f": {"choices": [True, False]}, "g": {"value": True}, "a": {"min": 0.0, "max": 1.0, "when": "f"}, "b": {"min": 0.0, "max": 1.0}}
+    parameters = {
+        "f": {"choices": [True, False]},
+        "g": {"value": True},
+        "a": {"min": 0.0, "max": 1.0, "when": "f"},
+        "b": {"min": 0.0, "max": 1.0},
+    }
     space = Space.from_config(parameters, ["f and g or b > 0.5", "(b > 0.2) + (b > 0.3) + (b > 0.4) >= 2"])
-    assert [space.is_feasible({"f": f, "b": b}) for f, b in ((True, 0.35), (True, 0.25), (False, 0.35), (False, 0.6))] == [True, False, False, True]
+    assert [
+        space.is_feasible({"f": f, "b": b}) for f, b in ((True, 0.35), (True, 0.25), (False, 0.35), (False, 0.6))
+    ] == [True, False, False, True]
     assert space.contains({"f": False, "g": True, "b": 0.6})
 
 
@@ -221,7 +260,10 @@ BASE: dict[str, Any] = {
     "k": {"value": "adam"},
 }
 DOUBTFUL = [
-    ("c == 'adamm'", "b.when: \"c == 'adamm'\" holds at none of 2 points tried: b is never searched; did you mean adam?"),
+    (
+        "c == 'adamm'",
+        "b.when: \"c == 'adamm'\" holds at none of 2 points tried: b is never searched; did you mean adam?",
+    ),
     ("a > 9", "b.when: 'a > 9' holds at none of 5 points tried: b is never searched"),
     ("x == 1", "b.when: 'x == 1' holds at none of 16,384 points tried: b is never searched"),
     ("a == 1 and a == 2", "b.when: 'a == 1 and a == 2' holds at none of 5 points tried: b is never searched"),
@@ -233,7 +275,9 @@ DOUBTFUL = [
 
 
 @pytest.mark.parametrize(("when", "doubt"), DOUBTFUL, ids=[when for when, _ in DOUBTFUL])
-def test_a_condition_that_never_or_always_holds_is_said(when: str, doubt: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_condition_that_never_or_always_holds_is_said(
+    when: str, doubt: str, caplog: pytest.LogCaptureFixture
+) -> None:
     space = Space.from_config({**BASE, "b": {"min": 0, "max": 1, "when": when}})
     assert space.doubts == (doubt,)
     assert caplog.messages == [doubt]
@@ -258,7 +302,10 @@ BAD_LEAVES: list[tuple[Any, str]] = [
     ({"min": 5, "max": 1}, "x.min: need min < max, got min 5 and max 1; swap them or use {value: 5}"),
     ({"min": 1, "max": 1}, "x.min: need min < max, got min 1 and max 1; swap them or use {value: 1}"),
     ({"min": 0, "max": 1, "mean": 2}, "x.mean: need a value from min 0 to max 1, got 2; move mean or widen the range"),
-    ({"min": 0, "max": 1, "distribution": "uniforn"}, "x.distribution: unknown distribution 'uniforn'; did you mean uniform?"),
+    (
+        {"min": 0, "max": 1, "distribution": "uniforn"},
+        "x.distribution: unknown distribution 'uniforn'; did you mean uniform?",
+    ),
     ({"min": 0, "mx": 1}, "x.mx: unknown key; did you mean max?"),
     ({"values": [1, 2]}, "x.values: unknown key; did you mean choices?"),
     ({"min": 0}, "x.max: need a finite number, got nothing"),
@@ -305,19 +352,37 @@ BAD_LEAVES: list[tuple[Any, str]] = [
     ({"value": 1, "min": 0}, "x.min: a fixed parameter has value only; remove min or value"),
     (3, "x: need a mapping with min and max, choices, or value, got 3; use {value: 3} to fix it"),
     ({}, "x: empty; need min and max, choices, or value"),
-    ({"min": 0, "max": 1, "when": "y > 1"}, "x.when: 'y > 1': unknown name 'y'; give it under parameters, as {value: ...} if it is fixed"),
-    ({"min": 0, "max": 1, "when": "x > 1"}, "x.when: 'x > 1' depends on the parameter itself (a circle through ['x']); break it"),
+    (
+        {"min": 0, "max": 1, "when": "y > 1"},
+        "x.when: 'y > 1': unknown name 'y'; give it under parameters, as {value: ...} if it is fixed",
+    ),
+    (
+        {"min": 0, "max": 1, "when": "x > 1"},
+        "x.when: 'x > 1' depends on the parameter itself (a circle through ['x']); break it",
+    ),
 ]
 
 
 EDGES: list[tuple[dict[str, Any], str]] = [
-    ({"min": 0, "max": 1.7976931348623157e308}, "x.max: need a number from -1e+300 to 1e+300, got 1.7976931348623157e+308"),
+    (
+        {"min": 0, "max": 1.7976931348623157e308},
+        "x.max: need a number from -1e+300 to 1e+300, got 1.7976931348623157e+308",
+    ),
     ({"distribution": "log_normal", "min": 1, "max": 1e301}, "x.max: need a number from -1e+300 to 1e+300, got 1e+301"),
-    ({"distribution": "int_uniform", "min": 0, "max": 2**60}, "x.max: int_uniform needs whole numbers from -2**53 to 2**53"),
-    ({"distribution": "int_log_normal", "min": 1, "max": 2**54}, "x.max: int_log_normal needs whole numbers up to 2**53"),
+    (
+        {"distribution": "int_uniform", "min": 0, "max": 2**60},
+        "x.max: int_uniform needs whole numbers from -2**53 to 2**53",
+    ),
+    (
+        {"distribution": "int_log_normal", "min": 1, "max": 2**54},
+        "x.max: int_log_normal needs whole numbers up to 2**53",
+    ),
     ({"distribution": "uniform_pow2", "min": 2, "max": 2**53 + 2}, "x.max: uniform_pow2 needs a power of two"),
     ({"min": 2**53 + 1, "max": 2**60}, f"x.min: no float is {2**53 + 1}, the nearest one is {2**53}; use that"),
-    ({"min": 1.0, "max": 1.0000000000000002}, "x.max: the range from 1.0 to 1.0000000000000002 holds too few floats to search"),
+    (
+        {"min": 1.0, "max": 1.0000000000000002},
+        "x.max: the range from 1.0 to 1.0000000000000002 holds too few floats to search",
+    ),
     ({"min": 1e300, "max": -1e300}, "x.min: need min < max"),
     ({"min": 0, "max": 10**400}, "x.max: need a finite number, got a whole number of 1329 bits"),
     ({"min": 0, "max": 1, "scale": 1e308}, "x.scale: need auto, time or a number > 0 and at most 1e+06, got 1e+308"),
@@ -371,7 +436,9 @@ def test_every_mistake_has_its_line(leaf: Any, line: str) -> None:
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SpaceError) as caught:
-        Space.from_config({"a": {"min": 2, "max": 1}, "b": {"distribution": "beta"}, "c": {"min": 0, "max": 1, "mean": 7}})
+        Space.from_config(
+            {"a": {"min": 2, "max": 1}, "b": {"distribution": "beta"}, "c": {"min": 0, "max": 1, "mean": 7}}
+        )
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["a.min", "b.distribution", "c.mean"]
 
 
@@ -408,7 +475,8 @@ def test_a_space_of_fixed_parameters_has_one_point() -> None:
 
 def test_truth_values_and_dotted_choices_may_stand_in_conditions() -> None:
     space = Space.from_config(
-        {"flag": {"choices": [True, False]}, "kind": {"choices": ["torch.adam", "sgd"]}}, ["flag == true or kind == torch.adam"]
+        {"flag": {"choices": [True, False]}, "kind": {"choices": ["torch.adam", "sgd"]}},
+        ["flag == true or kind == torch.adam"],
     )
     assert space.is_feasible({"flag": False, "kind": "torch.adam"})
     assert not space.is_feasible({"flag": False, "kind": "sgd"})

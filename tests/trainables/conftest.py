@@ -30,7 +30,9 @@ def local_ray() -> Iterator[None]:
     use_ray_token(process)
 
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    ray.init(
+        address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment}
+    )
     yield
     ray.shutdown()
     process.undo()

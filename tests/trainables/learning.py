@@ -48,7 +48,12 @@ class Learning:
 
     def mapping(self, seed: int) -> dict[str, Any]:
         trainer = {"simulation": {"curve_points": 0}, "curriculum": self.curriculum, **self.trainer}
-        return {"seed": seed, "trainer": trainer, "model": {"type": self.model}, "sim": {"episodes": self.episodes, "seed": HELD_OUT_SEED}}
+        return {
+            "seed": seed,
+            "trainer": trainer,
+            "model": {"type": self.model},
+            "sim": {"episodes": self.episodes, "seed": HELD_OUT_SEED},
+        }
 
     def random(self) -> float:
         """Score of uniformly random actions on the held-out episodes."""

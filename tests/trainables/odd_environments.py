@@ -28,7 +28,9 @@ class Odd(gymnasium.Env[np.ndarray, int]):
         self._does, self._after, self._seconds, self._once = does, after, seconds, once
         self._step = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self._step = 0
         return np.zeros(2, dtype=np.float32), {}

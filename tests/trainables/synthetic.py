@@ -51,7 +51,19 @@ def make_rollout(policy: Policy, horizon: int = 8, rows: int = 8, segment: int =
     log_probs = torch.full((horizon, rows), -1.1)
     weights = (torch.rand((horizon, rows), generator=generator) > 0.1).float()
     rewards = torch.randn((horizon, rows), generator=generator)
-    return Rollout(observations, actions, log_probs, values, rewards, terminals, truncations, torch.zeros((horizon, rows)), weights, starts, memories)
+    return Rollout(
+        observations,
+        actions,
+        log_probs,
+        values,
+        rewards,
+        terminals,
+        truncations,
+        torch.zeros((horizon, rows)),
+        weights,
+        starts,
+        memories,
+    )
 
 
 def rows_of(rollout: Rollout, rows: slice) -> Rollout:
@@ -60,7 +72,9 @@ def rows_of(rollout: Rollout, rows: slice) -> Rollout:
     return Rollout(**cut, memories=rollout.memories[:, :, rows])
 
 
-def make_learner(policy: Policy, context: DistributedContext, rows: int, num_minibatches: int = 1, **trainer: Any) -> Learner:
+def make_learner(
+    policy: Policy, context: DistributedContext, rows: int, num_minibatches: int = 1, **trainer: Any
+) -> Learner:
     config = TrainerConfig(update_epochs=1, **trainer)
     sizes = Plan(rows, rows, 8, 8 * rows * context.world_size, num_minibatches, 4, 1)
     return Learner(policy, config, sizes, context)

@@ -34,7 +34,12 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     path = checkpoints.save(tmp_path, checkpoint_at(10), keep=2)
     loaded, saved = checkpoints.load(path), checkpoint_at(10)
     assert torch.equal(loaded.policy["weight"], saved.policy["weight"])
-    assert (loaded.updates, loaded.costs, loaded.curve, loaded.curriculum) == (1, saved.costs, saved.curve, saved.curriculum)
+    assert (loaded.updates, loaded.costs, loaded.curve, loaded.curriculum) == (
+        1,
+        saved.costs,
+        saved.curve,
+        saved.curriculum,
+    )
 
 
 def test_the_newest_few_are_kept(tmp_path: Path) -> None:
@@ -86,7 +91,9 @@ def test_a_kill_while_saving_leaves_the_one_before_or_the_new_one(tmp_path: Path
         "for steps in (10, 200): checkpoints.save(Path(sys.argv[1]), checkpoint_at(steps), keep=2)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    result = subprocess.run(command, env={**os.environ, "METTA_SWEEP_FAULTS": f"{at}:crash@2"}, cwd=Path(__file__).parents[2])
+    result = subprocess.run(
+        command, env={**os.environ, "METTA_SWEEP_FAULTS": f"{at}:crash@2"}, cwd=Path(__file__).parents[2]
+    )
     assert result.returncode == -9
     loaded = checkpoints.load_newest(tmp_path)
     assert loaded is not None

@@ -1,6 +1,8 @@
-"""Whole sweeps over programs that are not ours, from the command line: two of stable-baselines3, shell scripts, and what a kill leaves behind.
+"""Whole sweeps over programs that are not ours, from the command line: two of stable-baselines3, shell scripts, and
+what a kill leaves behind.
 
-stable-baselines3 and its authors' training script (rl_zoo3) run in the interpreter that METTA_SWEEP_SB3_PYTHON names (default: this one).
+stable-baselines3 and its authors' training script (rl_zoo3) run in the interpreter that METTA_SWEEP_SB3_PYTHON names
+(default: this one).
 """
 
 from __future__ import annotations
@@ -34,7 +36,12 @@ def start(directory: Path, text: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "PATH": path}
     words = ["run", "sweep_name=s", "sweep=mine", "wandb=off", "hardware=macbook"]
     return subprocess.Popen(
-        [sys.executable, "-m", "metta_sweep", *words], cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "metta_sweep", *words],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -43,12 +50,20 @@ def sweep(directory: Path, text: str) -> list[dict[str, Any]]:
     process = start(directory, text)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    return [yaml.safe_load(path.read_text()) for path in sorted((directory / "train_dir/sweep/s/runs").glob("*/sweep_eval_results.yaml"))]
+    return [
+        yaml.safe_load(path.read_text())
+        for path in sorted((directory / "train_dir/sweep/s/runs").glob("*/sweep_eval_results.yaml"))
+    ]
 
 
 def sweep_file(parameters: object, **trainable: object) -> str:
     overrides = {"trainable": {"kind": "command", **trainable}}
-    content = {"num_samples": 3, "protein": {"num_random_samples": 2}, "parameters": parameters, "sweep_job_overrides": overrides}
+    content = {
+        "num_samples": 3,
+        "protein": {"num_random_samples": 2},
+        "parameters": parameters,
+        "sweep_job_overrides": overrides,
+    }
     return yaml.safe_dump(content)
 
 
@@ -61,18 +76,25 @@ def test_the_tutorials_sweep_of_a_script_that_we_did_not_write(tmp_path: Path) -
     needs("rl_zoo3")
     page = (ROOT / "trainables/README.md").read_text()
     text = re.findall(r"```yaml\n(.*?)```", page, re.S)[0]
-    results = sweep(tmp_path, text.replace("num_samples: 12", "num_samples: 3").replace("20000", "4096").replace("5000", "2048"))
+    results = sweep(
+        tmp_path, text.replace("num_samples: 12", "num_samples: 3").replace("20000", "4096").replace("5000", "2048")
+    )
     print([result["score"] for result in results])
     assert len(results) == 3
     assert all(8 <= result["score"] <= 500 for result in results)
-    curve = [yaml.safe_load(line) for line in (tmp_path / "train_dir/sweep/s/runs/s.r.0/curve.jsonl").read_text().splitlines()]
+    curve = [
+        yaml.safe_load(line)
+        for line in (tmp_path / "train_dir/sweep/s/runs/s.r.0/curve.jsonl").read_text().splitlines()
+    ]
     assert [point["env_steps"] for point in curve] == [2048, 4096]
 
 
 def test_another_algorithm_read_from_a_file_of_results(tmp_path: Path) -> None:
     needs("stable_baselines3")
     command = f"python {SCRIPT} --algo a2c --steps 2048 --results {{directory}}/results.jsonl {{overrides}}"
-    results = sweep(tmp_path, sweep_file(SPACE, command=command, override="--{key} {value}", results="{directory}/results.jsonl"))
+    results = sweep(
+        tmp_path, sweep_file(SPACE, command=command, override="--{key} {value}", results="{directory}/results.jsonl")
+    )
     print([result["score"] for result in results])
     assert len(results) == 3
     assert all(8 <= result["score"] <= 500 for result in results)
@@ -80,9 +102,14 @@ def test_another_algorithm_read_from_a_file_of_results(tmp_path: Path) -> None:
 
 def test_a_shell_script(tmp_path: Path) -> None:
     script = tmp_path / "train.sh"
-    script.write_text('for step in 1 2 3; do echo "step=$step score=$(awk "BEGIN {print $step * (1 - ($1 - 0.3) ^ 2)}")"; done\n')
+    script.write_text(
+        'for step in 1 2 3; do echo "step=$step score=$(awk "BEGIN {print $step * (1 - ($1 - 0.3) ^ 2)}")"; done\n'
+    )
     space = {"lr": {"distribution": "uniform", "min": 0.1, "max": 0.9, "mean": 0.5}}
-    results = sweep(tmp_path, sweep_file(space, command=f"sh {script} {{lr}}", pattern=r"step=(?P<step>\d+) score=(?P<score>[-.\d]+)"))
+    results = sweep(
+        tmp_path,
+        sweep_file(space, command=f"sh {script} {{lr}}", pattern=r"step=(?P<step>\d+) score=(?P<score>[-.\d]+)"),
+    )
     assert len(results) == 3
     assert all(1.5 < result["score"] <= 3 for result in results)
 

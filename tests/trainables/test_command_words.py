@@ -17,7 +17,26 @@ from trainables.command_words import Filling, Unspeakable, override_words, plain
 from trainables.errors import SpecError
 from trainables.spec import RunSpec
 
-ODD = ["relu", "null", "true", "1", "1e-3", "[1]", "a,b", "a=b", "it's", "linear(0.1)", "a&b", "#1", "é", " lead", "", "\\", "\\'", "'\\\\'"]
+ODD = [
+    "relu",
+    "null",
+    "true",
+    "1",
+    "1e-3",
+    "[1]",
+    "a,b",
+    "a=b",
+    "it's",
+    "linear(0.1)",
+    "a&b",
+    "#1",
+    "é",
+    " lead",
+    "",
+    "\\",
+    "\\'",
+    "'\\\\'",
+]
 ODD += [
     "NaN",
     "-inf",
@@ -41,7 +60,12 @@ ODD += [
 ]
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"k_[a-z0-9]{0,5}", fullmatch=True), inner))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"k_[a-z0-9]{0,5}", fullmatch=True), inner)
+    ),
+)
 
 
 def read_back(text: str) -> Any:
@@ -72,7 +96,15 @@ def test_every_value_comes_back_as_itself(value: Any) -> None:
 
 def test_what_is_plain_stays_plain() -> None:
     values = ("relu", "/env/mettagrid/arena/basic", 3, 1e-05, True, None, [64, 64])
-    assert [spell(value) for value in values] == ["relu", "/env/mettagrid/arena/basic", "3", "1e-05", "true", "null", "[64,64]"]
+    assert [spell(value) for value in values] == [
+        "relu",
+        "/env/mettagrid/arena/basic",
+        "3",
+        "1e-05",
+        "true",
+        "null",
+        "[64,64]",
+    ]
     assert math.isnan(read_back(spell(math.nan)))
 
 
@@ -110,7 +142,17 @@ SHELLS = [
 
 @pytest.mark.parametrize("command", SHELLS)
 @pytest.mark.parametrize(
-    "text", ["$(touch pwned)", "; touch pwned", "`touch pwned`", "' ; touch pwned; '", '"; touch pwned; "', "a b", "\\", 'a\\"b$x']
+    "text",
+    [
+        "$(touch pwned)",
+        "; touch pwned",
+        "`touch pwned`",
+        "' ; touch pwned; '",
+        '"; touch pwned; "',
+        "a b",
+        "\\",
+        'a\\"b$x',
+    ],
 )
 def test_a_text_in_a_shell_is_a_text(command: str, text: str, tmp_path: Path) -> None:
     words = Filling("{key}={value}", {"x": text}, {}).words(command)

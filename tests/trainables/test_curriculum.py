@@ -42,7 +42,9 @@ def test_progress_is_the_distance_of_a_fast_and_a_slow_average_relative_to_the_l
     sampler.learn([1.0, 100.0], [1.0, 1.0])
     sampler.learn([2.0, 150.0], [1.0, 1.0])
     progress = np.array([(FAST - SLOW) * 1.0 / 2.0, (FAST - SLOW) * 50.0 / 150.0])
-    assert sampler.probabilities().tolist() == pytest.approx((FLOOR * 0.5 + (1 - FLOOR) * progress / progress.sum()).tolist())
+    assert sampler.probabilities().tolist() == pytest.approx(
+        (FLOOR * 0.5 + (1 - FLOOR) * progress / progress.sum()).tolist()
+    )
 
 
 def test_a_task_that_was_never_played_is_not_forgotten() -> None:
@@ -53,7 +55,9 @@ def test_a_task_that_was_never_played_is_not_forgotten() -> None:
 
 
 def test_state_survives_a_checkpoint_and_another_curriculum_ignores_it() -> None:
-    sampler, resumed, other = (TaskSampler((0.5, 0.5)[: n + 1] if n else (1.0,), "learning_progress", (0, 0)) for n in (1, 1, 0))
+    sampler, resumed, other = (
+        TaskSampler((0.5, 0.5)[: n + 1] if n else (1.0,), "learning_progress", (0, 0)) for n in (1, 1, 0)
+    )
     sampler.learn([1.0, 2.0], [1.0, 1.0])
     sampler.learn([2.0, 2.0], [1.0, 1.0])
     resumed.load(sampler.state())
@@ -66,7 +70,8 @@ def test_a_mixture_trains_and_is_evaluated_task_by_task() -> None:
     mapping = {
         "trainer": {
             "curriculum": {"tasks": {BASIC: 2, NAVIGATION: 1}, "sampling": "learning_progress"},
-            "total_timesteps": 2048, "batch_size": 512, "minibatch_size": 256, "num_envs": 8, "simulation": {"curve_points": 1, "curve_episodes": 2},
+            "total_timesteps": 2048, "batch_size": 512, "minibatch_size": 256, "num_envs": 8,
+            "simulation": {"curve_points": 1, "curve_episodes": 2},
         },
         "env": {"max_steps": 16},
     }  # fmt: skip
@@ -82,14 +87,21 @@ def test_a_mixture_trains_and_is_evaluated_task_by_task() -> None:
 @pytest.mark.parametrize(
     ("curriculum", "problem"),
     [
-        ({"tasks": {}}, "trainer.curriculum.tasks: missing; give weights by path, such as /env/mettagrid/arena/basic: 1"),
+        (
+            {"tasks": {}},
+            "trainer.curriculum.tasks: missing; give weights by path, such as /env/mettagrid/arena/basic: 1",
+        ),
         ({"tasks": {BASIC: 0}}, f"trainer.curriculum.tasks.{BASIC}: need a weight above 0, got 0"),
         ({"tasks": {BASIC: 1}, "sampling": "randm"}, "trainer.curriculum.sampling: unknown value 'randm'"),
         ({"tasks": {BASIC: 1, "/env/mettagrid/maze": 1}}, "trainer.curriculum.tasks: unknown MettaGrid task 'maze'"),
-        ({"tasks": {BASIC: 1, "/env/gymnasium/CartPole-v1": 1}}, "trainer.curriculum.tasks: several tasks need to be MettaGrid tasks"),
+        (
+            {"tasks": {BASIC: 1, "/env/gymnasium/CartPole-v1": 1}},
+            "trainer.curriculum.tasks: several tasks need to be MettaGrid tasks",
+        ),
         (
             {"tasks": {BASIC: 1, "/env/mettagrid/arena/combat": 1}},
-            "trainer.curriculum.tasks: numbers of agents differ ({'arena/basic': 4, 'arena/combat': 8}); set env.num_agents for all of them",
+            "trainer.curriculum.tasks: numbers of agents differ ({'arena/basic': 4, 'arena/combat': 8}); set "
+            "env.num_agents for all of them",
         ),
     ],
 )

@@ -72,7 +72,12 @@ def test_rights_are_given_to_all_below_and_links_are_not_followed(tmp_path: Path
     (tree / "inner" / "program").chmod(0o755)
     tree.chmod(0o2755)
     assert allot(tree, PRIVATE)
-    assert [mode_of(tree), mode_of(tree / "inner"), mode_of(tree / "inner" / "program"), mode_of(outside)] == [0o2700, 0o700, 0o700, 0o644]
+    assert [mode_of(tree), mode_of(tree / "inner"), mode_of(tree / "inner" / "program"), mode_of(outside)] == [
+        0o2700,
+        0o700,
+        0o700,
+        0o644,
+    ]
     assert not allot(tree, PRIVATE)
     assert allot(tree, SHARED)
     assert [mode_of(tree), mode_of(tree / "inner" / "program")] == [0o2770, 0o770]

@@ -46,8 +46,12 @@ def test_the_clock_jumps_and_stays_there() -> None:
 
 
 def test_a_crash_is_a_kill_and_the_plan_may_come_from_the_environment() -> None:
-    code = "from trainables import faults; faults.point('a'); print('once', flush=True); faults.point('a'); print('twice')"
-    result = subprocess.run([sys.executable, "-c", code], env={"METTA_SWEEP_FAULTS": "a:crash@2"}, capture_output=True, text=True)
+    code = (
+        "from trainables import faults; faults.point('a'); print('once', flush=True); faults.point('a'); print('twice')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={"METTA_SWEEP_FAULTS": "a:crash@2"}, capture_output=True, text=True
+    )
     assert (result.returncode, result.stdout) == (-9, "once\n")
 
 

@@ -13,7 +13,9 @@ def no_ends(steps: int, rows: int = 1) -> Ends:
     return Ends(never, never, torch.zeros((steps, rows)))
 
 
-def ends_at(steps: int, *, terminal: int | None = None, truncation: int | None = None, final_value: float = 0.0) -> Ends:
+def ends_at(
+    steps: int, *, terminal: int | None = None, truncation: int | None = None, final_value: float = 0.0
+) -> Ends:
     terminals, truncations = torch.zeros((steps, 1), dtype=torch.bool), torch.zeros((steps, 1), dtype=torch.bool)
     if terminal is not None:
         terminals[terminal] = True
@@ -51,12 +53,20 @@ def test_termination_has_no_value_beyond_it() -> None:
 
 
 def test_truncation_bootstraps_from_the_state_that_the_limit_hid() -> None:
-    advantages = gae(torch.ones((2, 1)), torch.full((3, 1), 7.0), ends_at(2, truncation=0, final_value=3.0), gamma=0.9, gae_lambda=0.9)
+    advantages = gae(
+        torch.ones((2, 1)),
+        torch.full((3, 1), 7.0),
+        ends_at(2, truncation=0, final_value=3.0),
+        gamma=0.9,
+        gae_lambda=0.9,
+    )
     assert advantages[0].item() == pytest.approx(1.0 + 0.9 * 3.0 - 7.0)
 
 
 def test_nothing_flows_back_over_the_end_of_an_episode() -> None:
     quiet, loud = torch.zeros((2, 1)), torch.tensor([[0.0], [1e6]])
     for ends in (ends_at(2, terminal=0), ends_at(2, truncation=0)):
-        first = [gae(rewards, torch.zeros((3, 1)), ends, gamma=0.99, gae_lambda=0.95)[0].item() for rewards in (quiet, loud)]
+        first = [
+            gae(rewards, torch.zeros((3, 1)), ends, gamma=0.99, gae_lambda=0.95)[0].item() for rewards in (quiet, loud)
+        ]
         assert first[0] == first[1]

@@ -35,7 +35,13 @@ ARENA: dict[str, Any] = {
     "run": "s.r.0",
     "device": "cuda",
     "resources": {"gpus_per_worker": 1, "max_restarts": 1},
-    "trainer": {"total_timesteps": 8192, "batch_size": 1024, "minibatch_size": 512, "num_envs": 8, "simulation": {"curve_episodes": 2}},
+    "trainer": {
+        "total_timesteps": 8192,
+        "batch_size": 1024,
+        "minibatch_size": 512,
+        "num_envs": 8,
+        "simulation": {"curve_episodes": 2},
+    },
     "env": {"max_steps": 40},
     "sim": {"episodes": 4},
 }
@@ -59,7 +65,9 @@ def moved(rollout: Rollout) -> Rollout:
     return Rollout(**{name: getattr(rollout, name).to(GPU.device) for name in Rollout.__slots__})
 
 
-def parameters_after_updates(kind: str, context: DistributedContext, **trainer: Any) -> tuple[torch.Tensor, dict[str, float]]:
+def parameters_after_updates(
+    kind: str, context: DistributedContext, **trainer: Any
+) -> tuple[torch.Tensor, dict[str, float]]:
     """Parameters of the same policy after three updates with the same random experience, and the last losses."""
     policy = make_policy(kind)
     rollout = make_rollout(policy)
@@ -80,7 +88,12 @@ def test_updates_on_the_gpu_are_those_of_the_cpu(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm"])
 @pytest.mark.parametrize(
-    "faster", [{"compile": True}, {"compile": True, "cuda_graphs": True}, {"compile": True, "cuda_graphs": True, "gradient_accumulation": 2}]
+    "faster",
+    [
+        {"compile": True},
+        {"compile": True, "cuda_graphs": True},
+        {"compile": True, "cuda_graphs": True, "gradient_accumulation": 2},
+    ],
 )
 def test_a_compiled_policy_learns_the_same(kind: str, faster: dict[str, Any]) -> None:
     plain = {"gradient_accumulation": faster.get("gradient_accumulation", 1)}
@@ -111,9 +124,14 @@ def test_half_precision_changes_the_updates_little_and_the_parameters_type_not_a
         ("lstm", {"compile": True, "cuda_graphs": True}),
     ],
 )
-def test_a_policy_trains_on_the_gpu_and_goes_on_from_its_checkpoint(model: str, trainer: dict[str, Any], tmp_path: Path) -> None:
+def test_a_policy_trains_on_the_gpu_and_goes_on_from_its_checkpoint(
+    model: str, trainer: dict[str, Any], tmp_path: Path
+) -> None:
     def train(total_timesteps: int, start: checkpoints.Checkpoint | None) -> Witness:
-        sections = {"model": {"type": model}, "trainer": {**ARENA["trainer"], **trainer, "total_timesteps": total_timesteps}}
+        sections = {
+            "model": {"type": model},
+            "trainer": {**ARENA["trainer"], **trainer, "total_timesteps": total_timesteps},
+        }
         witness = Witness()
         assert PpoTrainer(RunSpec.from_mapping({**ARENA, **sections}), GPU, Meter("setup"), start).train(witness)
         return witness
@@ -142,7 +160,10 @@ def test_a_run_holds_its_gpu_pays_for_it_and_can_be_evaluated_without_one(tmp_pa
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_worker_on_a_gpu_costs_a_restart_from_the_checkpoint(tmp_path: Path) -> None:
-    mapping = {**ARENA, "trainer": {**ARENA["trainer"], "total_timesteps": 32_768, "checkpoint": {"interval_seconds": 0}}}
+    mapping = {
+        **ARENA,
+        "trainer": {**ARENA["trainer"], "total_timesteps": 32_768, "checkpoint": {"interval_seconds": 0}},
+    }
     killed: list[int] = []
 
     def kill_once(progress: Progress) -> None:

@@ -27,7 +27,9 @@ def ending_of(leave: str, directory: Path, offset: int = 0) -> Ending | None:
     program, log = directory / "program.py", directory / "train.log"
     program.write_text(PROGRAM.format(leave=leave))
     with log.open("ab") as file:
-        subprocess.run([sys.executable, str(program)], stderr=file, cwd=Path(__file__).parents[2], env={"PYTHONPATH": "."})
+        subprocess.run(
+            [sys.executable, str(program)], stderr=file, cwd=Path(__file__).parents[2], env={"PYTHONPATH": "."}
+        )
     return find_ending([(directory / "nothing.log", 0), (log, offset)])
 
 
@@ -51,7 +53,9 @@ def test_an_ending_has_a_code_or_a_signal_and_a_place(leave: str, how: str, tmp_
         assert str(ending) == f"{how} at {tmp_path.name}/program.py:9"
 
 
-@pytest.mark.parametrize("leave", ["os.kill(os.getpid(), signal.SIGKILL)", "os.fork() or os._exit(7)", "sys.exit(7)", "pass"])
+@pytest.mark.parametrize(
+    "leave", ["os.kill(os.getpid(), signal.SIGKILL)", "os.fork() or os._exit(7)", "sys.exit(7)", "pass"]
+)
 def test_a_kill_from_outside_a_child_and_an_orderly_end_leave_no_word(leave: str, tmp_path: Path) -> None:
     assert ending_of(leave, tmp_path) is None
 

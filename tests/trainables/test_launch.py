@@ -64,7 +64,10 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
         "CartPole-v1": {"env": "/env/gymnasium/CartPole-v1", "episodes": 4}
     }
     with sqlite3.connect(files.stats_db) as database:
-        assert database.execute("select count(*), avg(score) from episodes where run = 's.r.0'").fetchone() == (4, pytest.approx(result.score))
+        assert database.execute("select count(*), avg(score) from episodes where run = 's.r.0'").fetchone() == (
+            4,
+            pytest.approx(result.score),
+        )
     wait_until_gone(pids(tmp_path))
 
     # The same directory again: training is done, so it only evaluates, to the same score.
@@ -90,7 +93,9 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
         ("interrupt", "code", "KeyboardInterrupt"),
     ],
 )
-def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str) -> None:
+def test_a_failure_has_a_kind_a_reason_and_a_log(
+    cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str
+) -> None:
     result = run_once(odd(cartpole, does=does), tmp_path, ignore)
     assert (result.outcome, result.failure, result.score) == ("failed", failure, None)
     assert reason in result.message
@@ -99,7 +104,9 @@ def test_a_failure_has_a_kind_a_reason_and_a_log(cartpole: dict[str, Any], tmp_p
     wait_until_gone(pids(tmp_path))
 
 
-def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(cartpole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
     mapping = odd(cartpole, seconds=0.001)
     mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
     mapping["resources"] = {"world_size": 2, "max_restarts": 1}
@@ -146,7 +153,9 @@ def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dic
     assert list(RunFiles(tmp_path).checkpoints.glob("*"))
 
 
-def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(cartpole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
     mapping = odd(cartpole, does="fill the disk", after=1200, once=str(tmp_path / "full"))
     mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
     mapping["resources"] = {"max_restarts": 1}
@@ -160,7 +169,9 @@ def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(cartpol
     wait_until_gone(pids(tmp_path))
 
 
-def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(cartpole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
     mapping = odd(cartpole, does="be killed")
     mapping["resources"] = {"max_restarts": 1}
     result = run_once(mapping, tmp_path, ignore)
@@ -168,8 +179,12 @@ def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(c
     assert result.message.startswith("a worker was lost")
 
 
-@pytest.mark.parametrize(("does", "how"), [("die", "exit code 1 at trainables/odd_environments.py:"), ("crash", "SIGSEGV at ")])
-def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(cartpole: dict[str, Any], tmp_path: Path, does: str, how: str) -> None:
+@pytest.mark.parametrize(
+    ("does", "how"), [("die", "exit code 1 at trainables/odd_environments.py:"), ("crash", "SIGSEGV at ")]
+)
+def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(
+    cartpole: dict[str, Any], tmp_path: Path, does: str, how: str
+) -> None:
     mapping = odd(cartpole, does=does)
     mapping["resources"] = {"max_restarts": 5}
     result = run_once(mapping, tmp_path, ignore)
@@ -222,7 +237,9 @@ def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_pat
 
 
 @pytest.mark.parametrize("curve_points", [0, 1])
-def test_a_suite_whose_episodes_never_end_is_named_and_tried_once(cartpole: dict[str, Any], tmp_path: Path, curve_points: int) -> None:
+def test_a_suite_whose_episodes_never_end_is_named_and_tried_once(
+    cartpole: dict[str, Any], tmp_path: Path, curve_points: int
+) -> None:
     mapping = odd(cartpole)
     mapping["trainer"]["total_timesteps"] = 1024
     mapping["trainer"]["simulation"] = {"curve_points": curve_points, "curve_episodes": 2}
@@ -254,7 +271,10 @@ def test_a_metric_of_ones_own_is_the_score_and_is_computed_by_a_rank(cartpole: d
 def test_a_slow_evaluation_that_comes_forward_is_waited_for(cartpole: dict[str, Any], tmp_path: Path) -> None:
     mapping = odd(cartpole)
     mapping["trainer"]["total_timesteps"] = 512
-    mapping["sim"] = {"episodes": 8, "simulations": {"slow": {"env": ODD, "seconds": 0.1}}}  # 8 s to the end of the first
+    mapping["sim"] = {
+        "episodes": 8,
+        "simulations": {"slow": {"env": ODD, "seconds": 0.1}},
+    }  # 8 s to the end of the first
     mapping["resources"] = {"max_restarts": 0, "stall_seconds": 4}
     result = run_once(mapping, tmp_path, ignore)
     assert result.outcome == "completed", result.message
@@ -271,7 +291,10 @@ def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, An
     mapping = {**cartpole, "trainable": trainable, "resources": {"world_size": 2}, "suggestion": {"optim.lr": 0.25}}
     result = run_once(mapping, tmp_path, ignore)
     assert (result.outcome, result.score, result.env_steps) == ("completed", 1.0, 400), result.log_tail
-    said = [next(line for line in RunFiles(tmp_path).log(rank).read_text().splitlines() if line.startswith("rank")).split() for rank in (0, 1)]
+    said = [
+        next(line for line in RunFiles(tmp_path).log(rank).read_text().splitlines() if line.startswith("rank")).split()
+        for rank in (0, 1)
+    ]
     assert [words[:4] for words in said] == [["rank", "0", "of", "2"], ["rank", "1", "of", "2"]]
     assert said[0][5:] == said[1][5:]
     assert [point.score for point in result.curve] == [0.25, 0.5, 0.75, 1.0]

@@ -74,7 +74,9 @@ def test_a_loss_that_is_not_finite_is_the_fault_of_the_point() -> None:
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 def test_every_optimiser_moves_the_parameters(kind: str) -> None:
     policy = make_policy()
-    learner = make_learner(policy, ALONE, rows=8, optimizer=OptimizerConfig(type=kind, beta1=1.0 if kind == "adam" else 0.9))
+    learner = make_learner(
+        policy, ALONE, rows=8, optimizer=OptimizerConfig(type=kind, beta1=1.0 if kind == "adam" else 0.9)
+    )
     before = learner.parameters.values.detach().clone()
     losses = learner.update(make_rollout(policy), 1e-2, torch.Generator().manual_seed(0))
     assert not torch.equal(before, learner.parameters.values)

@@ -56,7 +56,8 @@ def test_a_policy_with_memory_learns_too() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_interrupted_training_ends_as_well_as_uninterrupted_training() -> None:
-    """Statistically and not bitwise equal, since simulators cannot be saved: over 16 seeds the means differ by less than three standard
+    """Statistically and not bitwise equal, since simulators cannot be saved: over 16 seeds the means differ by less
+    than three standard
     errors of their difference, and that error is small enough that a loss of half the score would show."""
     task = Learning(CARTPOLE, {**BALANCE, "total_timesteps": 40_960})
     whole = np.array([task.score(seed) for seed in range(16)])

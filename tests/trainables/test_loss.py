@@ -15,7 +15,9 @@ CONFIG = PpoConfig(clip_coef=0.2, vf_coef=0.5, vf_clip_coef=0.0, ent_coef=0.01)
 
 def samples(advantage: float, value: float = 0.0, target: float = 0.0, weight: float = 1.0) -> Samples:
     one = torch.ones(1)
-    return Samples(log_probs=0.0 * one, advantages=advantage * one, values=value * one, returns=target * one, weights=weight * one)
+    return Samples(
+        log_probs=0.0 * one, advantages=advantage * one, values=value * one, returns=target * one, weights=weight * one
+    )
 
 
 def loss_at(ratio: float, batch: Samples, value: float = 0.0, config: PpoConfig = CONFIG) -> dict[str, float]:
@@ -51,9 +53,13 @@ def test_value_loss_is_half_the_squared_error() -> None:
 def test_a_value_that_moved_too_far_counts_as_if_it_had_stopped_at_the_limit() -> None:
     config = PpoConfig(vf_clip_coef=0.5)
     # From 0 to 2 with target 3: stopped at 0.5, error 2.5 > 1.
-    assert loss_at(1.0, samples(0.0, value=0.0, target=3.0), value=2.0, config=config)["value"] == pytest.approx(0.5 * 2.5**2)
+    assert loss_at(1.0, samples(0.0, value=0.0, target=3.0), value=2.0, config=config)["value"] == pytest.approx(
+        0.5 * 2.5**2
+    )
     # Past the target: the plain error is the worse one.
-    assert loss_at(1.0, samples(0.0, value=0.0, target=0.4), value=2.0, config=config)["value"] == pytest.approx(0.5 * 1.6**2)
+    assert loss_at(1.0, samples(0.0, value=0.0, target=0.4), value=2.0, config=config)["value"] == pytest.approx(
+        0.5 * 1.6**2
+    )
 
 
 def test_total_weighs_value_and_entropy() -> None:

@@ -19,7 +19,9 @@ from trainables.simulation.replay import library_simulation
 SMALL = Task(max_steps=10)
 
 
-def vector(task: Task = SMALL, num_envs: int = 3, name: str = "arena/basic", seed: int = 0, **options: object) -> MettaGridVector:
+def vector(
+    task: Task = SMALL, num_envs: int = 3, name: str = "arena/basic", seed: int = 0, **options: object
+) -> MettaGridVector:
     env = MettaGridVector(MettaGridSetup(((name, task),), num_envs, training_seeds(seed, 0, 0), **options))  # type: ignore[arg-type]
     env.reset()
     return env
@@ -75,7 +77,8 @@ def test_an_episode_ends_by_its_limit_with_the_state_that_the_limit_hid() -> Non
     env.step(np.zeros(8, dtype=np.int64))
     assert env.truncations.all()
     assert not env.terminals.any()
-    # Noop changes neither cells nor inventories: what was hidden looks like the step before, what is shown is another map.
+    # Noop changes neither cells nor inventories: what was hidden looks like the step before, what is shown is another
+    # map.
     kinds = {tuple(token) for token in before[0] if token[1] == 6}
     assert {tuple(token) for token in env.final_observations()[0] if token[1] == 6} == kinds
     assert not np.array_equal(env.final_observations(), env.observations)
@@ -126,11 +129,18 @@ def test_a_map_holds_what_the_task_says_inside_a_wall() -> None:
 
 def test_tokens_are_encoded_cell_by_cell() -> None:
     encoder = TokenEncoder(game_config(Task(window=3)))
-    # Channels of a cell: agent, altar, generator, mine, wall, then ore, battery, heart. Nine cells, five actions, reward, spare.
+    # Channels of a cell: agent, altar, generator, mine, wall, then ore, battery, heart. Nine cells, five actions,
+    # reward, spare.
     assert encoder.shape == (9 * 8 + 5 + 1 + 1,)
     tokens = torch.full((2, 6, 3), 255, dtype=torch.uint8)
     tokens[0, :5] = torch.tensor(
-        [[254, 2, 3], [254, 3, 50], [0x12, 6, 4], [0x11, 12, 5], [0x11, 11, 2]]  # last action, last reward, wall at (1, 2), 5 ore here, agent id
+        [
+            [254, 2, 3],
+            [254, 3, 50],
+            [0x12, 6, 4],
+            [0x11, 12, 5],
+            [0x11, 11, 2],
+        ]  # last action, last reward, wall at (1, 2), 5 ore here, agent id
     )
     encoded = encoder.encode(tokens)
     assert encoded.shape == (2, 79)

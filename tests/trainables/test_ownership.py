@@ -36,7 +36,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("mapping", "sweep"), OTHERS)
-def test_what_is_of_another_sweep_or_configuration_is_moved_aside(mapping: dict[str, Any], sweep: str, tmp_path: Path) -> None:
+def test_what_is_of_another_sweep_or_configuration_is_moved_aside(
+    mapping: dict[str, Any], sweep: str, tmp_path: Path
+) -> None:
     assert claim(tmp_path / "r") is None
     leave_a_result(tmp_path / "r")
     assert claim(tmp_path / "r", mapping, sweep) == tmp_path / "r" / "earlier-1"

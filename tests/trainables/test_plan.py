@@ -16,7 +16,13 @@ def test_the_default_run_is_32_updates_of_64_steps() -> None:
 
 def test_sizes_are_global_so_ranks_share_them() -> None:
     shared = plan(TrainerConfig(), agents_per_env=4, world_size=2)
-    assert (shared.num_envs, shared.rows, shared.horizon, shared.batch_size, shared.num_updates) == (16, 64, 64, 8192, 32)
+    assert (shared.num_envs, shared.rows, shared.horizon, shared.batch_size, shared.num_updates) == (
+        16,
+        64,
+        64,
+        8192,
+        32,
+    )
 
 
 @pytest.mark.parametrize(

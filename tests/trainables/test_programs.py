@@ -76,7 +76,11 @@ def test_what_a_program_costs_is_the_cpu_time_of_all_its_processes(tmp_path: Pat
 
 def test_placeholders_and_forms_of_overrides(tmp_path: Path) -> None:
     text = "echo {run} {seed} {directory} lr={optim.lr} {config} {overrides}"
-    run(command(f"bash -c '{text} score=1'", pattern="score=(?P<score>1)", override="--{key} {value}"), tmp_path, suggestion={"optim": {"lr": 1e-05}})
+    run(
+        command(f"bash -c '{text} score=1'", pattern="score=(?P<score>1)", override="--{key} {value}"),
+        tmp_path,
+        suggestion={"optim": {"lr": 1e-05}},
+    )
     assert f"s.r.0 7 {tmp_path} lr=1e-05 {tmp_path}/parameters.yaml --optim.lr 1e-05 score=1" in log(tmp_path)
     assert (tmp_path / "parameters.yaml").read_text() == "optim:\n  lr: 1.0e-05\n"
 
@@ -88,7 +92,11 @@ def test_searched_values_may_be_named_below_trainable_parameters(tmp_path: Path)
 
 def test_a_result_can_be_read_from_output_or_from_a_file_of_json_lines(tmp_path: Path) -> None:
     said, _ = run(
-        command("bash -c 'echo step 10 return 3.5; echo step 20 return 4.5'", pattern=r"step (?P<step>\d+) return (?P<score>\S+)"), tmp_path
+        command(
+            "bash -c 'echo step 10 return 3.5; echo step 20 return 4.5'",
+            pattern=r"step (?P<step>\d+) return (?P<score>\S+)",
+        ),
+        tmp_path,
     )
     assert [(point.env_steps, point.score) for point in said.curve] == [(10, 3.5), (20, 4.5)]
     lines = 'echo "{\\"step\\": 5, \\"loss\\": 2}" > {directory}/out.jsonl'
@@ -102,7 +110,12 @@ def test_a_result_can_be_read_from_output_or_from_a_file_of_json_lines(tmp_path:
     [
         ("raise", CodeFailure, "ValueError: no data for 0.1", "ValueError at toy.py:"),
         ("nan", HyperparameterFailure, "the program reported score=nan at step 101", ""),
-        ("torch nan", HyperparameterFailure, "the program met a number that is not finite: ValueError: Expected parameter logits", ""),
+        (
+            "torch nan",
+            HyperparameterFailure,
+            "the program met a number that is not finite: ValueError: Expected parameter logits",
+            "",
+        ),
         ("out of memory", HyperparameterFailure, "the program ran out of memory: RuntimeError: CUDA out of memory", ""),
         ("be killed", InfrastructureFailure, "the program was killed from outside (signal 9)", ""),
         ("exit", CodeFailure, "the program ended with status 1: usage: toy.py", "status 1"),
@@ -127,7 +140,12 @@ def test_programs_that_cannot_start_or_say_nothing_are_named(tmp_path: Path) -> 
 
 def test_a_stopped_program_is_gone_with_everything_that_it_started(tmp_path: Path) -> None:
     stop = threading.Event()
-    trained, _ = run(command(parameters={"does": "spawn", "seconds": 60}), tmp_path, stop=stop, on_progress=lambda progress: stop.set())
+    trained, _ = run(
+        command(parameters={"does": "spawn", "seconds": 60}),
+        tmp_path,
+        stop=stop,
+        on_progress=lambda progress: stop.set(),
+    )
     assert not trained.complete
     assert not psutil.pid_exists(int(log(tmp_path).split("child ")[1].split()[0]))
 
@@ -135,7 +153,12 @@ def test_a_stopped_program_is_gone_with_everything_that_it_started(tmp_path: Pat
 def test_a_program_may_save_its_work_when_it_is_asked_to_end(tmp_path: Path) -> None:
     stop = threading.Event()
     script = "trap 'echo saved; exit 0' TERM; echo score=1; while true; do sleep 0.05; done"
-    run(command(f'bash -c "{script}"', pattern="score=(?P<score>1)", stop_seconds=10), tmp_path, stop=stop, on_progress=lambda progress: stop.set())
+    run(
+        command(f'bash -c "{script}"', pattern="score=(?P<score>1)", stop_seconds=10),
+        tmp_path,
+        stop=stop,
+        on_progress=lambda progress: stop.set(),
+    )
     assert "saved" in log(tmp_path)
 
 
@@ -210,7 +233,9 @@ def test_half_a_line_waits_for_the_other_half(tmp_path: Path) -> None:
         ("true", []),
     ],
 )
-def test_a_file_of_results_of_an_earlier_run_is_not_taken_for_this_ones(tmp_path: Path, writes: str, curve: list[tuple[int, float]]) -> None:
+def test_a_file_of_results_of_an_earlier_run_is_not_taken_for_this_ones(
+    tmp_path: Path, writes: str, curve: list[tuple[int, float]]
+) -> None:
     (tmp_path / "shared.jsonl").write_text('{"score": 1, "step": 10}\n{"score": 2, "step": 20}\n')
     trainable = {**command(f"bash -c '{writes}'", results="shared.jsonl"), "workdir": str(tmp_path)}
     if not curve:
@@ -231,7 +256,10 @@ def test_report_is_silent_outside_a_sweep_and_one_line_inside(tmp_path: Path, mo
 
 
 def test_report_needs_only_the_standard_library() -> None:
-    code = "import sys; sys.modules.update(dict.fromkeys(('numpy', 'torch', 'ray', 'psutil', 'yaml'))); import trainables.report"
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('numpy', 'torch', 'ray', 'psutil', 'yaml'))); import "
+        "trainables.report"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -269,9 +297,18 @@ def test_a_function_that_is_not_there_is_named(tmp_path: Path, path: str) -> Non
     [
         ({"kind": "command"}, "trainable.command: missing; name the program, such as 'python train.py {overrides}'"),
         ({"kind": "function", "function": "train"}, "trainable.function: need package.module:function, got 'train'"),
-        ({"kind": "command", "command": "x {lr}"}, "trainable.command: {lr} is no parameter of the run; known: overrides, config, run"),
-        ({"kind": "command", "command": "x", "pattern": "("}, "trainable.pattern: missing ), unterminated subpattern at position 0, in '('"),
-        ({"kind": "command", "command": "x", "pattern": "a"}, "trainable.pattern: need a group (?P<score>...), got 'a'"),
+        (
+            {"kind": "command", "command": "x {lr}"},
+            "trainable.command: {lr} is no parameter of the run; known: overrides, config, run",
+        ),
+        (
+            {"kind": "command", "command": "x", "pattern": "("},
+            "trainable.pattern: missing ), unterminated subpattern at position 0, in '('",
+        ),
+        (
+            {"kind": "command", "command": "x", "pattern": "a"},
+            "trainable.pattern: need a group (?P<score>...), got 'a'",
+        ),
         ({"kind": "comand", "command": "x"}, "trainable.kind: unknown value 'comand'; did you mean command?"),
     ],
 )
@@ -282,7 +319,12 @@ def test_settings_are_checked_before_anything_starts(trainable: dict[str, Any], 
 
 
 def test_a_program_reports_what_it_declares_and_its_sections_are_its_own() -> None:
-    mapping = {"trainable": {**command(), "metrics": ["accuracy"]}, "metric": "accuracy", "trainer": {"anything": 1}, "lr": 3}
+    mapping = {
+        "trainable": {**command(), "metrics": ["accuracy"]},
+        "metric": "accuracy",
+        "trainer": {"anything": 1},
+        "lr": 3,
+    }
     assert metric_names(RunSpec.from_mapping(mapping)) == ("score", "reward", "accuracy")
     with pytest.raises(SpecError, match="metric: unknown 'acuracy'; did you mean accuracy"):
         RunSpec.from_mapping({**mapping, "metric": "acuracy"})
@@ -292,7 +334,9 @@ def supervised(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A supervisor, and the process id of its program."""
     supervisor = Path(__file__).parents[2] / "trainables" / "supervisor.py"
     command = ["sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 600"]
-    process = subprocess.Popen([sys.executable, "-P", str(supervisor), "1", *command], stdin=subprocess.PIPE, cwd=directory)
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(supervisor), "1", *command], stdin=subprocess.PIPE, cwd=directory
+    )
     wait_for((directory / "pid").exists)
     return process, int((directory / "pid").read_text())
 

@@ -15,12 +15,16 @@ def test_a_rank_on_a_cpu_computes_in_one_thread_however_many_cores_there_are() -
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize(("device", "gpus", "share"), [("cuda:1", 0.25, [(0.25, 1)]), ("cuda:1", 1.0, []), ("cpu", 0.0, [])])
+@pytest.mark.parametrize(
+    ("device", "gpus", "share"), [("cuda:1", 0.25, [(0.25, 1)]), ("cuda:1", 1.0, []), ("cpu", 0.0, [])]
+)
 def test_runs_that_share_a_gpu_get_their_share_of_its_memory(
     device: str, gpus: float, share: list[tuple[float, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[float, int | None]] = []
     # Needs no GPU to show what is asked of one.
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda fraction, on: asked.append((fraction, on.index)))
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda fraction, on: asked.append((fraction, on.index))
+    )
     worker.guard_memory(torch.device(device), gpus)
     assert asked == share

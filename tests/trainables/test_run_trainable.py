@@ -26,7 +26,9 @@ def pids(directory: Path, number: int) -> list[int]:
     return [rank["pid"] for rank in yaml.safe_load(RunFiles(directory / f"s.r.{number}").dist(1).read_text())["ranks"]]
 
 
-def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(cartpole: dict[str, Any], tmp_path: Path) -> None:
+def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
     from ray import tune
 
     from trainables.run_trainable import RunTrainable

@@ -46,7 +46,12 @@ def episode(simulation: str, index: int, score: float, **stats: float) -> Played
     return PlayedEpisode(simulation, index, "arena/basic", 20, score, 2 * score, stats)
 
 
-PLAYED = [episode("near", 0, 1.0, **{"heart.gained": 2.0}), episode("near", 1, 3.0), episode("far", 0, 10.0), episode("far", 1, 14.0)]
+PLAYED = [
+    episode("near", 0, 1.0, **{"heart.gained": 2.0}),
+    episode("near", 1, 3.0),
+    episode("far", 0, 10.0),
+    episode("far", 1, 14.0),
+]
 
 
 class Clock:
@@ -184,7 +189,10 @@ def test_a_function_that_does_not_tell_its_names_is_asked_at_the_first_evaluatio
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("takes_a_name", f"sim.metrics: {HERE}:takes_a_name returns reward, which is reported already; use another name"),
+        (
+            "takes_a_name",
+            f"sim.metrics: {HERE}:takes_a_name returns reward, which is reported already; use another name",
+        ),
         ("says_a_word", f"sim.metrics: {HERE}:says_a_word: need a number, or a mapping of names to numbers, got "),
     ],
 )
@@ -219,9 +227,14 @@ def test_episodes_are_rows_that_sqlite_can_read(tmp_path: Path) -> None:
         stats_db.write(path, "s.r.0", "arena", PLAYED)
     stats_db.write(path, "s.r.1", "arena", PLAYED[:1])
     with sqlite3.connect(path) as database:
-        query = "select simulation, avg(score), count(*) from episodes where run = 's.r.0' group by simulation order by simulation"
+        query = (
+            "select simulation, avg(score), count(*) from episodes where run = 's.r.0' group by simulation order "
+            "by simulation"
+        )
         assert database.execute(query).fetchall() == [("far", 12.0, 2), ("near", 2.0, 2)]
-        assert database.execute("select value from episode_stats where run = 's.r.1' and name = 'heart.gained'").fetchall() == [(2.0,)]
+        assert database.execute(
+            "select value from episode_stats where run = 's.r.1' and name = 'heart.gained'"
+        ).fetchall() == [(2.0,)]
 
 
 def test_a_random_policy_scores_what_is_known_on_the_basic_arena() -> None:
@@ -237,7 +250,12 @@ def tape_of(spec: RunSpec) -> tuple[dict[str, replay.Tape], list[PlayedEpisode]]
 
 def test_a_replay_shows_the_very_episode_that_was_scored(tmp_path: Path) -> None:
     spec = RunSpec.from_mapping(
-        {"sim": {"episodes": 3, "simulations": {"calm": SHORT, "war": {"env": "/env/mettagrid/arena/combat", "max_steps": 30}}}}
+        {
+            "sim": {
+                "episodes": 3,
+                "simulations": {"calm": SHORT, "war": {"env": "/env/mettagrid/arena/combat", "max_steps": 30}},
+            }
+        }
     )
     tapes, episodes = tape_of(spec)
     paths = replay.write(tmp_path / "replays", "s.r.0", spec.suite, tapes)

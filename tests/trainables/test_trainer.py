@@ -34,7 +34,9 @@ class Recorder(SilentHost):
 
     def save(self, checkpoint: Checkpoint) -> None:
         copy = {name: value.clone() for name, value in checkpoint.policy.items()}
-        self.checkpoints.append(Checkpoint(**{**{n: getattr(checkpoint, n) for n in Checkpoint.__slots__}, "policy": copy}))
+        self.checkpoints.append(
+            Checkpoint(**{**{n: getattr(checkpoint, n) for n in Checkpoint.__slots__}, "policy": copy})
+        )
 
 
 def train(mapping: dict[str, Any], host: Recorder, start: Checkpoint | None = None) -> PpoTrainer:
@@ -62,7 +64,10 @@ def arena() -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", ["mlp", "lstm"])
 def test_the_same_seed_gives_bitwise_equal_training(arena: dict[str, Any], model: str) -> None:
-    parameters = [train({**arena, "model": {"type": model, "hidden_size": 16}}, Recorder()).learner.parameters.values for _ in range(2)]
+    parameters = [
+        train({**arena, "model": {"type": model, "hidden_size": 16}}, Recorder()).learner.parameters.values
+        for _ in range(2)
+    ]
     assert torch.equal(parameters[0], parameters[1])
 
 
@@ -123,8 +128,21 @@ def test_a_checkpoint_of_another_network_is_refused_by_name(arena: dict[str, Any
     "trainer",
     [
         {"total_timesteps": 100, "batch_size": 50, "minibatch_size": 7, "num_envs": 3},
-        {"total_timesteps": 3000, "batch_size": 1000, "minibatch_size": 5000, "num_envs": 5, "update_epochs": 1, "bptt_horizon": 7},
-        {"total_timesteps": 100, "batch_size": 1, "minibatch_size": 1, "num_envs": 1, "ppo": {"gamma": 1.0, "gae_lambda": 0.0}},
+        {
+            "total_timesteps": 3000,
+            "batch_size": 1000,
+            "minibatch_size": 5000,
+            "num_envs": 5,
+            "update_epochs": 1,
+            "bptt_horizon": 7,
+        },
+        {
+            "total_timesteps": 100,
+            "batch_size": 1,
+            "minibatch_size": 1,
+            "num_envs": 1,
+            "ppo": {"gamma": 1.0, "gae_lambda": 0.0},
+        },
     ],
 )
 @pytest.mark.parametrize("model", ["mlp", "lstm"])
@@ -136,7 +154,13 @@ def test_any_point_within_bounds_trains(trainer: dict[str, Any], model: str) -> 
 
 
 def test_continuous_actions_train() -> None:
-    section = {"curriculum": "/env/gymnasium/Pendulum-v1", "total_timesteps": 512, "batch_size": 256, "minibatch_size": 64, "num_envs": 4}
+    section = {
+        "curriculum": "/env/gymnasium/Pendulum-v1",
+        "total_timesteps": 512,
+        "batch_size": 256,
+        "minibatch_size": 64,
+        "num_envs": 4,
+    }
     host = Recorder()
     train({"trainer": {**section, "simulation": {"curve_points": 0}}}, host)
     assert host.progress[-1].losses["entropy"] == pytest.approx(1.42, abs=0.1)  # a standard normal
@@ -160,19 +184,31 @@ def test_schedules() -> None:
 
 
 SETTINGS = [
-    {"batch_size": 128}, {"minibatch_size": 64}, {"update_epochs": 2}, {"num_envs": 4}, {"schedule": "constant"}, {"schedule": "cosine"},
-    {"ppo": {"gamma": 0.9}}, {"ppo": {"gae_lambda": 0.5}}, {"ppo": {"clip_coef": 0.01}}, {"ppo": {"vf_coef": 1.0}}, {"ppo": {"vf_clip_coef": 0.0}},
+    {"batch_size": 128}, {"minibatch_size": 64}, {"update_epochs": 2}, {"num_envs": 4},
+    {"schedule": "constant"}, {"schedule": "cosine"},
+    {"ppo": {"gamma": 0.9}}, {"ppo": {"gae_lambda": 0.5}}, {"ppo": {"clip_coef": 0.01}},
+    {"ppo": {"vf_coef": 1.0}}, {"ppo": {"vf_clip_coef": 0.0}},
     {"ppo": {"ent_coef": 0.1}}, {"ppo": {"max_grad_norm": 0.01}}, {"ppo": {"target_kl": 1e-9}},
-    {"optimizer": {"type": "sgd"}}, {"optimizer": {"type": "adamw", "weight_decay": 0.1}}, {"optimizer": {"weight_decay": 0.1}},
-    {"optimizer": {"learning_rate": 1e-3}}, {"optimizer": {"beta1": 0.5}}, {"optimizer": {"beta2": 0.9}}, {"optimizer": {"eps": 1e-2}},
+    {"optimizer": {"type": "sgd"}}, {"optimizer": {"type": "adamw", "weight_decay": 0.1}},
+    {"optimizer": {"weight_decay": 0.1}},
+    {"optimizer": {"learning_rate": 1e-3}}, {"optimizer": {"beta1": 0.5}}, {"optimizer": {"beta2": 0.9}},
+    {"optimizer": {"eps": 1e-2}},
 ]  # fmt: skip
 
 
 def learned(trainer: dict[str, Any], model: dict[str, Any]) -> torch.Tensor:
-    base = {"curriculum": "/env/gymnasium/CartPole-v1", "total_timesteps": 1024, "batch_size": 256, "minibatch_size": 128, "num_envs": 8}
+    base = {
+        "curriculum": "/env/gymnasium/CartPole-v1",
+        "total_timesteps": 1024,
+        "batch_size": 256,
+        "minibatch_size": 128,
+        "num_envs": 8,
+    }
     optimizer = {"optimizer": {"learning_rate": 1e-2, **trainer.get("optimizer", {})}}
     section = {**base, "update_epochs": 4, "simulation": {"curve_points": 0}, **trainer, **optimizer}
-    return train({"seed": 1, "trainer": section, "model": {"hidden_size": 8, **model}}, Recorder()).learner.parameters.values
+    return train(
+        {"seed": 1, "trainer": section, "model": {"hidden_size": 8, **model}}, Recorder()
+    ).learner.parameters.values
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +222,17 @@ def test_each_setting_of_the_trainer_makes_a_difference(setting: dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    "model", [{"hidden_size": 16}, {"num_layers": 1}, {"activation": "relu"}, {"separate_critic": True}, {"type": "lstm"}], ids=str
+    "model",
+    [{"hidden_size": 16}, {"num_layers": 1}, {"activation": "relu"}, {"separate_critic": True}, {"type": "lstm"}],
+    ids=str,
 )
 def test_each_setting_of_the_model_makes_a_difference(model: dict[str, Any], untouched: torch.Tensor) -> None:
     found = learned({}, model)
     assert found.shape != untouched.shape or not torch.equal(found, untouched)
 
 
-def test_the_horizon_of_backpropagation_makes_a_difference_to_a_policy_with_memory_only(untouched: torch.Tensor) -> None:
+def test_the_horizon_of_backpropagation_makes_a_difference_to_a_policy_with_memory_only(
+    untouched: torch.Tensor,
+) -> None:
     assert not torch.equal(learned({"bptt_horizon": 4}, {"type": "lstm"}), learned({}, {"type": "lstm"}))
     assert torch.equal(learned({"bptt_horizon": 4}, {}), untouched)

@@ -1,4 +1,5 @@
-"""Atari games at the speed of the emulator's own C++ vector, which also does the usual preprocessing: 84 x 84 grey, 4 frames stacked and skipped.
+"""Atari games at the speed of the emulator's own C++ vector, which also does the usual preprocessing: 84 x 84 grey, 4
+frames stacked and skipped.
 
 Needs `ale-py` (GPL-2.0), which is not installed with this package: `pip install "metta_sweep[atari]"`.
 """
@@ -35,7 +36,9 @@ class AtariVector:
 
     agents_per_env = 1
 
-    def __init__(self, game: str, options: Mapping[str, Any], num_envs: int, seeds: EpisodeSeeds, num_threads: int) -> None:
+    def __init__(
+        self, game: str, options: Mapping[str, Any], num_envs: int, seeds: EpisodeSeeds, num_threads: int
+    ) -> None:
         vector = _vector_class()
         self.num_envs, self._seeds, self._game = num_envs, seeds, game
         # Rewards are clipped here and not there, so that the score can be counted.
@@ -56,7 +59,10 @@ class AtariVector:
         self._finished: list[Episode] = []
 
     def reset(self) -> None:
-        words = np.array([int(self._seeds(env, 0).generate_state(1)[0] >> np.uint32(1)) for env in range(self.num_envs)], dtype=np.int32)
+        words = np.array(
+            [int(self._seeds(env, 0).generate_state(1)[0] >> np.uint32(1)) for env in range(self.num_envs)],
+            dtype=np.int32,
+        )
         self.observations[...], _ = self._env.reset(seed=words)
         for counter in (self._scores, self._shaped, self._lengths, self._numbers):
             counter[:] = 0

@@ -1,4 +1,7 @@
-"""From what a configuration names to environments: paths, options, families. Imports simulators only when one is made."""
+"""From what a configuration names to environments: paths, options, families.
+
+Imports simulators only when one is made.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,8 @@ class MettaGridFamily:
 
     Attributes:
         tasks: by name.
-        combat_vocabulary: observations have room for the objects and resources of combat, whether or not a task has them.
+        combat_vocabulary: observations have room for the objects and resources of combat, whether or not a task has
+            them.
     """
 
     tasks: tuple[tuple[str, Task], ...]
@@ -88,7 +92,15 @@ class MettaGridFamily:
         moves = ("action.noop.success", "action.move.success", "action.move.failed", "action.failed")
         uses = [f"action.use.{name}" for name in OBJECTS + COMBAT_OBJECTS]
         amounts = [f"{name}.{what}" for name in RESOURCES + COMBAT_RESOURCES for what in ("gained", "lost", "amount")]
-        return (*moves, *uses, *amounts, "attack.hit", "attack.blocked", "cell.unique_visited", "cell.max_distance_from_spawn")
+        return (
+            *moves,
+            *uses,
+            *amounts,
+            "attack.hit",
+            "attack.blocked",
+            "cell.unique_visited",
+            "cell.max_distance_from_spawn",
+        )
 
     def step_limit(self) -> int | None:
         return max(task.max_steps for _, task in self.tasks)
@@ -193,7 +205,9 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
     if kind in ("gymnasium", "atari") and MAX_STEPS in options:
         steps, problem = convert(options[MAX_STEPS], int)
         if problem or steps < 1:
-            problems.append(f"{join(options_key, MAX_STEPS)}: need a whole number of at least 1, got {options[MAX_STEPS]!r}")
+            problems.append(
+                f"{join(options_key, MAX_STEPS)}: need a whole number of at least 1, got {options[MAX_STEPS]!r}"
+            )
             return None
         options = {**options, MAX_STEPS: steps}
     if kind == "gymnasium":
@@ -205,7 +219,9 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
     return None
 
 
-def _resolve_mettagrid(name: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> MettaGridFamily | None:
+def _resolve_mettagrid(
+    name: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]
+) -> MettaGridFamily | None:
     if name not in TASKS:
         problems.append(f"{key}: unknown MettaGrid task {name!r}{nearest(name, TASKS)}")
         return None
@@ -238,7 +254,9 @@ def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: li
     return AtariFamily(game, dict(options))
 
 
-def _resolve_gymnasium(env_id: str, options: Mapping[str, Any], key: str, problems: list[str]) -> GymnasiumFamily | None:
+def _resolve_gymnasium(
+    env_id: str, options: Mapping[str, Any], key: str, problems: list[str]
+) -> GymnasiumFamily | None:
     import gymnasium
 
     known = gymnasium.envs.registration.registry
@@ -256,7 +274,9 @@ def env_option_types() -> dict[str, Any]:
 
 
 def share_observations(training: Family, evaluation: Sequence[Family]) -> tuple[Family, tuple[Family, ...]]:
-    """The same environments, all observed in one way, so that one policy reads them: the window of training, the words of all."""
+    """The same environments, all observed in one way, so that one policy reads them: the window of training, the words
+    of all.
+    """
     if not isinstance(training, MettaGridFamily):
         return training, tuple(evaluation)
     grids = [family for family in (training, *evaluation) if isinstance(family, MettaGridFamily)]

@@ -1,4 +1,6 @@
-"""Which task the next training episode plays: always the same, by fixed weights, or where the policy is learning most."""
+"""Which task the next training episode plays: always the same, by fixed weights, or where the policy is learning
+most.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,12 @@ class Curriculum:
     sampling: str
 
 
-def resolve_curriculum(value: str | Mapping[str, Any], options: Mapping[str, Any], problems: list[str]) -> Curriculum | None:
-    """What `trainer.curriculum` asks for, with the `env` section as options of every task; None when there are problems."""
+def resolve_curriculum(
+    value: str | Mapping[str, Any], options: Mapping[str, Any], problems: list[str]
+) -> Curriculum | None:
+    """What `trainer.curriculum` asks for, with the `env` section as options of every task; None when there are
+    problems.
+    """
     key = "trainer.curriculum"
     if isinstance(value, str):
         family = resolve(value, options, key, "env", problems)
@@ -81,21 +87,29 @@ def _merge(families: Sequence[Family], problems: list[str]) -> Family | None:
     tasks: list[tuple[str, Task]] = []
     for family in families:
         if not isinstance(family, MettaGridFamily):
-            problems.append("trainer.curriculum.tasks: several tasks need to be MettaGrid tasks; use /env/mettagrid/... only, or a single one")
+            problems.append(
+                "trainer.curriculum.tasks: several tasks need to be MettaGrid tasks; use /env/mettagrid/... only, or "
+                "a single one"
+            )
             return None
         tasks += family.tasks
     agents = {name: task.num_agents for name, task in tasks}
     if len(set(agents.values())) > 1:
-        problems.append(f"trainer.curriculum.tasks: numbers of agents differ ({agents}); set env.num_agents for all of them")
+        problems.append(
+            f"trainer.curriculum.tasks: numbers of agents differ ({agents}); set env.num_agents for all of them"
+        )
         return None
     return MettaGridFamily(tuple((name, with_observation_of(task, tasks[0][1])) for name, task in tasks))
 
 
 class TaskSampler:
-    """Picks tasks for episodes, and learns from how they went. All ranks see the same numbers and so agree on the probabilities.
+    """Picks tasks for episodes, and learns from how they went.
 
-    With `learning_progress` a task's probability grows with how fast its score changes, in either direction: the distance of a fast and a
-    slow moving average, relative to the largest score seen. Source: Kanitscheider et al. 2021, arXiv:2106.14876, section 3.
+    All ranks see the same numbers and so agree on the probabilities.
+
+    With `learning_progress` a task's probability grows with how fast its score changes, in either direction: the
+    distance of a fast and a slow moving average, relative to the largest score seen. Source: Kanitscheider et al. 2021,
+    arXiv:2106.14876, section 3.
 
     Args:
         weights: by task, sum 1.
@@ -145,4 +159,6 @@ class TaskSampler:
     def load(self, state: Mapping[str, Sequence[float]]) -> None:
         """From a checkpoint; ignored when the tasks are others."""
         if len(state.get("fast", ())) == len(self._weights):
-            self._fast, self._slow, self._largest = (np.asarray(state[name], dtype=np.float64) for name in ("fast", "slow", "largest"))
+            self._fast, self._slow, self._largest = (
+                np.asarray(state[name], dtype=np.float64) for name in ("fast", "slow", "largest")
+            )

@@ -1,6 +1,7 @@
 """Any gymnasium environment by id, behind the flat buffers of `VectorEnvironment`: one agent per environment.
 
-Uses the environment's own vectorised implementation where gymnasium has one (CartPole: ten times faster), else a loop in this process.
+Uses the environment's own vectorised implementation where gymnasium has one (CartPole: ten times faster), else a loop
+in this process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from trainables.seeding import EpisodeSeeds
 
 
 class FlatEncoder:
-    """Observations as flat float32 vectors; a discrete observation becomes one-hot; images stay uint8, channels first."""
+    """Observations as flat float32 vectors; a discrete observation becomes one-hot; images stay uint8, channels
+    first.
+    """
 
     grid: GridShape | None = None
 
@@ -31,7 +34,9 @@ class FlatEncoder:
         elif isinstance(space, gymnasium.spaces.Box):
             self.shape = (int(np.prod(space.shape)),)
         else:
-            raise SpecError((f"env: observation space {space} is not supported; use an environment with a Box or Discrete one",))
+            raise SpecError(
+                (f"env: observation space {space} is not supported; use an environment with a Box or Discrete one",)
+            )
         self._image = isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
         self.dtype = torch.uint8 if self._image else torch.float32
         if self._image:
@@ -47,7 +52,10 @@ class FlatEncoder:
 
 
 class GymnasiumVector:
-    """N copies of one environment; see `VectorEnvironment`. `seeds` gives each copy its first stream, from which it draws all its episodes."""
+    """N copies of one environment; see `VectorEnvironment`.
+
+    `seeds` gives each copy its first stream, from which it draws all its episodes.
+    """
 
     agents_per_env = 1
 
@@ -74,7 +82,9 @@ class GymnasiumVector:
     def reset(self) -> None:
         words = [int(self._seeds(env, 0).generate_state(1)[0] >> np.uint32(1)) for env in range(self.num_envs)]
         # A vectorised implementation has one generator for all copies and takes one number.
-        seed: Any = words if isinstance(self._env, gymnasium.vector.SyncVectorEnv) else int(np.bitwise_xor.reduce(words))
+        seed: Any = (
+            words if isinstance(self._env, gymnasium.vector.SyncVectorEnv) else int(np.bitwise_xor.reduce(words))
+        )
         self.observations[...], _ = self._env.reset(seed=seed)
         self._returns[:], self._lengths[:], self._numbers[:] = 0.0, 0, 0
         self.terminals[:], self.truncations[:], self.valid[:] = False, False, True
@@ -82,7 +92,9 @@ class GymnasiumVector:
     def step(self, actions: np.ndarray) -> None:
         if isinstance(self.action_space, Continuous):
             space = self._env.single_action_space
-            actions = np.clip(actions, space.low.reshape(-1), space.high.reshape(-1)).reshape(self.num_envs, *space.shape)
+            actions = np.clip(actions, space.low.reshape(-1), space.high.reshape(-1)).reshape(
+                self.num_envs, *space.shape
+            )
         resetting = self.terminals | self.truncations
         observations, rewards, terminals, truncations, infos = self._env.step(actions)
         self.observations[...] = observations
@@ -103,7 +115,9 @@ class GymnasiumVector:
         self._lengths += self.valid
         for env in np.flatnonzero(self.terminals | self.truncations):
             total, length, number = float(self._returns[env]), int(self._lengths[env]), int(self._numbers[env])
-            self._finished.append(Episode(env=int(env), number=number, task=self._id, num_steps=length, score=total, shaped_return=total))
+            self._finished.append(
+                Episode(env=int(env), number=number, task=self._id, num_steps=length, score=total, shaped_return=total)
+            )
             self._returns[env], self._lengths[env] = 0.0, 0
             self._numbers[env] += 1
 
@@ -136,7 +150,13 @@ def _make(env_id: str, options: Mapping[str, Any], num_envs: int) -> gymnasium.v
     env_id = _registered(env_id)
     if not options and gymnasium.spec(env_id).vector_entry_point is not None:
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point")
-    return gymnasium.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **options)
+    return gymnasium.make_vec(
+        env_id,
+        num_envs,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        **options,
+    )
 
 
 def action_space(space: gymnasium.Space[Any]) -> ActionSpace:

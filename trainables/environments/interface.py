@@ -34,7 +34,9 @@ ActionSpace = Discrete | Continuous
 
 @dataclass(frozen=True, slots=True)
 class GridShape:
-    """How the first `channels * height * width` features are laid out: cell after cell, row by row, channels together."""
+    """How the first `channels * height * width` features are laid out: cell after cell, row by row, channels
+    together.
+    """
 
     channels: int
     height: int
@@ -90,7 +92,8 @@ class VectorEnvironment(Protocol):
         observations: (rows, *raw) current observation of every row, after a reset where one happened.
         rewards: (rows,) float32 of the last step.
         terminals: (rows,) bool: the episode ended by itself; no value beyond it.
-        truncations: (rows,) bool: a limit cut the episode; `final_observations` holds what the agent would have seen next.
+        truncations: (rows,) bool: a limit cut the episode; `final_observations` holds what the agent would have seen
+            next.
         valid: (rows,) bool: False where the last step only reset the environment and taught nothing.
     """
 

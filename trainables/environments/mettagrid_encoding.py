@@ -1,8 +1,9 @@
 """MettaGrid observation tokens as a dense grid of features, by table look-up; no parameters.
 
-A token is three bytes: location (row in the high nibble, column in the low one; 254 for what concerns the whole agent, 255 for
-padding), feature id, value. Every cell gets one channel per object kind (1 where it stands) and one per resource (log(1 + amount));
-after the cells come one channel per last action and one for the last reward, and a spare one that is always zero.
+A token is three bytes: location (row in the high nibble, column in the low one; 254 for what concerns the whole agent,
+255 for padding), feature id, value. Every cell gets one channel per object kind (1 where it stands) and one per
+resource (log(1 + amount)); after the cells come one channel per last action and one for the last reward, and a spare
+one that is always zero.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _PADDING = 255
 class TokenEncoder:
     """Encodes (rows, tokens, 3) uint8 into (rows, features) float32.
 
-    Unknown tokens (group, agent id, vibes) land in the spare last feature, which is then cleared: a branch-free scatter is
-    about 40 times faster on a CPU than embedding every token.
+    Unknown tokens (group, agent id, vibes) land in the spare last feature, which is then cleared: a branch-free scatter
+    is about 40 times faster on a CPU than embedding every token.
     """
 
     dtype = torch.float32
@@ -60,7 +61,9 @@ class TokenEncoder:
     def encode(self, observations: torch.Tensor) -> torch.Tensor:
         device = observations.device
         if self._base.device != device:
-            self._offset, self._amount, self._base = (table.to(device) for table in (self._offset, self._amount, self._base))
+            self._offset, self._amount, self._base = (
+                table.to(device) for table in (self._offset, self._amount, self._base)
+            )
         location = observations[:, :, 0]
         if device.type == "cpu":  # on a GPU the answer would have to be waited for
             width = _used_columns(location)
@@ -71,12 +74,16 @@ class TokenEncoder:
         spare = math.prod(self.shape) - 1
         index = self._offset.index_select(0, pair) + self._base.index_select(0, location.reshape(-1).int())
         features = torch.zeros((rows, spare + 1), dtype=torch.float32, device=device)
-        features.scatter_(1, index.clamp_(max=spare).view(rows, tokens), self._amount.index_select(0, pair).view(rows, tokens))
+        features.scatter_(
+            1, index.clamp_(max=spare).view(rows, tokens), self._amount.index_select(0, pair).view(rows, tokens)
+        )
         features[:, spare] = 0.0
         return features
 
 
 def _used_columns(location: torch.Tensor) -> int:
-    """How many columns hold tokens, rounded up: padding is at the end of every row, so one column of nothing else ends the search."""
+    """How many columns hold tokens, rounded up: padding is at the end of every row, so one column of nothing else ends
+    the search.
+    """
     tokens = location.shape[1]
     return next((width for width in range(16, tokens, 8) if bool((location[:, width] == _PADDING).all())), tokens)

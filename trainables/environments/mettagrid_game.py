@@ -1,4 +1,6 @@
-"""From the numbers of a task to the configuration of the MettaGrid simulator: objects, what bumping into them does, rewards."""
+"""From the numbers of a task to the configuration of the MettaGrid simulator: objects, what bumping into them does,
+rewards.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from mettagrid.config.action_config import ActionsConfig, ChangeVibeActionConfig
 from mettagrid.config.filter import actorHas, targetHas
 from mettagrid.config.game_value import StatValue
 from mettagrid.config.handler_config import FirstMatch, Handler
-from mettagrid.config.mettagrid_config import AgentConfig, GameConfig, GridObjectConfig, InventoryConfig, ResourceLimitsConfig, WallConfig
+from mettagrid.config.mettagrid_config import (
+    AgentConfig,
+    GameConfig,
+    GridObjectConfig,
+    InventoryConfig,
+    ResourceLimitsConfig,
+    WallConfig,
+)
 from mettagrid.config.mutation import logActorAgentStat, updateActor, updateTarget, withdraw
 from mettagrid.config.obs_config import GlobalObsConfig, ObsConfig
 from mettagrid.config.reward_config import AgentReward, inventoryReward, reward
@@ -22,7 +31,8 @@ def game_config(task: Task, combat_vocabulary: bool = False) -> GameConfig:
 
     Args:
         task: the numbers.
-        combat_vocabulary: declare the resources and objects of combat although the task has none, so that one policy reads both.
+        combat_vocabulary: declare the resources and objects of combat although the task has none, so that one policy
+            reads both.
     """
     combat = combat_vocabulary or has_combat(task)
     return GameConfig(
@@ -32,15 +42,32 @@ def game_config(task: Task, combat_vocabulary: bool = False) -> GameConfig:
         resource_names=[*RESOURCES, *(COMBAT_RESOURCES if combat else ())],
         protocol_details_obs=False,
         objects=_objects(task, combat),
-        actions=ActionsConfig(noop=NoopActionConfig(), move=MoveActionConfig(), change_vibe=ChangeVibeActionConfig(enabled=False, vibes=[])),
-        obs=ObsConfig(width=task.window, height=task.window, num_tokens=task.num_tokens, global_obs=GlobalObsConfig(episode_completion_pct=False)),
+        actions=ActionsConfig(
+            noop=NoopActionConfig(),
+            move=MoveActionConfig(),
+            change_vibe=ChangeVibeActionConfig(enabled=False, vibes=[]),
+        ),
+        obs=ObsConfig(
+            width=task.window,
+            height=task.window,
+            num_tokens=task.num_tokens,
+            global_obs=GlobalObsConfig(episode_completion_pct=False),
+        ),
         agent=AgentConfig(
-            inventory=InventoryConfig(default_limit=task.inventory_limit, limits={"heart": ResourceLimitsConfig(base=255, resources=["heart"])}),
+            inventory=InventoryConfig(
+                default_limit=task.inventory_limit,
+                limits={"heart": ResourceLimitsConfig(base=255, resources=["heart"])},
+            ),
             rewards=_rewards(task),
             on_use_handler=_bump() if task.combat else None,
         ),
         map_builder=RandomMapBuilder.Config(
-            agents=task.num_agents, width=task.width, height=task.height, border_width=1, objects=object_counts(task), seed=0
+            agents=task.num_agents,
+            width=task.width,
+            height=task.height,
+            border_width=1,
+            objects=object_counts(task),
+            seed=0,
         ),
     )
 
@@ -59,7 +86,9 @@ def _objects(task: Task, combat: bool) -> dict[str, Any]:
         "wall": WallConfig(),
         "mine": _converter("mine", needs={}, gives={"ore": 1}),
         "generator": _converter("generator", needs={"ore": task.ore_per_battery}, gives={"battery": 1}),
-        "altar": _free_altar() if task.free_hearts else _converter("altar", needs={"battery": task.batteries_per_heart}, gives={"heart": 1}),
+        "altar": _free_altar()
+        if task.free_hearts
+        else _converter("altar", needs={"battery": task.batteries_per_heart}, gives={"heart": 1}),
     }
     if combat:
         objects["armory"] = _converter("armory", needs={"ore": 1}, gives={"armor": 1})
@@ -70,7 +99,10 @@ def _objects(task: Task, combat: bool) -> dict[str, Any]:
 def _converter(name: str, needs: dict[str, int], gives: dict[str, int]) -> GridObjectConfig:
     """An object that turns one inventory into another when an agent bumps into it."""
     deltas = {**{resource: -amount for resource, amount in needs.items()}, **gives}
-    handler = Handler(filters=[actorHas(needs)] if needs else [], mutations=[updateActor(deltas), logActorAgentStat(f"action.use.{name}")])
+    handler = Handler(
+        filters=[actorHas(needs)] if needs else [],
+        mutations=[updateActor(deltas), logActorAgentStat(f"action.use.{name}")],
+    )
     return GridObjectConfig(name=name, on_use_handler=handler)
 
 
@@ -83,7 +115,9 @@ def _free_altar() -> GridObjectConfig:
 
 
 def _bump() -> FirstMatch:
-    """A laser takes a heart from the agent it hits; armor is used up instead. (The library's own attack does nothing without vibes.)"""
+    """A laser takes a heart from the agent it hits; armor is used up instead. (The library's own attack does nothing
+    without vibes.)
+    """
     blocked = Handler(
         name="blocked",
         filters=[actorHas({"laser": 1}), targetHas({"armor": 1})],

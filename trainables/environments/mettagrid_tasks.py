@@ -1,7 +1,9 @@
-"""MettaGrid tasks of our own, as plain numbers, all of which can be swept as `env.*`. Imports no simulator, so that checking a configuration is fast.
+"""MettaGrid tasks of our own, as plain numbers, all of which can be swept as `env.*`.
 
-The library's ready-made arenas hand out no reward, so each task is a small recipe world: mines give ore, generators turn ore into
-battery, altars turn battery into hearts, and hearts are the score.
+Imports no simulator, so that checking a configuration is fast.
+
+The library's ready-made arenas hand out no reward, so each task is a small recipe world: mines give ore, generators
+turn ore into battery, altars turn battery into hearts, and hearts are the score.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ class Task:
 TASKS = {
     "arena/basic": Task(),
     "arena/advanced": Task(ore_per_battery=2, batteries_per_heart=2, ore_reward=0.05, battery_reward=0.2),
-    "arena/combat": Task(num_agents=8, width=13, height=13, mines=4, generators=4, altars=4, armories=2, laseries=2, combat=True),
+    "arena/combat": Task(
+        num_agents=8, width=13, height=13, mines=4, generators=4, altars=4, armories=2, laseries=2, combat=True
+    ),
     "navigation": Task(width=15, height=15, mines=0, generators=0, altars=60, walls=12, free_hearts=True),
 }
 
@@ -78,7 +82,9 @@ COMBAT_OBJECTS = ("armory", "lasery")
 
 
 def task_problems(key: str, task: Task) -> list[str]:
-    """What is wrong with the numbers of a task, one line each; `key` is the path of the options in the configuration."""
+    """What is wrong with the numbers of a task, one line each; `key` is the path of the options in the
+    configuration.
+    """
     problems = []
     if not (task.window % 2 == 1 and 3 <= task.window <= 15):
         problems.append(f"{key}.window: need an odd number from 3 to 15, got {task.window}")
@@ -86,12 +92,17 @@ def task_problems(key: str, task: Task) -> list[str]:
         problems.append(f"{key}.difficulty: need a number from 0 to 1, got {task.difficulty}")
     for field in fields(task):
         value = getattr(task, field.name)
-        if field.type == "int" and value < (1 if field.name in ("num_agents", "max_steps", "ore_per_battery", "batteries_per_heart") else 0):
+        if field.type == "int" and value < (
+            1 if field.name in ("num_agents", "max_steps", "ore_per_battery", "batteries_per_heart") else 0
+        ):
             problems.append(f"{key}.{field.name}: too small, got {value}; use a larger number")
     if task.width < 4 or task.height < 4:
         problems.append(f"{key}.width, {key}.height: need at least 4, got {task.width} x {task.height}")
     elif (wanted := num_placed(task)) > (room := (task.width - 2) * (task.height - 2)):
-        problems.append(f"{key}: {wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or fewer objects")
+        problems.append(
+            f"{key}: {wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or "
+            "fewer objects"
+        )
     return problems
 
 
@@ -103,7 +114,14 @@ def num_placed(task: Task) -> int:
 def object_counts(task: Task) -> dict[str, int]:
     inner = (task.width - 2) * (task.height - 2)
     walls = task.walls + round(task.difficulty * MAX_WALL_SHARE * inner)
-    counts = {"mine": task.mines, "generator": task.generators, "altar": task.altars, "armory": task.armories, "lasery": task.laseries, "wall": walls}
+    counts = {
+        "mine": task.mines,
+        "generator": task.generators,
+        "altar": task.altars,
+        "armory": task.armories,
+        "lasery": task.laseries,
+        "wall": walls,
+    }
     return {name: count for name, count in counts.items() if count}
 
 
@@ -114,9 +132,15 @@ def has_combat(task: Task) -> bool:
 
 def random_map(task: Task, rng: np.random.Generator) -> list[list[str]]:
     """Names of the cells, row by row: a border of walls, everything else scattered evenly over the inside."""
-    names = [name for name, count in object_counts(task).items() for _ in range(count)] + ["agent.agent"] * task.num_agents
+    names = [name for name, count in object_counts(task).items() for _ in range(count)] + [
+        "agent.agent"
+    ] * task.num_agents
     cells = rng.permutation((task.width - 2) * (task.height - 2))[: len(names)]
-    grid = [["wall"] * task.width] + [["wall", *["empty"] * (task.width - 2), "wall"] for _ in range(task.height - 2)] + [["wall"] * task.width]
+    grid = (
+        [["wall"] * task.width]
+        + [["wall", *["empty"] * (task.width - 2), "wall"] for _ in range(task.height - 2)]
+        + [["wall"] * task.width]
+    )
     for name, cell in zip(names, cells, strict=True):
         row, column = divmod(int(cell), task.width - 2)
         grid[row + 1][column + 1] = name

@@ -1,7 +1,7 @@
 """MettaGrid at the speed of its C++ core: many simulations write straight into one set of flat buffers.
 
-The Python `Simulation` of the library costs about 50 us per step on top of the 100 us of C++, so it is not used; the C++ object has
-no stable interface, hence the pinned version and the test that compares both.
+The Python `Simulation` of the library costs about 50 us per step on top of the 100 us of C++, so it is not used; the
+C++ object has no stable interface, hence the pinned version and the test that compares both.
 """
 
 from __future__ import annotations
@@ -100,9 +100,15 @@ class MettaGridVector:
             for step in self._steps:
                 step()
         else:
-            list(self._threads.map(_step_all, np.array_split(np.array(self._steps, dtype=object), self._setup.num_threads)))
+            list(
+                self._threads.map(
+                    _step_all, np.array_split(np.array(self._steps, dtype=object), self._setup.num_threads)
+                )
+            )
         self._elapsed += 1
-        self.truncations[:] = False  # only the limits below count: staggered episodes end before the simulator thinks so
+        self.truncations[:] = (
+            False  # only the limits below count: staggered episodes end before the simulator thinks so
+        )
         for env in np.flatnonzero(self._elapsed >= self._limit):
             self._end_episode(int(env))
 
@@ -127,7 +133,12 @@ class MettaGridVector:
         rows = self._rows(env)
         self._actions[rows] = 0
         sim.set_buffers(
-            self.observations[rows], self.terminals[rows], self.truncations[rows], self.rewards[rows], self._actions[rows], self._vibes[rows]
+            self.observations[rows],
+            self.terminals[rows],
+            self.truncations[rows],
+            self.rewards[rows],
+            self._actions[rows],
+            self._vibes[rows],
         )
         self._task_of[env], self._elapsed[env], self._limit[env] = index, 0, self._tasks[index].max_steps
         return sim
@@ -135,7 +146,10 @@ class MettaGridVector:
     def _summary(self, env: int) -> Episode:
         sim = self._sims[env]
         agents = range(self.agents_per_env)
-        hearts = [(sim.get_agent_stat(a, "heart.gained") or 0.0) - (sim.get_agent_stat(a, "heart.lost") or 0.0) for a in agents]
+        hearts = [
+            (sim.get_agent_stat(a, "heart.gained") or 0.0) - (sim.get_agent_stat(a, "heart.lost") or 0.0)
+            for a in agents
+        ]
         return Episode(
             env=env,
             number=int(self._episode_of[env]),

@@ -1,4 +1,5 @@
-"""Makes the environments of a run once, before anything starts: whether they can be made here, and whether one policy reads them all.
+"""Makes the environments of a run once, before anything starts: whether they can be made here, and whether one policy
+reads them all.
 
 Imports gymnasium or the emulator only for tasks of theirs; MettaGrid tasks are checked without their simulator.
 """
@@ -52,8 +53,13 @@ def environment_problems(spec: RunSpec) -> list[str]:
     for key, path, family in _environments(spec):
         spaces = made[(path, repr(_options(family)))]
         if training is not None and spaces is not None and spaces != training:
-            why = f"it shows {spaces.observation} and takes {spaces.action}, not {training.observation} and {training.action}"
-            problems.append(f"{key}: {path} cannot be played by a policy of trainer.curriculum {spec.curriculum.paths[0]}: {why}")
+            why = (
+                f"it shows {spaces.observation} and takes {spaces.action}, not {training.observation} and "
+                f"{training.action}"
+            )
+            problems.append(
+                f"{key}: {path} cannot be played by a policy of trainer.curriculum {spec.curriculum.paths[0]}: {why}"
+            )
     return problems + (_network_problems(spec.model.type, training) if training is not None else [])
 
 

@@ -76,7 +76,8 @@ class CurveConfig:
         evaluate_interval: updates between evaluations; 0 = none but the curve points.
         curve_points: points of the learning curve before the end, at 1/2, 1/4, 1/8, ... of the run.
         curve_episodes: held-out episodes per point, over all simulations of the suite.
-        replay_dir: where a replay of the first held-out episode of each simulation goes; relative to the run's directory; "" = none.
+        replay_dir: where a replay of the first held-out episode of each simulation goes; relative to the run's
+            directory; "" = none.
     """
 
     evaluate_interval: int = 0
@@ -93,14 +94,15 @@ class TrainerConfig:
         total_timesteps: agent steps over all ranks; rounded to whole updates, at least one.
         batch_size: agent steps per update over all ranks; rounded to whole steps of all environments.
         minibatch_size: agent steps per gradient step over all ranks; rounded so that equal parts make up the batch.
-        bptt_horizon: steps that gradients flow back through a recurrent policy; the largest divisor of the rollout that is not longer.
+        bptt_horizon: steps that gradients flow back through a recurrent policy; the largest divisor of the rollout that
+            is not longer.
         update_epochs: passes over each batch.
         gradient_accumulation: parts that each minibatch is cut into to save memory; the gradient stays the same.
         num_envs: environments over all ranks.
         num_workers: threads per rank that step environments.
         schedule: of the learning rate: linear or cosine (to 0 at the end), or constant.
-        curriculum: path of a task (`/env/mettagrid/arena/basic`, `/env/gymnasium/CartPole-v1`, `/env/atari/pong`), or a mapping with
-            `tasks` (path to weight) and `sampling` (weighted or learning_progress).
+        curriculum: path of a task (`/env/mettagrid/arena/basic`, `/env/gymnasium/CartPole-v1`, `/env/atari/pong`), or a
+            mapping with `tasks` (path to weight) and `sampling` (weighted or learning_progress).
         compile: compile what an update evaluates of the policy with `torch.compile`; acting stays as it is.
         precision: float32, or bf16 for autocast of updates; only on a GPU.
         cuda_graphs: let the compiled policy replay CUDA graphs; only on a GPU, and with `compile`.
@@ -204,16 +206,25 @@ def _look_up(roots: Mapping[str, object], key: str) -> Any:
 
 
 def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[str]:
-    """Sizes that would have to be rounded. A configuration that a person wrote is refused for them; a searched point is rounded (`plan`)."""
+    """Sizes that would have to be rounded.
+
+    A configuration that a person wrote is refused for them; a searched point is rounded (`plan`).
+    """
     problems = []
     for name in ("num_envs", "batch_size", "minibatch_size"):
         if (value := getattr(trainer, name)) % world_size:
-            problems.append(f"trainer.{name}: {value} is not divisible by resources.world_size={world_size}; use a multiple of it")
+            problems.append(
+                f"trainer.{name}: {value} is not divisible by resources.world_size={world_size}; use a multiple of it"
+            )
     if trainer.minibatch_size > trainer.batch_size:
-        problems.append(f"trainer.minibatch_size: {trainer.minibatch_size} is larger than trainer.batch_size={trainer.batch_size}; use at most that")
+        problems.append(
+            f"trainer.minibatch_size: {trainer.minibatch_size} is larger than "
+            f"trainer.batch_size={trainer.batch_size}; use at most that"
+        )
     elif trainer.batch_size % trainer.minibatch_size:
         problems.append(
-            f"trainer.batch_size: {trainer.batch_size} is not divisible by trainer.minibatch_size={trainer.minibatch_size}; use a multiple of it"
+            f"trainer.batch_size: {trainer.batch_size} is not divisible by "
+            f"trainer.minibatch_size={trainer.minibatch_size}; use a multiple of it"
         )
     return problems
 
@@ -226,5 +237,7 @@ def gpu_problems(trainer: TrainerConfig, on_gpu: bool) -> list[str]:
     if trainer.cuda_graphs and not on_gpu:
         problems.append("trainer.cuda_graphs: true needs a GPU; use device=cuda, or false")
     if trainer.cuda_graphs and not trainer.compile:
-        problems.append("trainer.cuda_graphs: true needs trainer.compile=true, which captures them; set it, or use false")
+        problems.append(
+            "trainer.cuda_graphs: true needs trainer.compile=true, which captures them; set it, or use false"
+        )
     return problems

@@ -1,4 +1,6 @@
-"""Action distributions without objects per call: `torch.distributions` would double the cost of acting on small batches."""
+"""Action distributions without objects per call: `torch.distributions` would double the cost of acting on small
+batches.
+"""
 
 from __future__ import annotations
 

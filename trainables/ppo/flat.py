@@ -1,4 +1,6 @@
-"""All parameters of a network in one flat tensor: one all-reduce, one norm, one optimiser kernel, one comparison over ranks."""
+"""All parameters of a network in one flat tensor: one all-reduce, one norm, one optimiser kernel, one comparison over
+ranks.
+"""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class Ends:
 def gae(rewards: torch.Tensor, values: torch.Tensor, ends: Ends, gamma: float, gae_lambda: float) -> torch.Tensor:
     """A_t = delta_t + gamma * lambda * A_{t+1} within an episode, delta_t = r_t + gamma * V(s_{t+1}) - V(s_t).
 
-    A terminal step has no value beyond it. A truncated one does: its final value stands for the state that the time limit hid, and
-    no advantage flows back from the next episode.
+    A terminal step has no value beyond it. A truncated one does: its final value stands for the state that the time
+    limit hid, and no advantage flows back from the next episode.
 
     Args:
         rewards: (T, R) reward of each step.
@@ -38,7 +38,8 @@ def gae(rewards: torch.Tensor, values: torch.Tensor, ends: Ends, gamma: float, g
     Returns:
         (T, R) advantages; advantages plus `values[:-1]` are the targets of the value function.
 
-    Source: Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation", arXiv:1506.02438.
+    Source: Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation",
+    arXiv:1506.02438.
     """
     next_values = torch.where(ends.truncations, ends.final_values, values[1:]).masked_fill(ends.terminals, 0.0)
     deltas = rewards + gamma * next_values - values[:-1]

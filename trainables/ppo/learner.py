@@ -74,28 +74,40 @@ class Learner:
         advantages = normalize(advantages, rollout.weights, self._context)
         totals: list[torch.Tensor] = []
         for _ in range(self._trainer.update_epochs):
-            epoch = [self._gradient_step(self._pick(rollout, advantages, returns, chosen)) for chosen in self._shuffle(generator)]
+            epoch = [
+                self._gradient_step(self._pick(rollout, advantages, returns, chosen))
+                for chosen in self._shuffle(generator)
+            ]
             totals += epoch
             if ppo.target_kl > 0.0 and self._mean_kl(epoch) > ppo.target_kl:
                 break
         means = self._context.mean_(torch.stack(totals).mean(0)).tolist()
         losses = dict(zip(_LOSS_NAMES, means, strict=True))
         if not all(map(_is_finite, means)):
-            raise HyperparameterFailure(f"training diverged: {', '.join(f'{k}={v:.3g}' for k, v in losses.items())}; use a lower learning rate")
-        losses["explained_variance"] = float(1.0 - (returns - rollout.values[:-1]).var() / returns.var().clamp(min=1e-8))
+            raise HyperparameterFailure(
+                f"training diverged: {', '.join(f'{k}={v:.3g}' for k, v in losses.items())}; use a lower learning rate"
+            )
+        losses["explained_variance"] = float(
+            1.0 - (returns - rollout.values[:-1]).var() / returns.var().clamp(min=1e-8)
+        )
         return losses
 
     def _mean_kl(self, epoch: list[torch.Tensor]) -> float:
         return float(self._context.mean_(torch.stack([step[_LOSS_NAMES.index("approx_kl")] for step in epoch]).mean()))
 
     def _shuffle(self, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """Indices of each minibatch: samples, or whole segments for recurrent policies. Sizes are the same on every rank."""
+        """Indices of each minibatch: samples, or whole segments for recurrent policies.
+
+        Sizes are the same on every rank.
+        """
         unit = self._plan.bptt_horizon if self.policy.memory_size else 1
         num_units = self._plan.horizon * self._plan.rows // unit
         order = torch.randperm(num_units, generator=generator)
         return order.to(self._context.device).tensor_split(min(self._plan.num_minibatches, num_units))
 
-    def _pick(self, rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor) -> Minibatch:
+    def _pick(
+        self, rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor
+    ) -> Minibatch:
         if self.policy.memory_size:
             return pick_segments(rollout, advantages, returns, chosen, self._plan.bptt_horizon)
         return pick_samples(rollout, advantages, returns, chosen)
@@ -119,7 +131,9 @@ class Learner:
             with self._autocast():
                 losses = self._losses(part)
             torch.autograd.backward(losses.total * share)
-            terms += share * torch.stack((losses.policy, losses.value, losses.entropy, losses.approx_kl, losses.clip_fraction))
+            terms += share * torch.stack(
+                (losses.policy, losses.value, losses.entropy, losses.approx_kl, losses.clip_fraction)
+            )
         return terms
 
     def _losses(self, minibatch: Minibatch) -> Losses:
@@ -143,7 +157,9 @@ def _is_finite(value: float) -> bool:
 def make_optimizer(parameters: FlatParameters, config: OptimizerConfig, device: torch.device) -> torch.optim.Optimizer:
     """The optimiser over the flat parameters; the learning rate is set before every update."""
     if config.type == "sgd":
-        return torch.optim.SGD([parameters.values], lr=config.learning_rate, momentum=config.beta1, weight_decay=config.weight_decay)
+        return torch.optim.SGD(
+            [parameters.values], lr=config.learning_rate, momentum=config.beta1, weight_decay=config.weight_decay
+        )
     kind = torch.optim.AdamW if config.type == "adamw" else torch.optim.Adam
     return kind(
         [parameters.values], lr=config.learning_rate, betas=(min(config.beta1, 1 - 1e-6), min(config.beta2, 1 - 1e-9)),
@@ -152,7 +168,9 @@ def make_optimizer(parameters: FlatParameters, config: OptimizerConfig, device: 
 
 
 def normalize(advantages: torch.Tensor, weights: torch.Tensor, context: DistributedContext) -> torch.Tensor:
-    """Mean 0 and standard deviation 1 over the samples of all ranks that count; with per-rank moments, gradients would differ by 20 %."""
+    """Mean 0 and standard deviation 1 over the samples of all ranks that count; with per-rank moments, gradients would
+    differ by 20 %.
+    """
     kept = (advantages * weights).double()
     moments = context.sum_(torch.stack((kept.sum(), (kept * kept).sum(), weights.double().sum())))
     mean = moments[0] / moments[2]
@@ -178,17 +196,26 @@ def _take(tensor: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return tensor.flatten(0, 1).index_select(0, chosen)
 
 
-def pick_segments(rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor, length: int) -> Minibatch:
+def pick_segments(
+    rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor, length: int
+) -> Minibatch:
     """Whole segments of `length` steps by their flat index k * R + row, k counting segments of the rollout."""
     horizon, rows = rollout.rewards.shape
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         """(T, R, ...) -> (S, B, ...): the chosen segments, time first."""
-        return tensor.view(horizon // length, length, rows, *tensor.shape[2:]).transpose(1, 2).flatten(0, 1)[chosen].transpose(0, 1)
+        return (
+            tensor.view(horizon // length, length, rows, *tensor.shape[2:])
+            .transpose(1, 2)
+            .flatten(0, 1)[chosen]
+            .transpose(0, 1)
+        )
 
     flat = [cut(t).reshape(-1) for t in (rollout.log_probs, advantages, rollout.values[:-1], returns, rollout.weights)]
     memory = rollout.memories.transpose(1, 2).flatten(0, 1)[chosen].transpose(0, 1)
-    return Minibatch(cut(rollout.observations), cut(rollout.actions).flatten(0, 1), Samples(*flat), memory, cut(rollout.starts))
+    return Minibatch(
+        cut(rollout.observations), cut(rollout.actions).flatten(0, 1), Samples(*flat), memory, cut(rollout.starts)
+    )
 
 
 def split(minibatch: Minibatch, parts: int) -> list[Minibatch]:
@@ -197,9 +224,15 @@ def split(minibatch: Minibatch, parts: int) -> list[Minibatch]:
         return [minibatch]
     recurrent = minibatch.starts.dim() == 2
     pieces = []
-    units = torch.arange(minibatch.starts.shape[1] if recurrent else len(minibatch.samples.weights), device=minibatch.actions.device)
+    units = torch.arange(
+        minibatch.starts.shape[1] if recurrent else len(minibatch.samples.weights), device=minibatch.actions.device
+    )
     for chosen in units.tensor_split(min(parts, len(units))):
-        flat = (torch.arange(minibatch.starts.shape[0], device=units.device)[:, None] * len(units) + chosen).reshape(-1) if recurrent else chosen
+        flat = (
+            (torch.arange(minibatch.starts.shape[0], device=units.device)[:, None] * len(units) + chosen).reshape(-1)
+            if recurrent
+            else chosen
+        )
         samples = Samples(*(getattr(minibatch.samples, name)[flat] for name in Samples.__slots__))
         observations = minibatch.observations[:, chosen] if recurrent else minibatch.observations[chosen]
         memory = minibatch.memory[:, chosen] if recurrent else minibatch.memory

@@ -18,7 +18,8 @@ class Samples:
         advantages: normalised.
         values: predicted when the actions were taken.
         returns: targets of the value function.
-        weights: 1, or 0 for samples that teach nothing; the sum is divided by B, not by their number, so that ranks stay comparable.
+        weights: 1, or 0 for samples that teach nothing; the sum is divided by B, not by their number, so that ranks
+            stay comparable.
     """
 
     log_probs: torch.Tensor
@@ -40,7 +41,9 @@ class Losses:
     clip_fraction: torch.Tensor
 
 
-def ppo_loss(log_probs: torch.Tensor, entropies: torch.Tensor, values: torch.Tensor, samples: Samples, config: PpoConfig) -> Losses:
+def ppo_loss(
+    log_probs: torch.Tensor, entropies: torch.Tensor, values: torch.Tensor, samples: Samples, config: PpoConfig
+) -> Losses:
     """Clipped surrogate + value loss - entropy bonus.
 
     Args:
@@ -50,7 +53,8 @@ def ppo_loss(log_probs: torch.Tensor, entropies: torch.Tensor, values: torch.Ten
         samples: the minibatch.
         config: coefficients.
 
-    Source: Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9; the KL estimate is k3 of J. Schulman, "Approximating KL divergence" (2020).
+    Source: Schulman et al. 2017, arXiv:1707.06347, eq. 7 and 9; the KL estimate is k3 of J. Schulman, "Approximating KL
+    divergence" (2020).
     """
     log_ratio = log_probs - samples.log_probs
     ratio = log_ratio.exp()
@@ -67,7 +71,9 @@ def ppo_loss(log_probs: torch.Tensor, entropies: torch.Tensor, values: torch.Ten
 
 
 def value_errors(values: torch.Tensor, samples: Samples, clip: float) -> torch.Tensor:
-    """(B,) half squared error; with `clip` > 0 the worse of the plain one and that of a prediction moved at most `clip` from the old one."""
+    """(B,) half squared error; with `clip` > 0 the worse of the plain one and that of a prediction moved at most `clip`
+    from the old one.
+    """
     plain = (values - samples.returns).square()
     if clip <= 0.0:
         return 0.5 * plain

@@ -1,4 +1,6 @@
-"""Sizes that a run really uses: whatever a search proposes is rounded here, by fixed rules, to something that trains."""
+"""Sizes that a run really uses: whatever a search proposes is rounded here, by fixed rules, to something that
+trains.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ class Plan:
 def plan(trainer: TrainerConfig, agents_per_env: int, world_size: int) -> Plan:
     """The sizes nearest to what is asked for.
 
-    Rules: each rank gets the same number of environments, at least one; a rollout is a whole number of steps, at least one; a batch is
-    a whole number of minibatches, at least one; a run is a whole number of updates, at least one.
+    Rules: each rank gets the same number of environments, at least one; a rollout is a whole number of steps, at least
+    one; a batch is a whole number of minibatches, at least one; a run is a whole number of updates, at least one.
     """
     num_envs = max(1, round(trainer.num_envs / world_size))
     rows = num_envs * agents_per_env
@@ -58,7 +60,9 @@ def plan(trainer: TrainerConfig, agents_per_env: int, world_size: int) -> Plan:
 
 
 def curve_updates(num_updates: int, num_points: int, interval: int) -> frozenset[int]:
-    """Updates after which the policy is evaluated on the way: at 1/2, 1/4, ... of the run, and every `interval` updates; never the last."""
+    """Updates after which the policy is evaluated on the way: at 1/2, 1/4, ... of the run, and every `interval`
+    updates; never the last.
+    """
     halves = {math.ceil(num_updates / 2**k) for k in range(1, num_points + 1)}
     regular = set(range(interval, num_updates, interval)) if interval else set()
     return frozenset(update for update in halves | regular if update < num_updates)

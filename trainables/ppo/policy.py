@@ -1,7 +1,7 @@
 """Policy networks: observations in, parameters of the action distribution and a value out.
 
-All kinds share one interface: `step` acts, `sequence` re-evaluates what a rollout stored. Feed-forward kinds ignore the memory.
-Shapes: R rows, S steps of a segment, B segments, H hidden size.
+All kinds share one interface: `step` acts, `sequence` re-evaluates what a rollout stored. Feed-forward kinds ignore the
+memory. Shapes: R rows, S steps of a segment, B segments, H hidden size.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Policy(nn.Module):
         features = self.body(observations)
         return self.action_head(features), self._value(features, observations)
 
-    def sequence(self, observations: torch.Tensor, memory: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def sequence(
+        self, observations: torch.Tensor, memory: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Segments of a rollout, with gradients through time.
 
         Args:
@@ -107,7 +109,9 @@ class Policy(nn.Module):
 
 
 class GridNet(nn.Module):
-    """Two 3x3 convolutions over the cells of a grid observation, then a dense layer that also sees the other features."""
+    """Two 3x3 convolutions over the cells of a grid observation, then a dense layer that also sees the other
+    features.
+    """
 
     def __init__(self, grid: GridShape, num_features: int, hidden_size: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -120,11 +124,19 @@ class GridNet(nn.Module):
             activation(),
         )
         flat = 32 * math.ceil(grid.height / 2) * math.ceil(grid.width / 2)
-        self.dense = nn.Sequential(_linear(flat + num_features - self.num_cells, hidden_size, _HIDDEN_GAIN), activation())
+        self.dense = nn.Sequential(
+            _linear(flat + num_features - self.num_cells, hidden_size, _HIDDEN_GAIN), activation()
+        )
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        cells = observations[:, : self.num_cells].view(-1, self.grid.height, self.grid.width, self.grid.channels).permute(0, 3, 1, 2)
-        features: torch.Tensor = self.dense(torch.cat((self.convolutions(cells).flatten(1), observations[:, self.num_cells :]), 1))
+        cells = (
+            observations[:, : self.num_cells]
+            .view(-1, self.grid.height, self.grid.width, self.grid.channels)
+            .permute(0, 3, 1, 2)
+        )
+        features: torch.Tensor = self.dense(
+            torch.cat((self.convolutions(cells).flatten(1), observations[:, self.num_cells :]), 1)
+        )
         return features
 
 
@@ -156,7 +168,9 @@ def _body(encoder: Encoder, config: ModelConfig) -> tuple[nn.Module, int]:
         return ImageNet(encoder.shape, config.hidden_size), config.hidden_size
     if config.type == "cnn":
         if encoder.grid is None:
-            raise SpecError(("model.type: cnn needs images or a grid, and this environment has neither; use mlp or lstm",))
+            raise SpecError(
+                ("model.type: cnn needs images or a grid, and this environment has neither; use mlp or lstm",)
+            )
         return GridNet(encoder.grid, encoder.shape[0], config.hidden_size, activation), config.hidden_size
     widths = [encoder.shape[0], *[config.hidden_size] * config.num_layers]
     layers: list[nn.Module] = []

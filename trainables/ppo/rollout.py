@@ -45,11 +45,15 @@ class Rollout:
 class Collector:
     """Steps the environments with the policy and fills the same buffers again and again."""
 
-    def __init__(self, env: VectorEnvironment, policy: Policy, horizon: int, segment: int, device: torch.device) -> None:
+    def __init__(
+        self, env: VectorEnvironment, policy: Policy, horizon: int, segment: int, device: torch.device
+    ) -> None:
         self._env, self._policy, self._device, self._segment = env, policy, device, segment
         rows = env.num_envs * env.agents_per_env
         shape = (horizon, rows)
-        action_shape: tuple[int, ...] = shape if isinstance(env.action_space, Discrete) else (*shape, env.action_space.dim)
+        action_shape: tuple[int, ...] = (
+            shape if isinstance(env.action_space, Discrete) else (*shape, env.action_space.dim)
+        )
         action_type = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
         floats = {name: torch.zeros(shape, device=device) for name in ("log_probs", "final_values")}
         self._rollout = Rollout(
@@ -64,8 +68,12 @@ class Collector:
             memories=torch.zeros((horizon // segment, 2, rows, policy.memory_size), device=device),
             **floats,
         )
-        # What environments report is written on the host, through numpy views, and moves to the device once per rollout.
-        self._host = {name: getattr(self._rollout, name).numpy() for name in ("rewards", "terminals", "truncations", "weights", "starts")}
+        # What environments report is written on the host, through numpy views, and moves to the device once per
+        # rollout.
+        self._host = {
+            name: getattr(self._rollout, name).numpy()
+            for name in ("rewards", "terminals", "truncations", "weights", "starts")
+        }
         self._memory = policy.initial_memory(rows, device)
         self._starting = np.ones(rows, dtype=bool)
 
@@ -87,7 +95,9 @@ class Collector:
         rollout.values[horizon] = self._policy.step(self._encode(env.observations), last)[1]
         if self._device.type == "cpu":
             return rollout
-        return Rollout(**{name: getattr(rollout, name).to(self._device, non_blocking=True) for name in Rollout.__slots__})
+        return Rollout(
+            **{name: getattr(rollout, name).to(self._device, non_blocking=True) for name in Rollout.__slots__}
+        )
 
     def _begin_step(self, t: int) -> None:
         self._host["starts"][t] = self._starting

@@ -60,7 +60,9 @@ class SilentHost:
 
 @dataclass(frozen=True, slots=True)
 class _Agreed:
-    """What all ranks know after an update: rank 0's decisions, and the mean score of training episodes, if any ended."""
+    """What all ranks know after an update: rank 0's decisions, and the mean score of training episodes, if any
+    ended.
+    """
 
     stop: bool
     save: bool
@@ -126,7 +128,10 @@ class PpoTrainer:
         return self._updates >= self.plan.num_updates
 
     def train(self, host: Host) -> bool:
-        """Trains to the end, or until the host wants to stop; either way the last state is saved. Returns whether it is complete."""
+        """Trains to the end, or until the host wants to stop; either way the last state is saved.
+
+        Returns whether it is complete.
+        """
         curve = self._spec.trainer.simulation
         evaluate_after = curve_updates(self.plan.num_updates, curve.curve_points, curve.evaluate_interval)
         try:
@@ -158,21 +163,29 @@ class PpoTrainer:
         acting = torch.Generator(self._context.device).manual_seed(stream_seed(Purpose.ACTION, *words))
         shuffling = torch.Generator().manual_seed(stream_seed(Purpose.MINIBATCH, *words))
         rollout = self._collector.collect(acting)
-        rate = self._spec.trainer.optimizer.learning_rate * schedule(self._spec.trainer.schedule, self._updates / self.plan.num_updates)
+        rate = self._spec.trainer.optimizer.learning_rate * schedule(
+            self._spec.trainer.schedule, self._updates / self.plan.num_updates
+        )
         losses = self.learner.update(rollout, rate, shuffling)
         self._updates += 1
         return losses | {"learning_rate": rate}, self._env.drain_episodes()
 
     def _agree(self, host: Host, episodes: list[Episode]) -> _Agreed:
-        """Rank 0 decides by its own clock; everyone learns of it in one collective that also adds up costs and scores."""
+        """Rank 0 decides by its own clock; everyone learns of it in one collective that also adds up costs and
+        scores.
+        """
         decisions = [0.0, 0.0]
         if self._context.is_main:
             due = time.monotonic() - self._last_save >= self._spec.trainer.checkpoint.interval_seconds
             decisions = [float(host.wants_stop()), float(due)]
         spent = self._meter.spent()
-        scores = [[e.score for e in episodes if e.task == task and e.is_whole] for task in self._spec.environment.task_names]
+        scores = [
+            [e.score for e in episodes if e.task == task and e.is_whole] for task in self._spec.environment.task_names
+        ]
         cpu = [getattr(spent, part).cpu_seconds for part in PARTS]
-        (stop, save), sums, counts, cpu = self._context.sum_lists(decisions, [sum(s) for s in scores], [len(s) for s in scores], cpu)
+        (stop, save), sums, counts, cpu = self._context.sum_lists(
+            decisions, [sum(s) for s in scores], [len(s) for s in scores], cpu
+        )
         self._sampler.learn(sums, counts)
         walls = {part: getattr(spent, part).wall_seconds for part in PARTS}
         num_gpus = self._spec.resources.gpus_per_worker * self._context.world_size
@@ -180,7 +193,10 @@ class PpoTrainer:
         return _Agreed(bool(stop), bool(save), {"training_score": sum(sums) / sum(counts)} if sum(counts) else {})
 
     def _evaluate(self) -> Point | None:
-        """A point of the learning curve, if there is a number; its time is booked apart. The ranks' shares are equal, so nobody waits long."""
+        """A point of the learning curve, if there is a number; its time is booked apart.
+
+        The ranks' shares are equal, so nobody waits long.
+        """
         self._meter.switch("curve")
         suite = self._spec.suite
         per_simulation = math.ceil(self._spec.trainer.simulation.curve_episodes / len(suite.simulations))
@@ -237,7 +253,9 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     try:
         learner.policy.load_state_dict(dict(checkpoint.policy))
     except RuntimeError as error:
-        raise SpecError((f"model: the checkpoint is of another network ({error}); use another run name, or the old settings",)) from error
+        raise SpecError(
+            (f"model: the checkpoint is of another network ({error}); use another run name, or the old settings",)
+        ) from error
     learner.optimizer.load_state_dict(dict(checkpoint.optimizer))
 
 

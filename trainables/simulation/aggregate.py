@@ -1,8 +1,8 @@
 """From episodes to metrics: means over episodes, simulations weighted equally, with standard errors over episodes.
 
-Names: `reward` (the score over the whole suite), `{suite}/{simulation}/reward`, every counter of the environment under its own name
-and per simulation, `episode_length`, `shaped_return`, and those of custom metrics: a function that returns a number has its own name,
-one that returns a mapping the names in that.
+Names: `reward` (the score over the whole suite), `{suite}/{simulation}/reward`, every counter of the environment under
+its own name and per simulation, `episode_length`, `shaped_return`, and those of custom metrics: a function that returns
+a number has its own name, one that returns a mapping the names in that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ CustomMetric = Callable[[Sequence["PlayedEpisode"]], "float | Mapping[str, float
 
 @dataclass(frozen=True, slots=True)
 class PlayedEpisode:
-    """One row of an evaluation; `index` names the held-out episode within its simulation, the rest is as in `Episode`."""
+    """One row of an evaluation; `index` names the held-out episode within its simulation, the rest is as in
+    `Episode`.
+    """
 
     simulation: str
     index: int
@@ -36,7 +38,12 @@ class PlayedEpisode:
 
     def values(self) -> dict[str, float]:
         """Everything measured, by metric name."""
-        return {"reward": self.score, "shaped_return": self.shaped_return, "episode_length": float(self.num_steps), **self.stats}
+        return {
+            "reward": self.score,
+            "shaped_return": self.shaped_return,
+            "episode_length": float(self.num_steps),
+            **self.stats,
+        }
 
 
 def to_json(episodes: Sequence[PlayedEpisode]) -> bytes:
@@ -82,7 +89,10 @@ def metrics(suite: Suite, episodes: Sequence[PlayedEpisode]) -> dict[str, float]
     Raises:
         CodeFailure: a custom metric is not there, or returns something else than numbers of its own.
     """
-    per_simulation = {sim.name: _means(sim.family.stat_names(), [e for e in episodes if e.simulation == sim.name]) for sim in suite.simulations}
+    per_simulation = {
+        sim.name: _means(sim.family.stat_names(), [e for e in episodes if e.simulation == sim.name])
+        for sim in suite.simulations
+    }
     answer: dict[str, float] = {}
     for name in sorted({name for values in per_simulation.values() for name in values}):
         answer[name] = float(np.mean([values.get(name, 0.0) for values in per_simulation.values()]))
@@ -91,7 +101,9 @@ def metrics(suite: Suite, episodes: Sequence[PlayedEpisode]) -> dict[str, float]
     for custom in suite.metrics:
         found = _call(custom, episodes)
         if taken := sorted(found.keys() & answer.keys()):
-            raise CodeFailure(f"sim.metrics: {custom} returns {', '.join(taken)}, which is reported already; use another name")
+            raise CodeFailure(
+                f"sim.metrics: {custom} returns {', '.join(taken)}, which is reported already; use another name"
+            )
         answer |= found
     return answer
 
@@ -140,4 +152,6 @@ def _call(path: str, episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
     try:
         return {str(name): float(value) for name, value in values.items()}
     except (TypeError, ValueError) as error:
-        raise CodeFailure(f"sim.metrics: {path}: need a number, or a mapping of names to numbers, got {answer!r:.200}") from error
+        raise CodeFailure(
+            f"sim.metrics: {path}: need a number, or a mapping of names to numbers, got {answer!r:.200}"
+        ) from error

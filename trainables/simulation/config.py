@@ -59,7 +59,9 @@ def training_simulations(paths: Sequence[str], options: Mapping[str, Any]) -> di
     return {path.rpartition("/")[2]: {**options, "env": path} for path in paths}
 
 
-def resolve_suite(config: SuiteConfig, training_paths: Sequence[str], options: Mapping[str, Any], problems: list[str]) -> Suite:
+def resolve_suite(
+    config: SuiteConfig, training_paths: Sequence[str], options: Mapping[str, Any], problems: list[str]
+) -> Suite:
     """The suite that a configuration asks for.
 
     Args:
@@ -70,7 +72,11 @@ def resolve_suite(config: SuiteConfig, training_paths: Sequence[str], options: M
     """
     entries = dict(config.simulations) or training_simulations(training_paths, options)
     groups = {f"/{path}".split("/")[-2] for path in training_paths}
-    simulations = [found for name, entry in entries.items() if (found := _resolve_simulation(str(name), entry, config, problems)) is not None]
+    simulations = [
+        found
+        for name, entry in entries.items()
+        if (found := _resolve_simulation(str(name), entry, config, problems)) is not None
+    ]
     if config.seed < 0:
         problems.append(f"sim.seed: need at least 0, got {config.seed}")
     for metric in config.metrics:
@@ -88,17 +94,23 @@ def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems:
     options = {str(option): value for option, value in entry.items() if option not in ("env", "episodes")}
     episodes, problem = convert(entry.get("episodes", config.episodes), int)
     if problem or episodes < 1:
-        problems.append(f"{join(key, 'episodes')}: need a whole number of at least 1, got {entry.get('episodes', config.episodes)!r}")
+        problems.append(
+            f"{join(key, 'episodes')}: need a whole number of at least 1, got "
+            f"{entry.get('episodes', config.episodes)!r}"
+        )
         return None
     family = resolve(entry["env"], options, join(key, "env"), key, problems)
     return None if family is None else Simulation(name, entry["env"], options, family, episodes)
 
 
 def misfit_problems(training_paths: Sequence[str], training: Family, suite: Suite) -> list[str]:
-    """A line for each simulation that belongs to another kind of environment than the one that is trained on: no policy reads both."""
+    """A line for each simulation that belongs to another kind of environment than the one that is trained on: no policy
+    reads both.
+    """
     tasks = ", ".join(training_paths)
     return [
-        f"sim.simulations.{simulation.name}.env: {simulation.path} cannot be played by a policy of trainer.curriculum {tasks} (env=); "
+        f"sim.simulations.{simulation.name}.env: {simulation.path} cannot be played by a policy of "
+        f"trainer.curriculum {tasks} (env=); "
         "choose a suite of its task with sim=, or sim=auto for the training tasks"
         for simulation in suite.simulations
         if type(simulation.family) is not type(training)

@@ -31,7 +31,8 @@ class Share:
     Attributes:
         rank: this rank.
         world_size: ranks that share the work.
-        purpose: EVAL_EPISODE, or CURVE_EPISODE for points on the way: those are other maps, so that nothing is selected on the final ones.
+        purpose: EVAL_EPISODE, or CURVE_EPISODE for points on the way: those are other maps, so that nothing is selected
+            on the final ones.
         max_episodes: per simulation; None = as many as the suite says.
     """
 
@@ -41,7 +42,9 @@ class Share:
     max_episodes: int | None = None
 
     def of(self, episodes: int) -> tuple[int, ...]:
-        return tuple(range(episodes if self.max_episodes is None else min(episodes, self.max_episodes)))[self.rank :: self.world_size]
+        return tuple(range(episodes if self.max_episodes is None else min(episodes, self.max_episodes)))[
+            self.rank :: self.world_size
+        ]
 
 
 @torch.inference_mode()
@@ -70,7 +73,9 @@ def play(
     played: list[PlayedEpisode] = []
     for number, simulation in enumerate(suite.simulations):
         indices = share.of(simulation.episodes)
-        generator = torch.Generator(device).manual_seed(stream_seed(Purpose.EVAL_ACTION, suite.seed, int(share.purpose), number, share.rank))
+        generator = torch.Generator(device).manual_seed(
+            stream_seed(Purpose.EVAL_ACTION, suite.seed, int(share.purpose), number, share.rank)
+        )
         for start in range(0, len(indices), MAX_ENVS):
             chunk = indices[start : start + MAX_ENVS]
             seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
@@ -89,8 +94,8 @@ def play(
 class Watch:
     """Sees whether episodes come forward.
 
-    A step is a step forward up to the environment's own time limit; beyond that, and where there is none beyond the first
-    few, only the end of an episode is: an environment whose episodes never end makes steps for ever.
+    A step is a step forward up to the environment's own time limit; beyond that, and where there is none beyond the
+    first few, only the end of an episode is: an environment whose episodes never end makes steps for ever.
 
     Attributes:
         pulse: beats meanwhile.
@@ -129,7 +134,9 @@ def play_once(
     tape: Tape | None,
     watch: Watch,
 ) -> list[Episode]:
-    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `tape` gets that of the first."""
+    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `tape` gets that
+    of the first.
+    """
     watch.pulse.beat(watch.suite, watch.simulation)
     env.reset()
     memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
@@ -137,7 +144,11 @@ def play_once(
     for number in count():
         observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
         outputs, _, memory = policy.step(observations, memory)
-        actions = policy.distribution.mode(outputs) if generator is None else policy.distribution.sample(outputs, generator)[0]
+        actions = (
+            policy.distribution.mode(outputs)
+            if generator is None
+            else policy.distribution.sample(outputs, generator)[0]
+        )
         step = env.step if tape is None or 0 in first else partial(tape.step, env)
         step(actions.cpu().numpy())
         known = len(first)

@@ -1,7 +1,8 @@
 """One episode written down step by step, to be looked at later.
 
-MettaGrid episodes go into the library's own replay format (`.json.z`, which MettaScope shows): the simulator is deterministic, so the actions
-that were taken give the evaluated episode again. Other episodes are arrays of observations, actions and rewards (`.npz`).
+MettaGrid episodes go into the library's own replay format (`.json.z`, which MettaScope shows): the simulator is
+deterministic, so the actions that were taken give the evaluated episode again. Other episodes are arrays of
+observations, actions and rewards (`.npz`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from trainables.seeding import evaluation_seeds
 from trainables.simulation.config import Suite
 
 MAX_STEPS = 20_000  # a longer episode is cut here
-_CELLS = {"wall": "#", "empty": ".", "mine": "m", "generator": "g", "altar": "a", "armory": "r", "lasery": "l", "agent.agent": "@"}
+_CELLS = {
+    "wall": "#",
+    "empty": ".",
+    "mine": "m",
+    "generator": "g",
+    "altar": "a",
+    "armory": "r",
+    "lasery": "l",
+    "agent.agent": "@",
+}
 
 
 @dataclass(slots=True)
@@ -68,7 +78,12 @@ def write(directory: Path, run: str, suite: Suite, tapes: Mapping[str, Tape]) ->
             paths.append(_write_mettagrid(directory / f"{name}.json.z", suite, simulation.family, tape))
         else:
             paths.append(directory / f"{name}.npz")
-            np.savez_compressed(paths[-1], observations=np.stack(tape.observations), actions=np.stack(tape.actions), rewards=np.stack(tape.rewards))
+            np.savez_compressed(
+                paths[-1],
+                observations=np.stack(tape.observations),
+                actions=np.stack(tape.actions),
+                rewards=np.stack(tape.rewards),
+            )
     return paths
 
 
@@ -77,7 +92,9 @@ def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, tape: Ta
     from mettagrid.simulator.replay_log_writer import InMemoryReplayWriter
 
     writer = InMemoryReplayWriter()
-    simulation = library_simulation(family.tasks[0][1], evaluation_seeds(suite.seed, (0,))(0, 0), family.combat_vocabulary, [writer])
+    simulation = library_simulation(
+        family.tasks[0][1], evaluation_seeds(suite.seed, (0,))(0, 0), family.combat_vocabulary, [writer]
+    )
     for actions in tape.actions:
         simulation._c_sim.actions()[:] = actions
         simulation.step()
@@ -85,7 +102,9 @@ def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, tape: Ta
     return path
 
 
-def library_simulation(task: Task, seed: np.random.SeedSequence, combat_vocabulary: bool = False, handlers: Sequence[Any] = ()) -> Any:
+def library_simulation(
+    task: Task, seed: np.random.SeedSequence, combat_vocabulary: bool = False, handlers: Sequence[Any] = ()
+) -> Any:
     """The episode of this seed as a `Simulation` of the library."""
     from mettagrid.config.mettagrid_config import MettaGridConfig
     from mettagrid.simulator.simulator import Simulation

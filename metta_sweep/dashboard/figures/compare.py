@@ -16,10 +16,14 @@ PAID = {"dollars": "dollars spent on the sweep", "cost_seconds": "seconds of the
 
 
 def best_for_money(runs: pd.DataFrame, goal: str, cost: str) -> pd.DataFrame:
-    """Columns paid and best: best score after each result, against all that was paid until then, failed runs included."""
+    """Columns paid and best: best score after each result, against all that was paid until then, failed runs
+    included.
+    """
     ended = runs[runs["sequence"] > 0].sort_values("sequence")
     utility = (direction(goal) * ended["score"]).cummax().ffill()
-    table = pd.DataFrame({"paid": ended[cost].fillna(0.0).cumsum(), "best": direction(goal) * utility, "id": ended["id"]})
+    table = pd.DataFrame(
+        {"paid": ended[cost].fillna(0.0).cumsum(), "best": direction(goal) * utility, "id": ended["id"]}
+    )
     return table.dropna(subset=["best"])
 
 
@@ -36,8 +40,17 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
         line = best_for_money(runs, goal, cost)
         repeat, colour = divmod(index, len(look.colours))
         style = {"color": look.colours[colour], "width": 2.5, "shape": "hv", "dash": DASHES[repeat % len(DASHES)]}
-        trace = {"type": "scatter", "mode": "lines", "x": line["paid"], "y": line["best"], "name": theme.safe(name), "line": style}
-        figure.add_trace({**trace, "hovertemplate": "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>", "showlegend": True})
+        trace = {
+            "type": "scatter",
+            "mode": "lines",
+            "x": line["paid"],
+            "y": line["best"],
+            "name": theme.safe(name),
+            "line": style,
+        }
+        figure.add_trace(
+            {**trace, "hovertemplate": "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>", "showlegend": True}
+        )
     if not any(len(trace.x) for trace in figure.data):
         return theme.empty(look, "Tick sweeps with scores in the table above")
     return figure
@@ -50,6 +63,12 @@ def sparkline(values: list[float], colour: str, *, width: int = 120, height: int
     low, high = min(values), max(values)
     span = high - low or 1.0
     step = (width - 4) / (len(values) - 1)
-    points = " ".join(f"{2 + index * step:.1f},{height - 3 - (value - low) / span * (height - 6):.1f}" for index, value in enumerate(values))
+    points = " ".join(
+        f"{2 + index * step:.1f},{height - 3 - (value - low) / span * (height - 6):.1f}"
+        for index, value in enumerate(values)
+    )
     line = f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">{line}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} '
+        f'{height}">{line}</svg>'
+    )

@@ -14,7 +14,9 @@ NO_PRICE = "The price of an hour is not known; start the dashboard with --hourly
 TITLES = {"env_steps": "env steps", "seconds": "training time (s of the sweep's cost)", "dollars": "dollars"}
 
 
-def learning_curves(curves: pd.DataFrame, shown: pd.DataFrame, goal: str, look: Look, axis: str, *, chosen: str = "") -> go.Figure:
+def learning_curves(
+    curves: pd.DataFrame, shown: pd.DataFrame, goal: str, look: Look, axis: str, *, chosen: str = ""
+) -> go.Figure:
     """Single curves in the background, the middle half of all runs as a band, the best so far on top.
 
     Args:
@@ -28,16 +30,39 @@ def learning_curves(curves: pd.DataFrame, shown: pd.DataFrame, goal: str, look: 
     figure = theme.base(look, TITLES[axis], "score")
     figure.add_trace(_single_curves(shown.dropna(subset=["x"]), look))
     band = best_band(known, goal)
-    edge = {"type": "scatter", "mode": "lines", "x": band["x"], "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    fill = {"fill": "tonexty", "fillcolor": theme.translucent(look.colours[0], 0.25), "name": "middle half of the runs", "showlegend": True}
+    edge = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": band["x"],
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    fill = {
+        "fill": "tonexty",
+        "fillcolor": theme.translucent(look.colours[0], 0.25),
+        "name": "middle half of the runs",
+        "showlegend": True,
+    }
     figure.add_traces([{**edge, "y": band["low"]}, {**edge, "y": band["high"], **fill}])
     for column, name, colour in (("median", "median", look.colours[0]), ("best", "best so far", look.accent)):
         line = {"color": colour, "width": 2.5}
-        figure.add_trace({"type": "scatter", "mode": "lines", "x": band["x"], "y": band[column], "name": name, "line": line})
+        figure.add_trace(
+            {"type": "scatter", "mode": "lines", "x": band["x"], "y": band[column], "name": name, "line": line}
+        )
     if chosen:
         own = known[known["id"] == chosen]
         line = {"color": look.text, "width": 3}
-        figure.add_trace({"type": "scatter", "mode": "lines+markers", "x": own["x"], "y": own["score"], "name": theme.safe(chosen), "line": line})
+        figure.add_trace(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "x": own["x"],
+                "y": own["score"],
+                "name": theme.safe(chosen),
+                "line": line,
+            }
+        )
     theme.log_axis(figure)
     return figure
 
@@ -64,7 +89,9 @@ def run_curve(points: pd.DataFrame, look: Look, threshold: float | None) -> go.F
     """The curve of one run, with the threshold that stopped it."""
     figure = theme.base(look, "env steps", "score", height=240)
     line = {"color": look.colours[0]}
-    figure.add_trace({"type": "scatter", "mode": "lines+markers", "x": points["env_steps"], "y": points["score"], "line": line})
+    figure.add_trace(
+        {"type": "scatter", "mode": "lines+markers", "x": points["env_steps"], "y": points["score"], "line": line}
+    )
     if threshold is not None:
         note = {"text": "stop threshold", "font": {"color": look.accent}}
         figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash"}, annotation=note)

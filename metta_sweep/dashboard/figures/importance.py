@@ -17,19 +17,42 @@ MAX_BARS = 20
 
 
 def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
-    """Total share of the variance that each parameter explains, with bootstrap intervals; the part that it explains alone is darker."""
+    """Total share of the variance that each parameter explains, with bootstrap intervals; the part that it explains
+    alone is darker.
+    """
     top = table.head(MAX_BARS).iloc[::-1]
     names = theme.short_names(top["parameter"])
     labels = [theme.safe(names[path]) for path in top["parameter"]]
     figure = theme.base(look, f"share of the variation of the {target} (fANOVA)", height=max(260, 30 * len(top) + 110))
-    bars = {"type": "data", "symmetric": False, "array": top["total_high"] - top["total"], "arrayminus": top["total"] - top["total_low"]}
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": top["total_high"] - top["total"],
+        "arrayminus": top["total"] - top["total_low"],
+    }
     shared = {"type": "bar", "orientation": "h", "y": labels}
     hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
     total = {**shared, "x": top["total"], "name": "with interactions", "hovertemplate": hover, "width": 0.7}
     alone = {**shared, "x": top["main"], "name": "alone", "hovertemplate": hover, "width": 0.35}
-    whisker = {"type": "scatter", "mode": "markers", "x": top["total"], "y": labels, "name": "90 % interval", "marker": {"size": 1}}
-    figure.add_traces([{**total, "marker": {"color": look.colours[4]}}, {**alone, "marker": {"color": look.colours[0]}}])
-    figure.add_trace({**whisker, "error_x": {**bars, "color": look.text}, "marker": {"color": look.text, "size": 3}, "hoverinfo": "skip"})
+    whisker = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": top["total"],
+        "y": labels,
+        "name": "90 % interval",
+        "marker": {"size": 1},
+    }
+    figure.add_traces(
+        [{**total, "marker": {"color": look.colours[4]}}, {**alone, "marker": {"color": look.colours[0]}}]
+    )
+    figure.add_trace(
+        {
+            **whisker,
+            "error_x": {**bars, "color": look.text},
+            "marker": {"color": look.text, "size": 3},
+            "hoverinfo": "skip",
+        }
+    )
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return figure
@@ -68,5 +91,7 @@ def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Fi
     names = theme.short_names(marginals)
     cells = []
     for path, line in marginals.items():
-        cells.append(theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist())))
+        cells.append(
+            theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist()))
+        )
     return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

@@ -34,7 +34,11 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
         add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
     add_band(figure, front["cost"], front, look.colours[4], "predicted front, 90 %")
     add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
-    pending = runs[runs["state"].isin(("reserved", "running", "interrupted")) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]
+    pending = runs[
+        runs["state"].isin(("reserved", "running", "interrupted"))
+        & (runs["predicted_cost"] > 0)
+        & runs["predicted_score"].notna()
+    ]
     for state, symbol in (("running", "circle-open"), ("reserved", "diamond-open"), ("interrupted", "square-open")):
         some = pending[pending["state"] == state]
         if len(some):
@@ -69,7 +73,13 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     shared = {"type": "scatter", "mode": "lines", "x": x.to_numpy(), "legendgroup": name}
     edge = {**shared, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     mode = "lines" if len(band) > 1 else "markers"  # a front of a single point would not show as a line
-    line = {**shared, "name": name, "mode": mode, "line": {"color": colour, "width": 2}, "marker": {"color": colour, "size": 9}}
+    line = {
+        **shared,
+        "name": name,
+        "mode": mode,
+        "line": {"color": colour, "width": 2},
+        "marker": {"color": colour, "size": 9},
+    }
     hover = "%{y:.4g}<extra>" + name + "</extra>"
     return [
         {**edge, "y": band["low"].to_numpy()},
@@ -103,7 +113,9 @@ def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], orde
     return theme.grid(look, cells, columns=columns, height=260 * -(-len(cells) // columns) + 40)
 
 
-def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str, at: Mapping[str, Any], look: Look) -> theme.Cell:
+def _slice_cell(
+    surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str, at: Mapping[str, Any], look: Look
+) -> theme.Cell:
     line = slice_along(surrogate, name, at)
     is_text = line["value"].map(lambda value: isinstance(value, str)).any()
     column = runs[f"param.{name}"] if f"param.{name}" in runs else pd.Series(index=runs.index, dtype=object)
@@ -116,12 +128,25 @@ def _slice_cell(surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str,
         "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
-    here = {"type": "scatter", "mode": "markers", "marker": {"symbol": "star", "size": 13, "color": look.accent}, "hoverinfo": "skip"}
+    here = {
+        "type": "scatter",
+        "mode": "markers",
+        "marker": {"symbol": "star", "size": 13, "color": look.accent},
+        "hoverinfo": "skip",
+    }
     value = at.get(name)
     mark = []
     if value is not None:
-        mark = [{**here, "x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}]
-    return theme.Cell(theme.safe(label), "score", [points, *effect_traces(line, look), *mark], axis_style(line["value"].tolist()))
+        mark = [
+            {
+                **here,
+                "x": [str(value) if is_text else value],
+                "y": [line.loc[nearest_row(line["value"], value), "mean"]],
+            }
+        ]
+    return theme.Cell(
+        theme.safe(label), "score", [points, *effect_traces(line, look), *mark], axis_style(line["value"].tolist())
+    )
 
 
 def effect_traces(line: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
@@ -133,10 +158,22 @@ def effect_traces(line: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
 
 def _choices(line: pd.DataFrame, look: Look) -> dict[str, Any]:
     style = {"type": "scatter", "mode": "markers"}
-    bars = {"type": "data", "symmetric": False, "array": line["high"] - line["mean"], "arrayminus": line["mean"] - line["low"]}
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": line["high"] - line["mean"],
+        "arrayminus": line["mean"] - line["low"],
+    }
     marker = {"size": 9, "color": look.colours[0]}
     hover = "%{x}: %{y:.4g}<extra>prediction</extra>"
-    return {**style, "x": line["value"].to_numpy(), "y": line["mean"].to_numpy(), "error_y": bars, "marker": marker, "hovertemplate": hover}
+    return {
+        **style,
+        "x": line["value"].to_numpy(),
+        "y": line["mean"].to_numpy(),
+        "error_y": bars,
+        "marker": marker,
+        "hovertemplate": hover,
+    }
 
 
 def nearest_row(values: pd.Series[Any], value: Any) -> int:
@@ -147,12 +184,16 @@ def nearest_row(values: pd.Series[Any], value: Any) -> int:
 
 
 def is_log(values: pd.Series[Any]) -> bool:
-    """Whether equal steps multiply the value: its middle lies nearer to the geometric mean of its ends than to the arithmetic one."""
+    """Whether equal steps multiply the value: its middle lies nearer to the geometric mean of its ends than to the
+    arithmetic one.
+    """
     low, middle, high = float(values.iloc[0]), float(values.iloc[len(values) // 2]), float(values.iloc[-1])
     return low > 0 and high / low > 20 and abs(middle - (low * high) ** 0.5) < abs(middle - (low + high) / 2)
 
 
-def surface(surrogate: Surrogate, pair: tuple[str, str], at: Mapping[str, Any], runs: pd.DataFrame, look: Look) -> go.Figure:
+def surface(
+    surrogate: Surrogate, pair: tuple[str, str], at: Mapping[str, Any], runs: pd.DataFrame, look: Look
+) -> go.Figure:
     """Predicted score and its standard deviation over two parameters, the others held, with the runs on top."""
     table = contour(surrogate, *pair, at)
     done = scored(runs)
@@ -172,7 +213,12 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
 def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
     axes = [axis_style(values) for values in (table.x, table.y)]
     is_mean = kind == "mean"
-    bar = {"x": 0.43 if is_mean else 1.0, "len": 0.95, "thickness": 12, "title": {"text": "score" if is_mean else "± std", "side": "top"}}
+    bar = {
+        "x": 0.43 if is_mean else 1.0,
+        "len": 0.95,
+        "thickness": 12,
+        "title": {"text": "score" if is_mean else "± std", "side": "top"},
+    }
     map_ = {
         "type": "heatmap" if "category" in (axes[0].get("type"), axes[1].get("type")) else "contour",
         "x": table.x,

@@ -1,4 +1,6 @@
-"""Parallel coordinates: each run a line through all its parameters, cost and score; brushing an axis filters every view."""
+"""Parallel coordinates: each run a line through all its parameters, cost and score; brushing an axis filters every
+view.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ Brush = Mapping[str, Sequence[Any]]  # what an axis is narrowed to: low and high
 
 
 def axes_of(runs: pd.DataFrame) -> list[str]:
-    """Dotted paths of the varying parameters, numbers before choices, then `RESULTS`: the order of the axes; the brush speaks in these."""
+    """Dotted paths of the varying parameters, numbers before choices, then `RESULTS`: the order of the axes; the brush
+    speaks in these.
+    """
     done = scored(runs)
     columns = varying_params(done)
     numbers = [name for name in columns if is_number(done[name])]
-    return [name.removeprefix(PARAM) for name in (*numbers, *(name for name in columns if name not in numbers))] + list(RESULTS)
+    return [name.removeprefix(PARAM) for name in (*numbers, *(name for name in columns if name not in numbers))] + list(
+        RESULTS
+    )
 
 
 def is_number(values: pd.Series[Any]) -> bool:
@@ -55,11 +61,24 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
     dimensions = [{**_dimension(done, path, space, brush.get(path)), "label": theme.safe(names[path])} for path in axes]
     bar = {"title": {"text": "score"}, "thickness": 12}
-    line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.LINE_SCALES[look.name], "showscale": True, "colorbar": bar}
+    line = {
+        "color": done["score"].tail(MAX_LINES).to_numpy(),
+        "colorscale": theme.LINE_SCALES[look.name],
+        "showscale": True,
+        "colorbar": bar,
+    }
     halo = ", ".join(f"{x}px {y}px 2px {look.paper}" for x in (-1, 1) for y in (-1, 1))  # ticks stand on the lines
-    fonts = {"labelfont": {"size": 12, "color": look.text}, "tickfont": {"size": 11, "color": look.text, "shadow": halo}}
-    hidden = {"rangefont": {"size": 1, "color": look.paper}}  # ends of the axis in unit space, which mean nothing to a person
-    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts, **hidden), layout=theme.page_layout(look, 520))
+    fonts = {
+        "labelfont": {"size": 12, "color": look.text},
+        "tickfont": {"size": 11, "color": look.text, "shadow": halo},
+    }
+    hidden = {
+        "rangefont": {"size": 1, "color": look.paper}
+    }  # ends of the axis in unit space, which mean nothing to a person
+    figure = go.Figure(
+        go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts, **hidden),
+        layout=theme.page_layout(look, 520),
+    )
     figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 24})
     return figure
 
@@ -70,7 +89,9 @@ def _dimension(done: pd.DataFrame, path: str, space: Space | None, chosen: Seque
     return _number_axis(values, path, space, chosen) if is_number(values) else _choice_axis(values, chosen)
 
 
-def _number_axis(column: pd.Series[Any], path: str, space: Space | None, chosen: Sequence[Any] | None) -> dict[str, Any]:
+def _number_axis(
+    column: pd.Series[Any], path: str, space: Space | None, chosen: Sequence[Any] | None
+) -> dict[str, Any]:
     values, to_axis = column.to_numpy(dtype=float), scale_of(path, space)
     ends = to_axis(np.array([np.nanmin(values), np.nanmax(values)]))
     axis = {"values": to_axis(values[-MAX_LINES:]), "range": ends.tolist()}
@@ -81,14 +102,20 @@ def _number_axis(column: pd.Series[Any], path: str, space: Space | None, chosen:
 
 def _choice_axis(column: pd.Series[Any], chosen: Sequence[Any] | None) -> dict[str, Any]:
     codes, choices = pd.factorize(column.astype(str), sort=True)
-    axis = {"values": codes[-MAX_LINES:], "tickvals": list(range(len(choices))), "ticktext": [theme.safe(choice) for choice in choices]}
+    axis = {
+        "values": codes[-MAX_LINES:],
+        "tickvals": list(range(len(choices))),
+        "ticktext": [theme.safe(choice) for choice in choices],
+    }
     axis["range"] = [-0.5, len(choices) - 0.5]
     some = [code for code, choice in enumerate(choices) if chosen is not None and choice in chosen]
     return {**axis, "constraintrange": [[code - 0.4, code + 0.4] for code in some]} if some else axis
 
 
 def scale_of(path: str, space: Space | None) -> Callable[[Array], Array]:
-    """Natural values -> the search space's unit scale, decades for cost; the values themselves for what the space does not know."""
+    """Natural values -> the search space's unit scale, decades for cost; the values themselves for what the space does
+    not know.
+    """
     if path == "cost_seconds":
         return lambda values: np.log10(np.maximum(values, TINY_COST))
     parameter = _numeric(path, space)
@@ -134,7 +161,9 @@ def brushed(change: Mapping[str, Any], brush: Brush, runs: pd.DataFrame, space: 
 
 
 def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Array) -> list[Any]:
-    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices that lie inside; [] = everything."""
+    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices that lie inside; [] =
+    everything.
+    """
     if is_number(column):
         return list(natural_range(path, space, (float(ranges.min()), float(ranges.max())))) if len(ranges) else []
     choices = sorted(column.astype(str).unique())
@@ -142,7 +171,10 @@ def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Ar
 
 
 def narrowed_parameters(space: Space, brush: Brush) -> dict[str, dict[str, Any]]:
-    """The space's parameters with brushed bounds: `sweep.parameters` of the next sweep or phase. Means move inside the new bounds."""
+    """The space's parameters with brushed bounds: `sweep.parameters` of the next sweep or phase.
+
+    Means move inside the new bounds.
+    """
     config = space.to_config()
     for parameter in space.parameters:
         limits = brush.get(parameter.name)
@@ -151,7 +183,10 @@ def narrowed_parameters(space: Space, brush: Brush) -> dict[str, dict[str, Any]]
         if isinstance(parameter, CategoricalParameter):
             config[parameter.name] = narrowed_choice(config[parameter.name], parameter, limits)
             continue
-        low, high = (rounded_inside(end, parameter) for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist())
+        low, high = (
+            rounded_inside(end, parameter)
+            for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
+        )
         if low < high:
             mean = min(max(parameter.mean, low), high)
             native = {"min": parameter.native(low), "max": parameter.native(high), "mean": parameter.native(mean)}
@@ -164,7 +199,9 @@ def rounded_inside(value: float, parameter: NumericParameter) -> float:
     return min(max(float(f"{value:.6g}"), parameter.low), parameter.high)
 
 
-def narrowed_choice(config: Mapping[str, Any], parameter: CategoricalParameter, chosen: Sequence[Any]) -> dict[str, Any]:
+def narrowed_choice(
+    config: Mapping[str, Any], parameter: CategoricalParameter, chosen: Sequence[Any]
+) -> dict[str, Any]:
     """A categorical parameter with the chosen choices left; a single one becomes a fixed value."""
     left = [choice for choice in parameter.choices if str(choice) in chosen] or list(parameter.choices)
     if len(left) == 1:

@@ -25,7 +25,10 @@ MIN_FITTED = 3  # two points always lie on a line
 
 
 def cost_vs_score(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cost_seconds") -> go.Figure:
-    """Every scored run, coloured by phase, with the Pareto front drawn through the best for the money. Cost is on a logarithmic axis."""
+    """Every scored run, coloured by phase, with the Pareto front drawn through the best for the money.
+
+    Cost is on a logarithmic axis.
+    """
     done = scored(runs)
     done = done[done[cost] > 0]
     if done.empty:
@@ -47,7 +50,12 @@ def add_runs(figure: go.Figure, runs: pd.DataFrame, cost: str, colour: str, name
             y=theme.numbers(runs["score"]),
             mode="markers",
             name=theme.safe(name),
-            marker={"color": colour, "size": 7, "opacity": 0.7, "symbol": runs["state"].map(theme.STATE_SYMBOLS).tolist()},
+            marker={
+                "color": colour,
+                "size": 7,
+                "opacity": 0.7,
+                "symbol": runs["state"].map(theme.STATE_SYMBOLS).tolist(),
+            },
             **theme.hover(runs, theme.label(cost)),
         )
     )
@@ -94,19 +102,31 @@ def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int 
     ):
         line = {"color": colour, "width": 2, "shape": shape}
         figure.add_trace(
-            go.Scatter(x=order, y=steps[column].to_numpy(), mode="lines", name=name, line=line, hovertemplate="%{y:.4g}<extra>" + name + "</extra>")
+            go.Scatter(
+                x=order,
+                y=steps[column].to_numpy(),
+                mode="lines",
+                name=name,
+                line=line,
+                hovertemplate="%{y:.4g}<extra>" + name + "</extra>",
+            )
         )
     return figure
 
 
 def efficiency_frontier(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cost_seconds") -> go.Figure:
-    """The Pareto-optimal runs alone, each with its number, and what the next step up the front costs per point of score."""
+    """The Pareto-optimal runs alone, each with its number, and what the next step up the front costs per point of
+    score.
+    """
     front = pareto_front(runs, goal, cost=cost)
     if front.empty:
         return theme.empty(look, NO_SCORES)
     figure = theme.base(look, theme.label(cost), "score")
     price = front[cost].diff() / front["score"].diff().abs()
-    steps = ["cheapest" if math.isnan(one) else f"{theme.number(one, 3)} s per point of score above the step before" for one in price]
+    steps = [
+        "cheapest" if math.isnan(one) else f"{theme.number(one, 3)} s per point of score above the step before"
+        for one in price
+    ]
     figure.add_trace(
         go.Scatter(
             x=front[cost].to_numpy(),
@@ -142,8 +162,13 @@ def distributions(runs: pd.DataFrame, look: Look, *, cost: str = "cost_seconds")
     cells = [theme.Cell("score (dashed: median)", "runs", _histogram(done["score"].to_numpy(), look.colours[0], look))]
     if len(paid):
         ticks = _decades(paid)
-        style = {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [theme.number(tick, 2) for tick in ticks]}
-        cells.append(theme.Cell(theme.label(cost), "", _histogram(np.log10(paid.to_numpy()), look.colours[1], look), style))
+        style = {
+            "tickvals": [math.log10(tick) for tick in ticks],
+            "ticktext": [theme.number(tick, 2) for tick in ticks],
+        }
+        cells.append(
+            theme.Cell(theme.label(cost), "", _histogram(np.log10(paid.to_numpy()), look.colours[1], look), style)
+        )
     return theme.grid(look, cells, columns=len(cells), height=380)
 
 
@@ -160,7 +185,12 @@ def _histogram(values: np.ndarray, colour: str, look: Look) -> list[dict[str, An
         "marker": {"color": colour, "line": line},
         "hovertemplate": "%{y} runs<extra></extra>",
     }
-    mark = {"mode": "lines", "x": [median, median], "y": [0, int(counts.max())], "line": {"color": look.text, "dash": "dash", "width": 1}}
+    mark = {
+        "mode": "lines",
+        "x": [median, median],
+        "y": [0, int(counts.max())],
+        "line": {"color": look.text, "dash": "dash", "width": 1},
+    }
     return [{**bars, "hovertemplate": "%{y} runs<extra></extra>"}, {"type": "scatter", "hoverinfo": "skip", **mark}]
 
 
@@ -205,7 +235,13 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         "customdata": runs["id"].to_numpy(dtype=object),
         "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
     }
-    style = theme.log_style(float(values.min()), float(values.max())) if is_log else {} if is_number else {"type": "category"}
+    style = (
+        theme.log_style(float(values.min()), float(values.max()))
+        if is_log
+        else {}
+        if is_number
+        else {"type": "category"}
+    )
     score, is_log = runs["score"], style.get("type") == "log"
     lines = _trend_traces(x, score, look, is_log=is_log) if is_number else [_choice_trace(x, score, look)]
     return theme.Cell(theme.safe(name), "score", [points, *lines], style)

@@ -1,4 +1,6 @@
-"""How every figure looks: colours that colour-blind people can tell apart, light and dark, texts that are safe to show."""
+"""How every figure looks: colours that colour-blind people can tell apart, light and dark, texts that are safe to
+show.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,16 @@ ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 # The same hues, lighter: the blue and the green of the originals sink into a dark page.
 ON_DARK = ("#56B4E9", "#E69F00", "#2CC79B", "#E39CC4", "#9AD0F5", "#FF8C42")
 SCALE = "Cividis"  # even lightness steps for every kind of colour vision
-# The same for thin lines, the best of which must stand out: dark on a light page, light on a dark one, and none as dark as the page.
+# The same for thin lines, the best of which must stand out: dark on a light page, light on a dark one, and none as dark
+# as the page.
 LINE_SCALES = {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]}
-STATE_SYMBOLS = {"completed": "circle", "stopped_early": "diamond-open", "failed": "x", "running": "circle-open", "reserved": "circle-open-dot"}
+STATE_SYMBOLS = {
+    "completed": "circle",
+    "stopped_early": "diamond-open",
+    "failed": "x",
+    "running": "circle-open",
+    "reserved": "circle-open-dot",
+}
 HOVER_PARAMS = 12
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
@@ -69,7 +78,12 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
         "plot_bgcolor": look.paper,
         "font": {"color": look.text, "family": FONT, "size": 12},
         "colorway": look.colours,
-        "hoverlabel": {"align": "left", "font": {"family": FONT, "color": look.text}, "bgcolor": look.paper, "bordercolor": look.muted},
+        "hoverlabel": {
+            "align": "left",
+            "font": {"family": FONT, "color": look.text},
+            "bgcolor": look.paper,
+            "bordercolor": look.muted,
+        },
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "uirevision": "kept",
     }
@@ -77,14 +91,21 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
 
 def axis(look: Look, title: str = "", **more: Any) -> dict[str, Any]:
     """An axis in the page's look."""
-    style = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.grid, "automargin": True, "visible": True}
+    style = {
+        "gridcolor": look.grid,
+        "zerolinecolor": look.grid,
+        "linecolor": look.grid,
+        "automargin": True,
+        "visible": True,
+    }
     return {**style, "title": {"text": title, "standoff": 8}, **more}
 
 
 def grid(look: Look, cells: Sequence[Cell], *, columns: int, height: int) -> go.Figure:
     """Several axes in one figure, row by row.
 
-    Built as one dict: Plotly's own `make_subplots` checks each axis again and again, which took most of a second for twelve.
+    Built as one dict: Plotly's own `make_subplots` checks each axis again and again, which took most of a second for
+    twelve.
     """
     rows = -(-len(cells) // columns)
     gap_x, gap_y = 0.22 / columns, 0.34 / rows
@@ -94,7 +115,9 @@ def grid(look: Look, cells: Sequence[Cell], *, columns: int, height: int) -> go.
         name = "" if index == 0 else str(index + 1)
         left, top = (index % columns) * (wide + gap_x), 1 - (index // columns) * (high + gap_y)
         layout[f"xaxis{name}"] = axis(look, cell.x, domain=[left, left + wide], anchor=f"y{name}", **cell.x_style)
-        layout[f"yaxis{name}"] = axis(look, cell.y, domain=[max(top - high, 0.0), top], anchor=f"x{name}", **cell.y_style)
+        layout[f"yaxis{name}"] = axis(
+            look, cell.y, domain=[max(top - high, 0.0), top], anchor=f"x{name}", **cell.y_style
+        )
         traces += [{"showlegend": False, **trace, "xaxis": f"x{name}", "yaxis": f"y{name}"} for trace in cell.traces]
     return go.Figure(data=traces, layout=layout)
 
@@ -111,11 +134,17 @@ class Cell:
 
 
 def log_style(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below. A linear one when it is narrow:
+    """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below.
+
+    A linear one when it is narrow:
     there the two look the same, and only the linear one has round ticks."""
     if high < 5 * low:
         return {"type": "linear", "nticks": 5, "separatethousands": True}
-    return {"type": "log", "dtick": "D2", "tickformat": "~s"} if high > 1 else {"type": "log", "dtick": 1, "tickformat": "~e"}
+    return (
+        {"type": "log", "dtick": "D2", "tickformat": "~s"}
+        if high > 1
+        else {"type": "log", "dtick": 1, "tickformat": "~e"}
+    )
 
 
 def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
@@ -123,7 +152,15 @@ def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
     figure = base(look, height=height)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
-    figure.add_annotation(text=safe(message), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 14, "color": look.muted})
+    figure.add_annotation(
+        text=safe(message),
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font={"size": 14, "color": look.muted},
+    )
     return figure
 
 
@@ -191,7 +228,11 @@ def hover(runs: pd.DataFrame, x: str) -> dict[str, Any]:
     """
     identity = {"customdata": runs["id"].to_numpy(dtype=object)}
     if len(runs) >= WEBGL_FROM:
-        return {**identity, "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} %{{x:.4g}}<extra>%{{fullData.name}}</extra>"}
+        return {
+            **identity,
+            "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} "
+            f"%{{x:.4g}}<extra>%{{fullData.name}}</extra>",
+        }
     return {**identity, "text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
 
 
@@ -224,7 +265,10 @@ def _hover_text(run: Hover, names: Mapping[str, str]) -> str:
     error = "" if math.isnan(run.standard_error) else f" ± {number(run.standard_error, 2)}"
     lines = [f"<b>{safe(run.id)}</b>  {run.state}  {safe(run.phase)}"]
     lines.append(f"score {number(run.score)}{error}   cost {seconds(run.cost_seconds)}   paid {dollars(run.dollars)}")
-    lines += [f"{safe(names.get(path, path))} = {safe(number(value))}" for path, value in list(run.params.items())[:HOVER_PARAMS]]
+    lines += [
+        f"{safe(names.get(path, path))} = {safe(number(value))}"
+        for path, value in list(run.params.items())[:HOVER_PARAMS]
+    ]
     return "<br>".join(lines)
 
 

@@ -42,7 +42,10 @@ def timeline(table: pd.DataFrame, look: Look) -> go.Figure:
 
 def _bars(part: pd.DataFrame, name: str, colour: str) -> dict[str, object]:
     length = part["end"] - part["start"]
-    whose = [f"{run_id} attempt {attempt}: " if run_id else "" for run_id, attempt in zip(part["run_id"], part["attempt"], strict=True)]
+    whose = [
+        f"{run_id} attempt {attempt}: " if run_id else ""
+        for run_id, attempt in zip(part["run_id"], part["attempt"], strict=True)
+    ]
     texts = [theme.safe(who) + theme.seconds(seconds) for who, seconds in zip(whose, length, strict=True)]
     return {
         "type": "bar",

@@ -1,4 +1,6 @@
-"""Draws `docs/comparison.svg` from `replay.json` and `live.json`: `python -m tests.benchmarks.comparison.figure`; needs Chromium."""
+"""Draws `docs/comparison.svg` from `replay.json` and `live.json`: `python -m tests.benchmarks.comparison.figure`; needs
+Chromium.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ from tests.metta_sweep.dashboard.browser import Page
 from tests.metta_sweep.driver.drive import ROOT
 
 FILE = ROOT / "docs" / "comparison.svg"
-COLOURS = {"metta_sweep": "#0072b2", "Ray Tune + Optuna": "#d55e00", "random search": "#777777"}  # tell apart without red and green
+COLOURS = {
+    "metta_sweep": "#0072b2",
+    "Ray Tune + Optuna": "#d55e00",
+    "random search": "#777777",
+}  # tell apart without red and green
 SHARES = np.linspace(0.02, 1.0, 50)
 SIZE = {"width": 900, "height": 360}
 
@@ -33,7 +39,9 @@ def band(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 def add_replay(figure: go.Figure, rows: Sequence[replay.Replay]) -> None:
     for name, colour in COLOURS.items():
-        scores = np.array([[one.score_at(share * one.budget) for share in SHARES] for one in rows if one.method == name])
+        scores = np.array(
+            [[one.score_at(share * one.budget) for share in SHARES] for one in rows if one.method == name]
+        )
         mean, low, high = band(scores)
         edge = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
         figure.add_scatter(x=SHARES * 100, y=low, row=1, col=1, **edge)
@@ -60,14 +68,22 @@ def faint(colour: str) -> str:
 def draw() -> go.Figure:
     replays, lives = replay.load(), live.load()
     seeds, repeats = len({one.seed for one in replays}), len({one.seed for one in lives})
-    titles = (f"{len(json.loads(PPO_FIVE.file.read_text()))} recorded PPO runs, {seeds} seeds", f"real sweeps, {repeats} repeats")
+    titles = (
+        f"{len(json.loads(PPO_FIVE.file.read_text()))} recorded PPO runs, {seeds} seeds",
+        f"real sweeps, {repeats} repeats",
+    )
     figure = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.09)
     add_replay(figure, replays)
     add_live(figure, lives)
     figure.update_xaxes(title="CPU time spent, % of the budget", range=[0, 103])
     figure.update_yaxes(title="hearts per agent and episode", rangemode="tozero", col=1)
     figure.update_yaxes(rangemode="tozero", col=2)
-    figure.update_layout(template="plotly_white", legend={"orientation": "h", "y": 1.22}, margin={"l": 60, "r": 20, "t": 70, "b": 50}, **SIZE)
+    figure.update_layout(
+        template="plotly_white",
+        legend={"orientation": "h", "y": 1.22},
+        margin={"l": 60, "r": 20, "t": 70, "b": 50},
+        **SIZE,
+    )
     return figure
 
 
@@ -78,7 +94,10 @@ def svg(figure: go.Figure) -> str:
         html.write_text(figure.to_html(include_plotlyjs=True), encoding="utf-8")
         page = Page(Path(name))
         page.open(html.as_uri())
-        script = "const done = arguments[1]; Plotly.toImage(document.querySelector('.js-plotly-plot'), arguments[0]).then(done);"
+        script = (
+            "const done = arguments[1]; Plotly.toImage(document.querySelector('.js-plotly-plot'), "
+            "arguments[0]).then(done);"
+        )
         page.find(".js-plotly-plot")
         image: str = page.driver.execute_async_script(script, {"format": "svg", **SIZE})
         page.close()

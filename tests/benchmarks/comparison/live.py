@@ -1,8 +1,10 @@
-"""Real sweeps at equal CPU time: `python -m tests.benchmarks.comparison.live [--repeats 3] [--budget 250]`; keeps `live.json` beside this file.
+"""Real sweeps at equal CPU time: `python -m tests.benchmarks.comparison.live [--repeats 3] [--budget 250]`; keeps
+`live.json` beside this file.
 
-Ours is `run sweep=arena_phases` with one phase instead of three, told its budget; the others are plain Ray Tune over the same trainable and the same
-parameters (training length included), two runs at a time, with OptunaSearch as it comes and with random search. At each share of the budget, what the
-method would recommend then is trained again on fresh seeds and played on fresh maps.
+Ours is `run sweep=arena_phases` with one phase instead of three, told its budget; the others are plain Ray Tune over
+the same trainable and the same parameters (training length included), two runs at a time, with OptunaSearch as it comes
+and with random search. At each share of the budget, what the method would recommend then is trained again on fresh
+seeds and played on fresh maps.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class Advised:
 def words_of(directory: Path, seed: int, budget: float) -> list[str]:
     """The sweep in Hydra's words."""
     return [
-        "sweep_name=live", "sweep=arena_phases", f"data_dir={directory}", f"seed={seed}", "sweep.num_samples=null", "~sweep.schedule",
+        "sweep_name=live", "sweep=arena_phases", f"data_dir={directory}", f"seed={seed}",
+        "sweep.num_samples=null", "~sweep.schedule",
         f"+sweep.parameters.trainer.total_timesteps={LENGTHS}", f"sweep.protein.budget={budget}",
     ]  # fmt: skip
 
@@ -84,7 +87,11 @@ def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
     driver = stage.start("driver", ["run", *words_of(directory, seed, budget)])
     with closing(open_registry(directory, None)) as registry:
         wait_for(lambda: any(sweep.name == "live" for sweep in registry.list_sweeps()), "the sweep")
-        wait_for(lambda: sum(seen.observation.cost_seconds for seen in registry.observations("live")) >= budget, "the budget", 3600.0)
+        wait_for(
+            lambda: sum(seen.observation.cost_seconds for seen in registry.observations("live")) >= budget,
+            "the budget",
+            3600.0,
+        )
         stage.call("stop", "sweep_name=live", f"data_dir={directory}", "--now")
         driver.wait(timeout=120)
         records = registry.observations("live")
@@ -103,7 +110,16 @@ def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
 def plain_tune(directory: Path, seed: int, budget: float, method: str) -> list[Advised]:
     """Ray Tune in a process of its own, see `plain_tune.py`."""
     out = directory / "advised.json"
-    command = [sys.executable, "-m", "tests.benchmarks.comparison.plain_tune", method, str(directory), str(seed), str(budget), str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.comparison.plain_tune",
+        method,
+        str(directory),
+        str(seed),
+        str(budget),
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return [Advised(**row) for row in json.loads(out.read_text())]

@@ -35,7 +35,9 @@ def drawn(trial: Any, job: SweepJob) -> dict[str, Any]:
         assert isinstance(one, NumericParameter)
         kind = one.distribution.name
         if kind == "uniform_pow2":
-            point[one.name] = 2 ** trial.suggest_int(f"log2 {one.name}", int(one.low).bit_length() - 1, int(one.high).bit_length() - 1)
+            point[one.name] = 2 ** trial.suggest_int(
+                f"log2 {one.name}", int(one.low).bit_length() - 1, int(one.high).bit_length() - 1
+            )
         elif kind in ("int_uniform", "int_log_normal"):
             point[one.name] = trial.suggest_int(one.name, int(one.low), int(one.high), log=kind == "int_log_normal")
         elif kind == "logit_normal":  # even in log(1 - x), as people search discounts
@@ -96,7 +98,9 @@ def with_run(config: dict[str, Any]) -> dict[str, Any]:
     """A run of its own name and seed for the point."""
     number = uuid.uuid4().int % 2**31
     directory = Path(config["directory"])
-    spec = resolve_run(job_of(directory, config["seed"], config["budget"]).train, f"live.r.{number}", config["point"], seed=number)
+    spec = resolve_run(
+        job_of(directory, config["seed"], config["budget"]).train, f"live.r.{number}", config["point"], seed=number
+    )
     return {"run": {"id": spec["run"], "attempt": 1, "directory": str(directory / "runs" / spec["run"]), "spec": spec}}
 
 
@@ -113,7 +117,13 @@ def search_of(method: str, job: SweepJob, directory: Path, budget: float) -> Opt
 
 
 def main() -> None:
-    method, directory, seed, budget, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5])
+    method, directory, seed, budget, out = (
+        sys.argv[1],
+        Path(sys.argv[2]),
+        int(sys.argv[3]),
+        float(sys.argv[4]),
+        Path(sys.argv[5]),
+    )
     job, log = job_of(directory, seed, budget), Log(budget)
     use_ray_token(pytest.MonkeyPatch())
     os.environ["OMP_NUM_THREADS"] = "1"

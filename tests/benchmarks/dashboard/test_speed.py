@@ -1,7 +1,7 @@
 """5,000 runs with 50-point curves: what the server takes, what the browser takes, and the page's memory.
 
-Run by hand: `python -m pytest -m benchmark tests/benchmarks/dashboard -s`. Writing the sweep through the registry takes minutes; set
-DASHBOARD_BENCHMARK_DIR to a directory to keep it between runs.
+Run by hand: `python -m pytest -m benchmark tests/benchmarks/dashboard -s`. Writing the sweep through the registry takes
+minutes; set DASHBOARD_BENCHMARK_DIR to a directory to keep it between runs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     source, studies = Source(reader, FeedOptions(Budget(hourly_cost=3.0, dollars=10_000.0))), Studies()
     started = time.perf_counter()
     snapshot = source.snapshot("big")
-    print(f"\nfirst read of 5,000 runs and {len(snapshot.curves):,} curve points: {time.perf_counter() - started:.1f} s, before the server starts")
+    print(
+        f"\nfirst read of 5,000 runs and {len(snapshot.curves):,} curve points: {time.perf_counter() - started:.1f} "
+        "s, before the server starts"
+    )
     studies.get(snapshot)
     while studies.version("big") < 0:
         time.sleep(0.1)
@@ -78,14 +81,18 @@ def test_page_and_summary_are_served_in_half_a_second(desk: Desk) -> None:
 
 def test_the_first_figures_are_served_in_a_second(desk: Desk) -> None:
     """Everything that the server does for the first two figures, one after the other."""
-    median = median_seconds(lambda: [desk.page(VIEW), *(desk.figure(name, VIEW).to_json() for name in ("cost_vs_score", "efficiency"))])
+    median = median_seconds(
+        lambda: [desk.page(VIEW), *(desk.figure(name, VIEW).to_json() for name in ("cost_vs_score", "efficiency"))]
+    )
     print(f"page and first two figures: median of {REPEATS} {median * 1000:.0f} ms")
     assert median < FIRST_FIGURES_SECONDS
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
 def test_what_the_browser_takes(desk: Desk, tmp_path: Path) -> None:
-    """The server's part is from the request of a figure to the end of its answer, six at once, as the browser's own clock has it."""
+    """The server's part is from the request of a figure to the end of its answer, six at once, as the browser's own
+    clock has it.
+    """
     page = Page(tmp_path)
     with served(create_app(desk)) as address:
         for visit in ("first", "second"):  # the second has the scripts in its cache
@@ -95,12 +102,17 @@ def test_what_the_browser_takes(desk: Desk, tmp_path: Path) -> None:
                 page.drawn(name)
             whole = time.perf_counter() - started
             answers = page.run(
-                "return performance.getEntriesByType('resource').filter(e => e.name.includes('update-component')).map(e => e.duration)"
+                "return performance.getEntriesByType('resource').filter(e => "
+                "e.name.includes('update-component')).map(e => e.duration)"
             )
-            print(f"{visit} visit: all six figures on the screen after {whole:.1f} s; slowest of {len(answers)} answers {max(answers):.0f} ms")
+            print(
+                f"{visit} visit: all six figures on the screen after {whole:.1f} s; slowest of {len(answers)} "
+                f"answers {max(answers):.0f} ms"
+            )
             assert max(answers) < FIRST_FIGURES_SECONDS * 1000
         paint = page.driver.execute_async_script(
-            f"const done = arguments[0], t = performance.now(); Plotly.redraw({graph('cost_vs_score')}).then(() => done(performance.now() - t))"
+            f"const done = arguments[0], t = performance.now(); Plotly.redraw({graph('cost_vs_score')}).then(() => "
+            "done(performance.now() - t))"
         )
         memory = page.run("return performance.memory.usedJSHeapSize")
         print(f"drawing 5,000 points again: {paint:.0f} ms; page memory {memory / 1e6:.0f} MB")

@@ -1,4 +1,6 @@
-"""What the machinery around runs costs: `python -m tests.benchmarks.orchestration instant|seconds|gap [--json FILE]`."""
+"""What the machinery around runs costs: `python -m tests.benchmarks.orchestration instant|seconds|gap [--json
+FILE]`.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,22 @@ def measure(what: str, slots: int, directory: Path, module: str = "measure", **o
     """One measurement in a process and on a Ray of its own."""
     with simulated(slots) as address:
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        command = [sys.executable, "-m", f"tests.benchmarks.orchestration.{module}", what, address, str(directory), *words]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=(directory.parent / f"{directory.name}.log").open("w"), check=True)
+        command = [
+            sys.executable,
+            "-m",
+            f"tests.benchmarks.orchestration.{module}",
+            what,
+            address,
+            str(directory),
+            *words,
+        ]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=(directory.parent / f"{directory.name}.log").open("w"),
+            check=True,
+        )
     found: dict[str, float] = json.loads(done.stdout.decode().strip().splitlines()[-1])
     print(f"{what} {options}: {found}", file=sys.stderr)
     return found

@@ -1,4 +1,5 @@
-"""From a run's end to the next run's first training step, in one slot: ours, and plain Ray Tune with the same trainable and the same runs.
+"""From a run's end to the next run's first training step, in one slot: ours, and plain Ray Tune with the same trainable
+and the same runs.
 
 `... gap random|bayes|tune|warm ADDRESS DIR --runs N` is one measurement; prints the median gap and its parts as JSON.
 """
@@ -61,7 +62,9 @@ class Watcher:
         return self._seen[name] - float(first["train_seconds"])
 
     def gaps(self, told: dict[str, float]) -> list[tuple[float, ...]]:
-        """(whole gap, result on its way to Tune, next run on its way to its ranks, ranks until they train) of each pair of runs, in seconds."""
+        """(whole gap, result on its way to Tune, next run on its way to its ranks, ranks until they train) of each pair
+        of runs, in seconds.
+        """
         order = sorted(self._seen, key=lambda name: self._seen[name])
         found = []
         for before, after in itertools.pairwise(order):
@@ -82,7 +85,14 @@ def ours(address: str, directory: Path, runs: int, told: dict[str, float], *, me
         original(self, trial_id, result, error)
 
     SweepSearch.on_trial_complete = stamped  # type: ignore[method-assign]
-    drive(directory, f"sweep.num_samples={runs}", f"sweep.method={method}", *WORDS, environ={"RAY_ADDRESS": address}, command=Command())
+    drive(
+        directory,
+        f"sweep.num_samples={runs}",
+        f"sweep.method={method}",
+        *WORDS,
+        environ={"RAY_ADDRESS": address},
+        command=Command(),
+    )
 
 
 def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float], *, reuse: bool) -> None:
@@ -118,7 +128,9 @@ def gap(directory: Path, runs: int) -> dict[str, dict[str, float]]:
 
     rows = {name: measure(what, 1, directory / what, module="gap", runs=runs) for what, name in NAMES.items()}
     median = {what: rows[name]["median gap s"] for what, name in NAMES.items()}
-    rows["gates"] = {f"ratio of ours, random to {NAMES[what]} (<= 1.0)": median["random"] / median[what] for what in ("tune", "warm")}
+    rows["gates"] = {
+        f"ratio of ours, random to {NAMES[what]} (<= 1.0)": median["random"] / median[what] for what in ("tune", "warm")
+    }
     return rows
 
 

@@ -1,4 +1,5 @@
-"""One measurement in a process of its own, so that memory and imports of one say nothing of another: `... measure ours|tune ADDRESS DIR [...]`.
+"""One measurement in a process of its own, so that memory and imports of one say nothing of another: `... measure
+ours|tune ADDRESS DIR [...]`.
 
 Prints one line of JSON.
 """
@@ -86,7 +87,12 @@ def ours(args: argparse.Namespace) -> Measured:
     memory = Memory()
     with memory.sampled(), contextlib.redirect_stdout(sys.stderr):
         started = time.monotonic()
-        drive(args.directory, f"sweep.num_samples={args.trials}", f"sweep.method={args.method}", environ={"RAY_ADDRESS": args.address})
+        drive(
+            args.directory,
+            f"sweep.num_samples={args.trials}",
+            f"sweep.method={args.method}",
+            environ={"RAY_ADDRESS": args.address},
+        )
         wall_seconds = time.monotonic() - started
     with closing(open_registry(args.directory, None)) as registry:
         ends = [event.at for event in registry.events(SWEEP) if event.kind == "completed"]

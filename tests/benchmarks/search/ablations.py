@@ -59,7 +59,9 @@ def random_runs(sign: float) -> EarlierRuns:
         rng = np.random.default_rng([seed, 2])
         points = task.space.sample(EARLIER_RUNS, lambda count: rng.uniform(-1, 1, (count, task.space.dimension)))
         runs = [(params, task.problem.run(params, rng)) for params in map(task.space.from_unit, points)]
-        return [Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None]
+        return [
+            Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None
+        ]
 
     return earlier
 

@@ -41,7 +41,8 @@ class Trace:
 
     Attributes:
         cost: total cost that had been committed when each run ended.
-        quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed and stopped runs count as -inf.
+        quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed and stopped runs count
+            as -inf.
         recommended: true quality of the method's own recommendation after each run.
         suggest_seconds: CPU time of each suggestion.
         failed: whether each run failed.

@@ -46,7 +46,9 @@ def latency(counts: list[int], samples: int = 15) -> Iterator[dict[str, Any]]:
 def _observation(task: Any, point: np.ndarray, rng: np.random.Generator) -> Observation:
     params = task.space.from_unit(point)
     run = task.problem.run(params, rng)
-    return Observation(params, run.score if run.score is not None else float(rng.random()), run.cost_seconds, curve=run.curve)
+    return Observation(
+        params, run.score if run.score is not None else float(rng.random()), run.cost_seconds, curve=run.curve
+    )
 
 
 def _cpu(call: Any) -> float:

@@ -39,7 +39,10 @@ class EarlyStopping(Ours):
         self.fidelity = fidelity
 
     def watch(self, params: Params, run: Run) -> Run:
-        """See `harness.StopsRuns`. The model is that of the run's start: with one run at a time nothing else ends meanwhile."""
+        """See `harness.StopsRuns`.
+
+        The model is that of the run's start: with one run at a time nothing else ends meanwhile.
+        """
         if not run.curve or self.fidelity is None:
             return run
         total = int(float(params[self.fidelity]))
@@ -54,7 +57,9 @@ EarlierRuns = Callable[[Task, int], Sequence[Observation]]
 
 
 def protein(earlier: EarlierRuns | None = None, **settings: Any) -> Callable[[Task, int], Ours]:
-    """Protein for the best score within the task's budget, with other settings on top, and after an earlier sweep if one is given."""
+    """Protein for the best score within the task's budget, with other settings on top, and after an earlier sweep if
+    one is given.
+    """
 
     def make(task: Task, seed: int) -> Ours:
         config = replace(ProteinConfig(objective="best", budget=task.budget, fidelity=task.fidelity), **settings)

@@ -1,7 +1,8 @@
-"""Real PPO runs on `arena/basic`, recorded by `record_ppo.py`: 72 settings x 4 seeds for `benchmarks.search`, 216 x 2 for `benchmarks.comparison`.
+"""Real PPO runs on `arena/basic`, recorded by `record_ppo.py`: 72 settings x 4 seeds for `benchmarks.search`, 216 x 2
+for `benchmarks.comparison`.
 
-A run draws one of the recorded seeds; the truth is their mean. The cost is the CPU time of training. The learning rate is constant, so
-the shorter lengths of the same seed are the run's learning curve.
+A run draws one of the recorded seeds; the truth is their mean. The cost is the CPU time of training. The learning rate
+is constant, so the shorter lengths of the same seed are the run's learning curve.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ class Design:
 
 PPO = Design(
     "ppo-arena",
-    {"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2), "gamma": (0.9, 0.97, 0.99), "ent_coef": (1e-4, 1e-2), "update_epochs": (1, 2, 4)},
+    {
+        "learning_rate": (3e-4, 1e-3, 3e-3, 1e-2),
+        "gamma": (0.9, 0.97, 0.99),
+        "ent_coef": (1e-4, 1e-2),
+        "update_epochs": (1, 2, 4),
+    },
     seeds=(1, 2, 3, 4),
     fixed=("trainer.minibatch_size=1024",),
 )
@@ -84,7 +90,9 @@ class PpoTable:
         """(steps, CPU seconds, score) up to the length that is asked for."""
         settings = [float(values[int(params[name])]) for name, values in self.design.axes.items()]
         record = self.runs[key_of([*settings, seed])]
-        return [(steps, record[str(steps)][1], record[str(steps)][0]) for steps in LENGTHS if steps <= int(params[LENGTH])]
+        return [
+            (steps, record[str(steps)][1], record[str(steps)][0]) for steps in LENGTHS if steps <= int(params[LENGTH])
+        ]
 
     def true_mean(self, params: Params) -> float:
         return float(np.mean([self.curve(params, seed)[-1][2] for seed in self.design.seeds]))

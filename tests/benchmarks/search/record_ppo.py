@@ -1,7 +1,9 @@
-"""Records real PPO runs: `python -m tests.benchmarks.search.record_ppo ppo-arena|ppo-arena-five`; goes on where it stopped.
+"""Records real PPO runs: `python -m tests.benchmarks.search.record_ppo ppo-arena|ppo-arena-five`; goes on where it
+stopped.
 
-The learning rate is constant within a run, so a run of length T is exactly the first T steps of a longer one with the same seed: each run of
-`LENGTHS[-1]` steps gives the scores and costs of all shorter ones. Scores are means over held-out maps, costs are CPU seconds with evaluation.
+The learning rate is constant within a run, so a run of length T is exactly the first T steps of a longer one with the
+same seed: each run of `LENGTHS[-1]` steps gives the scores and costs of all shorter ones. Scores are means over
+held-out maps, costs are CPU seconds with evaluation.
 """
 
 from __future__ import annotations
@@ -55,13 +57,17 @@ class Recorder:
 
 
 def overrides(design: Design, key: tuple[float, ...]) -> list[str]:
-    """The run in Hydra's words, twice as long as is recorded: then its halves, which are evaluated, are exactly our lengths."""
+    """The run in Hydra's words, twice as long as is recorded: then its halves, which are evaluated, are exactly our
+    lengths.
+    """
     *settings, seed = key
     searched = [f"{NAMES[axis]}={value:g}" for axis, value in zip(design.axes, settings, strict=True)]
     return [
-        "run=recorded", "sim=arena_basic", f"seed={seed}", "trainer.schedule=constant", f"trainer.batch_size={BATCH_SIZE}",
+        "run=recorded", "sim=arena_basic", f"seed={seed}",
+        "trainer.schedule=constant", f"trainer.batch_size={BATCH_SIZE}",
         f"trainer.total_timesteps={2 * LENGTHS[-1]}", f"trainer.simulation.curve_points={len(LENGTHS)}",
-        f"trainer.simulation.curve_episodes={EPISODES}", "trainer.num_workers=1", "device=cpu", *design.fixed, *searched,
+        f"trainer.simulation.curve_episodes={EPISODES}", "trainer.num_workers=1", "device=cpu",
+        *design.fixed, *searched,
     ]  # fmt: skip
 
 

@@ -68,8 +68,12 @@ def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def ratio(ours: Mapping[tuple[str, int], Outcome], peer: Mapping[tuple[str, int], Outcome]) -> tuple[float, float, float, int]:
-    """Geometric mean of our cost to 95 % over the peer's, paired by task and seed, with its 95 % bootstrap interval and the number of pairs."""
+def ratio(
+    ours: Mapping[tuple[str, int], Outcome], peer: Mapping[tuple[str, int], Outcome]
+) -> tuple[float, float, float, int]:
+    """Geometric mean of our cost to 95 % over the peer's, paired by task and seed, with its 95 % bootstrap interval and
+    the number of pairs.
+    """
     logs = np.array([np.log(ours[key].cost_to[1] / peer[key].cost_to[1]) for key in sorted(set(ours) & set(peer))])
     if not len(logs):
         return float("nan"), float("nan"), float("nan"), 0
@@ -86,7 +90,8 @@ def table(outcomes: Sequence[Outcome], reference: str) -> str:
         lines += [
             f"### {slots} run(s) at once",
             "",
-            "| task | method | seeds | cost to 90 / 95 / 99 % | regret at 25 / 50 / 100 % | runs | late failures | ms |",
+            "| task | method | seeds | cost to 90 / 95 / 99 % | regret at 25 / 50 / 100 % | runs | late failures | "
+            "ms |",
         ]
         lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for task, method in sorted({(o.task, o.method) for o in chosen}):
@@ -101,7 +106,8 @@ def _row(group: Sequence[Outcome]) -> str:
     regret = " / ".join(f"{np.mean([o.regret[i] for o in group]):.3f}" for i in range(3))
     first = group[0]
     means = (
-        f"{np.mean([o.runs for o in group]):.0f} | {np.mean([o.late_failures for o in group]):.0%} | {np.median([o.suggest_ms for o in group]):.0f}"
+        f"{np.mean([o.runs for o in group]):.0f} | {np.mean([o.late_failures for o in group]):.0%} | "
+        f"{np.median([o.suggest_ms for o in group]):.0f}"
     )
     return f"| {first.task} | {first.method} | {len(group)} | {cost} | {regret} | {means} |"
 
@@ -121,7 +127,9 @@ def _ratios(chosen: Sequence[Outcome], reference: str) -> list[str]:
 
 
 def mean_ranks(outcomes: Sequence[Outcome], reference: str) -> dict[str, float]:
-    """Mean rank by cost to 95 %, 1 is best, over the (task, seed) of `reference`; of the methods that ran on all of them."""
+    """Mean rank by cost to 95 %, 1 is best, over the (task, seed) of `reference`; of the methods that ran on all of
+    them.
+    """
     cost = {(o.method, o.task, o.seed): o.cost_to[1] for o in outcomes}
     keys = sorted({(task, seed) for method, task, seed in cost if method == reference})
     methods = [name for name in sorted({o.method for o in outcomes}) if all((name, *key) in cost for key in keys)]

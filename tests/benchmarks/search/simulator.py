@@ -1,7 +1,8 @@
-"""Simulated RL training with a known optimum: learning curves, seed noise, costs over 30x, divergence, out of memory, schedules.
+"""Simulated RL training with a known optimum: learning curves, seed noise, costs over 30x, divergence, out of memory,
+schedules.
 
-The schedule trap: a run of length T anneals its learning rate, so its score at share u is below that of a finished run of
-length u T. A model that takes curve points for short runs is misled.
+The schedule trap: a run of length T anneals its learning rate, so its score at share u is below that of a finished run
+of length u T. A model that takes curve points for short runs is misled.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Training:
     def instance(cls, space: Space, seed: int, noise: float, trap: float, sign: float) -> Training:
         rng = np.random.default_rng([seed, 77])
         best = rng.uniform(-0.7, 0.7, space.dimension)
-        weights = np.array([0.25 if name in MINOR else 1.5 for name in space.names]) * rng.uniform(0.6, 1.4, space.dimension)
+        weights = np.array([0.25 if name in MINOR else 1.5 for name in space.names]) * rng.uniform(
+            0.6, 1.4, space.dimension
+        )
         weights[space.names.index(LENGTH)] = 0.0
         penalty = rng.permutation([0.0, 0.08, 0.3])
         return cls(space, best, weights, tuple(penalty), noise, trap, sign)
@@ -124,7 +127,11 @@ class Training:
             return Run(None, 40.0 + rng.uniform(0.1, 0.5) * (self.cost(params, steps) - 40.0))
         curve = []
         for share in CURVE_SHARES:
-            value = self.final(params, share * steps) * (1.0 - self.trap * (1.0 - share)) + luck + 0.5 * self.noise * rng.standard_normal()
+            value = (
+                self.final(params, share * steps) * (1.0 - self.trap * (1.0 - share))
+                + luck
+                + 0.5 * self.noise * rng.standard_normal()
+            )
             curve.append(CurvePoint(int(share * steps), share * (self.cost(params, steps) - 40.0), self.sign * value))
         return Run(self.sign * (self.final(params, steps) + luck), self.cost(params, steps), tuple(curve))
 
@@ -151,7 +158,9 @@ def simulator_task(dimension: int, seed: int, goal: Goal = "maximize", noise: fl
 
 
 def best_mean(problem: Training, space: Space) -> float:
-    """True mean of the best point: pattern search around the known best hyperparameters, which long lengthscales make easy."""
+    """True mean of the best point: pattern search around the known best hyperparameters, which long lengthscales make
+    easy.
+    """
     rng = np.random.default_rng(0)
     start = problem.best_unit.copy()
     start[space.names.index(LENGTH)] = 1.0
@@ -167,7 +176,9 @@ def best_mean(problem: Training, space: Space) -> float:
     best = max((space.snap(point[None])[0] for point in points), key=value)
     for step in (0.3, 0.1, 0.03, 0.01):
         for _ in range(400):
-            moved = np.clip(best + step * rng.standard_normal(space.dimension) * (rng.random(space.dimension) < 0.4), -1, 1)
+            moved = np.clip(
+                best + step * rng.standard_normal(space.dimension) * (rng.random(space.dimension) < 0.4), -1, 1
+            )
             moved[space.names.index(LENGTH)] = 1.0
             moved = space.snap(moved[None])[0]
             best = moved if value(moved) > value(best) else best

@@ -1,4 +1,5 @@
-"""Optimisers that take a second and more for a suggestion: BoTorch, SMAC3 and PufferLib's Protein, each imported when it is asked for.
+"""Optimisers that take a second and more for a suggestion: BoTorch, SMAC3 and PufferLib's Protein, each imported when
+it is asked for.
 
 HEBO is missing: its package asks for numpy below 1.25 and does not install beside numpy 2.
 """
@@ -35,10 +36,14 @@ class UnitPeer(ABC):
         self.params: list[Params] = []
 
     def suggest(self, pending: Sequence[Params] = ()) -> Suggestion:
-        unit = self.ask(np.random.default_rng([self.seed, self.count]), [self.task.space.embed(params) for params in pending])
+        unit = self.ask(
+            np.random.default_rng([self.seed, self.count]), [self.task.space.embed(params) for params in pending]
+        )
         self.count += 1
         snapped = self.task.space.snap(np.clip(unit, -1, 1)[None])[0]
-        return Suggestion(self.task.space.from_unit(snapped), self.count - 1, Explanation(Origin.BASELINE, type(self).__name__))
+        return Suggestion(
+            self.task.space.from_unit(snapped), self.count - 1, Explanation(Origin.BASELINE, type(self).__name__)
+        )
 
     def observe(self, observation: Observation) -> None:
         score = min(self.scores, default=0.0) if observation.score is None else self.sign * observation.score
@@ -107,7 +112,9 @@ class Smac(UnitPeer):
         space.add([Float(name, (-1.0, 1.0)) for name in self.names])
         scenario = Scenario(space, n_trials=100_000, seed=seed, output_directory=tempfile.mkdtemp())
         design = HyperparameterOptimizationFacade.get_initial_design(scenario, n_configs=10)
-        self.facade = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, initial_design=design, overwrite=True, logging_level=40)
+        self.facade = HyperparameterOptimizationFacade(
+            scenario, lambda config, seed=0: 0.0, initial_design=design, overwrite=True, logging_level=40
+        )
         self.open: list[Any] = []
 
     def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
@@ -118,7 +125,9 @@ class Smac(UnitPeer):
         from smac.runhistory import StatusType, TrialValue
 
         status = StatusType.CRASHED if observation.score is None else StatusType.SUCCESS
-        self.facade.tell(self.open.pop(0), TrialValue(cost=-self.scores[-1], time=observation.cost_seconds, status=status))
+        self.facade.tell(
+            self.open.pop(0), TrialValue(cost=-self.scores[-1], time=observation.cost_seconds, status=status)
+        )
 
 
 class PufferProtein(UnitPeer):
@@ -134,11 +143,14 @@ class PufferProtein(UnitPeer):
         self.names = [f"x{i:02d}" for i in range(task.space.dimension)]
         center = task.space.center_unit
         spaces = {
-            name: {"distribution": "uniform", "min": -1.0, "max": 1.0, "mean": float(center[i]), "scale": "auto"} for i, name in enumerate(self.names)
+            name: {"distribution": "uniform", "min": -1.0, "max": 1.0, "mean": float(center[i]), "scale": "auto"}
+            for i, name in enumerate(self.names)
         }
         with contextlib.redirect_stdout(io.StringIO()):
             self.protein = pufferlib.sweep.Protein(
-                {"method": "Protein", "metric": "score", "goal": "maximize", **spaces}, max_suggestion_cost=1e12, num_random_samples=10
+                {"method": "Protein", "metric": "score", "goal": "maximize", **spaces},
+                max_suggestion_cost=1e12,
+                num_random_samples=10,
             )
 
     def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:

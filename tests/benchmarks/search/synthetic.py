@@ -11,7 +11,9 @@ from searchers import Params
 from tests.benchmarks.search.tasks import Run, Task
 
 HARTMANN_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
-HARTMANN_A = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
+HARTMANN_A = np.array(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+)
 HARTMANN_P = 1e-4 * np.array(
     [
         [1312, 1696, 5569, 124, 8283, 5886],
@@ -27,13 +29,19 @@ COST_RANGE = 30.0
 
 @dataclass(frozen=True)
 class Branin:
-    """Branin on [-5, 10] x [0, 15]; the cost falls 30-fold from left to right, so that the three optima differ in price."""
+    """Branin on [-5, 10] x [0, 15]; the cost falls 30-fold from left to right, so that the three optima differ in
+    price.
+    """
 
     noise: float
 
     def true_mean(self, params: Params) -> float:
         x, y = float(params["x"]), float(params["y"])
-        return (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+        return (
+            (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
+            + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+            + 10
+        )
 
     def run(self, params: Params, rng: np.random.Generator) -> Run:
         cost = 10.0 * COST_RANGE ** ((10.0 - float(params["x"])) / 15.0)

@@ -14,7 +14,9 @@ from searchers import CurvePoint, FailureKind, Goal, Observation, Outcome, Param
 
 @dataclass(frozen=True)
 class Run:
-    """One simulated run; `score` is None when it failed by its hyperparameters, and that of the last curve point when it was stopped early."""
+    """One simulated run; `score` is None when it failed by its hyperparameters, and that of the last curve point when
+    it was stopped early.
+    """
 
     score: float | None
     cost_seconds: float
@@ -78,7 +80,9 @@ class Task:
     def floor(self) -> float:
         """True mean of a typical random point: 0 % on the scale whose 100 % is the optimum."""
         rng = np.random.default_rng(0)
-        points = self.space.sample(self.reference_draws, lambda count: rng.uniform(-1, 1, (count, self.space.dimension)))
+        points = self.space.sample(
+            self.reference_draws, lambda count: rng.uniform(-1, 1, (count, self.space.dimension))
+        )
         return float(np.median([self.problem.true_mean(self.space.from_unit(point)) for point in points]))
 
     def quality(self, params: Params) -> float:

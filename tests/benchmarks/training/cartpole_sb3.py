@@ -32,7 +32,14 @@ class Until(BaseCallback):
 def speed(steps: int) -> dict[str, float]:
     """Like CleanRL's defaults: 4 environments, 128 steps, 4 minibatches, 4 epochs."""
     model = PPO(
-        "MlpPolicy", make_vec_env("CartPole-v1", 4), n_steps=128, batch_size=128, n_epochs=4, learning_rate=2.5e-4, ent_coef=0.01, device="cpu"
+        "MlpPolicy",
+        make_vec_env("CartPole-v1", 4),
+        n_steps=128,
+        batch_size=128,
+        n_epochs=4,
+        learning_rate=2.5e-4,
+        ent_coef=0.01,
+        device="cpu",
     )
     model.learn(1024)
     began = time.process_time()
@@ -43,8 +50,10 @@ def speed(steps: int) -> dict[str, float]:
 def until(score: float, seed: int) -> dict[str, float]:
     """The settings that its authors tuned for CartPole (rl-baselines3-zoo)."""
     model = PPO(
-        "MlpPolicy", make_vec_env("CartPole-v1", 8, seed=seed), n_steps=32, batch_size=256, n_epochs=20, gamma=0.98, gae_lambda=0.8,
-        learning_rate=lambda left: 1e-3 * left, clip_range=lambda left: 0.2 * left, ent_coef=0.0, device="cpu", seed=seed,
+        "MlpPolicy", make_vec_env("CartPole-v1", 8, seed=seed), n_steps=32,
+        batch_size=256, n_epochs=20, gamma=0.98, gae_lambda=0.8,
+        learning_rate=lambda left: 1e-3 * left, clip_range=lambda left: 0.2 * left,
+        ent_coef=0.0, device="cpu", seed=seed,
     )  # fmt: skip
     began = time.process_time()
     model.learn(300_000, callback=Until(score))

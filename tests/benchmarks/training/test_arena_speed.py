@@ -34,7 +34,9 @@ class Bench:
     """One rank's training, taken apart; CPU seconds by part."""
 
     context: DistributedContext
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("simulator", "environment", "encode", "rollout", "update"), 0.0))
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("simulator", "environment", "encode", "rollout", "update"), 0.0)
+    )
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -46,13 +48,17 @@ class Bench:
         self.bare, self.env = (self._environment() for _ in range(2))
         self.policy = make_policy(self.spec, self.context, self.env.encoder, self.env.action_space)
         self.learner = Learner(self.policy, self.spec.trainer, self.plan, self.context)
-        self.collector = Collector(self.env, self.policy, self.plan.horizon, self.plan.bptt_horizon, self.context.device)
+        self.collector = Collector(
+            self.env, self.policy, self.plan.horizon, self.plan.bptt_horizon, self.context.device
+        )
         self.generator = torch.Generator().manual_seed(self.context.rank)
         self.env.step = self._timed("environment", self.env.step)  # type: ignore[method-assign]
         self.env.encoder.encode = self._timed("encode", self.env.encoder.encode)  # type: ignore[method-assign]
 
     def _environment(self) -> VectorEnvironment:
-        env = self.spec.environment.make(VectorOptions(self.plan.num_envs, training_seeds(0, 0, self.context.rank), stagger=True))
+        env = self.spec.environment.make(
+            VectorOptions(self.plan.num_envs, training_seeds(0, 0, self.context.rank), stagger=True)
+        )
         env.reset()
         return env
 
@@ -88,7 +94,11 @@ class Bench:
         }
         shares = {f"{name}_share": round(seconds / total, 3) for name, seconds in parts.items()}
         rates = {"ppo": self.steps / total, "simulator": self.steps / self.seconds["simulator"]}
-        return {**shares, **{f"{name}_steps_per_cpu_second": round(rate) for name, rate in rates.items()}, "ratio": rates["ppo"] / rates["simulator"]}
+        return {
+            **shares,
+            **{f"{name}_steps_per_cpu_second": round(rate) for name, rate in rates.items()},
+            "ratio": rates["ppo"] / rates["simulator"],
+        }
 
 
 def test_ppo_keeps_three_tenths_of_the_speed_of_the_bare_simulator() -> None:

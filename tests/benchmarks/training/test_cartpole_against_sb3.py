@@ -32,17 +32,21 @@ PYTHON = os.environ.get("METTA_SWEEP_SB3_PYTHON", sys.executable)
 SCRIPT = Path(__file__).with_name("cartpole_sb3.py")
 SAME = {
     "num_envs": 4, "batch_size": 512, "minibatch_size": 128, "update_epochs": 4, "schedule": "constant",
-    "ppo": {"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.01, "vf_clip_coef": 0.0}, "optimizer": {"learning_rate": 2.5e-4},
+    "ppo": {"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.01, "vf_clip_coef": 0.0},
+    "optimizer": {"learning_rate": 2.5e-4},
 }  # fmt: skip
 BATCHED = {
     "num_envs": 64, "batch_size": 2048, "minibatch_size": 256, "update_epochs": 4, "total_timesteps": 300_000,
-    "ppo": {"gamma": 0.98, "gae_lambda": 0.8, "ent_coef": 0.0, "vf_clip_coef": 0.0}, "optimizer": {"learning_rate": 5e-3},
+    "ppo": {"gamma": 0.98, "gae_lambda": 0.8, "ent_coef": 0.0, "vf_clip_coef": 0.0},
+    "optimizer": {"learning_rate": 5e-3},
 }  # fmt: skip
 
 
 def sb3(*arguments: object) -> dict[str, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([PYTHON, str(SCRIPT), *map(str, arguments)], env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [PYTHON, str(SCRIPT), *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
+    )
     if "No module named 'stable_baselines3'" in run.stderr:
         pytest.skip(f"{PYTHON} has no stable-baselines3; name one that has in METTA_SWEEP_SB3_PYTHON")
     assert run.returncode == 0, run.stderr
@@ -55,7 +59,11 @@ class Ours:
 
     def __init__(self, trainer: dict[str, Any], seed: int = 0) -> None:
         torch.set_num_threads(1)
-        mapping = {"seed": seed, "trainer": {**trainer, "curriculum": "/env/gymnasium/CartPole-v1"}, "model": {"separate_critic": True}}
+        mapping = {
+            "seed": seed,
+            "trainer": {**trainer, "curriculum": "/env/gymnasium/CartPole-v1"},
+            "model": {"separate_critic": True},
+        }
         self.spec, context = RunSpec.from_mapping(mapping), DistributedContext()
         self.plan = plan(self.spec.trainer, 1, 1)
         self.env = self.spec.environment.make(VectorOptions(self.plan.num_envs, training_seeds(seed, 0, 0)))
@@ -100,12 +108,18 @@ def our_time_until(score: float, seed: int) -> tuple[float, int]:
 def test_the_same_network_and_settings_are_a_third_faster() -> None:
     rounds = [(sb3("speed", 20_480)["steps_per_cpu_second"], our_speed(20_480)) for _ in range(5)]
     theirs, ours = median(a for a, _ in rounds), median(b for _, b in rounds)
-    print(f"steps per CPU-second: stable-baselines3 {theirs:.0f}, ours {ours:.0f}, ratio {median(b / a for a, b in rounds):.2f}")
+    print(
+        f"steps per CPU-second: stable-baselines3 {theirs:.0f}, ours {ours:.0f}, ratio "
+        f"{median(b / a for a, b in rounds):.2f}"
+    )
     assert median(b / a for a, b in rounds) >= 1.3
 
 
 def test_batched_settings_balance_the_pole_in_three_tenths_of_the_time() -> None:
     rounds = [(sb3("until", 475, seed)["cpu_seconds"], our_time_until(475, seed)[0]) for seed in range(5)]
     theirs, ours = median(a for a, _ in rounds), median(b for _, b in rounds)
-    print(f"CPU-seconds to a mean return of 475: stable-baselines3 {theirs:.1f}, ours {ours:.1f}, ratio {ours / theirs:.2f}")
+    print(
+        f"CPU-seconds to a mean return of 475: stable-baselines3 {theirs:.1f}, ours {ours:.1f}, ratio "
+        f"{ours / theirs:.2f}"
+    )
     assert ours <= 0.3 * theirs

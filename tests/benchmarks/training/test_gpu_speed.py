@@ -1,4 +1,6 @@
-"""Training on a GPU against one core beside it: wall time per step of the basic arena, setting by setting, in one process."""
+"""Training on a GPU against one core beside it: wall time per step of the basic arena, setting by setting, in one
+process.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from trainables.result import Progress
 from trainables.spec import RunSpec
 
 pytestmark = [
-    pytest.mark.benchmark, pytest.mark.timeout(900), pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+    pytest.mark.benchmark, pytest.mark.timeout(900),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
 ]  # fmt: skip
 FAST = {"compile": True, "cuda_graphs": True}
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,7 +56,10 @@ def seconds_per_update(device: str, model: dict[str, Any], trainer: dict[str, An
     ("model", "trainer"),
     [
         ({"type": "mlp"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 32, "num_workers": 1}),
-        ({"type": "mlp", "hidden_size": 1024}, {"batch_size": 32_768, "minibatch_size": 8192, "num_envs": 256, "num_workers": 8}),
+        (
+            {"type": "mlp", "hidden_size": 1024},
+            {"batch_size": 32_768, "minibatch_size": 8192, "num_envs": 256, "num_workers": 8},
+        ),
         ({"type": "lstm"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 64, "num_workers": 1}),
     ],
 )

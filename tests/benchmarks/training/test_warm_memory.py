@@ -23,7 +23,9 @@ def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypa
 
     use_ray_token(monkeypatch)
     environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    ray.init(
+        address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment}
+    )
     runner = Runner(placement_group([{"CPU": 1}]))
     pids, resident = set(), []
     try:

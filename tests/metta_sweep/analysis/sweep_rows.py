@@ -43,7 +43,13 @@ def costs(train: float, *, gpus: float = 0.0) -> dict[str, Any]:
 
 
 def observation(
-    number: int, params: dict[str, Any], score: float | None, train: float = 10.0, *, sequence: int | None = None, **changes: Any
+    number: int,
+    params: dict[str, Any],
+    score: float | None,
+    train: float = 10.0,
+    *,
+    sequence: int | None = None,
+    **changes: Any,
 ) -> ObservationRecord:
     fields: dict[str, Any] = {
         "outcome": "failed" if score is None else "completed",
@@ -55,8 +61,18 @@ def observation(
         "metrics": {} if score is None else {"reward": score},
         "nodes": ("head", "head"),
     }
-    return ObservationRecord(sequence or number + 1, f"demo.r.{number}", number, "explore", params, NewObservation(**{**fields, **changes}), 1061.0)
+    return ObservationRecord(
+        sequence or number + 1,
+        f"demo.r.{number}",
+        number,
+        "explore",
+        params,
+        NewObservation(**{**fields, **changes}),
+        1061.0,
+    )
 
 
 def attempt(number: int, train: float = 10.0, *, index: int = 1, gpus: float = 0.0) -> AttemptRecord:
-    return AttemptRecord(f"demo.r.{number}", index, ("head",), gpus, 1001.0, 1061.0, costs(train, gpus=gpus), "completed")
+    return AttemptRecord(
+        f"demo.r.{number}", index, ("head",), gpus, 1001.0, 1061.0, costs(train, gpus=gpus), "completed"
+    )

@@ -52,7 +52,10 @@ def test_the_models_belief_ranks_before_the_luckiest_score() -> None:
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
 def test_a_point_that_the_model_does_not_cover_comes_last(goal: str) -> None:
-    runs = with_posterior(table(({"a": 1}, 5.0, 10.0), ({"a": 2}, 5.0, 10.0)), lambda params: None if params["a"] == 1 else Interval(0.0, -1.0, 1.0))
+    runs = with_posterior(
+        table(({"a": 1}, 5.0, 10.0), ({"a": 2}, 5.0, 10.0)),
+        lambda params: None if params["a"] == 1 else Interval(0.0, -1.0, 1.0),
+    )
     assert [entry.id for entry in best(runs, 5, goal)] == ["demo.r.1", "demo.r.0"]
 
 
@@ -83,14 +86,23 @@ def test_an_unknown_order_is_refused() -> None:
 def test_the_error_of_a_mean_adds_in_squares_over_the_runs_that_reported_one() -> None:
     runs = [run(i, {"a": 1}) for i in range(3)] + [run(3, {"a": 2})]
     errors = [0.3, 0.4, None, None]
-    observations = [observation(i, record.params, 1.0, standard_error=error) for i, (record, error) in enumerate(zip(runs, errors, strict=True))]
+    observations = [
+        observation(i, record.params, 1.0, standard_error=error)
+        for i, (record, error) in enumerate(zip(runs, errors, strict=True))
+    ]
     first, second = best(build(runs, observations, []), 5, "maximize")
     assert first.standard_error == pytest.approx(0.25)
     assert second.standard_error is None
 
 
 def test_the_front_is_what_nothing_cheaper_beats() -> None:
-    runs = table(({"a": 1}, 1.0, 10.0), ({"a": 2}, 0.5, 20.0), ({"a": 3}, 2.0, 30.0), ({"a": 4}, 2.0, 40.0), ({"a": 5}, None, 1.0))
+    runs = table(
+        ({"a": 1}, 1.0, 10.0),
+        ({"a": 2}, 0.5, 20.0),
+        ({"a": 3}, 2.0, 30.0),
+        ({"a": 4}, 2.0, 40.0),
+        ({"a": 5}, None, 1.0),
+    )
     assert list(pareto_front(runs, "maximize")["id"]) == ["demo.r.0", "demo.r.2"]
     assert list(pareto_front(runs, "minimize")["id"]) == ["demo.r.0", "demo.r.1"]
     assert pareto_front(build([], [], []), "maximize").empty

@@ -29,14 +29,18 @@ def test_a_monotone_parameter_has_importance_one_whatever_its_scale() -> None:
 
 def test_a_falling_parameter_has_a_negative_correlation_and_the_strongest_comes_first() -> None:
     # Ranks of b: 1 3 2 4 against 1 2 3 4: 1 - 6 * 2 / (4 * 15) = 0.8.
-    found = importance(table([({"a": 4, "b": 1}, 1.0), ({"a": 3, "b": 3}, 2.0), ({"a": 2, "b": 2}, 3.0), ({"a": 1, "b": 4}, 4.0)]))
+    found = importance(
+        table([({"a": 4, "b": 1}, 1.0), ({"a": 3, "b": 3}, 2.0), ({"a": 2, "b": 2}, 3.0), ({"a": 1, "b": 4}, 4.0)])
+    )
     assert list(found["parameter"]) == ["a", "b"]
     assert list(found["correlation"]) == [pytest.approx(-1.0), pytest.approx(0.8)]
 
 
 def test_a_choice_has_the_correlation_ratio_of_its_groups() -> None:
     # Target ranks 1 2 | 3 4: group means 1.5 and 3.5 around 2.5, between 4, total 5.
-    found = importance(table([({"opt": "adam"}, 1.0), ({"opt": "adam"}, 2.0), ({"opt": "muon"}, 3.0), ({"opt": "muon"}, 4.0)]))
+    found = importance(
+        table([({"opt": "adam"}, 1.0), ({"opt": "adam"}, 2.0), ({"opt": "muon"}, 3.0), ({"opt": "muon"}, 4.0)])
+    )
     assert found["importance"][0] == pytest.approx(math.sqrt(4 / 5))
     assert math.isnan(found["correlation"][0])
 
@@ -63,7 +67,12 @@ def test_totals_count_states_and_add_up_what_was_paid() -> None:
     attempts = [attempt(0, 10.0), attempt(1, 30.0), attempt(2, 10.0)]  # 16, 36 and 16 s with set-up, curve, evaluation
     found = totals(build(runs, observations, attempts, hourly_cost=3600.0), "maximize")
     assert (found.num_runs, found.num_completed, found.num_failed, found.num_unfinished) == (4, 2, 1, 1)
-    assert (found.best_score, found.mean_wall_seconds, found.paid_wall_seconds, found.dollars) == (4.0, 23.0, 68.0, 68.0)
+    assert (found.best_score, found.mean_wall_seconds, found.paid_wall_seconds, found.dollars) == (
+        4.0,
+        23.0,
+        68.0,
+        68.0,
+    )
 
 
 def test_totals_of_nothing_are_nothing() -> None:
@@ -76,7 +85,11 @@ def test_totals_of_nothing_are_nothing() -> None:
 @pytest.mark.parametrize(("goal", "best"), [("maximize", [2.0, 2.0, 5.0]), ("minimize", [2.0, 1.0, 1.0])])
 def test_progression_follows_the_order_in_which_results_came(goal: str, best: list[float]) -> None:
     runs = [run(i, {}) for i in range(3)]
-    came = [observation(0, {}, 5.0, sequence=3), observation(1, {}, 2.0, sequence=1), observation(2, {}, 1.0, sequence=2)]
+    came = [
+        observation(0, {}, 5.0, sequence=3),
+        observation(1, {}, 2.0, sequence=1),
+        observation(2, {}, 1.0, sequence=2),
+    ]
     found = progression(build(runs, came, []), goal, window=2)
     assert list(found["number"]) == [1, 2, 0]
     assert list(found["best_so_far"]) == best

@@ -19,7 +19,13 @@ from metta_sweep.registry.open import open_registry
 def test_a_finished_run_has_its_score_costs_parameters_and_metrics() -> None:
     params = {"trainer.ppo.gamma": 0.99, "trainer.batch_size": 8192}
     row = build([run(0, params)], [observation(0, params, 1.5)], [attempt(0)]).iloc[0]
-    assert (row["id"], row["number"], row["state"], row["score"], row["cost_seconds"]) == ("demo.r.0", 0, "completed", 1.5, 13.0)
+    assert (row["id"], row["number"], row["state"], row["score"], row["cost_seconds"]) == (
+        "demo.r.0",
+        0,
+        "completed",
+        1.5,
+        13.0,
+    )
     assert (row["wall_seconds"], row["cpu_seconds"], row["gpu_seconds"]) == (13.0, 16.0, 0.0)
     assert [row[f"{part}_seconds"] for part in ("setup", "train", "curve", "evaluate")] == [2.0, 10.0, 1.0, 3.0]
     assert (row["param.trainer.ppo.gamma"], row["param.trainer.batch_size"], row["metric.reward"]) == (0.99, 8192, 1.5)
@@ -29,7 +35,11 @@ def test_a_finished_run_has_its_score_costs_parameters_and_metrics() -> None:
 
 def test_dollars_are_slot_hours_without_gpus_and_gpu_hours_with_them_over_all_attempts() -> None:
     runs = [run(0, {}), run(1, {})]
-    attempts = [attempt(0, 3594.0), attempt(0, 3594.0, index=2), attempt(1, 3594.0, gpus=4.0)]  # 3600 s each with set-up, curve, evaluation
+    attempts = [
+        attempt(0, 3594.0),
+        attempt(0, 3594.0, index=2),
+        attempt(1, 3594.0, gpus=4.0),
+    ]  # 3600 s each with set-up, curve, evaluation
     table = build(runs, [], attempts, hourly_cost=2.0)
     assert list(table["dollars"]) == [4.0, 8.0]
     assert list(table["paid_wall_seconds"]) == [7200.0, 3600.0]
@@ -80,7 +90,9 @@ def test_a_registered_sweep_without_runs_is_an_empty_frame_and_an_unknown_one_an
 
 def test_a_sweep_with_many_metrics_is_ranked_without_a_word_from_pandas() -> None:
     result = observation(0, {"a": 1}, 1.5)
-    many = replace(result, observation=replace(result.observation, metrics={f"metric_{i}": float(i) for i in range(200)}))
+    many = replace(
+        result, observation=replace(result.observation, metrics={f"metric_{i}": float(i) for i in range(200)})
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert best(build([run(0, {"a": 1})], [many], []), 1, "maximize")[0].score == 1.5

@@ -39,5 +39,7 @@ def test_no_attempt_no_slot() -> None:
 
 def test_time_when_the_sweep_was_off_is_nobodys_idle_time() -> None:
     night = 8 * 3600.0
-    (slot,) = utilisation([attempt("r0", 0, 10), attempt("r1", night, night + 10), attempt("r2", night + 15, night + 20)], now=0)
+    (slot,) = utilisation(
+        [attempt("r0", 0, 10), attempt("r1", night, night + 10), attempt("r2", night + 15, night + 20)], now=0
+    )
     assert (slot.busy_seconds, slot.idle_seconds, slot.longest_gap_seconds) == (25, 5, 5)

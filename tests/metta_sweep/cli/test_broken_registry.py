@@ -1,4 +1,6 @@
-"""Whatever lies where the registry should be: every command says what and where in one line, what to do, and exit code 5."""
+"""Whatever lies where the registry should be: every command says what and where in one line, what to do, and exit code
+5.
+"""
 
 from __future__ import annotations
 
@@ -88,13 +90,19 @@ BROKEN: dict[Callable[[Path], None], str] = {
     cut_off: "is damaged; bring back a copy",
     overwritten_inside: "is damaged; bring back a copy",
     directory_in_its_place: "is a directory; move it away",
-    another_programs: "belongs to another program (it has the tables alembic_version, experiments); choose another data_dir=",
+    another_programs: "belongs to another program (it has the tables alembic_version, experiments); choose another "
+    "data_dir=",
     newer: "has schema 9999",
 }
 
 
 def words_of(command: str) -> list[str]:
-    extra = {"run": ["sweep=quick"], "plan": ["sweep=quick"], "import-wandb": ["--entity", "e"], "dashboard": ["--port", "1"]}
+    extra = {
+        "run": ["sweep=quick"],
+        "plan": ["sweep=quick"],
+        "import-wandb": ["--entity", "e"],
+        "dashboard": ["--port", "1"],
+    }
     return [command, "sweep_name=s", *extra.get(command, [])]
 
 
@@ -138,7 +146,9 @@ def test_what_belongs_to_another_program_stays_as_it_is(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("command", WRITERS)
-def test_a_registry_that_was_emptied_is_not_taken_for_a_new_one(command: str, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_registry_that_was_emptied_is_not_taken_for_a_new_one(
+    command: str, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     emptied(data_dir / "registry.db")
     assert main(words_of(command)) == 5
     assert "registry.db: is empty, though sweeps lie beside it; bring back a copy of it, or delete it" in said(capsys)
@@ -159,7 +169,9 @@ def test_a_lock_that_does_not_end_is_told(command: str, data_dir: Path, capsys: 
     assert "registry.db: locked by another process; wait, or end that process" in said(capsys)
 
 
-def test_whoever_prepares_the_schema_and_hangs_does_not_hang_all(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whoever_prepares_the_schema_and_hangs_does_not_hang_all(
+    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import fcntl
 
     other = tmp_path / "other"
@@ -187,7 +199,9 @@ def test_half_a_log_costs_its_last_writes_and_nothing_else(tmp_path: Path, data_
     copy.close()
 
 
-def test_a_data_directory_that_is_a_file_is_told(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_directory_that_is_a_file_is_told(
+    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     assert main(["run", "sweep_name=s", "sweep=quick", f"data_dir={tmp_path}/file"]) == 5
     assert f"registry {tmp_path}/file: File exists; it is in the way" in said(capsys)
@@ -202,14 +216,19 @@ def test_any_name_of_a_data_directory_will_do(tmp_path: Path, data_dir: Path) ->
 
 
 def as_another_user(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command on files that are somebody else's, by a user whom modes hold back. Root, who runs many a test, gives up that power for it."""
+    """A command on files that are somebody else's, by a user whom modes hold back.
+
+    Root, who runs many a test, gives up that power for it.
+    """
     command = [sys.executable, "-m", "metta_sweep", *words]
     if os.geteuid() == 0:
         for path in (directory, *directory.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown", *command]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "NUM_CPUS": "2"}
-    return subprocess.run(command, cwd=directory.parent, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=directory.parent, env=environ, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,7 +241,9 @@ def as_another_user(directory: Path, *words: str) -> subprocess.CompletedProcess
         (0o444, 0o000, ["run", "sweep=quick"], "Permission denied; choose another place, or ask its owner"),
     ],
 )
-def test_a_registry_of_another_user_is_told(mode: int, directory_mode: int, words: list[str], text: str, tmp_path: Path) -> None:
+def test_a_registry_of_another_user_is_told(
+    mode: int, directory_mode: int, words: list[str], text: str, tmp_path: Path
+) -> None:
     data_dir = make_registry(tmp_path / "train_dir")
     (data_dir / "registry.db").chmod(mode)
     data_dir.chmod(directory_mode)

@@ -43,7 +43,10 @@ after = {name: content for name, content in after.items() if content or name in 
 print(f"same={after == before}", file=sys.stderr)
 sys.exit(code)
 """
-SAYS = {"full": "No space left on device; free some space", "read-only": "Read-only file system; choose a place that may be written"}
+SAYS = {
+    "full": "No space left on device; free some space",
+    "read-only": "Read-only file system; choose a place that may be written",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,9 @@ def on_a_small_disk(disk: Path, state: str, *words: str) -> tuple[int, str]:
         (["cluster", "up", "--provider", "aws", "--dry-run", "--data-dir", "{disk}"], "cluster"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_1(words: list[str], file: str, state: str, sweep: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_1(
+    words: list[str], file: str, state: str, sweep: Path, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     (disk / "s_best.yaml").write_text("# an older patch\n")
@@ -113,7 +118,9 @@ def test_a_sweep_on_such_a_disk_is_read(state: str, sweep: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"trainer: [", b"\xff\xfe", b"", b"- a\n"])
-def test_a_damaged_configuration_of_the_best_run_is_told(content: bytes, sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_configuration_of_the_best_run_is_told(
+    content: bytes, sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["best", "sweep_name=s", f"data_dir={sweep}", "--json"]) == 0
     winner = json.loads(capsys.readouterr().out)["best"][0]["id"]
     file = sweep / "sweep" / "s" / "runs" / winner / "train_config_overrides.yaml"

@@ -32,7 +32,9 @@ CASES = {
 
 def bash(directory: Path, script: str) -> str:
     environ = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(directory)}
-    done = subprocess.run(["bash", "-ic", script], cwd=directory, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-ic", script], cwd=directory, env=environ, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -25,8 +25,12 @@ AWAY = "127.0.0.1:1/none?connect_timeout=2"
 
 
 @pytest.mark.parametrize("command", [["serve"], ["token", "list"]])
-@pytest.mark.parametrize("url", [f"postgresql+psycopg://u:{SECRET}@h/d", f"postgresql+psycopg://u@h/d?password={SECRET}"])
-def test_a_password_on_the_command_line_is_refused_with_the_way_out(command: list[str], url: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "url", [f"postgresql+psycopg://u:{SECRET}@h/d", f"postgresql+psycopg://u@h/d?password={SECRET}"]
+)
+def test_a_password_on_the_command_line_is_refused_with_the_way_out(
+    command: list[str], url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*command, "--database-url", url]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "METTA_SWEEP_DATABASE_URL, or into a file" in line
@@ -34,8 +38,12 @@ def test_a_password_on_the_command_line_is_refused_with_the_way_out(command: lis
 
 
 @pytest.mark.parametrize("full_error", ["0", "1"])
-@pytest.mark.parametrize("rest", [f":{SECRET}@{AWAY}", f"@{AWAY}&password={SECRET}", f":a@{SECRET}@{AWAY}", f":{SECRET}@[::/none"])
-def test_no_message_shows_it(rest: str, full_error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "rest", [f":{SECRET}@{AWAY}", f"@{AWAY}&password={SECRET}", f":a@{SECRET}@{AWAY}", f":{SECRET}@[::/none"]
+)
+def test_no_message_shows_it(
+    rest: str, full_error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", full_error)
     monkeypatch.setenv("METTA_SWEEP_DATABASE_URL", f"postgresql+psycopg://u{rest}")
     assert main(["token", "list"]) == 5
@@ -44,7 +52,9 @@ def test_no_message_shows_it(rest: str, full_error: str, tmp_path: Path, monkeyp
     assert SECRET not in said
 
 
-def test_a_file_may_hold_it_and_one_that_others_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_may_hold_it_and_one_that_others_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "url"
     file.write_text(f"sqlite:///{tmp_path}/registry.db\n")
     file.chmod(0o644)
@@ -83,14 +93,18 @@ def test_the_documented_way_shows_nothing_in_the_list_of_processes(tmp_path: Pat
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         said = service.stdout.readline()
-        shown = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(service.pid)], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", str(service.pid)], capture_output=True, text=True, check=True
+        ).stdout
         service.terminate()
     assert said.startswith("registry at http://127.0.0.1:")
     assert "metta_sweep serve" in shown
     assert SECRET not in shown + said
 
 
-def test_drivers_do_not_show_the_password_of_their_service_either(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_drivers_do_not_show_the_password_of_their_service_either(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     heard: list[str] = []
 

@@ -1,4 +1,6 @@
-"""The whole way on real parts, through the command line: two ranks train, the sweep ends, `best` writes a patch, `train` repeats the winner."""
+"""The whole way on real parts, through the command line: two ranks train, the sweep ends, `best` writes a patch,
+`train` repeats the winner.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,21 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
     assert sorted(path.name for path in runs.iterdir()) == ["s.r.0", "s.r.1"]
     for run in runs.iterdir():
         files = {path.name for path in run.iterdir()}
-        assert {"protein_suggestion.yaml", "protein_state.yaml", "train_config_overrides.yaml", "dist_1.yaml", "train.log"} <= files
-        assert {"metrics.jsonl", "checkpoints", "sweep_eval_config.yaml", "sweep_eval_results.yaml", "eval", "wandb"} <= files
+        assert {
+            "protein_suggestion.yaml",
+            "protein_state.yaml",
+            "train_config_overrides.yaml",
+            "dist_1.yaml",
+            "train.log",
+        } <= files
+        assert {
+            "metrics.jsonl",
+            "checkpoints",
+            "sweep_eval_config.yaml",
+            "sweep_eval_results.yaml",
+            "eval",
+            "wandb",
+        } <= files
         times = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert started < times[0] <= times[-1] < time.time()
         with sqlite3.connect(run / "eval" / "stats.db") as stats:
@@ -61,13 +76,21 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
     answer = json.loads(succeed(tmp_path, "best", "sweep_name=s", "--json", "--output-dir", "configs/trainer/patch"))
     best = answer["best"][0]
     assert best["id"] in [row["id"] for row in answer["front"]]
-    assert metta_sweep(tmp_path, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch").returncode == 2  # never overwrites unasked
+    assert (
+        metta_sweep(tmp_path, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch").returncode == 2
+    )  # never overwrites unasked
 
-    result = json.loads(succeed(tmp_path, "train", "run=again", "+trainer/patch=s_best", "resources.world_size=2", "--json"))
+    result = json.loads(
+        succeed(tmp_path, "train", "run=again", "+trainer/patch=s_best", "resources.world_size=2", "--json")
+    )
     assert result["score"] == pytest.approx(best["score"], abs=1e-9)
-    files = (directory / "train_config_overrides.yaml" for directory in (tmp_path / "train_dir" / "again", runs / best["id"]))
+    files = (
+        directory / "train_config_overrides.yaml" for directory in (tmp_path / "train_dir" / "again", runs / best["id"])
+    )
     again, before = (file.read_text().splitlines() for file in files)
-    assert [(new, old) for new, old in zip(again, before, strict=True) if new != old] == [("run: again", f"run: {best['id']}")]
+    assert [(new, old) for new, old in zip(again, before, strict=True) if new != old] == [
+        ("run: again", f"run: {best['id']}")
+    ]
     evaluated = json.loads(succeed(tmp_path, "evaluate", "run=again", "+trainer/patch=s_best", "--json"))
     assert evaluated["score"] == pytest.approx(result["score"], abs=1e-9)
 
@@ -82,10 +105,27 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
         (["sweep=quik", "sweep_name=x"], "quick"),
         (["sweep=quick", "sweep_name=x", "sweep.metric=rewrad"], "reward"),
         (["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gama={min: 0.8, max: 0.9}"], "gamma"),
-        (["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gamma={distribution: logit_normal, min: 0.8, max: 1.0}"], "max < 1"),
+        (
+            [
+                "sweep=quick",
+                "sweep_name=x",
+                "sweep.parameters.trainer.ppo.gamma={distribution: logit_normal, min: 0.8, max: 1.0}",
+            ],
+            "max < 1",
+        ),
         (["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gamma={min: 0.9, max: 0.8}"], "min"),
-        (["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gamma={min: 0.8, max: 0.9, mean: 0.95}"], "mean"),
-        (["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gamma={distribution: log_norml, min: 0.8, max: 0.9}"], "log_normal"),
+        (
+            ["sweep=quick", "sweep_name=x", "sweep.parameters.trainer.ppo.gamma={min: 0.8, max: 0.9, mean: 0.95}"],
+            "mean",
+        ),
+        (
+            [
+                "sweep=quick",
+                "sweep_name=x",
+                "sweep.parameters.trainer.ppo.gamma={distribution: log_norml, min: 0.8, max: 0.9}",
+            ],
+            "log_normal",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_starts_nothing(
@@ -99,7 +139,9 @@ def test_bad_input_is_one_clear_line_and_starts_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_yaml_syntax_error_names_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_yaml_syntax_error_names_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "configs" / "sweep" / "broken.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("metric: reward\nparameters: {trainer: [\n")

@@ -21,7 +21,9 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("hardware", ["aws", "pufferbox"])
 @pytest.mark.parametrize("command", ["validate", "plan"])
-def test_a_sweep_for_gpus_is_checked_without_one(command: str, hardware: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_for_gpus_is_checked_without_one(
+    command: str, hardware: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["sweep_name=s", "sweep=full", f"+hardware={hardware}", f"data_dir={tmp_path}"]
     assert main([command, *words]) == 2
     assert "+hardware=macbook" in capsys.readouterr().err

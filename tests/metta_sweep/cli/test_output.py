@@ -1,4 +1,6 @@
-"""What commands print where: colour on a terminal only, and never with NO_COLOR; clear endings when something cannot be reached."""
+"""What commands print where: colour on a terminal only, and never with NO_COLOR; clear endings when something cannot be
+reached.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,14 @@ def on_terminal(directory: Path, *words: str, **environ: str) -> str:
     """What a command writes to a terminal."""
     ours, theirs = pty.openpty()
     given = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environ}
-    process = subprocess.Popen([sys.executable, "-m", "metta_sweep", *words], cwd=directory, env=given, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metta_sweep", *words],
+        cwd=directory,
+        env=given,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     said = b""
     while chunk := _read(ours):
@@ -64,7 +73,13 @@ def test_a_pipe_gets_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_reader_that_has_seen_enough_causes_no_traceback(directory: Path) -> None:
     command = f"{sys.executable} -m metta_sweep status --json | true"
-    done = subprocess.run(["bash", "-c", command], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -74,7 +89,9 @@ def test_a_registry_that_nobody_serves_is_exit_5(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "validate"])
-def test_a_cluster_where_nobody_listens_is_exit_5_at_once(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cluster_where_nobody_listens_is_exit_5_at_once(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     assert main([command, "sweep_name=s2", "sweep=quick"]) == 5
     assert "RAY_ADDRESS=127.0.0.1:9: nobody answers there" in capsys.readouterr().err
@@ -87,7 +104,12 @@ def test_verbose_shows_the_log_on_standard_error(directory: Path) -> None:
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     said = [
-        subprocess.run([sys.executable, "-c", code, "status", *flags], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        subprocess.run(
+            [sys.executable, "-c", code, "status", *flags],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
         for flags in ([], ["-v"])
     ]
     assert [done.stderr.count("looked") for done in said] == [0, 1]

@@ -37,7 +37,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlRegist
     registry = open_registry(tmp_path / "train_dir", None)
     assert isinstance(registry, SqlRegistry)
     registry.create_sweep("s", job.spec_yaml)
-    run = registry.reserve("s", Reservation(0, job.sweep.phases[0].space.center()), current_owner(), lease_seconds=60, key="r")
+    run = registry.reserve(
+        "s", Reservation(0, job.sweep.phases[0].space.center()), current_owner(), lease_seconds=60, key="r"
+    )
     registry.start(run.id, run.fence, num_gpus=0, key="s")
     registry.finish(run.id, run.fence, NewObservation("completed", 1.0, 1.0, 1.0), key="f")
     yield registry
@@ -66,12 +68,17 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 # Reading
 
 
-def test_status_reports_a_sweep_that_cannot_be_read_beside_the_others(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reports_a_sweep_that_cannot_be_read_beside_the_others(
+    bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = said(capsys, "status")
     assert "best: s.r.0" in text
     assert "sweep bad: cannot be read: spec_yaml: need a mapping" in text
     assert "`python -m metta_sweep delete sweep_name=bad` removes it" in text
-    assert [("unreadable" in one, one["sweep"]) for one in json.loads(said(capsys, "status", "--json"))] == [(False, "s"), (True, "bad")]
+    assert [("unreadable" in one, one["sweep"]) for one in json.loads(said(capsys, "status", "--json"))] == [
+        (False, "s"),
+        (True, "bad"),
+    ]
 
 
 @pytest.mark.parametrize("command", ["status", "best"])
@@ -112,7 +119,9 @@ def test_status_and_dashboard_survive_what_a_driver_would_never_tell(
     Feed(SqliteReader(tmp_path / "train_dir" / "registry.db"), "s", FeedOptions()).refresh()
 
 
-def test_texts_of_records_are_no_markup_and_no_terminal_commands(store: SqlRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_texts_of_records_are_no_markup_and_no_terminal_commands(
+    store: SqlRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
     owner = Owner("[/bold]\x1b[2Jhost", "x", 1, 1.0)
     store.reserve("s", Reservation(1, {}, phase="[/x]\x1b]0;owned\x07"), owner, lease_seconds=60, key="r1")
     for words in (("status",), ("status", "sweep_name=s")):
@@ -129,7 +138,9 @@ def test_a_row_that_is_no_sweep_is_left_out(store: SqlRegistry, capsys: pytest.C
     assert [one["sweep"] for one in json.loads(said(capsys, "status", "--json"))] == ["s"]
 
 
-def test_a_column_without_json_is_its_own_sweeps_trouble(store: SqlRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_column_without_json_is_its_own_sweeps_trouble(
+    store: SqlRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.create_sweep("odd", "")
     with store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE events SET detail = '{' WHERE sweep = 'odd'")
@@ -150,7 +161,10 @@ def test_a_patch_from_a_registry_names_no_code_and_interpolates_nothing(
     plant(store, sweeps, sweeps.c.name == "s", spec_yaml=yaml.safe_dump(spec))
     said(capsys, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch")
     text = Path("configs/trainer/patch/s_best.yaml").read_text()
-    assert "# trainable.command: names code to run, and the run's own files are not here; write it yourself." in text.splitlines()
+    assert (
+        "# trainable.command: names code to run, and the run's own files are not here; write it yourself."
+        in text.splitlines()
+    )
     assert "planted" not in text
     with pytest.raises(ConfigError, match=r"trainable.command: \?\?\?") as caught:
         load_train_job(["run=x", "+trainer/patch=s_best"], {})
@@ -175,7 +189,9 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda text: monkeypatch.setattr("sys.stdin", Terminal(text))
 
 
-def test_delete_removes_what_cannot_be_read_and_moves_its_files_aside(bad: str, store: SqlRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delete_removes_what_cannot_be_read_and_moves_its_files_aside(
+    bad: str, store: SqlRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
     directory = Path("train_dir/sweep/bad/runs/bad.r.0")
     directory.mkdir(parents=True)
     (directory / "checkpoint").write_text("stale")
@@ -187,7 +203,9 @@ def test_delete_removes_what_cannot_be_read_and_moves_its_files_aside(bad: str, 
     assert "no such sweep" in said(capsys, "delete", "sweep_name=bad", "--yes", code=2)
 
 
-def test_delete_asks_and_takes_only_the_name_for_an_answer(store: SqlRegistry, typed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delete_asks_and_takes_only_the_name_for_an_answer(
+    store: SqlRegistry, typed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     typed("yes\n")
     assert "nothing was deleted" in said(capsys, "delete", "sweep_name=s", code=2)
     assert len(store.list_sweeps()) == 1
@@ -196,16 +214,22 @@ def test_delete_asks_and_takes_only_the_name_for_an_answer(store: SqlRegistry, t
     assert store.list_sweeps() == []
 
 
-def test_delete_without_a_terminal_needs_yes(store: SqlRegistry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delete_without_a_terminal_needs_yes(
+    store: SqlRegistry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("s\n"))
     assert "add --yes" in said(capsys, "delete", "sweep_name=s", code=2)
     assert len(store.list_sweeps()) == 1
 
 
-def test_delete_refuses_while_somebody_works_on_it_unless_forced(store: SqlRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delete_refuses_while_somebody_works_on_it_unless_forced(
+    store: SqlRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.reserve("s", Reservation(1, {}), current_owner(), lease_seconds=60, key="r1")
     assert "somebody works on s.r.1" in said(capsys, "delete", "sweep_name=s", "--yes", code=2)
-    plant(store, runs, runs.c.id == "s.r.1", owner=Owner(current_owner().host, current_owner().boot_id, 1, 0.5))  # a dead one holds nothing
+    plant(
+        store, runs, runs.c.id == "s.r.1", owner=Owner(current_owner().host, current_owner().boot_id, 1, 0.5)
+    )  # a dead one holds nothing
     said(capsys, "delete", "sweep_name=s", "--yes")
     assert store.list_sweeps() == []
 

@@ -1,4 +1,5 @@
-"""Every key that can be written, set away from its default in every place where it can stand: what changes in the resolved job?
+"""Every key that can be written, set away from its default in every place where it can stand: what changes in the
+resolved job?
 
 `python -m tests.metta_sweep.config.key_table > configs/KEYS.md` writes the table that readers find.
 """
@@ -79,7 +80,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a value did in one place: the keys of the resolved job that it changed, or the words in which it was refused or warned about."""
+    """What a value did in one place: the keys of the resolved job that it changed, or the words in which it was refused
+    or warned about.
+    """
 
     changed: tuple[str, ...] = ()
     refused: str = ""
@@ -143,14 +146,29 @@ def all_keys() -> list[Key]:
     """Job, sweep file and run, in the order of the table."""
     keys = [
         Key("sweep_name", "other", "names runs, directories and the WandB group", places=("command line", "job file")),
-        Key("run", "other", "of `train`: names the run; of a sweep: the same as `sweep_name`", places=("command line", "train")),
+        Key(
+            "run",
+            "other",
+            "of `train`: names the run; of a sweep: the same as `sweep_name`",
+            places=("command line", "train"),
+        ),
         Key("data_dir", "/elsewhere", "registry, sweeps and runs"),
         Key("plugins", ["colorsys"], "modules of your own to import first: distributions, environments"),
         Key("share_files", "group", "who else may use what is written: none, or group"),
         Key("seed", 7, "of the optimiser, and base of the runs' seeds"),
         _key("device", "auto", str, "auto, cpu or cuda"),
-        Key("user", "someone", "chooses `user/NAME.yaml` when there is one", places=("command line", "job file", "train")),
-        Key("sim_name", "navigation", "the suite, as `sim=NAME`", places=("command line", "job file", "sweep file", "train")),
+        Key(
+            "user",
+            "someone",
+            "chooses `user/NAME.yaml` when there is one",
+            places=("command line", "job file", "train"),
+        ),
+        Key(
+            "sim_name",
+            "navigation",
+            "the suite, as `sim=NAME`",
+            places=("command line", "job file", "sweep file", "train"),
+        ),
         Key("metric", "heart.gained", "of `train`: the score, as the suite reports it", places=("train",)),
     ]
     for section, kind in (("settings", Settings), ("budget", Budget)):
@@ -162,12 +180,21 @@ def all_keys() -> list[Key]:
 def _sweep_keys() -> Iterator[Key]:
     meanings = attributes(SweepSpec)
     for item in fields(SweepKeys):
-        yield _key(f"sweep.{item.name}", item.default, get_type_hints(SweepKeys)[item.name], meanings[item.name], PLACES[:3])
+        yield _key(
+            f"sweep.{item.name}", item.default, get_type_hints(SweepKeys)[item.name], meanings[item.name], PLACES[:3]
+        )
     for key in _section("sweep.protein", ProteinConfig, PLACES[:3]):
         yield key
         name = key.name.removeprefix("sweep.protein.")
         if name not in ("budget", "target_score"):  # these two mean the job's and the stop rule's there
-            yield Key(f"sweep.{name}", key.value, f"the same as `{key.name}`", key.beside, ("command line", "sweep file"), key.name)
+            yield Key(
+                f"sweep.{name}",
+                key.value,
+                f"the same as `{key.name}`",
+                key.beside,
+                ("command line", "sweep file"),
+                key.name,
+            )
     constraint = "trainer.total_timesteps > 50000"
     yield Key("sweep.constraints", [constraint], "conditions that every suggestion fulfils", places=PLACES[:3])
     leaf = "sweep.parameters.trainer.ppo.gae_lambda"
@@ -175,7 +202,9 @@ def _sweep_keys() -> Iterator[Key]:
     leaves = {"distribution": "uniform", "min": 0.6, "max": 0.99, "mean": 0.8, "scale": 0.25, "when": steps}
     for name, value in leaves.items():
         yield Key(f"{leaf}.{name}", value, f"`{name}` of a parameter", APART[4], PLACES[:3])
-    yield Key("sweep.parameters.model.type", {"choices": ["mlp", "lstm"]}, "`choices` of a parameter", APART[5], PLACES[:3])
+    yield Key(
+        "sweep.parameters.model.type", {"choices": ["mlp", "lstm"]}, "`choices` of a parameter", APART[5], PLACES[:3]
+    )
     yield Key("sweep.parameters.trainer.update_epochs", {"value": 2}, "`value` of a parameter", APART[6], PLACES[:3])
     yield from _phase_keys()
 
@@ -187,12 +216,18 @@ def _phase_keys() -> Iterator[Key]:
         "name": ({**first, "name": "cheap"}, meanings["name"]),
         "num_runs": ({**first, "num_runs": 4}, meanings["num_runs"]),
         "auto": ({**first, "auto": True}, meanings["auto"]),
-        "sweep.protein": ({**first, "sweep": {"protein": {"expansion_rate": 0.4}}}, "settings of the optimiser in this phase"),
+        "sweep.protein": (
+            {**first, "sweep": {"protein": {"expansion_rate": 0.4}}},
+            "settings of the optimiser in this phase",
+        ),
         "sweep.parameters": (
             {**first, "sweep": {"parameters": {"trainer.gamma": {"min": 0.9, "max": 0.99}}}},
             "parameters in this phase",
         ),
-        "sweep.constraints": ({**first, "sweep": {"constraints": ["trainer.total_timesteps > 50000"]}}, "constraints in this phase"),
+        "sweep.constraints": (
+            {**first, "sweep": {"constraints": ["trainer.total_timesteps > 50000"]}},
+            "constraints in this phase",
+        ),
     }
     for name, (phase, meaning) in changes.items():
         yield Key(f"sweep.schedule.phases[0].{name}", [phase, {"name": "last"}], meaning, places=PLACES[:3])
@@ -216,18 +251,39 @@ def _run_keys() -> Iterator[Key]:
     tasks = {"tasks": {"/env/mettagrid/arena/basic": 1, "/env/mettagrid/arena/advanced": 2}}
     yield Key("trainer.curriculum.tasks", tasks["tasks"], "weight of each task by its path")
     sampling = {"trainer.curriculum.tasks": tasks["tasks"]}
-    yield Key("trainer.curriculum.sampling", "learning_progress", "which task comes next: weighted, or learning_progress", sampling)
-    yield Key("sim.simulations.basic.episodes", 3, "episodes of one simulation", {"sim.simulations.basic.env": "/env/mettagrid/arena/basic"})
+    yield Key(
+        "trainer.curriculum.sampling",
+        "learning_progress",
+        "which task comes next: weighted, or learning_progress",
+        sampling,
+    )
+    yield Key(
+        "sim.simulations.basic.episodes",
+        3,
+        "episodes of one simulation",
+        {"sim.simulations.basic.env": "/env/mettagrid/arena/basic"},
+    )
     meanings = attributes(TrainableConfig)
     for key in _section("trainable", TrainableConfig):
         base = {} if key.name == "trainable.kind" else flat(FUNCTION if key.name == "trainable.function" else COMMAND)
-        yield Key(key.name, key.value, meanings[key.name.partition(".")[2]], {**base, "sweep.metric": "score", "metric": "score", **key.beside})
+        yield Key(
+            key.name,
+            key.value,
+            meanings[key.name.partition(".")[2]],
+            {**base, "sweep.metric": "score", "metric": "score", **key.beside},
+        )
 
 
 def _alias_keys() -> Iterator[Key]:
     values = {"learning_rate": 0.002, "gamma": 0.9, "clip_param": 0.3, "entropy_coeff": 0.02, "metrics": ["json:loads"]}
     for alias, canonical in PARAMETER_ALIASES.items():
-        yield Key(".".join(alias), values[alias[-1]], f"the same as `{'.'.join(canonical)}`", APART[3], means=".".join(canonical))
+        yield Key(
+            ".".join(alias),
+            values[alias[-1]],
+            f"the same as `{'.'.join(canonical)}`",
+            APART[3],
+            means=".".join(canonical),
+        )
 
 
 def _section(prefix: str, kind: type, places: tuple[str, ...] = PLACES) -> Iterator[Key]:
@@ -235,7 +291,9 @@ def _section(prefix: str, kind: type, places: tuple[str, ...] = PLACES) -> Itera
     for item in fields(kind):
         if is_dataclass(hints[item.name]):
             continue
-        yield _key(f"{prefix}.{item.name}", getattr(kind(), item.name), hints[item.name], meanings.get(item.name, ""), places)
+        yield _key(
+            f"{prefix}.{item.name}", getattr(kind(), item.name), hints[item.name], meanings.get(item.name, ""), places
+        )
 
 
 def _key(name: str, default: Any, hint: Any, meaning: str, places: tuple[str, ...] = PLACES) -> Key:
@@ -292,7 +350,11 @@ class Walk:
             half = len(keys) // 2
             return self._try_together(keys[:half], place) | self._try_together(keys[half:], place) if half else {}
         told = {key.name for key in keys if any(f"{key.name}:" in note for note in notes)}
-        arrived = [key for key in keys if all(changed.get(name) == value for name, value in flat({key.target: key.value}).items())]
+        arrived = [
+            key
+            for key in keys
+            if all(changed.get(name) == value for name, value in flat({key.target: key.value}).items())
+        ]
         return {key.name: Outcome((key.target,)) for key in arrived if key.name not in told}
 
     def _try(self, key: Key, place: str) -> Outcome:
@@ -305,7 +367,9 @@ class Walk:
         replaced = next((note for note in notes if f"{name}=" in note and "has no effect" in note), "")
         return Outcome(warned=idle) if idle else Outcome(tuple(changed), warned="" if changed else replaced)
 
-    def _load(self, values: Mapping[str, Any], place: str, beside: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def _load(
+        self, values: Mapping[str, Any], place: str, beside: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """(what is different from a load without the values, the notes)."""
         key = f"{place} {beside}"
         if key not in self._bases:
@@ -368,13 +432,17 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def seen_in_sweep(job: SweepJob) -> dict[str, Any]:
     """Everything in a sweep's job, by dotted key."""
     sections = {name: asdict(getattr(job, name)) for name in ("settings", "budget", "resources", "wandb")}
-    top = {name: getattr(job, name) for name in ("sweep_name", "device", "seed", "umask")} | {"data_dir": str(job.data_dir)}
+    top = {name: getattr(job, name) for name in ("sweep_name", "device", "seed", "umask")} | {
+        "data_dir": str(job.data_dir)
+    }
     sweep = {name: getattr(job.sweep, name) for name in SweepKeys.__dataclass_fields__}
     out = flat({**resolve_run(job.train, "r", {}, seed=1), **top, **sections, "sweep": sweep})
     for index, phase in enumerate(job.sweep.phases):
         at = f"sweep.schedule.phases.{index}." if phase.name else "sweep."
         out |= flat({"name": phase.name, "num_runs": phase.num_runs, "auto": phase.auto}, at)
-        out |= flat(asdict(phase.protein), f"{at}protein.") | {f"{at}constraints": [constraint.text for constraint in phase.space.constraints]}
+        out |= flat(asdict(phase.protein), f"{at}protein.") | {
+            f"{at}constraints": [constraint.text for constraint in phase.space.constraints]
+        }
         out |= flat(phase.space.to_config(), f"{at}parameters.")
     return out
 
@@ -413,11 +481,13 @@ def walk(directory: Path) -> list[Row]:
 HEAD = """\
 # Every key, and what it does
 
-Written by a test (`tests/metta_sweep/config/key_table.py`), which sets each key away from its default in every place where it can stand and compares
-the resolved job. "yes": the job changes. A key that changes nothing is refused, or a note says so before anything starts; those are numbered below.
+Written by a test (`tests/metta_sweep/config/key_table.py`), which sets each key away from its default in every place
+where it can stand and compares the resolved job. "yes": the job changes. A key that changes nothing is refused, or a
+note says so before anything starts; those are numbered below.
 
-Places: the command line of a sweep; a job file (`sweep_job.yaml`); a sweep file (training keys and those of the machine under
-`sweep_job_overrides:`); the command line of `train` and `evaluate`. What lies above what: `metta_sweep/config/README.md`.
+Places: the command line of a sweep; a job file (`sweep_job.yaml`); a sweep file (training keys and those of the machine
+under `sweep_job_overrides:`); the command line of `train` and `evaluate`. What lies above what:
+`metta_sweep/config/README.md`.
 
 | key | what it is | command line | job file | sweep file | `train` |
 | --- | --- | --- | --- | --- | --- |

@@ -44,7 +44,11 @@ ONE_PARAMETER = "parameters:\n  trainer.learning_rate: {min: 1.0e-4, max: 1.0e-2
 def test_both_pages_ways_to_name_a_sweep_mean_the_same(words: list[str]) -> None:
     job = load_sweep_job([*words, "+hardware=macbook", "+user=someone"], {})
     assert job.sweep_name == "demo"
-    assert set(job.sweep.phases[0].space.names) == {"trainer.optimizer.learning_rate", "trainer.ppo.gamma", "trainer.ppo.ent_coef"}
+    assert set(job.sweep.phases[0].space.names) == {
+        "trainer.optimizer.learning_rate",
+        "trainer.ppo.gamma",
+        "trainer.ppo.ent_coef",
+    }
     assert job.resources.max_concurrent_runs == 1
 
 
@@ -59,7 +63,10 @@ def test_sim_name_chooses_the_suite_on_the_command_line_and_in_a_sweep_file(tmp_
     assert run_of(load())["sim"]["name"] == "arena"
     assert set(run_of(load("sim_name=arena"))["sim"]["simulations"]) == {"basic", "advanced"}  # type: ignore[call-overload]
     file = sweep_file(
-        tmp_path, "walk", f"sim_name: navigation\n{ONE_PARAMETER}sweep_job_overrides: {{trainer: {{curriculum: /env/mettagrid/navigation}}}}\n"
+        tmp_path,
+        "walk",
+        f"sim_name: navigation\n{ONE_PARAMETER}sweep_job_overrides: {{trainer: {{curriculum: "
+        f"/env/mettagrid/navigation}}}}\n",
     )
     assert run_of(validate_file(file, [], {}))["sim"]["name"] == "navigation"
 
@@ -69,7 +76,9 @@ def test_hydras_global_state_is_gone_afterwards() -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
-def test_the_users_own_directory_comes_before_ours_and_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_directory_comes_before_ours_and_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own, here = tmp_path / "own", tmp_path / "here"
     sweep_file(own, "mine", ONE_PARAMETER + "num_samples: 7\n")
     sweep_file(here / "configs", "mine", ONE_PARAMETER + "num_samples: 8\n")
@@ -89,13 +98,17 @@ def test_a_sweep_file_elsewhere_finds_its_neighbours_and_ours(tmp_path: Path) ->
 
 
 def test_file_overrides_lie_above_trainer_defaults_and_below_the_command_line(tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, "mine", ONE_PARAMETER + "sweep_job_overrides: {trainer: {num_envs: 16, update_epochs: 2}}\n")
+    file = sweep_file(
+        tmp_path, "mine", ONE_PARAMETER + "sweep_job_overrides: {trainer: {num_envs: 16, update_epochs: 2}}\n"
+    )
     trainer = run_of(validate_file(file, ["trainer.update_epochs=3"], {}))["trainer"]
     assert (trainer["num_envs"], trainer["update_epochs"], trainer["batch_size"]) == (16, 3, 8192)
 
 
 def test_a_patch_on_the_command_line_lies_above_the_files_overrides_and_below_values(tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, "mine", ONE_PARAMETER + "sweep_job_overrides: {trainer: {num_envs: 16, update_epochs: 2}}\n")
+    file = sweep_file(
+        tmp_path, "mine", ONE_PARAMETER + "sweep_job_overrides: {trainer: {num_envs: 16, update_epochs: 2}}\n"
+    )
     patch = tmp_path / "trainer" / "patch" / "p.yaml"
     patch.parent.mkdir(parents=True)
     patch.write_text("# @package _global_\ntrainer: {num_envs: 64, update_epochs: 5}\n")
@@ -118,7 +131,12 @@ def test_runs_share_nothing_that_could_change() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["trainer.learning_rate=0.002", "trainer.optimizer.learning_rate=0.002", "sweep_job_overrides.trainer.learning_rate=0.002"]
+    "word",
+    [
+        "trainer.learning_rate=0.002",
+        "trainer.optimizer.learning_rate=0.002",
+        "sweep_job_overrides.trainer.learning_rate=0.002",
+    ],
 )
 def test_a_value_for_a_searched_parameter_fixes_it_and_says_so(word: str) -> None:
     job = load(word)
@@ -126,7 +144,9 @@ def test_a_value_for_a_searched_parameter_fixes_it_and_says_so(word: str) -> Non
     assert "trainer.optimizer.learning_rate" not in space.names
     assert space.center()["trainer.optimizer.learning_rate"] == 0.002
     assert job.sweep.fixed == {"trainer.optimizer.learning_rate": 0.002}
-    assert job.notes == ("trainer.optimizer.learning_rate=0.002 on the command line fixes this parameter; it is not searched",)
+    assert job.notes == (
+        "trainer.optimizer.learning_rate=0.002 on the command line fixes this parameter; it is not searched",
+    )
 
 
 def test_a_limit_of_observations_is_said_to_bound_what_comes_from_wandb() -> None:
@@ -141,7 +161,12 @@ def test_settings_under_sweep_are_settings_under_protein_in_every_place() -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["metric: reward\ngoal: minimize\n", "metric: {name: reward, goal: minimize}\n", "sweep: {metric: reward, goal: minimize}\n"]
+    "text",
+    [
+        "metric: reward\ngoal: minimize\n",
+        "metric: {name: reward, goal: minimize}\n",
+        "sweep: {metric: reward, goal: minimize}\n",
+    ],
 )
 def test_every_spelling_of_metric_and_goal_is_read(text: str, tmp_path: Path) -> None:
     sweep = validate_file(sweep_file(tmp_path, "m", text + ONE_PARAMETER), [], {}).sweep
@@ -169,7 +194,12 @@ def test_wandb_variables_lie_above_files_and_below_the_command_line() -> None:
 def test_the_specification_does_not_depend_on_the_machine_or_on_stop_rules() -> None:
     here = load("sweep.num_samples=5", "device=cpu", "data_dir=/tmp/one", environ={"NUM_CPUS": "2"})
     there = load(
-        "sweep.num_samples=50", "wandb=off", "+hardware=aws", "budget.wall_clock=60", "data_dir=/tmp/two", environ={"NUM_CPUS": "64", "NUM_GPUS": "8"}
+        "sweep.num_samples=50",
+        "wandb=off",
+        "+hardware=aws",
+        "budget.wall_clock=60",
+        "data_dir=/tmp/two",
+        environ={"NUM_CPUS": "64", "NUM_GPUS": "8"},
     )
     assert here.spec_yaml == there.spec_yaml
     assert load("trainer.num_envs=16").spec_yaml != here.spec_yaml
@@ -192,26 +222,42 @@ def test_a_broken_file_is_told_with_file_and_line_and_what_the_cause_was(tmp_pat
     file = sweep_file(tmp_path, "tab", "metric: reward\nparameters:\n\ttrainer.gamma: {min: 0.8, max: 0.9}\n")
     with pytest.raises(ConfigError) as caught:
         validate_file(file, [], {})
-    assert str(caught.value) == f"{file}:3: YAML: found character that cannot start any token: '\\ttrainer.gamma: {{min: 0.8, max: 0.9}}'"
+    assert (
+        str(caught.value)
+        == f"{file}:3: YAML: found character that cannot start any token: '\\ttrainer.gamma: {{min: 0.8, max: 0.9}}'"
+    )
     assert isinstance(caught.value.__cause__, yaml.YAMLError)
 
 
 def test_metrics_of_ones_own_may_be_given_as_evaluation_metrics(tmp_path: Path) -> None:
     path = "json:loads"
     assert run_of(load(f"evaluation.metrics=[{path}]"))["sim"]["metrics"] == [path]
-    sweep_file(tmp_path, "mine", f"{ONE_PARAMETER}sweep_job_overrides: {{evaluation: {{metrics: ['{path}']}}}}\nmetric: loads\n")
+    sweep_file(
+        tmp_path,
+        "mine",
+        f"{ONE_PARAMETER}sweep_job_overrides: {{evaluation: {{metrics: ['{path}']}}}}\nmetric: loads\n",
+    )
     job = load_sweep_job(["sweep_name=demo", "sweep=mine"], {}, [tmp_path])
     assert run_of(job)["sim"]["metrics"] == [path]
 
 
-def test_all_runs_are_measured_on_the_training_tasks_as_they_were_written_and_not_as_they_are_searched(tmp_path: Path) -> None:
+def test_all_runs_are_measured_on_the_training_tasks_as_they_were_written_and_not_as_they_are_searched(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "sweep").mkdir()
-    searched = {"env.difficulty": {"min": 0.0, "max": 1.0}, "env.walls": {"distribution": "int_uniform", "min": 0, "max": 5}}
+    searched = {
+        "env.difficulty": {"min": 0.0, "max": 1.0},
+        "env.walls": {"distribution": "int_uniform", "min": 0, "max": 5},
+    }
     overrides = {"env": {"max_steps": 64, "difficulty": 0.25}, "trainer": {"curriculum": "/env/mettagrid/arena/basic"}}
-    (tmp_path / "sweep" / "own.yaml").write_text(yaml.safe_dump({"parameters": searched, "sweep_job_overrides": overrides}))
+    (tmp_path / "sweep" / "own.yaml").write_text(
+        yaml.safe_dump({"parameters": searched, "sweep_job_overrides": overrides})
+    )
     job = load_sweep_job(["sweep_name=demo", "sweep=own"], {}, [tmp_path])
     run = resolve_run(job.train, "demo.r.0", {"env.difficulty": 0.9, "env.walls": 3}, seed=1)
     assert run["env"] == {"max_steps": 64, "difficulty": 0.9, "walls": 3}
-    assert run["sim"]["simulations"] == {"basic": {"env": "/env/mettagrid/arena/basic", "max_steps": 64, "difficulty": 0.25}}
+    assert run["sim"]["simulations"] == {
+        "basic": {"env": "/env/mettagrid/arena/basic", "max_steps": 64, "difficulty": 0.25}
+    }
     named = resolve_run(load("sim=arena_basic", "env.max_steps=64").train, "demo.r.0", {}, seed=1)
     assert named["sim"]["simulations"] == {"basic": {"env": "/env/mettagrid/arena/basic"}}

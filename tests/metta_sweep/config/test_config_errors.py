@@ -19,7 +19,9 @@ def told(*overrides: str, environ: dict[str, str] | None = None) -> list[str]:
     return list(caught.value.problems)
 
 
-NAME_RULE = "cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'"
+NAME_RULE = (
+    "cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'"
+)
 
 
 @pytest.mark.parametrize(
@@ -30,15 +32,23 @@ NAME_RULE = "cannot name a directory; use up to 100 letters, digits, '.', '_' an
         (["sweep_name=a..b", "sweep=quick"], f"command line: sweep_name: 'a..b' {NAME_RULE}"),
         (["sweep_name=demo", "sweep=quik"], "command line: sweep=quik: no such option; did you mean quick?"),
         ([*QUICK, "+hardware=macbok"], "command line: hardware=macbok: no such option; did you mean macbook?"),
-        ([*QUICK, "env=navigation"], "command line: env=navigation: no such option; did you mean mettagrid/navigation?"),
-        ([*QUICK, "trainer/pach=x"], "command line: trainer/pach=x: no config group trainer/pach; did you mean trainer/patch or trainer?"),
+        (
+            [*QUICK, "env=navigation"],
+            "command line: env=navigation: no such option; did you mean mettagrid/navigation?",
+        ),
+        (
+            [*QUICK, "trainer/pach=x"],
+            "command line: trainer/pach=x: no config group trainer/pach; did you mean trainer/patch or trainer?",
+        ),
         (
             [*QUICK, "trainer.num_envs=1,2"],
-            "command line: trainer.num_envs=1,2: several values at once are Hydra's multirun; put the parameter under sweep.parameters instead",
+            "command line: trainer.num_envs=1,2: several values at once are Hydra's multirun; put the parameter "
+            "under sweep.parameters instead",
         ),
         (
             [*QUICK, "+trainer.num_envs=3"],
-            "command line: +trainer.num_envs=3: trainer.num_envs is 32 already; use trainer.num_envs= or ++trainer.num_envs= to replace it",
+            "command line: +trainer.num_envs=3: trainer.num_envs is 32 already; use trainer.num_envs= or "
+            "++trainer.num_envs= to replace it",
         ),
         (
             [*QUICK, "trainer.ppo.gamma=${trainer.ppo.gama}"],
@@ -60,33 +70,40 @@ SECTIONS = {
     "hardwear=auto": "hardwear: unknown key; did you mean hardware?",
     "settings.max_consecutive_failures=many": "settings.max_consecutive_failures: need a whole number, got 'many'",
     "budget.gpu_hours=0": "budget.gpu_hours: need a number > 0, got 0; leave it out for no limit",
-    "budget.dollars=3": "budget.dollars: 3 needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without GPUs)",
+    "budget.dollars=3": "budget.dollars: 3 needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without "
+    "GPUs)",
     "wandb.mode=onlin": "wandb.mode: unknown mode 'onlin'; did you mean online or offline?",
     "seed=-1": "seed: need a whole number >= 0, got -1",
     "resources.world_size=0": "resources.world_size: need at least 1 rank, got 0",
     "resources.strategy=SPRED": "resources.strategy: 'SPRED' is no strategy; did you mean SPREAD?",
-    "resources.gpus_per_worker=1": "resources.gpus_per_worker: 1 would be held by runs with device cpu; use 0, or device=cuda",
+    "resources.gpus_per_worker=1": "resources.gpus_per_worker: 1 would be held by runs with device cpu; use 0, or "
+    "device=cuda",
     "sweep.goal=maximise": "sweep.goal: unknown goal 'maximise'; did you mean maximize or minimize?",
     "sweep.method=bayesian": "sweep.method: unknown method 'bayesian'; did you mean bayes?",
     "sweep.num_samples=0": "sweep.num_samples: need at least 1, got 0; leave it out for an endless sweep",
     "sweep.searcher=Protein": "sweep.searcher: need package.Class, got 'Protein'",
     "sweep.parameters.trainer.total_timesteps.min=200000": (
-        "sweep.parameters.trainer.total_timesteps.min: need min < max, got min 200000 and max 98304; swap them or use {value: 200000}"
+        "sweep.parameters.trainer.total_timesteps.min: need min < max, got min 200000 and max 98304; swap them or "
+        "use {value: 200000}"
     ),
     "sweep.parameters.trainer.optimizer.learning_rate.mean=1": (
-        "sweep.parameters.trainer.optimizer.learning_rate.mean: need a value from min 0.0005 to max 0.01, got 1; move mean or widen the range"
+        "sweep.parameters.trainer.optimizer.learning_rate.mean: need a value from min 0.0005 to max 0.01, got 1; "
+        "move mean or widen the range"
     ),
     "sweep.parameters.trainer.ppo.gae_lambda.max=1.0": (
-        "sweep.parameters.trainer.ppo.gae_lambda.max: logit_normal needs max < 1, got 1.0; use 0.9999 or distribution: uniform"
+        "sweep.parameters.trainer.ppo.gae_lambda.max: logit_normal needs max < 1, got 1.0; use 0.9999 or "
+        "distribution: uniform"
     ),
     "sweep.parameters.trainer.minibatch_size.distribution=uniform_pow": (
-        "sweep.parameters.trainer.minibatch_size.distribution: unknown distribution 'uniform_pow'; did you mean uniform_pow2?"
+        "sweep.parameters.trainer.minibatch_size.distribution: unknown distribution 'uniform_pow'; did you mean "
+        "uniform_pow2?"
     ),
     "sweep.protein.num_random=3": "sweep.protein.num_random: unknown setting; did you mean num_random_samples?",
 }
 RUN = {
     "trainer.optimzer.eps=1": "trainer.optimzer: unknown key; did you mean optimizer?",
-    "trainer.gama=1": "trainer.gama: unknown key; did you mean trainer.ppo.gamma or trainer.compile or trainer.ppo.gae_lambda?",
+    "trainer.gama=1": "trainer.gama: unknown key; did you mean trainer.ppo.gamma or trainer.compile or "
+    "trainer.ppo.gae_lambda?",
     "env.dificulty=0.5": "env.dificulty: unknown key; did you mean difficulty?",
     "model.type=mpl": "model.type: unknown value 'mpl'; did you mean mlp?",
 }
@@ -99,8 +116,12 @@ SEARCHED = {
         "sweep.parameters.trainer.checkpoint: names a section of the training configuration, not a value; "
         "did you mean trainer.checkpoint.keep or trainer.checkpoint.interval_seconds?"
     ),
-    "+sweep.parameters.trainer.ppo.gamma={min: 0.5, max: 1.5}": ("sweep.parameters.trainer.ppo.gamma.max: need a number from 0 to 1, got 1.5"),
-    "+sweep.parameters.trainer.num_envs={choices: [8, 16.5]}": ("sweep.parameters.trainer.num_envs.choices: need a whole number, got 16.5"),
+    "+sweep.parameters.trainer.ppo.gamma={min: 0.5, max: 1.5}": (
+        "sweep.parameters.trainer.ppo.gamma.max: need a number from 0 to 1, got 1.5"
+    ),
+    "+sweep.parameters.trainer.num_envs={choices: [8, 16.5]}": (
+        "sweep.parameters.trainer.num_envs.choices: need a whole number, got 16.5"
+    ),
 }
 
 
@@ -111,7 +132,8 @@ def test_each_of_many_wrong_words_is_told_at_once_and_nothing_else(table: dict[s
 
 def test_sizes_that_ranks_cannot_share_are_refused_by_name() -> None:
     assert told(*QUICK, "resources.world_size=3") == [
-        f"configs/trainer/ppo.yaml:{line}: trainer.{name}: {size} is not divisible by resources.world_size=3; use a multiple of it"
+        f"configs/trainer/ppo.yaml:{line}: trainer.{name}: {size} is not divisible by resources.world_size=3; use a "
+        "multiple of it"
         for line, name, size in ((8, "num_envs", 32), (3, "batch_size", 8192), (4, "minibatch_size", 2048))
     ]
 
@@ -124,13 +146,28 @@ def test_nothing_can_be_deleted_that_is_not_there() -> None:
 
 
 def test_problems_of_all_kinds_are_told_together() -> None:
-    wrong = ["trainer.gama=1", "sweep.goal=up", "budget.dollars=3", "settings.max=1", "sweep.parameters.trainer.minibatch_size.min=3"]
+    wrong = [
+        "trainer.gama=1",
+        "sweep.goal=up",
+        "budget.dollars=3",
+        "settings.max=1",
+        "sweep.parameters.trainer.minibatch_size.min=3",
+    ]
     keys = [problem.split(": ")[1] for problem in told("sweep=quick", *wrong)]
-    assert keys == ["sweep_name", "settings.max", "budget.dollars", "sweep.goal", "sweep.parameters.trainer.minibatch_size.min", "trainer.gama"]
+    assert keys == [
+        "sweep_name",
+        "settings.max",
+        "budget.dollars",
+        "sweep.goal",
+        "sweep.parameters.trainer.minibatch_size.min",
+        "trainer.gama",
+    ]
 
 
 def test_a_number_in_an_environment_variable_is_checked() -> None:
-    assert told(*QUICK, environ={"NUM_GPUS": "two"}) == ["environment: NUM_GPUS: need a whole number >= 0, got 'two'; unset it to detect"]
+    assert told(*QUICK, environ={"NUM_GPUS": "two"}) == [
+        "environment: NUM_GPUS: need a whole number >= 0, got 'two'; unset it to detect"
+    ]
 
 
 def test_an_unknown_config_directory_is_told() -> None:
@@ -157,7 +194,9 @@ def test_train_needs_a_name_and_known_keys() -> None:
 
 
 def test_a_written_batch_that_does_not_divide_is_refused_but_a_patch_may_hold_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.batch_size: 8192 is not divisible by trainer\.minibatch_size=3000"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.batch_size: 8192 is not divisible by trainer\.minibatch_size=3000"
+    ):
         load_train_job(["run=x", "trainer.minibatch_size=3000"], {})
     patch = tmp_path / "trainer" / "patch" / "odd.yaml"
     patch.parent.mkdir(parents=True)

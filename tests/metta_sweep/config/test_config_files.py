@@ -27,18 +27,24 @@ def playable(*names: str) -> list[str]:
 @pytest.mark.skipif(HAS_ATARI, reason="shows what is said without ale-py")
 @pytest.mark.parametrize("words", [["sweep=pong"], ["sweep=quick", "env=atari/pong", "sim=pong"]])
 def test_atari_without_its_emulator_is_refused_with_the_pip_command(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r'ale-py \(GPL-2.0\), which is not installed: pip install "metta_sweep\[atari\]"'):
+    with pytest.raises(
+        ConfigError, match=r'ale-py \(GPL-2.0\), which is not installed: pip install "metta_sweep\[atari\]"'
+    ):
         load_sweep_job(["sweep_name=x", *words], {})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("Box2D") is not None, reason="shows what is said without Box2D")
 def test_an_environment_without_its_engine_is_refused_with_the_pip_command() -> None:
-    with pytest.raises(ConfigError, match=r'LunarLander-v3: cannot be made: .*Box2D is not installed.*pip install "gymnasium\[box2d\]"'):
+    with pytest.raises(
+        ConfigError, match=r'LunarLander-v3: cannot be made: .*Box2D is not installed.*pip install "gymnasium\[box2d\]"'
+    ):
         load_train_job(["run=x", "trainer.curriculum=/env/gymnasium/LunarLander-v3"], {})
 
 
 def test_an_environment_of_a_package_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no_such_package:Own-v0: cannot be made: .*No module named 'no_such_package'"):
+    with pytest.raises(
+        ConfigError, match=r"no_such_package:Own-v0: cannot be made: .*No module named 'no_such_package'"
+    ):
         load_train_job(["run=x", "trainer.curriculum=/env/gymnasium/no_such_package:Own-v0"], {})
 
 
@@ -56,7 +62,11 @@ def test_every_hardware_is_valid(option: str) -> None:
 
 @pytest.mark.parametrize("option", playable(*files.options([CONFIGS], "sim")))
 def test_every_suite_is_valid_for_training(option: str) -> None:
-    curricula = {"cartpole": "env=gymnasium/cartpole", "pong": "env=atari/pong", "navigation": "env=mettagrid/navigation"}
+    curricula = {
+        "cartpole": "env=gymnasium/cartpole",
+        "pong": "env=atari/pong",
+        "navigation": "env=mettagrid/navigation",
+    }
     choice = [curricula[option], *(["model=cnn"] if option == "pong" else [])] if option in curricula else []
     RunSpec.from_mapping(load_train_job(["run=x", f"sim={option}", *choice], {}).config)
 
@@ -87,6 +97,8 @@ def test_trainer_and_model_files_spell_the_dataclasses_defaults() -> None:
 
 
 def test_the_job_file_spells_the_dataclasses_defaults() -> None:
-    job = load_sweep_job(["sweep_name=demo", "sweep=quick", "hardware=macbook", "resources.max_concurrent_runs=null"], {})
+    job = load_sweep_job(
+        ["sweep_name=demo", "sweep=quick", "hardware=macbook", "resources.max_concurrent_runs=null"], {}
+    )
     assert (job.settings, job.budget) == (Settings(), Budget())
     assert asdict(job.resources) == asdict(Resources())

@@ -29,7 +29,13 @@ AUTO = {
 def test_auto_fits_the_machine(machine: Machine, expected: tuple[object, ...]) -> None:
     filled = hardware.fill(AUTO, machine)
     resources = filled["resources"]
-    found = (filled["device"], resources["world_size"], resources["gpus_per_worker"], resources["cpus_per_worker"], filled["trainer"]["num_workers"])
+    found = (
+        filled["device"],
+        resources["world_size"],
+        resources["gpus_per_worker"],
+        resources["cpus_per_worker"],
+        filled["trainer"]["num_workers"],
+    )
     assert found == expected
 
 
@@ -41,7 +47,11 @@ def test_runs_that_share_a_gpu_share_the_cores_beside_it(gpus: object, cpus: int
 
 
 def test_what_is_written_stays() -> None:
-    written = {"device": "cpu", "resources": {"world_size": 2, "gpus_per_worker": 0, "cpus_per_worker": 3}, "trainer": {"num_workers": 5}}
+    written = {
+        "device": "cpu",
+        "resources": {"world_size": 2, "gpus_per_worker": 0, "cpus_per_worker": 3},
+        "trainer": {"num_workers": 5},
+    }
     assert hardware.fill(written, Machine(16, 8)) == written
 
 
@@ -56,7 +66,9 @@ def test_a_containers_quota_limits_the_cores(text: str, cores: int, tmp_path: Pa
     assert hardware.usable_cpus(quota) == min(cores, hardware.usable_cpus(tmp_path / "absent"))
 
 
-def test_gpus_are_counted_from_device_files_and_the_visible_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_counted_from_device_files_and_the_visible_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hardware, "_torch_is_cpu_only", lambda: False)
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
@@ -67,7 +79,10 @@ def test_gpus_are_counted_from_device_files_and_the_visible_list(tmp_path: Path,
 
 def test_loading_a_job_imports_neither_ray_torch_wandb_nor_a_simulator() -> None:
     code = (
-        "import sys; from metta_sweep.config import load_sweep_job; load_sweep_job(['sweep_name=x', 'sweep=quick'], {}); "
+        "import sys; from metta_sweep.config import load_sweep_job; load_sweep_job(['sweep_name=x', 'sweep=quick'], "
+        "{}); "
         "print(sorted({'ray', 'torch', 'wandb', 'mettagrid', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -21,7 +21,9 @@ def lines_with(lines: list[str], pattern: str) -> list[int]:
 
 
 def typo_in_a_key(lines: list[str], rng: random.Random) -> int:
-    index = rng.choice(lines_with(lines, r"^ *(parameters|distribution|min|max|mean|num_random_samples|goal|method|expansion_rate):"))
+    index = rng.choice(
+        lines_with(lines, r"^ *(parameters|distribution|min|max|mean|num_random_samples|goal|method|expansion_rate):")
+    )
     lines[index] = re.sub(r"(\w)(\w)(\w*):", r"\1\2\2\3:", lines[index], count=1)
     return index
 
@@ -76,7 +78,9 @@ def duplicate_key(lines: list[str], rng: random.Random) -> int:
 
 
 def misspelt_parameter(lines: list[str], rng: random.Random) -> int:
-    places = lines_with(lines, r"^ *(learning_rate|trainer\.learning_rate|gae_lambda|update_epochs|trainer\.update_epochs):")
+    places = lines_with(
+        lines, r"^ *(learning_rate|trainer\.learning_rate|gae_lambda|update_epochs|trainer\.update_epochs):"
+    )
     if not places:
         return typo_in_a_key(lines, rng)
     index = rng.choice(places)
@@ -104,7 +108,9 @@ def test_a_broken_sweep_file_is_refused_with_file_line_and_key(mutate: Mutation,
     name = SWEEPS[seed]
     source = Path("configs/sweep") / f"{name}.yaml"
     if name == "phased":  # its own lines hold no full parameter; the ones it stands on do
-        source = Path("configs/sweep/full.yaml") if mutate not in (typo_in_a_key, unknown_default, unknown_suite) else source
+        source = (
+            Path("configs/sweep/full.yaml") if mutate not in (typo_in_a_key, unknown_default, unknown_suite) else source
+        )
     lines = source.read_text().splitlines()
     wrong = mutate(lines, random.Random(f"{mutate.__name__}{seed}"))
     file = tmp_path / "sweep" / "broken.yaml"
@@ -112,7 +118,11 @@ def test_a_broken_sweep_file_is_refused_with_file_line_and_key(mutate: Mutation,
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(ConfigError) as caught:
         validate_file(file, [], {}, [Path("configs")])
-    told = {int(found[1]): problem for problem in caught.value.problems if (found := re.match(re.escape(str(file)) + r":(\d+): \S+: ", problem))}
+    told = {
+        int(found[1]): problem
+        for problem in caught.value.problems
+        if (found := re.match(re.escape(str(file)) + r":(\d+): \S+: ", problem))
+    }
     assert told, caught.value.problems
     near = [line for line in told if abs(line - (wrong + 1)) <= 2]
     assert near, (wrong + 1, lines[wrong], caught.value.problems)

@@ -30,13 +30,29 @@ def is_number(hint: Any) -> bool:
 
 def number_keys() -> list[str]:
     sections = {**SECTIONS, "sweep.protein": ProteinConfig}
-    keys = [f"{name}.{key}" for name, kind in sections.items() for key, hint in get_type_hints(kind).items() if is_number(hint)]
+    keys = [
+        f"{name}.{key}"
+        for name, kind in sections.items()
+        for key, hint in get_type_hints(kind).items()
+        if is_number(hint)
+    ]
     return sorted({*keys, *(key for key, hint in RunSpec.known_keys().items() if is_number(hint))})
 
 
 def test_the_walk_finds_numbers_of_every_section() -> None:
     found = {key.rpartition(".")[0] for key in number_keys()}
-    assert found >= {"settings", "budget", "resources", "sweep", "sweep.protein", "trainer", "trainer.ppo", "model", "env", "sim"}
+    assert found >= {
+        "settings",
+        "budget",
+        "resources",
+        "sweep",
+        "sweep.protein",
+        "trainer",
+        "trainer.ppo",
+        "model",
+        "env",
+        "sim",
+    }
     assert len(number_keys()) > len(fields(Settings))
 
 
@@ -56,7 +72,9 @@ def test_each_of_them_is_refused_for_a_single_run(key: str, value: float) -> Non
         load_train_job(["run=x", f"{key}={value}"], {})
 
 
-@pytest.mark.parametrize("word", ["+trainable.parameters.scale=nan", "+trainable.parameters.deep={a: {b: [1.0, inf]}}", "+own.limit=inf"])
+@pytest.mark.parametrize(
+    "word", ["+trainable.parameters.scale=nan", "+trainable.parameters.deep={a: {b: [1.0, inf]}}", "+own.limit=inf"]
+)
 def test_numbers_that_only_a_program_reads_are_refused_too(word: str) -> None:
     with pytest.raises(ConfigError, match="need a finite number"):
         load_sweep_job(["sweep_name=x", "sweep=fast", *PROGRAM, word, "+trainable.environment.OWN=${own.limit}"], {})
@@ -70,7 +88,9 @@ def test_a_whole_number_of_hundreds_of_digits_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("value", "mode"), WANDB_MODES.items())
-def test_a_wandb_mode_of_the_environment_means_the_same_to_job_and_mirror(value: str, mode: str, tmp_path: Path) -> None:
+def test_a_wandb_mode_of_the_environment_means_the_same_to_job_and_mirror(
+    value: str, mode: str, tmp_path: Path
+) -> None:
     environ = {"WANDB_MODE": value, "HOME": str(tmp_path)}
     assert load_sweep_job(["sweep_name=x", "sweep=quick"], environ).wandb.mode == mode
     assert resolve_mode("auto", environ) == mode
@@ -78,6 +98,9 @@ def test_a_wandb_mode_of_the_environment_means_the_same_to_job_and_mirror(value:
 
 def test_an_unknown_wandb_mode_is_refused_by_the_variables_name(tmp_path: Path) -> None:
     environ = {"WANDB_MODE": "ofline", "HOME": str(tmp_path)}
-    for load in (lambda: load_sweep_job(["sweep_name=x", "sweep=quick"], environ), lambda: resolve_mode("auto", environ)):
+    for load in (
+        lambda: load_sweep_job(["sweep_name=x", "sweep=quick"], environ),
+        lambda: resolve_mode("auto", environ),
+    ):
         with pytest.raises(ConfigError, match="environment: WANDB_MODE: unknown value 'ofline'; did you mean offline"):
             load()

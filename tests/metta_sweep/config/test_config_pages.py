@@ -32,7 +32,11 @@ def test_the_first_pages_schedule_is_the_phased_sweep() -> None:
         ("peak_expensive", 170, None),
     ]
     assert [phase.protein.max_suggestion_cost for phase in phases] == [1800, 3600, 7200]
-    assert [phase.space.center()["trainer.total_timesteps"] for phase in phases] == [300_000_000, 750_000_000, 1_000_000_000]
+    assert [phase.space.center()["trainer.total_timesteps"] for phase in phases] == [
+        300_000_000,
+        750_000_000,
+        1_000_000_000,
+    ]
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7])
@@ -45,7 +49,10 @@ def test_each_distribution_of_the_first_page_is_a_space(number: int) -> None:
     [
         ("metta_sweep_8.yaml", {"trainer.total_timesteps", "trainer.batch_size", "trainer.optimizer.learning_rate"}),
         ("protein_opt_1.yaml", {"trainer.optimizer.learning_rate", "trainer.batch_size", "trainer.ppo.gamma"}),
-        ("protein_opt_2.yaml", {"trainer.optimizer.learning_rate", "trainer.batch_size", "model.hidden_size", "env.difficulty"}),
+        (
+            "protein_opt_2.yaml",
+            {"trainer.optimizer.learning_rate", "trainer.batch_size", "model.hidden_size", "env.difficulty"},
+        ),
     ],
 )
 def test_each_sweep_file_of_the_pages_is_valid_as_it_stands(file: str, searched: set[str]) -> None:

@@ -12,7 +12,10 @@ from metta_sweep.config import load_sweep_job, load_train_job, resolve_run
 from metta_sweep.config.patches import FinishedRun, patch_text, run_patch
 
 
-@pytest.mark.parametrize("words", [["sweep=quick"], ["sweep=full", "resources.world_size=2", "model=lstm"], ["sweep=my_sweep", "sim_name=cogeval"]])
+@pytest.mark.parametrize(
+    "words",
+    [["sweep=quick"], ["sweep=full", "resources.world_size=2", "model=lstm"], ["sweep=my_sweep", "sim_name=cogeval"]],
+)
 def test_train_with_a_runs_patch_uses_the_runs_configuration(words: list[str], tmp_path: Path) -> None:
     job = load_sweep_job(["sweep_name=demo", *words, "trainer.update_epochs=3", "trainer.ppo.vf_coef=0.25"], {})
     params = dict(job.sweep.phases[0].space.center())
@@ -26,8 +29,11 @@ def test_train_with_a_runs_patch_uses_the_runs_configuration(words: list[str], t
 
 
 def test_a_patch_is_a_global_package_with_its_header_and_nested_values() -> None:
-    assert patch_text({"trainer.ppo.gamma": 0.98, "model.hidden_size": 128}, ["Best run of demo: demo.r.4", "score 6.1"]) == (
-        "# @package _global_\n# Best run of demo: demo.r.4\n# score 6.1\ntrainer:\n  ppo:\n    gamma: 0.98\nmodel:\n  hidden_size: 128\n"
+    assert patch_text(
+        {"trainer.ppo.gamma": 0.98, "model.hidden_size": 128}, ["Best run of demo: demo.r.4", "score 6.1"]
+    ) == (
+        "# @package _global_\n# Best run of demo: demo.r.4\n# score 6.1\ntrainer:\n  ppo:\n    gamma: 0.98\nmodel:\n "
+        " hidden_size: 128\n"
     )
 
 

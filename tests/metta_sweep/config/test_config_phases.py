@@ -45,13 +45,30 @@ def test_a_phase_shifts_means_moves_bounds_and_raises_caps_and_leaves_the_rest(t
     assert (cheap.first_number, cheap.num_runs, dear.first_number, dear.num_runs) == (0, 3, 3, None)
     assert (cheap.protein.max_suggestion_cost, dear.protein.max_suggestion_cost) == (100, 500)
     assert dear.protein.num_random_samples == 4
-    assert cheap.space.to_config()["trainer.total_timesteps"] == {"distribution": "int_uniform", "min": 1000, "max": 9000, "mean": 2000, "scale": 0.5}
-    assert dear.space.to_config()["trainer.total_timesteps"] == {"distribution": "int_uniform", "min": 1000, "max": 8000, "mean": 5000, "scale": 0.5}
-    assert dear.space.to_config()["trainer.optimizer.learning_rate"] == cheap.space.to_config()["trainer.optimizer.learning_rate"]
+    assert cheap.space.to_config()["trainer.total_timesteps"] == {
+        "distribution": "int_uniform",
+        "min": 1000,
+        "max": 9000,
+        "mean": 2000,
+        "scale": 0.5,
+    }
+    assert dear.space.to_config()["trainer.total_timesteps"] == {
+        "distribution": "int_uniform",
+        "min": 1000,
+        "max": 8000,
+        "mean": 5000,
+        "scale": 0.5,
+    }
+    assert (
+        dear.space.to_config()["trainer.optimizer.learning_rate"]
+        == cheap.space.to_config()["trainer.optimizer.learning_rate"]
+    )
 
 
 def test_the_second_pages_names_work_inside_a_phase(tmp_path: Path) -> None:
-    job = load(tmp_path, "- name: only\n  sweep: {expansion_rate: 0.3, parameters: {trainer.learning_rate: {mean: 2.0e-3}}}")
+    job = load(
+        tmp_path, "- name: only\n  sweep: {expansion_rate: 0.3, parameters: {trainer.learning_rate: {mean: 2.0e-3}}}"
+    )
     (phase,) = job.sweep.phases
     assert phase.protein.expansion_rate == 0.3
     assert phase.space.to_config()["trainer.optimizer.learning_rate"]["mean"] == 0.002
@@ -60,7 +77,10 @@ def test_the_second_pages_names_work_inside_a_phase(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("leaf", "expected"),
     [
-        ("{distribution: log_normal}", {"distribution": "int_log_normal", "min": 1000, "max": 9000, "mean": 2000, "scale": 0.5}),
+        (
+            "{distribution: log_normal}",
+            {"distribution": "int_log_normal", "min": 1000, "max": 9000, "mean": 2000, "scale": 0.5},
+        ),
         ("{choices: [1000, 2000]}", {"distribution": "categorical", "choices": [1000, 2000], "mean": 1000}),
         ("{value: 1234}", {"value": 1234}),
     ],
@@ -80,7 +100,11 @@ def test_the_command_line_lies_above_every_phase(tmp_path: Path) -> None:
 def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
     job = load_sweep_job(["sweep_name=small", "sweep=phased", "trainer.total_timesteps=1000"], {})
     assert [phase.space.fixed["trainer.total_timesteps"] for phase in job.sweep.phases] == [1000, 1000, 1000]
-    assert [phase.space.to_config()["trainer.minibatch_size"]["mean"] for phase in job.sweep.phases] == [8192, 16384, 16384]
+    assert [phase.space.to_config()["trainer.minibatch_size"]["mean"] for phase in job.sweep.phases] == [
+        8192,
+        16384,
+        16384,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,8 +112,14 @@ def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
     [
         ("- {num_runs: 3}", "8: sweep.schedule.phases.0.name: missing; give the phase a name"),
         ("- {name: a}\n- {name: b}", "8: sweep.schedule.phases.0.num_runs: need a whole number >= 1, got None"),
-        ("- {name: a, num_runs: 0}\n- {name: b}", "8: sweep.schedule.phases.0.num_runs: need a whole number >= 1, got 0"),
-        ("- {name: a, num_runs: 3}\n- {name: a}", "9: sweep.schedule.phases.1.name: 'a' names another phase too; choose one name for each"),
+        (
+            "- {name: a, num_runs: 0}\n- {name: b}",
+            "8: sweep.schedule.phases.0.num_runs: need a whole number >= 1, got 0",
+        ),
+        (
+            "- {name: a, num_runs: 3}\n- {name: a}",
+            "9: sweep.schedule.phases.1.name: 'a' names another phase too; choose one name for each",
+        ),
         ("- {name: a, num_run: 3}", "8: sweep.schedule.phases.0.num_run: unknown key; did you mean num_runs?"),
         (
             "- {name: a, sweep: {protien: {}}}",
@@ -97,12 +127,14 @@ def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
         ),
         (
             "- name: a\n  sweep:\n    parameters: {trainer: {total_timesteps: {mean: 1}}}",
-            "10: sweep.schedule.phases.0.sweep.parameters.trainer.total_timesteps.mean: need a value from min 1000 to max 9000, got 1; "
+            "10: sweep.schedule.phases.0.sweep.parameters.trainer.total_timesteps.mean: need a value from min 1000 "
+            "to max 9000, got 1; "
             "move mean or widen the range",
         ),
         (
             "- name: a\n  sweep:\n    parameters: {trainer: {ppo: {gama: {min: 0.1, max: 0.9}}}}",
-            "10: sweep.schedule.phases.0.sweep.parameters.trainer.ppo.gama: no such parameter in the training configuration; "
+            "10: sweep.schedule.phases.0.sweep.parameters.trainer.ppo.gama: no such parameter in the training "
+            "configuration; "
             "did you mean trainer.ppo.gamma or trainer.ppo.gae_lambda or trainer.ppo.target_kl?",
         ),
         (
@@ -154,7 +186,9 @@ def test_a_constraint_of_one_phase_leaves_what_another_phase_searches(tmp_path: 
     assert "trainer.ppo.gamma" in second.names
 
 
-def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_noted_once_with_their_line(tmp_path: Path) -> None:
+def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_noted_once_with_their_line(
+    tmp_path: Path,
+) -> None:
     job = load(
         tmp_path,
         "- name: a\n"
@@ -165,8 +199,10 @@ def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_not
     )
     file = tmp_path / "phased.yaml"
     assert [note for note in job.notes if "points tried" in note] == [
-        f"{file}:10: sweep.schedule.phases.0.sweep.constraints: 'trainer.total_timesteps > 10' holds at all of 8,001 points tried: "
+        f"{file}:10: sweep.schedule.phases.0.sweep.constraints: 'trainer.total_timesteps > 10' holds at all of 8,001 "
+        "points tried: "
         "it excludes nothing",
-        f"{file}:12: sweep.schedule.phases.1.sweep.parameters.trainer.ppo.gamma.when: 'trainer.total_timesteps > 9500' holds at none of "
+        f"{file}:12: sweep.schedule.phases.1.sweep.parameters.trainer.ppo.gamma.when: 'trainer.total_timesteps > "
+        "9500' holds at none of "
         "8,001 points tried: trainer.ppo.gamma is never searched",
     ]

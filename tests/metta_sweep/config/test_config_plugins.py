@@ -1,4 +1,6 @@
-"""`plugins`: modules of the user's own, imported before their words are looked up, and never because a record says so."""
+"""`plugins`: modules of the user's own, imported before their words are looked up, and never because a record says
+so.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ import numpy as np
 from searchers import Distribution, register_distribution
 
 register_distribution(Distribution("square_root", np.sqrt, np.square))
-gymnasium.register("OwnPole-v0", entry_point="gymnasium.envs.classic_control.cartpole:CartPoleEnv", max_episode_steps=50)
+pole = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
+gymnasium.register("OwnPole-v0", entry_point=pole, max_episode_steps=50)
 """
 SWEEP = {
     "plugins": ["own_words"],
@@ -43,13 +46,19 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (tmp_path / "sweep" / "own.yaml").write_text(yaml.safe_dump(SWEEP))
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for registry, name in ((sys.modules, "own_words"), (DISTRIBUTIONS, "square_root"), (gymnasium.registry, "OwnPole-v0")):
+    for registry, name in (
+        (sys.modules, "own_words"),
+        (DISTRIBUTIONS, "square_root"),
+        (gymnasium.registry, "OwnPole-v0"),
+    ):
         registry.pop(name, None)  # type: ignore[attr-defined]
 
 
 def test_a_sweep_file_brings_its_own_distribution_and_environment(directory: Path) -> None:
     job = load_sweep_job(["sweep_name=x", "sweep=own"], {}, [directory])
-    assert job.sweep.phases[0].space.center() == {"trainer.ppo.ent_coef": pytest.approx(0.0225)}  # the middle of the roots
+    assert job.sweep.phases[0].space.center() == {
+        "trainer.ppo.ent_coef": pytest.approx(0.0225)
+    }  # the middle of the roots
     assert validate_file(directory / "sweep" / "own.yaml", [], {}).sweep.metric == "reward"
 
 

@@ -14,7 +14,10 @@ from searchers.config import ProteinConfig
 README = Path("metta_sweep/config/README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("kind", "section"), [(Settings, "settings."), (Budget, "budget."), (Resources, "resources."), (WandbSettings, "wandb.")])
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [(Settings, "settings."), (Budget, "budget."), (Resources, "resources."), (WandbSettings, "wandb.")],
+)
 def test_every_key_of_a_job_is_documented(kind: type, section: str) -> None:
     assert [field.name for field in fields(kind) if f"`{section}{field.name}`" not in README] == []
 

@@ -25,7 +25,12 @@ def told(*words: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    "words", [["env=gymnasium/cartpole"], [f"trainer.curriculum={CARTPOLE}"], [f"trainer.curriculum={{tasks: {{{CARTPOLE}: 1}}}}"]]
+    "words",
+    [
+        ["env=gymnasium/cartpole"],
+        [f"trainer.curriculum={CARTPOLE}"],
+        [f"trainer.curriculum={{tasks: {{{CARTPOLE}: 1}}}}"],
+    ],
 )
 def test_without_a_suite_the_training_tasks_are_played(words: Sequence[str]) -> None:
     job = load_sweep_job(["sweep_name=x", "sweep=full", *words], {})
@@ -38,7 +43,8 @@ def test_without_a_suite_the_training_tasks_are_played(words: Sequence[str]) -> 
 @pytest.mark.parametrize("words", [["env=gymnasium/cartpole"], [f"trainer.curriculum={CARTPOLE}"]])
 def test_a_suite_of_another_task_is_refused_with_both_names(words: Sequence[str]) -> None:
     expected = (
-        f"sim.simulations.basic.env: /env/mettagrid/arena/basic cannot be played by a policy of trainer.curriculum {CARTPOLE} (env=); "
+        "sim.simulations.basic.env: /env/mettagrid/arena/basic cannot be played by a policy of trainer.curriculum "
+        f"{CARTPOLE} (env=); "
         "choose a suite of its task with sim=, or sim=auto for the training tasks"
     )
     assert told(*words, "sim=arena_basic") == (f"configs/sim/arena_basic.yaml:8: {expected}",)
@@ -48,7 +54,10 @@ def test_a_suite_of_another_task_is_refused_with_both_names(words: Sequence[str]
 
 
 def test_a_task_on_the_command_line_and_the_suite_of_the_sweep_file_are_held_against_each_other() -> None:
-    with pytest.raises(ConfigError, match=r"smoke_test\.yaml:8: sim\.simulations\.basic\.env: .* trainer\.curriculum /env/gymnasium/CartPole-v1"):
+    with pytest.raises(
+        ConfigError,
+        match=r"smoke_test\.yaml:8: sim\.simulations\.basic\.env: .* trainer\.curriculum /env/gymnasium/CartPole-v1",
+    ):
         load_sweep_job(["sweep_name=x", "sweep=fast", "env=gymnasium/cartpole"], {})
 
 
@@ -81,7 +90,10 @@ def odd_environments(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["trainer.curriculum=/env/gymnasium/CartPole-v1", "+env.sizw=3"], "cannot be made: TypeError: .* unexpected keyword argument 'sizw'"),
+        (
+            ["trainer.curriculum=/env/gymnasium/CartPole-v1", "+env.sizw=3"],
+            "cannot be made: TypeError: .* unexpected keyword argument 'sizw'",
+        ),
         (["trainer.curriculum=/env/gymnasium/Halts-v0"], "cannot be made: SystemExit: no licence"),
         (["trainer.curriculum=/env/gymnasium/Nested-v0"], r"its observation space Dict\(.*\) is not supported"),
     ],
@@ -98,7 +110,10 @@ def test_a_network_that_cannot_read_the_task_is_refused() -> None:
 
 def test_a_searched_option_that_the_environment_does_not_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
-    sweep = {"parameters": {"env.gravty": {"min": 1, "max": 10}}, "sweep_job_overrides": {"trainer": {"curriculum": CARTPOLE}}}
+    sweep = {
+        "parameters": {"env.gravty": {"min": 1, "max": 10}},
+        "sweep_job_overrides": {"trainer": {"curriculum": CARTPOLE}},
+    }
     (tmp_path / "sweep" / "own.yaml").write_text(yaml.safe_dump(sweep))
     with pytest.raises(ConfigError, match="unexpected keyword argument 'gravty'"):
         load_sweep_job(["sweep_name=x", "sweep=own"], {}, [tmp_path])
@@ -112,5 +127,8 @@ def test_evaluate_refuses_another_task_and_network_than_the_run_was_trained_with
     with pytest.raises(ConfigError) as caught:
         check_same_policy(load_train_job(["run=x", f"data_dir={tmp_path}"], {}))
     task, model = caught.value.problems
-    assert task.startswith(f"trainer.curriculum: run x was trained with '{CARTPOLE}', not '/env/mettagrid/arena/basic'; give `evaluate` the words")
+    assert task.startswith(
+        f"trainer.curriculum: run x was trained with '{CARTPOLE}', not '/env/mettagrid/arena/basic'; give `evaluate` "
+        "the words"
+    )
     assert model.startswith("model: run x was trained with {")

@@ -44,7 +44,9 @@ def chromium() -> str | None:
 @contextmanager
 def served(app: Dash) -> Iterator[str]:
     """Address of the app, served by a thread."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for every request would bury what a failing test says
+    logging.getLogger("werkzeug").setLevel(
+        logging.WARNING
+    )  # a line for every request would bury what a failing test says
     server = make_server("127.0.0.1", 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -67,7 +69,9 @@ class Page:
         several = {"profile.default_content_setting_values.automatic_downloads": 1}
         options.add_experimental_option("prefs", {"download.default_directory": str(self.downloads), **several})
         self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        self._shots = Path(os.environ.get("DASHBOARD_SCREENSHOTS", str(directory)))  # CI keeps this directory as an artefact
+        self._shots = Path(
+            os.environ.get("DASHBOARD_SCREENSHOTS", str(directory))
+        )  # CI keeps this directory as an artefact
 
     def open(self, address: str) -> None:
         self.driver.get(address)
@@ -79,7 +83,12 @@ class Page:
 
     def find(self, selector: str) -> WebElement:
         """The element, as soon as it is there and shown."""
-        return self.wait(lambda: next((one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None), selector)
+        return self.wait(
+            lambda: next(
+                (one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None
+            ),
+            selector,
+        )
 
     def count(self, selector: str) -> int:
         return len(self.driver.find_elements(By.CSS_SELECTOR, selector))
@@ -98,7 +107,11 @@ class Page:
     @staticmethod
     def _safely(condition: Callable[[], Any]) -> Any:
         """React may replace an element between finding and asking it, or move it away from the pointer."""
-        from selenium.common.exceptions import JavascriptException, MoveTargetOutOfBoundsException, StaleElementReferenceException
+        from selenium.common.exceptions import (
+            JavascriptException,
+            MoveTargetOutOfBoundsException,
+            StaleElementReferenceException,
+        )
 
         try:
             return condition()
@@ -107,7 +120,12 @@ class Page:
 
     def drawn(self, name: str) -> None:
         """Wait until a figure has its data."""
-        self.wait(lambda: self.run(f"return {graph(name)}?.data?.length > 0 || {graph(name)}?.layout?.annotations?.length > 0"), f"figure {name}")
+        self.wait(
+            lambda: self.run(
+                f"return {graph(name)}?.data?.length > 0 || {graph(name)}?.layout?.annotations?.length > 0"
+            ),
+            f"figure {name}",
+        )
 
     def text(self) -> str:
         return str(self.run("return document.body.innerText"))

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[3]
 NAME = "real"
 NUM_RUNS = 14
 PAUSE_AFTER = 9
-# A hump in the learning rate, better with longer training. From its `PAUSE_AFTER`th start on it waits for the file `go`.
+# A hump in the learning rate, better with longer training. From its `PAUSE_AFTER`th start on it waits for the file
+# `go`.
 TRAINING = f"""
 import json, math, os, sys, time
 given = dict(word.lstrip("+").split("=", 1) for word in sys.argv[2:])
@@ -52,17 +53,31 @@ class RealSweep:
         command = f"{sys.executable} -S train.py {{run}} {{overrides}}"
         trainable = {"kind": "command", "command": command, "workdir": str(directory), "total_steps": 65536}
         (directory / "configs" / "sweep").mkdir(parents=True)
-        (directory / "configs" / "sweep" / "cheap.yaml").write_text(yaml.safe_dump({**SWEEP, "sweep_job_overrides": {"trainable": trainable}}))
-        words = [f"sweep_name={NAME}", "sweep=cheap", f"data_dir={directory / 'data'}", "budget.dollars=1", "budget.hourly_cost=0.5"]
+        (directory / "configs" / "sweep" / "cheap.yaml").write_text(
+            yaml.safe_dump({**SWEEP, "sweep_job_overrides": {"trainable": trainable}})
+        )
+        words = [
+            f"sweep_name={NAME}",
+            "sweep=cheap",
+            f"data_dir={directory / 'data'}",
+            "budget.dollars=1",
+            "budget.hourly_cost=0.5",
+        ]
         words += ["wandb=off", "wandb.entity=team", "wandb.project=metta"]
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "NUM_CPUS": "2"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "metta_sweep", "run", *words], cwd=directory, env=environ, stdout=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-m", "metta_sweep", "run", *words],
+            cwd=directory,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def num_scored(self) -> int:
         assert self._process.poll() in (None, 0), f"the sweep ended with {self._process.poll()}"
-        return sum(run.state is RunState.COMPLETED for run in self.reader.runs(NAME)) if self.reader.list_sweeps() else 0
+        return (
+            sum(run.state is RunState.COMPLETED for run in self.reader.runs(NAME)) if self.reader.list_sweeps() else 0
+        )
 
     def go(self) -> None:
         """Let the rest run."""

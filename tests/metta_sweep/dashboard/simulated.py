@@ -179,9 +179,13 @@ class Simulator:
             attempt_costs=costs,
             metrics={"reward": score, "arena/basic/reward": score / 2},
             standard_error=0.1,
-            curve=tuple(point for point in self.curve(params) if point["env_steps"] <= share * params["trainer.total_timesteps"]),
+            curve=tuple(
+                point for point in self.curve(params) if point["env_steps"] <= share * params["trainer.total_timesteps"]
+            ),
             env_steps=round(share * params["trainer.total_timesteps"]),
-            message="score 2.1 at 40%, threshold 3.2 (0.3 quantile of 12 runs), chance to end on the front 1.2%" if is_stopped else "",
+            message="score 2.1 at 40%, threshold 3.2 (0.3 quantile of 12 runs), chance to end on the front 1.2%"
+            if is_stopped
+            else "",
             nodes=(NODES[number % 2],),
         )
 
@@ -206,7 +210,11 @@ class Simulator:
         shares = np.linspace(0.0, 1.0, self.plan.num_curve_points + 1)[1:]
         steps = params["trainer.total_timesteps"]
         return [
-            {"env_steps": round(steps * share), "seconds": cost_of(params) * float(share), "score": score_of(params, float(share))}
+            {
+                "env_steps": round(steps * share),
+                "seconds": cost_of(params) * float(share),
+                "score": score_of(params, float(share)),
+            }
             for share in shares
         ]
 

@@ -15,8 +15,14 @@ from metta_sweep.dashboard.studies import Study
 from metta_sweep.registry.records import AttemptRecord
 
 
-def attempt(run_id: str, start: float, end: float | None, *, node: str = "n", reason: str = "completed", gpus: float = 1.0) -> AttemptRecord:
-    costs = {"setup": {"wall_seconds": 1.0}, "train": {"wall_seconds": 3.0}} if reason == "completed" and end is not None else {}
+def attempt(
+    run_id: str, start: float, end: float | None, *, node: str = "n", reason: str = "completed", gpus: float = 1.0
+) -> AttemptRecord:
+    costs = (
+        {"setup": {"wall_seconds": 1.0}, "train": {"wall_seconds": 3.0}}
+        if reason == "completed" and end is not None
+        else {}
+    )
     return AttemptRecord(run_id, 1, (node,), gpus, start, end, costs, reason if end is not None else "")
 
 
@@ -36,7 +42,11 @@ def test_parts_fill_the_attempt_in_their_order() -> None:
 
 def test_running_and_interrupted_attempts_are_told_apart() -> None:
     table = spans([attempt("a", 0.0, 5.0, reason="lost"), attempt("b", 6.0, None)], now=9.0)
-    assert table[["kind", "start", "end"]].to_numpy().tolist() == [["interrupted", 0.0, 5.0], ["idle", 5.0, 6.0], ["running", 6.0, 9.0]]
+    assert table[["kind", "start", "end"]].to_numpy().tolist() == [
+        ["interrupted", 0.0, 5.0],
+        ["idle", 5.0, 6.0],
+        ["running", 6.0, 9.0],
+    ]
 
 
 def test_idle_time_counts_gpus_where_attempts_held_them() -> None:
@@ -46,8 +56,14 @@ def test_idle_time_counts_gpus_where_attempts_held_them() -> None:
 
 def test_failures_are_grouped_by_signature_with_their_money_and_newest_example() -> None:
     columns = ["id", "state", "signature", "failure", "dollars", "paid_wall_seconds", "ended_at", "message"]
-    rows = [("r.0", "failed", "OOM", "hyperparameters", 1.0, 10.0, 5.0, "first"), ("r.1", "failed", "NaN", "hyperparameters", 2.0, 20.0, 6.0, "nan")]
-    rows += [("r.2", "failed", "OOM", "hyperparameters", 3.0, 30.0, 7.0, "newest"), ("r.3", "completed", "", "", 9.0, 9.0, 8.0, "")]
+    rows = [
+        ("r.0", "failed", "OOM", "hyperparameters", 1.0, 10.0, 5.0, "first"),
+        ("r.1", "failed", "NaN", "hyperparameters", 2.0, 20.0, 6.0, "nan"),
+    ]
+    rows += [
+        ("r.2", "failed", "OOM", "hyperparameters", 3.0, 30.0, 7.0, "newest"),
+        ("r.3", "completed", "", "", 9.0, 9.0, 8.0, ""),
+    ]
     table = failures(pd.DataFrame(rows, columns=columns))
     assert table[["signature", "num_runs", "dollars", "example", "message"]].to_numpy().tolist() == [
         ["OOM", 2, 4.0, "r.2", "newest"],
@@ -56,11 +72,15 @@ def test_failures_are_grouped_by_signature_with_their_money_and_newest_example()
 
 
 def curves(*points: tuple[str, float, float]) -> pd.DataFrame:
-    return pd.DataFrame([(run, x, x, score) for run, x, score in points], columns=["id", "env_steps", "seconds", "score"])
+    return pd.DataFrame(
+        [(run, x, x, score) for run, x, score in points], columns=["id", "env_steps", "seconds", "score"]
+    )
 
 
 def test_the_best_band_reads_each_curve_only_inside_its_own_range() -> None:
-    table = curves(("a", 1.0, 0.0), ("a", 4.0, 3.0), ("b", 1.0, 2.0), ("b", 2.0, 1.0)).assign(x=lambda frame: frame["env_steps"])
+    table = curves(("a", 1.0, 0.0), ("a", 4.0, 3.0), ("b", 1.0, 2.0), ("b", 2.0, 1.0)).assign(
+        x=lambda frame: frame["env_steps"]
+    )
     band = best_band(table, "maximize", points=3)  # x = 1, 2, 4
     assert band["x"].tolist() == pytest.approx([1.0, 2.0, 4.0])
     assert band["best"].tolist() == pytest.approx([2.0, 2.0, 3.0])
@@ -85,7 +105,9 @@ def test_thinning_keeps_the_best_curves_and_every_last_point() -> None:
 
 
 def completed(scores: list[float], costs: list[float], predicted: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"state": "completed", "score": scores, "cost_seconds": costs, "predicted_cost": predicted, "sequence": 1})
+    return pd.DataFrame(
+        {"state": "completed", "score": scores, "cost_seconds": costs, "predicted_cost": predicted, "sequence": 1}
+    )
 
 
 def test_the_cost_model_is_judged_by_its_typical_factor() -> None:

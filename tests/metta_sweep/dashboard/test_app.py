@@ -56,10 +56,14 @@ def test_the_page_and_its_style_come_from_this_server(app: Dash) -> None:
     assert "default-src 'self'" in client.get("/").headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/../pyproject.toml", "/assets/../app.py", "/assets/%2e%2e/app.py", "/assets//etc/passwd", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/../pyproject.toml", "/assets/../app.py", "/assets/%2e%2e/app.py", "/assets//etc/passwd", "/etc/passwd"]
+)
 def test_no_path_in_a_url_reaches_the_file_system(app: Dash, path: str) -> None:
     answer = app.server.test_client().get(path)
-    assert answer.status_code == 404 or "<title>metta_sweep</title>" in answer.text  # Dash answers other paths with the page
+    assert (
+        answer.status_code == 404 or "<title>metta_sweep</title>" in answer.text
+    )  # Dash answers other paths with the page
 
 
 def test_another_host_name_is_refused_on_loopback(app: Dash) -> None:
@@ -79,7 +83,15 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
     for label in ("Overview", "Importance", "Timeline", "Score", "Cost (s)", "Dark"):
         assert f'"{label}"' in page
     summary = components(desk.summary(SIM))
-    for words in ("Runs", "Best score", "Total compute cost", "Average run time", " of $40.00", "left", "Expected best at this budget"):
+    for words in (
+        "Runs",
+        "Best score",
+        "Total compute cost",
+        "Average run time",
+        " of $40.00",
+        "left",
+        "Expected best at this budget",
+    ):
         assert words in summary
 
 
@@ -89,9 +101,21 @@ def test_a_sweep_that_does_not_exist_gives_its_name_back_as_text(desk: Desk) -> 
 
 def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(desk: Desk) -> None:
     panel = components(desk.details("sim.r.6", SIM))  # stopped early
-    for words in ("trainer.ppo.gamma", "highest expected improvement per dollar", "acquisition", "predicted score", "arena/basic/reward"):
+    for words in (
+        "trainer.ppo.gamma",
+        "highest expected improvement per dollar",
+        "acquisition",
+        "predicted score",
+        "arena/basic/reward",
+    ):
         assert words in panel
-    for words in ("stop threshold", "Nearest results it knew", "https://wandb.ai/team/metta/runs/sim.r.6", "sweep/sim/runs/sim.r.6", "paid"):
+    for words in (
+        "stop threshold",
+        "Nearest results it knew",
+        "https://wandb.ai/team/metta/runs/sim.r.6",
+        "sweep/sim/runs/sim.r.6",
+        "paid",
+    ):
         assert words in panel
     failed = components(desk.details("sim.r.8", SIM))
     assert "OutOfMemoryError" in failed
@@ -139,7 +163,9 @@ def test_choices_cost_and_score_are_brushed_as_parameters_are(desk: Desk) -> Non
     assert set(runs["param.model.type"]) == {"lstm"}
     assert runs["cost_seconds"].between(10.0, 100.0).all()
     assert f"{len(runs)} of 43 runs shown: cost (s) from 10 to 100, model.type lstm" == desk.filter_words(view)
-    assert yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=False))["parameters"]["model.type"] == {"value": "lstm"}
+    assert yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=False))["parameters"]["model.type"] == {
+        "value": "lstm"
+    }
 
 
 def test_csv_and_parquet_hold_the_runs_to_the_last_digit(snapshot: Snapshot) -> None:
@@ -175,9 +201,9 @@ def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_
     assert main(["validate", str(tmp_path / "narrowed.yaml")]) == 0
     content = yaml.safe_load(text)
     phases = content["schedule"]["phases"] if as_phase else [{"name": "narrowed", "sweep": content}]
-    assert [(phase["name"], phase.get("num_runs")) for phase in phases] == ([("explore", 30), ("exploit", 13)] if as_phase else []) + [
-        ("narrowed", None)
-    ]
+    assert [(phase["name"], phase.get("num_runs")) for phase in phases] == (
+        [("explore", 30), ("exploit", 13)] if as_phase else []
+    ) + [("narrowed", None)]
     search = phases[-1]["sweep"]
     gamma = next(one for one in Space.from_config(search["parameters"]).parameters if one.name == "trainer.ppo.gamma")
     assert (gamma.low, gamma.high) == pytest.approx((0.9, 0.95))  # type: ignore[union-attr]
@@ -224,7 +250,10 @@ def test_actions_need_the_token_and_leave_an_event(tmp_path: Path) -> None:
     assert "only failed runs can be retried" in actions.retry(run_id, "secret")
     assert "no new ones start" in actions.stop("s", "secret")
     events = SqlRegistry(sqlite_url(tmp_path)).events("s")
-    assert [(event.kind, event.by) for event in events[-2:]] == [("retry", "dashboard"), ("sweep_draining", "dashboard")]
+    assert [(event.kind, event.by) for event in events[-2:]] == [
+        ("retry", "dashboard"),
+        ("sweep_draining", "dashboard"),
+    ]
 
 
 def watch(path: Path, name: str) -> None:
@@ -238,13 +267,17 @@ def told(events: list[EventRecord]) -> list[tuple[Any, ...]]:
 
 
 def run_sweep(directory: Path, *, watched: bool) -> list[tuple[Any, ...]]:
-    """Events of a sweep of 50 runs on virtual time; when watched, two readers start at every run, and are killed or frozen."""
+    """Events of a sweep of 50 runs on virtual time; when watched, two readers start at every run, and are killed or
+    frozen.
+    """
     clock = Clock()
     registry = SqlRegistry(sqlite_url(directory), clock)
     simulator = Simulator(registry, clock, Plan(name="s"))
     frozen: list[int] = []
     for number in range(50):
-        readers = [FORK.Process(target=watch, args=(directory / "registry.db", "s"), daemon=True) for _ in range(2 * watched)]
+        readers = [
+            FORK.Process(target=watch, args=(directory / "registry.db", "s"), daemon=True) for _ in range(2 * watched)
+        ]
         for reader in readers:
             reader.start()
         time.sleep(0.002 * (number % 7) * watched)  # at another moment of their reading each time

@@ -27,7 +27,11 @@ from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
 from tests.metta_sweep.dashboard.conftest import HOSTILE
 from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, RealSweep
 
-pytestmark = [pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"), pytest.mark.timeout(600), pytest.mark.ray]
+pytestmark = [
+    pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"),
+    pytest.mark.timeout(600),
+    pytest.mark.ray,
+]
 START_SECONDS = 300.0
 TOKEN = "the-token-of-this-test"
 # Keeps the answer to "draw the progression of the new version" until the page's content changes.
@@ -35,7 +39,9 @@ HOLD_NEWS = """
 const send = window.fetch;
 window.fetch = async (url, request) => {
   const answer = await send(url, request);
-  if (!request?.body?.includes('"changedPropIds":["version.data"]') || !/progression.{0,40}(figure|drawn)/.test(request.body)) return answer;
+  const body = request?.body;
+  const isNews = body?.includes('"changedPropIds":["version.data"]') && /progression.{0,40}(figure|drawn)/.test(body);
+  if (!isNews) return answer;
   const words = await answer.json();
   window.isHeld = true;
   await new Promise((go) => new MutationObserver(go).observe(document.querySelector("#content"), { childList: true }));
@@ -54,7 +60,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSweep]:
 
 @pytest.fixture(scope="module")
 def window(real: RealSweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The browser. The real sweep starts before it, so that the tests of simulated ones pass the time until Ray is up."""
+    """The browser.
+
+    The real sweep starts before it, so that the tests of simulated ones pass the time until Ray is up.
+    """
     page = Page(tmp_path_factory.mktemp("browser"))
     yield page
     page.close()
@@ -95,7 +104,10 @@ def open_tab(page: Page, label: str) -> None:
 
 def part_of(page: Page, name: str, selector: str) -> Any:
     """An element of a figure, in the middle of the window."""
-    found = page.wait(lambda: page.driver.find_elements(By.CSS_SELECTOR, f'[id*=\'"name":"{name}"\'] {selector}'), f"{selector} of {name}")[-1]
+    found = page.wait(
+        lambda: page.driver.find_elements(By.CSS_SELECTOR, f'[id*=\'"name":"{name}"\'] {selector}'),
+        f"{selector} of {name}",
+    )[-1]
     page.run("arguments[0].scrollIntoView({block: 'center'})", found)
     return found
 
@@ -105,30 +117,44 @@ def x_range(page: Page, name: str) -> Any:
 
 
 def zoom(page: Page, name: str) -> Any:
-    """Drag over a figure and tell its new range; the drag is lost when the page moves just then, as when the model is ready."""
+    """Drag over a figure and tell its new range; the drag is lost when the page moves just then, as when the model is
+    ready.
+    """
     area = part_of(page, name, ".nsewdrag")
-    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().pause(0.5).perform()
+    ActionChains(page.driver).move_to_element(area).click_and_hold().move_by_offset(90, 60).pause(0.2).release().pause(
+        0.5
+    ).perform()
     return x_range(page, name)
 
 
 def click_point(page: Page, name: str) -> bool:
     """Click on the last point of a figure; whether the panel opened."""
     point = part_of(page, name, ".point")
-    ActionChains(page.driver).move_to_element_with_offset(point, -3, 0).pause(0.3).move_to_element(point).pause(0.5).click().pause(0.5).perform()
+    ActionChains(page.driver).move_to_element_with_offset(point, -3, 0).pause(0.3).move_to_element(point).pause(
+        0.5
+    ).click().pause(0.5).perform()
     return page.count(".run-panel.show") > 0
 
 
 def brush_axis(page: Page) -> bool:
-    """Drag along the first axis of the parallel coordinates, over some of the runs and not all; whether that chose a range."""
+    """Drag along the first axis of the parallel coordinates, over some of the runs and not all; whether that chose a
+    range.
+    """
     axis = page.driver.find_elements(By.CSS_SELECTOR, ".parcoords .axis-brush .background")[0]
     page.run("arguments[0].scrollIntoView({block: 'center'})", axis)
-    first: Any = page.run(f"const axis = {graph('parallel')}._fullData[0].dimensions[0]; return [Array.from(axis.values), axis.range]")
+    first: Any = page.run(
+        f"const axis = {graph('parallel')}._fullData[0].dimensions[0]; return [Array.from(axis.values), axis.range]"
+    )
     values, (low, high) = np.sort(first[0]), first[1]
     widest = int(np.argmax(np.diff(values)))
-    part = (values[widest : widest + 2].mean() - low) / (high - low)  # from the bottom up to the middle of the widest gap between runs
+    part = (values[widest : widest + 2].mean() - low) / (
+        high - low
+    )  # from the bottom up to the middle of the widest gap between runs
     height = axis.size["height"]
     drag = ActionChains(page.driver).move_to_element_with_offset(axis, 0, int(0.49 * height)).click_and_hold()
-    drag.move_by_offset(0, -int(0.2 * part * height)).move_by_offset(0, -int((0.79 * part) * height)).release().pause(0.5).perform()
+    drag.move_by_offset(0, -int(0.2 * part * height)).move_by_offset(0, -int((0.79 * part) * height)).release().pause(
+        0.5
+    ).perform()
     return "brush.learning_rate" in page.driver.current_url
 
 
@@ -141,7 +167,9 @@ def num_points(page: Page) -> int:
     [("light", 1280, list(PAGES)), ("dark", 1920, ["overview", "model"])],
     ids=["light", "dark"],
 )
-def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, simulated: str, look: str, width: int, pages: list[str]) -> None:
+def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(
+    page: Page, simulated: str, look: str, width: int, pages: list[str]
+) -> None:
     page.driver.set_window_size(width, 1200)
     page.open(f"{simulated}?sweep=sim&theme={look}&compare=one,sim")
     for key in pages:
@@ -160,7 +188,9 @@ def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(page: Page, si
 
 
 def test_a_figure_that_comes_as_its_page_is_left_is_no_error(page: Page, simulated: str) -> None:
-    """New results arrive, and what the server drew of them reaches the browser in the moment in which another tab takes the figure's place."""
+    """New results arrive, and what the server drew of them reaches the browser in the moment in which another tab takes
+    the figure's place.
+    """
     page.open(f"{simulated}?sweep=sim&page=overview")
     page.drawn("progression")
     page.errors()
@@ -195,7 +225,9 @@ def test_importance_is_shown_as_correlation_on_request(page: Page, simulated: st
     page.assert_silent()
 
 
-@pytest.mark.parametrize(("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")])
+@pytest.mark.parametrize(
+    ("sweep", "words"), [("empty", "No run has a score yet"), ("one", "needs 5 scores"), ("allfailed", "4 failed")]
+)
 def test_poor_sweeps_look_right(page: Page, simulated: str, sweep: str, words: str) -> None:
     page.driver.set_window_size(1280, 1000)
     page.open(f"{simulated}?sweep={sweep}")
@@ -280,7 +312,11 @@ def test_figures_can_be_saved_and_dark_mode_changes_page_figures_and_url(page: P
     page.open(address)
     page.drawn("distributions")
     for kind in ("svg", "png"):
-        button = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, f"[data-export={kind}]") if "istributions" in card_of(page, one))
+        button = next(
+            one
+            for one in page.driver.find_elements(By.CSS_SELECTOR, f"[data-export={kind}]")
+            if "istributions" in card_of(page, one)
+        )
         page.run("arguments[0].click()", button)
         path = page.wait(lambda kind=kind: next(page.downloads.glob(f"distributions.{kind}"), None), kind)
         assert path.stat().st_size > 1000
@@ -300,7 +336,12 @@ def test_the_keyboard_reaches_tabs_and_controls(page: Page, address: str) -> Non
     seen = set()
     for _ in range(25):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
-        seen.add(page.run("return document.activeElement.getAttribute('role') || document.activeElement.type || document.activeElement.id"))
+        seen.add(
+            page.run(
+                "return document.activeElement.getAttribute('role') || document.activeElement.type || "
+                "document.activeElement.id"
+            )
+        )
         seen.add(page.run("return document.activeElement.id"))
     assert {"sweep", "export-csv", "dark", "radio", "slider"} <= seen
     page.find("nav .btn-check:checked + label").click()

@@ -29,7 +29,8 @@ from tests.metta_sweep.driver.drive import SWEEP, kill_everything, start_driver,
 pytestmark = [pytest.mark.long, pytest.mark.ray, pytest.mark.timeout(1800)]
 FORK = multiprocessing.get_context("fork")  # a dashboard is there in a moment
 NUM_RUNS = 60
-# Points that do not depend on when results came: a model's do, as its driver may be late by a result when the machine is busy.
+# Points that do not depend on when results came: a model's do, as its driver may be late by a result when the machine
+# is busy.
 WORDS = ("resources.max_concurrent_runs=1", f"sweep.num_samples={NUM_RUNS}", "sweep.method=random")
 ENVIRON = {"NUM_CPUS": "2"}
 # What a browser asks for when the page is opened or reloaded.
@@ -58,7 +59,9 @@ def open_dashboard(data_dir: Path) -> tuple[BaseProcess, str]:
 
 def answers(address: str) -> bool:
     """Load the page and read the sweep; False while the dashboard does not listen yet."""
-    request = urllib.request.Request(f"{address}_dash-update-component", json.dumps(OPEN_PAGE).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{address}_dash-update-component", json.dumps(OPEN_PAGE).encode(), {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(address, timeout=60), urllib.request.urlopen(request, timeout=60) as answer:
             return SWEEP in answer.read().decode()
@@ -103,8 +106,8 @@ def run_sweep(data_dir: Path, *, times: int) -> Events:
 def by_run(reader: SqliteReader) -> Events:
     """Kind, score and cost of every event, and the run's point, by run, in order.
 
-    Which of two threads of a driver comes first, and whether a waiting point is renewed in time, differs from sweep to sweep, with and without
-    a dashboard: so events of different runs are not ordered here, and renewals are left out.
+    Which of two threads of a driver comes first, and whether a waiting point is renewed in time, differs from sweep to
+    sweep, with and without a dashboard: so events of different runs are not ordered here, and renewals are left out.
     """
     events: Events = defaultdict(list)
     for event in reader.events(SWEEP):

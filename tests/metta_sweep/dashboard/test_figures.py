@@ -58,13 +58,19 @@ def hostile_runs(runs: pd.DataFrame) -> pd.DataFrame:
     renamed = runs.rename(columns={"param.model.type": f"param.{HOSTILE}"})
     params = [{**row, HOSTILE: HOSTILE} for row in renamed["params"]]
     return renamed.assign(
-        id=HOSTILE, phase=HOSTILE, message=HOSTILE, params=params, **{f"param.{HOSTILE}": [HOSTILE, "b"] * (len(runs) // 2) + ["b"] * (len(runs) % 2)}
+        id=HOSTILE,
+        phase=HOSTILE,
+        message=HOSTILE,
+        params=params,
+        **{f"param.{HOSTILE}": [HOSTILE, "b"] * (len(runs) // 2) + ["b"] * (len(runs) % 2)},
     )
 
 
 def texts(figure: go.Figure) -> str:
     """What Plotly would read as its markup: everything but `customdata` and raw values."""
-    return repr([figure.layout, *[(trace.name, trace.text, trace.hovertext, trace.hovertemplate) for trace in figure.data]])
+    return repr(
+        [figure.layout, *[(trace.name, trace.text, trace.hovertext, trace.hovertemplate) for trace in figure.data]]
+    )
 
 
 @pytest.mark.parametrize("draw", [scores.cost_vs_score, scores.score_progression, scores.efficiency_frontier])
@@ -93,7 +99,9 @@ def test_many_points_are_drawn_with_webgl_and_few_are_not(snapshot: Snapshot) ->
     assert {trace.type for trace in scores.cost_vs_score(snapshot.runs, "maximize", LIGHT).data} == {"scatter"}
 
 
-def test_what_is_hidden_in_a_legend_stays_hidden_because_uirevision_never_changes(snapshot: Snapshot, known: Study) -> None:
+def test_what_is_hidden_in_a_legend_stays_hidden_because_uirevision_never_changes(
+    snapshot: Snapshot, known: Study
+) -> None:
     assert {find(name).draw(scene_of(snapshot, known)).layout.uirevision for name in NAMES} == {"kept"}
 
 
@@ -161,7 +169,9 @@ def test_a_brush_comes_back_as_the_natural_range_it_was_made_from(snapshot: Snap
 
 
 def test_a_narrowed_space_has_the_brushed_bounds_and_the_rest_unchanged() -> None:
-    config = parallel.narrowed_parameters(SPACE, {"trainer.ppo.gamma": (0.9, 0.95), "trainer.minibatch_size": (500.0, 5000.0)})
+    config = parallel.narrowed_parameters(
+        SPACE, {"trainer.ppo.gamma": (0.9, 0.95), "trainer.minibatch_size": (500.0, 5000.0)}
+    )
     assert (config["trainer.ppo.gamma"]["min"], config["trainer.ppo.gamma"]["max"]) == pytest.approx((0.9, 0.95))
     assert (config["trainer.minibatch_size"]["min"], config["trainer.minibatch_size"]["max"]) == (512, 4096)
     untouched = SPACE.to_config()
@@ -172,7 +182,9 @@ def test_a_narrowed_space_has_the_brushed_bounds_and_the_rest_unchanged() -> Non
 
 
 def test_a_sweep_is_compared_by_all_it_paid_failed_runs_included() -> None:
-    runs = pd.DataFrame({"id": list("abc"), "sequence": [1, 2, 3], "score": [1.0, float("nan"), 0.5], "dollars": [2.0, 3.0, 5.0]})
+    runs = pd.DataFrame(
+        {"id": list("abc"), "sequence": [1, 2, 3], "score": [1.0, float("nan"), 0.5], "dollars": [2.0, 3.0, 5.0]}
+    )
     line = compare.best_for_money(runs, "maximize", "dollars")
     assert line[["paid", "best"]].to_numpy().tolist() == [[2.0, 1.0], [5.0, 1.0], [10.0, 1.0]]
     assert compare.best_for_money(runs, "minimize", "dollars")["best"].tolist() == [1.0, 1.0, 0.5]
@@ -197,11 +209,20 @@ def test_numbers_are_written_for_people(value: object, text: str) -> None:
 
 def test_durations_and_money_are_written_for_people() -> None:
     assert [theme.seconds(value) for value in (42.0, 210.0, 7560.0, 449280.0)] == ["42 s", "3.5 min", "2.1 h", "5.2 d"]
-    assert [theme.dollars(value) for value in (0.0012, 1.234, 1234.5, float("nan"))] == ["$0.0012", "$1.23", "$1,234", "–"]
+    assert [theme.dollars(value) for value in (0.0012, 1.234, 1234.5, float("nan"))] == [
+        "$0.0012",
+        "$1.23",
+        "$1,234",
+        "–",
+    ]
 
 
 def test_names_are_as_short_as_tells_them_apart() -> None:
-    assert theme.short_names(["a.x.lr", "b.x.lr", "a.gamma"]) == {"a.x.lr": "a.x.lr", "b.x.lr": "b.x.lr", "a.gamma": "gamma"}
+    assert theme.short_names(["a.x.lr", "b.x.lr", "a.gamma"]) == {
+        "a.x.lr": "a.x.lr",
+        "b.x.lr": "b.x.lr",
+        "a.gamma": "gamma",
+    }
 
 
 def luminance(colour: str) -> float:

@@ -15,15 +15,32 @@ from metta_sweep.registry.records import AttemptRecord
 HOUR = 3600.0
 
 
-def attempt(started: float, ended: float | None, gpu_seconds: float | None = None, num_gpus: float = 2.0) -> AttemptRecord:
-    costs = {} if gpu_seconds is None else {"train": {"wall_seconds": gpu_seconds / 2, "cpu_seconds": 0.0, "gpu_seconds": gpu_seconds}}
+def attempt(
+    started: float, ended: float | None, gpu_seconds: float | None = None, num_gpus: float = 2.0
+) -> AttemptRecord:
+    costs = (
+        {}
+        if gpu_seconds is None
+        else {"train": {"wall_seconds": gpu_seconds / 2, "cpu_seconds": 0.0, "gpu_seconds": gpu_seconds}}
+    )
     return AttemptRecord("s.r.0", 1, ("n",), num_gpus, started, ended, costs, "" if ended is None else "completed")
 
 
 def runs(*predicted: float) -> pd.DataFrame:
     """One finished run of 7,200 GPU seconds, and running ones."""
-    rows = [{"state": "completed", "predicted_cost": math.nan, "sequence": 1, "paid_gpu_seconds": 7200.0, "paid_wall_seconds": 3600.0}]
-    rows += [{"state": "running", "predicted_cost": cost, "sequence": 0, "paid_gpu_seconds": 0.0, "paid_wall_seconds": 0.0} for cost in predicted]
+    rows = [
+        {
+            "state": "completed",
+            "predicted_cost": math.nan,
+            "sequence": 1,
+            "paid_gpu_seconds": 7200.0,
+            "paid_wall_seconds": 3600.0,
+        }
+    ]
+    rows += [
+        {"state": "running", "predicted_cost": cost, "sequence": 0, "paid_gpu_seconds": 0.0, "paid_wall_seconds": 0.0}
+        for cost in predicted
+    ]
     return pd.DataFrame(rows)
 
 
@@ -51,8 +68,12 @@ def test_without_a_cap_nothing_is_left_to_forecast() -> None:
 
 
 def test_without_a_price_there_are_no_dollars() -> None:
-    assert [one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0)], Budget(), created_at=0.0, now=HOUR).amounts] == ["GPU h", "h"]
-    assert [one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0, 0.0)], Budget(), created_at=0.0, now=HOUR).amounts] == ["slot h", "h"]
+    assert [
+        one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0)], Budget(), created_at=0.0, now=HOUR).amounts
+    ] == ["GPU h", "h"]
+    assert [
+        one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0, 0.0)], Budget(), created_at=0.0, now=HOUR).amounts
+    ] == ["slot h", "h"]
 
 
 def test_an_attempt_whose_driver_told_no_costs_is_charged_for_its_time() -> None:

@@ -119,7 +119,9 @@ def test_a_registry_that_is_not_there_yet_has_no_sweeps(tmp_path: Path) -> None:
 
 
 def test_what_the_user_says_about_money_goes_before_what_the_driver_wrote(simulator: Simulator, tmp_path: Path) -> None:
-    told = {"rules": {"budget.dollars": 10.0, "budget.hourly_cost": 1.0, "budget.wall_clock": 60.0, "sweep.num_samples": 9}}
+    told = {
+        "rules": {"budget.dollars": 10.0, "budget.hourly_cost": 1.0, "budget.wall_clock": 60.0, "sweep.num_samples": 9}
+    }
     simulator.registry.add_event("live", DRIVER_STARTED, run_id=None, by="driver", detail=told)
     options = FeedOptions(Budget(hourly_cost=3.0))
     snapshot = Feed(SqliteReader(tmp_path / "registry.db"), "live", options).refresh()

@@ -10,18 +10,34 @@ import pandas as pd
 import pytest
 
 from metta_sweep.analysis.fanova import fanova, marginal
-from metta_sweep.analysis.surrogate import Response, Surrogate, axis_units, bounds_hit, contour, fit_surrogate, predicted_front, slice_along
+from metta_sweep.analysis.surrogate import (
+    Response,
+    Surrogate,
+    axis_units,
+    bounds_hit,
+    contour,
+    fit_surrogate,
+    predicted_front,
+    slice_along,
+)
 from searchers import Space
 from searchers.gp import Data
 from searchers.noise import Noise
 
 SPACE = Space.from_config({name: {"distribution": "uniform", "min": 0.0, "max": 1.0} for name in ("a", "b", "c")})
-MIXED = Space.from_config({"lr": {"distribution": "log_normal", "min": 1e-4, "max": 1e-1}, "kind": {"choices": ["x", "y"], "mean": "x"}})
+MIXED = Space.from_config(
+    {"lr": {"distribution": "log_normal", "min": 1e-4, "max": 1e-1}, "kind": {"choices": ["x", "y"], "mean": "x"}}
+)
 
 
 def frame(points: list[dict[str, Any]], scores: list[float], costs: list[float]) -> pd.DataFrame:
     rows = zip(points, scores, costs, strict=True)
-    return pd.DataFrame([{"state": "completed", "params": p, "score": s, "cost_seconds": c, "sequence": i + 1} for i, (p, s, c) in enumerate(rows)])
+    return pd.DataFrame(
+        [
+            {"state": "completed", "params": p, "score": s, "cost_seconds": c, "sequence": i + 1}
+            for i, (p, s, c) in enumerate(rows)
+        ]
+    )
 
 
 def uniform_response(weights: tuple[float, float, float], interaction: float = 0.0, count: int = 120) -> Response:
@@ -42,20 +58,26 @@ def surrogate() -> Surrogate:
 
 
 def test_importance_of_a_sum_is_the_share_of_each_terms_variance() -> None:
-    table = fanova(SPACE, uniform_response((2.0, 1.0, 0.0)), np.random.default_rng(0), resamples=2).set_index("parameter")
+    table = fanova(SPACE, uniform_response((2.0, 1.0, 0.0)), np.random.default_rng(0), resamples=2).set_index(
+        "parameter"
+    )
     assert table["main"].to_dict() == pytest.approx({"a": 0.8, "b": 0.2, "c": 0.0}, abs=0.02)
     assert table["total"].to_dict() == pytest.approx({"a": 0.8, "b": 0.2, "c": 0.0}, abs=0.02)
 
 
 def test_importance_of_a_product_is_all_interaction() -> None:
-    table = fanova(SPACE, uniform_response((0.0, 0.0, 0.0), interaction=1.0), np.random.default_rng(0), resamples=2).set_index("parameter")
+    table = fanova(
+        SPACE, uniform_response((0.0, 0.0, 0.0), interaction=1.0), np.random.default_rng(0), resamples=2
+    ).set_index("parameter")
     assert table["main"].to_dict() == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.0}, abs=0.03)
     assert table.loc[["a", "b"], "total"].tolist() == pytest.approx([1.0, 1.0], abs=0.03)
 
 
 def test_bootstrap_intervals_hold_the_estimate_and_are_wider_for_fewer_runs() -> None:
     def width(count: int) -> float:
-        table = fanova(SPACE, uniform_response((1.0, 1.0, 0.0), count=count), np.random.default_rng(0)).set_index("parameter")
+        table = fanova(SPACE, uniform_response((1.0, 1.0, 0.0), count=count), np.random.default_rng(0)).set_index(
+            "parameter"
+        )
         assert (table["total_low"] <= table["total"] + 0.1).all()
         return float(table.loc["a", "total_high"] - table.loc["a", "total_low"])
 
@@ -76,7 +98,9 @@ def test_leave_one_out_equals_leaving_each_run_out() -> None:
         data = Data(response.rows[rest], Noise.independent(11), response.gp.data.layout)
         gp = type(response.gp).condition(data, response.gp.hyper)
         gp.set_targets(response.y[rest])
-        assert closed[left_out] == pytest.approx(response.mean + response.std * gp.mean(response.rows[[left_out]])[0], abs=1e-6)
+        assert closed[left_out] == pytest.approx(
+            response.mean + response.std * gp.mean(response.rows[[left_out]])[0], abs=1e-6
+        )
 
 
 def test_r_squared_is_near_one_for_a_smooth_function_and_not_for_noise() -> None:

@@ -24,7 +24,9 @@ name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
         score=st.none() | limits,
         cost=st.none() | limits,
         brush=st.dictionaries(name, limits, max_size=3),
-        only=st.dictionaries(name, st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3).map(tuple), max_size=2),
+        only=st.dictionaries(
+            name, st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3).map(tuple), max_size=2
+        ),
         run=st.just("") | name,
         curve_x=st.sampled_from(list(CURVE_AXES)),
         cost_axis=st.sampled_from(list(COST_AXES)),
@@ -39,7 +41,14 @@ def test_a_view_survives_the_url(view: View) -> None:
 
 
 @pytest.mark.parametrize(
-    "search", ["?page=../../etc/passwd&sweep=s", "?score=nan~1&sweep=s", "?cost=2~1&sweep=s", "?theme=<script>&sweep=s", "?brush.a=x&sweep=s"]
+    "search",
+    [
+        "?page=../../etc/passwd&sweep=s",
+        "?score=nan~1&sweep=s",
+        "?cost=2~1&sweep=s",
+        "?theme=<script>&sweep=s",
+        "?brush.a=x&sweep=s",
+    ],
 )
 def test_what_makes_no_sense_in_a_url_falls_back_to_the_default(search: str) -> None:
     assert View.from_search(search) == View(sweep="s")
@@ -51,7 +60,9 @@ def test_without_a_sweep_the_page_lists_all() -> None:
 
 
 def test_ranges_keep_runs_that_have_no_score_yet_and_brushes_do_not() -> None:
-    runs = pd.DataFrame({"score": [1.0, 2.0, float("nan")], "cost_seconds": [5.0, 50.0, float("nan")], "param.lr": [0.1, 0.2, 0.3]})
+    runs = pd.DataFrame(
+        {"score": [1.0, 2.0, float("nan")], "cost_seconds": [5.0, 50.0, float("nan")], "param.lr": [0.1, 0.2, 0.3]}
+    )
     runs["param.kind"] = ["a", "b", "a"]
     assert list(filtered(runs, View(score=(1.5, 3.0))).index) == [1, 2]
     assert list(filtered(runs, View(cost=(0.0, 10.0))).index) == [0, 2]

@@ -1,4 +1,7 @@
-"""Clusters of several raylets on this machine. Ray starts nodes from the main thread only, so sweeps on them run in processes of their own."""
+"""Clusters of several raylets on this machine.
+
+Ray starts nodes from the main thread only, so sweeps on them run in processes of their own.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ from tests.ray_token import use_ray_token
 
 @pytest.fixture(scope="module")
 def environ() -> Iterator[Environ]:
-    """One Ray with two CPUs, and one connection to it, for all tests of this file: starting them takes longer than most of those."""
+    """One Ray with two CPUs, and one connection to it, for all tests of this file: starting them takes longer than most
+    of those.
+    """
     process = pytest.MonkeyPatch()
     use_ray_token(process)
     process.setenv("PYTHONPATH", str(ROOT))

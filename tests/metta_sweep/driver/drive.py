@@ -36,7 +36,11 @@ def drive(
 ) -> Ending:
     """One `run` command, with instant runs in place of training unless another command is given."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
-    job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=quiet, config_dirs=config_dirs)
+    job = load_sweep_job(
+        [f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides],
+        environ=quiet,
+        config_dirs=config_dirs,
+    )
     registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
     try:
         registry.create_sweep(job.sweep_name, job.spec_yaml)
@@ -48,14 +52,18 @@ def drive(
 
 
 def write_known_baseline(path: Path) -> None:
-    """A random policy's score as if measured before: measuring takes seconds, and these tests are about other things."""
+    """A random policy's score as if measured before: measuring takes seconds, and these tests are about other
+    things.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{score: -9.0, standard_error: 0.1}")
 
 
 def start_driver(data_dir: Path, *overrides: str, environ: Environ | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.metta_sweep.driver.drive", str(data_dir), *overrides]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})}, start_new_session=True
+    )
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -89,6 +97,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(drive(Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ), command=replace(INSTANT, may_restart=True)).exit_code)
+        sys.exit(
+            drive(
+                Path(sys.argv[1]), *sys.argv[2:], environ=dict(os.environ), command=replace(INSTANT, may_restart=True)
+            ).exit_code
+        )
     except KeyboardInterrupt:  # as the command line does
         sys.exit(EXIT_INTERRUPTED)

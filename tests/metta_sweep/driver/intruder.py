@@ -1,7 +1,8 @@
 """Another user of the machine, who tries the doors of a Ray.
 
-`python intruder.py jobs MARK PORT...` asks every port for a job and prints the answers. The mark is a file that the intruder may not write: it is
-there afterwards when the Ray ran the intruder's command. `python intruder.py keys PORT` reads Ray's own table.
+`python intruder.py jobs MARK PORT...` asks every port for a job and prints the answers. The mark is a file that the
+intruder may not write: it is there afterwards when the Ray ran the intruder's command. `python intruder.py keys PORT`
+reads Ray's own table.
 """
 
 from __future__ import annotations

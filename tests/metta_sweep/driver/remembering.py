@@ -1,4 +1,6 @@
-"""A training function that goes on from its checkpoint, as real ones do: what an earlier run left there is its score."""
+"""A training function that goes on from its checkpoint, as real ones do: what an earlier run left there is its
+score.
+"""
 
 from __future__ import annotations
 

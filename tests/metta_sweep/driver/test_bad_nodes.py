@@ -16,7 +16,10 @@ from metta_sweep.registry.records import RunState
 from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, drive, wait_for
 from tests.ray_token import use_ray_token
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]  # dead processes are replaced one after the other, on a busy machine slowly
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+]  # dead processes are replaced one after the other, on a busy machine slowly
 SOON = "settings.infrastructure_retry_delay=0.1"
 
 
@@ -84,7 +87,10 @@ def test_when_no_node_is_left_for_a_run_the_sweep_says_what_is_missing_and_gives
     patience = ("settings.placement_warning_seconds=20", "settings.placement_timeout_seconds=30")
     with (
         when(lambda: any(tmp_path.glob("**/pid_1")), lambda: cluster.remove_node(node, allow_graceful=False)),
-        pytest.raises(ClusterError, match=r"no place for 30 s: resources.cpus_per_worker: 2 CPUs per rank, but no node has more than 1"),
+        pytest.raises(
+            ClusterError,
+            match=r"no place for 30 s: resources.cpus_per_worker: 2 CPUs per rank, but no node has more than 1",
+        ),
     ):
         drive(tmp_path, "sweep.num_samples=1", "resources.cpus_per_worker=2", SOON, *patience, environ=environ)
     (told,) = [event for event in registry.events(SWEEP) if event.kind == "waiting_for_resources"]

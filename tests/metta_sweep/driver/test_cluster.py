@@ -14,7 +14,11 @@ FOUR_NODES = [Node({"CPU": 8.0, "GPU": 4.0})] * 4
 
 
 def test_the_driver_bundle_is_empty_and_each_rank_has_its_own() -> None:
-    assert bundles(Resources(world_size=2, gpus_per_worker=1)) == [{}, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}]
+    assert bundles(Resources(world_size=2, gpus_per_worker=1)) == [
+        {},
+        {"CPU": 1.0, "GPU": 1.0},
+        {"CPU": 1.0, "GPU": 1.0},
+    ]
 
 
 @pytest.mark.parametrize(

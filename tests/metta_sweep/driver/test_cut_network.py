@@ -29,7 +29,11 @@ def ip(*words: str) -> None:
 
 
 def can_make_namespaces() -> bool:
-    return os.geteuid() == 0 and shutil.which("ip") is not None and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+    return (
+        os.geteuid() == 0
+        and shutil.which("ip") is not None
+        and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+    )
 
 
 class TwoNodes:
@@ -60,14 +64,26 @@ class TwoNodes:
             "OMP_NUM_THREADS": "1",
             **environ,
         }
-        process = subprocess.Popen(["ip", "netns", "exec", self.names[node], *command], env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.names[node], *command], env=environment, start_new_session=True
+        )
         self.processes.append(process)
         return process
 
     def ray(self, node: int) -> subprocess.Popen[bytes]:
         """A raylet with one CPU; on node 0 the head, with the health checks of our cluster files."""
-        role = ["--head", f"--port={PORT}", "--include-dashboard=false"] if node == 0 else [f"--address={self.addresses[0]}:{PORT}"]
-        common = ["--num-cpus=1", f"--node-ip-address={self.addresses[node]}", f"--temp-dir={self.temp_dir}", "--disable-usage-stats", "--block"]
+        role = (
+            ["--head", f"--port={PORT}", "--include-dashboard=false"]
+            if node == 0
+            else [f"--address={self.addresses[0]}:{PORT}"]
+        )
+        common = [
+            "--num-cpus=1",
+            f"--node-ip-address={self.addresses[node]}",
+            f"--temp-dir={self.temp_dir}",
+            "--disable-usage-stats",
+            "--block",
+        ]
         settings = {"RAY_raylet_start_wait_time_s": "120", "RAY_health_check_failure_threshold": "3"}
         return self.run(node, [sys.executable, "-m", "ray.scripts.scripts", "start", *role, *common], **settings)
 
@@ -76,7 +92,9 @@ class TwoNodes:
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """A process with all that it started."""
-        for member in [*psutil.Process(process.pid).children(recursive=True), process] if process.poll() is None else []:
+        for member in (
+            [*psutil.Process(process.pid).children(recursive=True), process] if process.poll() is None else []
+        ):
             try:
                 member.kill()
             except psutil.NoSuchProcess:
@@ -110,9 +128,23 @@ def test_a_run_over_two_nodes_fails_within_a_minute_of_a_cut_and_goes_on_when_th
     write_known_baseline(tmp_path / "sweep" / SWEEP / "random_policy.yaml")
     nodes.ray(0)
     worker = nodes.ray(1)
-    words = ["sweep.num_samples=1", "resources.world_size=2", "resources.strategy=STRICT_SPREAD", "resources.max_restarts=0"]
+    words = [
+        "sweep.num_samples=1",
+        "resources.world_size=2",
+        "resources.strategy=STRICT_SPREAD",
+        "resources.max_restarts=0",
+    ]
     words += ["trainer.total_timesteps=200000", "settings.infrastructure_retry_delay=1"]
-    command = [sys.executable, "-m", "metta_sweep", "run", f"sweep_name={SWEEP}", f"data_dir={tmp_path}", *SMALL, *words]
+    command = [
+        sys.executable,
+        "-m",
+        "metta_sweep",
+        "run",
+        f"sweep_name={SWEEP}",
+        f"data_dir={tmp_path}",
+        *SMALL,
+        *words,
+    ]
     wait_for(lambda: (nodes.temp_dir / "ray_current_cluster").exists(), seconds=120)
     time.sleep(15.0)  # the second node joins; a run that started before would be refused
     driver = nodes.run(0, command, RAY_ADDRESS=f"{nodes.addresses[0]}:{PORT}")

@@ -21,7 +21,9 @@ def told(registry: Registry, kind: str) -> list[str]:
 
 
 @pytest.mark.ray
-def test_a_sweep_waits_for_its_first_node_says_so_and_uses_the_next_one_too(tmp_path: Path, registry: Registry, instant: Instant) -> None:
+def test_a_sweep_waits_for_its_first_node_says_so_and_uses_the_next_one_too(
+    tmp_path: Path, registry: Registry, instant: Instant
+) -> None:
     instant(sleep_seconds=1.0)  # shorter than a process takes to start: a warm one must not keep the next from starting
     registry.create_sweep(SWEEP, "")
     nodes: set[str] = set()
@@ -34,7 +36,10 @@ def test_a_sweep_waits_for_its_first_node_says_so_and_uses_the_next_one_too(tmp_
             wait_for(lambda: {path.read_text() for path in tmp_path.glob("**/node_1")} == nodes)
         registry.set_sweep_state(SWEEP, SweepState.DRAINING, by="test", reason="seen enough")
         assert driver.wait(timeout=60) == 0
-    text = f"{SWEEP}.r.0: no place for 1 s: the cluster has no node that offers a CPU or GPU; add one, or wait for its autoscaler"
+    text = (
+        f"{SWEEP}.r.0: no place for 1 s: the cluster has no node that offers a CPU or GPU; add one, or wait for "
+        "its autoscaler"
+    )
     assert told(registry, "waiting_for_resources")[0] == text
     assert told(registry, "slots_changed") == ["1 run(s) at a time", "2 run(s) at a time"]
 

@@ -22,7 +22,11 @@ ELSEWHERE = Owner(host="elsewhere", boot_id="another", pid=1, started=1.0)
 
 
 def running(registry: Registry) -> int:
-    return len(registry.runs(SWEEP, states=[RunState.RUNNING])) if SWEEP in [sweep.name for sweep in registry.list_sweeps()] else 0
+    return (
+        len(registry.runs(SWEEP, states=[RunState.RUNNING]))
+        if SWEEP in [sweep.name for sweep in registry.list_sweeps()]
+        else 0
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,13 +35,17 @@ def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
 ) -> None:
     instant(sleep_seconds=8.0)
     process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
-    wait_for(lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2)  # at work, where they can write a checkpoint
+    wait_for(
+        lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2
+    )  # at work, where they can write a checkpoint
     process.send_signal(number)
     asked = time.monotonic()
     assert process.wait(timeout=60) == EXIT_INTERRUPTED
     assert time.monotonic() - asked < 30
     assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
-    assert [attempt.costs for attempt in registry.attempts(SWEEP)] == [asdict(CUT_OFF)] * 2  # what they had cost at their checkpoints
+    assert [attempt.costs for attempt in registry.attempts(SWEEP)] == [
+        asdict(CUT_OFF)
+    ] * 2  # what they had cost at their checkpoints
 
     instant(sleep_seconds=0.0)
     assert drive(tmp_path, "sweep.num_samples=3", environ=environ).exit_code == 0
@@ -48,7 +56,9 @@ def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
     ]
 
 
-def test_the_second_interrupt_ends_at_once(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_the_second_interrupt_ends_at_once(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=60.0)
     process = start_driver(tmp_path, "sweep.num_samples=2", environ=environ)
     wait_for(lambda: running(registry) == 2)
@@ -60,7 +70,9 @@ def test_the_second_interrupt_ends_at_once(tmp_path: Path, registry: Registry, i
     assert time.monotonic() - asked < 15
 
 
-def test_what_never_started_is_free_for_drivers_elsewhere_at_once(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_what_never_started_is_free_for_drivers_elsewhere_at_once(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=6.0)
     process = start_driver(tmp_path, "sweep.num_samples=9", environ=environ)
     wait_for(lambda: running(registry) == 2 and len(registry.runs(SWEEP, states=[RunState.RESERVED])) == 2)
@@ -71,7 +83,9 @@ def test_what_never_started_is_free_for_drivers_elsewhere_at_once(tmp_path: Path
     assert [run.state for run in claimed[2:]] == [RunState.RESERVED] * 2
 
 
-def test_a_drained_sweep_lets_its_runs_finish(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_a_drained_sweep_lets_its_runs_finish(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(sleep_seconds=6.0)
     process = start_driver(tmp_path, "sweep.num_samples=9", environ=environ)
     wait_for(lambda: running(registry) == 2)
@@ -117,7 +131,9 @@ def test_a_retried_run_has_its_own_parameters_and_its_failure_is_forgotten(
     assert [record.observation.outcome for record in registry.observations(SWEEP)] == ["completed"]
 
 
-def test_a_stop_that_comes_while_a_driver_starts_is_obeyed(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_a_stop_that_comes_while_a_driver_starts_is_obeyed(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     registry.create_sweep(SWEEP, "")
     begun = time.monotonic()
     registry.set_sweep_state(SWEEP, SweepState.STOPPED, by="test", reason="")

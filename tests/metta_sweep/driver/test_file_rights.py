@@ -1,4 +1,6 @@
-"""For whom files are: nothing that a sweep, a run or a reader writes is anybody else's, whatever the umask of the shell and of Ray's nodes."""
+"""For whom files are: nothing that a sweep, a run or a reader writes is anybody else's, whatever the umask of the shell
+and of Ray's nodes.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: Environ) -> 
 
 
 def rights_of(directory: Path) -> dict[Path, int]:
-    return {path: stat.S_IMODE(path.lstat().st_mode) for path in (directory, *directory.rglob("*")) if not path.is_symlink()}
+    return {
+        path: stat.S_IMODE(path.lstat().st_mode) for path in (directory, *directory.rglob("*")) if not path.is_symlink()
+    }
 
 
 def test_what_is_written_is_for_its_user_alone(tmp_path: Path, words: list[str]) -> None:
@@ -76,7 +80,9 @@ def test_what_is_written_is_for_its_user_alone(tmp_path: Path, words: list[str])
     assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
-def test_a_run_whose_directory_cannot_be_made_is_told(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_whose_directory_cannot_be_made_is_told(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     assert main(["train", "run=t", f"data_dir={tmp_path}/file", "metric=score", *words]) == 1
     assert f"error: {tmp_path}/file/t: Not a directory; a file is in the way" in capsys.readouterr().err
@@ -86,7 +92,9 @@ def test_a_run_whose_directory_cannot_be_made_is_told(tmp_path: Path, words: lis
 def test_what_was_there_gets_the_same_rights_and_that_is_said(
     share: str, rights: int, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A data directory of an earlier version that others read; one that its user had alone until `share_files` named the group."""
+    """A data directory of an earlier version that others read; one that its user had alone until `share_files` named
+    the group.
+    """
     old = tmp_path / "train_dir" / "sweep" / "s" / "runs" / "old"
     old.mkdir(parents=True)
     (old / "train.log").touch()
@@ -102,7 +110,9 @@ def test_what_was_there_gets_the_same_rights_and_that_is_said(
 
 
 @pytest.mark.parametrize("value", ["grup", "0644", "all"])
-def test_another_word_for_sharing_is_refused(value: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_word_for_sharing_is_refused(
+    value: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["run", "sweep_name=s", "sweep=quick", f"share_files={value}"]) == 2
     assert "share_files: need none or group" in capsys.readouterr().err

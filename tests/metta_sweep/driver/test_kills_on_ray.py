@@ -50,7 +50,13 @@ SMALL = (
 def start(data_dir: Path, *words: str) -> subprocess.Popen[bytes]:
     """The real command."""
     command = [sys.executable, "-m", "metta_sweep", "run", "sweep_name=instant", f"data_dir={data_dir}", *SMALL, *words]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "METTA_SWEEP_RAY_DASHBOARD": "0", "NUM_CPUS": "2", "OMP_NUM_THREADS": "1"}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "METTA_SWEEP_RAY_DASHBOARD": "0",
+        "NUM_CPUS": "2",
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(command, cwd=data_dir, env=environ, start_new_session=True)
 
 
@@ -79,7 +85,9 @@ def steps_of(directory: Path) -> list[int]:
 @pytest.mark.ray
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_twenty_kills_lose_no_result_use_no_id_twice_and_train_no_point_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_twenty_kills_lose_no_result_use_no_id_twice_and_train_no_point_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_known_baseline(tmp_path / "sweep" / "instant" / "random_policy.yaml")
     drivers = [start(tmp_path, ENDLESS)]
     try:

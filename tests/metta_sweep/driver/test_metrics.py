@@ -18,14 +18,30 @@ COSTS = {"train": {"wall_seconds": 90.0, "gpu_seconds": 180.0}, "evaluate": {"wa
 
 
 def record(number: int) -> RunRecord:
-    nothing = {"owner": None, "lease_until": None, "seen_at": 0.0, "created_at": 0.0, "started_at": None, "ended_at": None}
-    more = {"predicted_score": None, "predicted_cost": None, "failure": None, "signature": "", "message": "", "log_tail": ""}
+    nothing = {
+        "owner": None,
+        "lease_until": None,
+        "seen_at": 0.0,
+        "created_at": 0.0,
+        "started_at": None,
+        "ended_at": None,
+    }
+    more = {
+        "predicted_score": None,
+        "predicted_cost": None,
+        "failure": None,
+        "signature": "",
+        "message": "",
+        "log_tail": "",
+    }
     return RunRecord(f"s.r.{number}", "s", number, RunState.RUNNING, {}, {}, "", 0, 0, 1, **nothing, **more)  # type: ignore[arg-type]
 
 
 def ended(number: int, score: float | None) -> LiveRun:
     outcome = "completed" if score is not None else "failed"
-    return LiveRun(record(number), outcome, 0.0, result=NewObservation(outcome, score, 50.0 + number, 100.0, attempt_costs=COSTS))
+    return LiveRun(
+        record(number), outcome, 0.0, result=NewObservation(outcome, score, 50.0 + number, 100.0, attempt_costs=COSTS)
+    )
 
 
 def running(number: int) -> LiveRun:
@@ -33,8 +49,12 @@ def running(number: int) -> LiveRun:
     return LiveRun(record(number), "running", 0.0, progress=Progress(1, 2, 1.0, attempt_costs=cost))
 
 
-def shown(runs: list[LiveRun], *, dollars_per_second: float = 0.0, has_gpus: bool = False) -> dict[tuple[str, str | None], float]:
-    moment = Moment(runs, slots=4, incumbent=3.0, suggest_seconds=0.02, dollars_per_second=dollars_per_second, has_gpus=has_gpus)
+def shown(
+    runs: list[LiveRun], *, dollars_per_second: float = 0.0, has_gpus: bool = False
+) -> dict[tuple[str, str | None], float]:
+    moment = Moment(
+        runs, slots=4, incumbent=3.0, suggest_seconds=0.02, dollars_per_second=dollars_per_second, has_gpus=has_gpus
+    )
     return {(reading.name, reading.state): reading.value for reading in readings(moment)}
 
 
@@ -77,5 +97,10 @@ def test_before_the_first_result_there_is_no_score_to_show() -> None:
 
 def test_grafana_draws_every_gauge_and_no_other() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
-    drawn = {name for panel in dashboard["panels"] for target in panel["targets"] for name in re.findall(r"ray_metta_sweep_(\w+)", target["expr"])}
+    drawn = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"ray_metta_sweep_(\w+)", target["expr"])
+    }
     assert drawn == {name for name, _, _ in GAUGES}

@@ -14,7 +14,9 @@ class Ward:
     def __init__(self, living: frozenset[str] = frozenset("ab"), fast_losses: int = 3) -> None:
         self.now = 0.0
         self.notes: list[str] = []
-        self.breaker = NodeBreaker(BreakerLimits(fast_losses, fast_seconds=60.0), lambda: living, self.note, clock=lambda: self.now)
+        self.breaker = NodeBreaker(
+            BreakerLimits(fast_losses, fast_seconds=60.0), lambda: living, self.note, clock=lambda: self.now
+        )
 
     def note(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
         self.notes.append(f"{kind}: {text}")

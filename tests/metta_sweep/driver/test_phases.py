@@ -50,7 +50,14 @@ def registered(registry: Registry) -> RegisteredSweep:
 def test_one_after_the_other_each_run_comes_from_its_own_phases_settings(
     page: Path, counts: tuple[int, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
-    drive(tmp_path, *SMALL, f"sweep.num_samples={sum(counts)}", "resources.max_concurrent_runs=1", environ=environ, config_dirs=[page])
+    drive(
+        tmp_path,
+        *SMALL,
+        f"sweep.num_samples={sum(counts)}",
+        "resources.max_concurrent_runs=1",
+        environ=environ,
+        config_dirs=[page],
+    )
     runs = registry.runs(SWEEP)
     assert [run.phase for run in runs] == expected(counts)
 
@@ -58,7 +65,11 @@ def test_one_after_the_other_each_run_comes_from_its_own_phases_settings(
     assert [phase.protein.max_suggestion_cost for phase in spec.sweep.phases] == [1800, 3600, 7200]
     assert [phase.protein.random_suggestions for phase in spec.sweep.phases] == [18, 10, 5]
     assert [phase.protein.expansion_rate for phase in spec.sweep.phases] == [0.18, 0.10, 0.06]
-    assert [phase.space.to_config()["trainer.minibatch_size"]["mean"] for phase in spec.sweep.phases] == [8192, 16384, 16384]
+    assert [phase.space.to_config()["trainer.minibatch_size"]["mean"] for phase in spec.sweep.phases] == [
+        8192,
+        16384,
+        16384,
+    ]
     replayed, observations = Proposer(spec.sweep, spec.seed), registry.observations(SWEEP)
     for run in runs:
         replayed.observe([one for one in observations if replayed.cursor < one.sequence <= run.cursor])
@@ -79,9 +90,13 @@ def test_four_at_a_time_nothing_shifts_at_a_threshold(
     assert max(in_flight) == 4
 
 
-def test_an_auto_phase_keeps_runs_short_until_the_ranks_demand_more(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_an_auto_phase_keeps_runs_short_until_the_ranks_demand_more(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     phases = "+sweep.schedule={phases: [{name: a, auto: true}]}"
-    steps = "sweep.parameters.trainer.total_timesteps={distribution: uniform_pow2, min: 16384, max: 131072, mean: 32768}"
+    steps = (
+        "sweep.parameters.trainer.total_timesteps={distribution: uniform_pow2, min: 16384, max: 131072, mean: 32768}"
+    )
     drive(tmp_path, phases, steps, "sweep.num_samples=4", "resources.max_concurrent_runs=1", environ=environ)
     runs = registry.runs(SWEEP)
     caps = [run.explanation["length_cap"] for run in runs]

@@ -23,7 +23,11 @@ class Waiting:
         self.told: list[str] = []
         self.ends: list[str] = []
         self.watch = PlacementWatch(
-            PlacementLimits(60.0, give_up_after), lambda: "no GPU", self.note, lambda error: self.ends.append(str(error)), clock=lambda: self.now
+            PlacementLimits(60.0, give_up_after),
+            lambda: "no GPU",
+            self.note,
+            lambda error: self.ends.append(str(error)),
+            clock=lambda: self.now,
         )
 
     def note(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
@@ -38,7 +42,9 @@ class Waiting:
 def test_a_dead_actor_is_found_in_the_text_of_its_error(tmp_path: Path) -> None:
     died, unavailable = bytes(range(16)), bytes(range(16, 32))
     named = "actor 00000000000000000000000000000000"
-    context = ActorDiedErrorContext(actor_id=died, class_name="RunTrainable", pid=4, name=named, error_message="it died")
+    context = ActorDiedErrorContext(
+        actor_id=died, class_name="RunTrainable", pid=4, name=named, error_message="it died"
+    )
     errors = (ActorUnavailableError("gone", unavailable), ActorDiedError(context))
     for number, (error, actor) in enumerate(zip(errors, (unavailable, died), strict=True), start=1):
         with (tmp_path / "error.txt").open("a") as file:  # as Tune writes it
@@ -80,7 +86,11 @@ def test_zero_waits_for_ever() -> None:
 @pytest.mark.parametrize(
     ("resources", "nodes", "reason"),
     [
-        (Resources(gpus_per_worker=1.0), [Node({"CPU": 8.0})], "resources.gpus_per_worker: 1 GPUs per rank, but no node has more than 0"),
+        (
+            Resources(gpus_per_worker=1.0),
+            [Node({"CPU": 8.0})],
+            "resources.gpus_per_worker: 1 GPUs per rank, but no node has more than 0",
+        ),
         (Resources(), [Node({"CPU": 0.0})], "the cluster has no node that offers a CPU or GPU"),
         (Resources(world_size=3), [Node({"CPU": 2.0})], "resources.world_size: 3 ranks"),
         (Resources(), [Node({"CPU": 2.0})], "1 node(s) can hold 2 run(s): their resources are in use"),

@@ -1,4 +1,6 @@
-"""Records that somebody planted in the registry are data to a driver: nothing in them is run, interpolated or imported."""
+"""Records that somebody planted in the registry are data to a driver: nothing in them is run, interpolated or
+imported.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ SHELL = {"trainable.kind": "command", "trainable.command": "sh -c 'touch planted
 
 @pytest.fixture
 def job(tmp_path: Path) -> SweepJob:
-    return load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={tmp_path}", "sweep.num_samples=2"], environ=QUIET)
+    return load_sweep_job(
+        [f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={tmp_path}", "sweep.num_samples=2"], environ=QUIET
+    )
 
 
 @pytest.fixture
@@ -54,13 +58,18 @@ def plant(store: SqlRegistry, table: Any, where: Any, **values: Any) -> None:
 def finish(store: SqlRegistry, run_id: str, score: float = 1.0) -> None:
     (run,) = store.claim(SWEEP, current_owner(), lease_seconds=60, key=f"c{run_id}")
     store.start(run_id, run.fence, num_gpus=0, key=f"s{run_id}")
-    store.finish(run_id, run.fence, NewObservation("completed", score, 1.0, 1.0, curve=({"env_steps": 1},)), key=f"f{run_id}")
+    store.finish(
+        run_id, run.fence, NewObservation("completed", score, 1.0, 1.0, curve=({"env_steps": 1},)), key=f"f{run_id}"
+    )
 
 
 # One run's configuration
 
 
-@pytest.mark.parametrize("params", [SHELL, {"data_dir": "/"}, {RATE: "${oc.env:METTA_SWEEP_TOKEN}"}, {RATE: 1e9}, {RATE: {"a": 1}}, {"${a}": 1}])
+@pytest.mark.parametrize(
+    "params",
+    [SHELL, {"data_dir": "/"}, {RATE: "${oc.env:METTA_SWEEP_TOKEN}"}, {RATE: 1e9}, {RATE: {"a": 1}}, {"${a}": 1}],
+)
 def test_a_run_gets_nothing_that_the_sweep_does_not_search(job: SweepJob, params: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"s\.r\.0: outside the search space"):
         resolve_run(job.train, "s.r.0", params, seed=1)
@@ -69,7 +78,10 @@ def test_a_run_gets_nothing_that_the_sweep_does_not_search(job: SweepJob, params
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "\\${a}", "a\\\\${b}", "${"])
 def test_a_choice_that_looks_like_an_interpolation_arrives_as_it_is(text: str, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
-    content: dict[str, Any] = {"metric": "score", "parameters": {"word": {"choices": [literal(text), "other"]}, "lr": {"min": 0.0, "max": 1.0}}}
+    content: dict[str, Any] = {
+        "metric": "score",
+        "parameters": {"word": {"choices": [literal(text), "other"]}, "lr": {"min": 0.0, "max": 1.0}},
+    }
     # In Hydra's own form such texts are refused, for the program would resolve them.
     program = {"kind": "command", "command": "true {overrides}", "override": "--{key}={value}"}
     content["sweep_job_overrides"] = {"trainable": program}
@@ -122,7 +134,12 @@ def test_a_result_that_makes_no_sense_teaches_nothing_and_stops_nothing(store: S
 
 def test_a_curve_point_without_its_numbers_is_left_out(store: SqlRegistry, job: SweepJob) -> None:
     finish(store, f"{SWEEP}.r.0")
-    plant(store, curve_points, curve_points.c.run_id == f"{SWEEP}.r.0", point={"env_steps": 1, "seconds": "x", "score": None})
+    plant(
+        store,
+        curve_points,
+        curve_points.c.run_id == f"{SWEEP}.r.0",
+        point={"env_steps": 1, "seconds": "x", "score": None},
+    )
     proposer = Proposer(job.sweep, job.seed)
     proposer.observe(store.observations(SWEEP))
     assert proposer.cursor == 1
@@ -133,7 +150,9 @@ def test_a_curve_point_without_its_numbers_is_left_out(store: SqlRegistry, job: 
 
 def test_the_ranking_leaves_a_planted_run_out(store: SqlRegistry, job: SweepJob) -> None:
     finish(store, f"{SWEEP}.r.0")
-    store.reserve(SWEEP, Reservation(1, job.sweep.phases[0].space.center()), current_owner(), lease_seconds=60, key="r1")
+    store.reserve(
+        SWEEP, Reservation(1, job.sweep.phases[0].space.center()), current_owner(), lease_seconds=60, key="r1"
+    )
     store.start(f"{SWEEP}.r.1", 1, num_gpus=0, key="s1")
     store.finish(f"{SWEEP}.r.1", 1, NewObservation("completed", 99.0, 1.0, 1.0), key="f1")
     plant(store, runs, runs.c.id == f"{SWEEP}.r.1", params={RATE: "${oc.env:HOME}", **SHELL})
@@ -143,7 +162,9 @@ def test_the_ranking_leaves_a_planted_run_out(store: SqlRegistry, job: SweepJob)
     assert ranking.num_foreign == 1
 
 
-def test_a_searcher_that_a_registry_names_is_not_imported(store: SqlRegistry, job: SweepJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_searcher_that_a_registry_names_is_not_imported(
+    store: SqlRegistry, job: SweepJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "planted_searcher.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     finish(store, f"{SWEEP}.r.0")
@@ -154,7 +175,14 @@ def test_a_searcher_that_a_registry_names_is_not_imported(store: SqlRegistry, jo
 
 
 @pytest.mark.parametrize(
-    "choices", [{"trainer": "../../etc/x"}, {"hydra/launcher": "x"}, {"trainer": "a b"}, {"model": "x\ny: 1"}, {"+trainable.command": "x"}]
+    "choices",
+    [
+        {"trainer": "../../etc/x"},
+        {"hydra/launcher": "x"},
+        {"trainer": "a b"},
+        {"model": "x\ny: 1"},
+        {"+trainable.command": "x"},
+    ],
 )
 def test_choices_are_options_of_config_groups(store: SqlRegistry, job: SweepJob, choices: dict[str, str]) -> None:
     spec = {**yaml.safe_load(job.spec_yaml), "choices": choices}
@@ -163,8 +191,12 @@ def test_choices_are_options_of_config_groups(store: SqlRegistry, job: SweepJob,
         rank(store, SWEEP)
 
 
-@pytest.mark.parametrize("text", ["just words", "- 1", "train: [", "a: &a [*a]", "train: 3", "phases: [{}]", "metric: reward", ""])
-def test_another_sweep_that_cannot_be_read_is_told_and_stops_no_plan(store: SqlRegistry, job: SweepJob, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["just words", "- 1", "train: [", "a: &a [*a]", "train: 3", "phases: [{}]", "metric: reward", ""]
+)
+def test_another_sweep_that_cannot_be_read_is_told_and_stops_no_plan(
+    store: SqlRegistry, job: SweepJob, text: str
+) -> None:
     store.create_sweep("bad", "")
     plant(store, sweeps, sweeps.c.name == "bad", spec_yaml=text)
     plan = plan_from(store, job, 1)

@@ -26,7 +26,17 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from tests.instant import CUT_OFF
 from tests.metta_sweep.driver import intruder
-from tests.metta_sweep.driver.drive import ROOT, SWEEP, Environ, Instant, family, is_alive, kill_everything, start_driver, wait_for
+from tests.metta_sweep.driver.drive import (
+    ROOT,
+    SWEEP,
+    Environ,
+    Instant,
+    family,
+    is_alive,
+    kill_everything,
+    start_driver,
+    wait_for,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -41,7 +51,12 @@ def cluster() -> Iterator[Cluster]:
 def listeners() -> list[tuple[str, int]]:
     """Addresses at which this process and those below it listen."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    sockets = [socket for member in family for socket in member.net_connections(kind="inet") if socket.status == psutil.CONN_LISTEN]
+    sockets = [
+        socket
+        for member in family
+        for socket in member.net_connections(kind="inet")
+        if socket.status == psutil.CONN_LISTEN
+    ]
     return [(socket.laddr.ip, socket.laddr.port) for socket in sockets]
 
 
@@ -53,7 +68,9 @@ def intrude(*words: object) -> str:
     """What another user gets, who knows nothing."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = [sys.executable, intruder.__file__, *map(str, words)]
-    return subprocess.run(command, env={**known, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        command, env={**known, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    ).stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
@@ -83,7 +100,9 @@ def test_the_token_is_in_a_file_that_only_its_owner_can_reach_and_in_no_command_
     assert cluster.own.directory.stat().st_mode & 0o777 == 0o700
     assert cluster.own.token_path.stat().st_mode & 0o777 == 0o600
     assert not [each.pid for each in psutil.process_iter(["cmdline"]) if token in " ".join(each.info["cmdline"] or ())]
-    found = subprocess.run(["grep", "-rlIs", token, str(cluster.own.directory)], capture_output=True, text=True, check=False).stdout.split()
+    found = subprocess.run(
+        ["grep", "-rlIs", token, str(cluster.own.directory)], capture_output=True, text=True, check=False
+    ).stdout.split()
     assert found == [str(cluster.own.token_path)]
 
 
@@ -139,7 +158,12 @@ def test_nothing_outlives_a_driver_that_is_killed_alone(
 
 @pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
 def test_a_ray_that_dies_is_started_again_once_and_then_ends_the_sweep(
-    daemon: str, tmp_path: Path, registry: Registry, instant: Instant, private: Environ, capfd: pytest.CaptureFixture[str]
+    daemon: str,
+    tmp_path: Path,
+    registry: Registry,
+    instant: Instant,
+    private: Environ,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     instant(sleep_seconds=120.0)
     driver = start_driver(tmp_path, "sweep.num_samples=2", environ=private)

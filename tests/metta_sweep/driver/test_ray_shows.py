@@ -23,8 +23,16 @@ def test_gauges_are_on_the_metrics_port_and_the_job_carries_the_sweeps_name(tmp_
         port = cluster.head_node.metrics_export_port
 
         def shown() -> set[str]:
-            text = urllib.request.urlopen(f"http://{cluster.head_node.node_ip_address}:{port}/metrics", timeout=10).read().decode()
-            return {name for name, labels in re.findall(r"^ray_metta_sweep_(\w+)\{(.*)\}", text, re.MULTILINE) if f'sweep="{SWEEP}"' in labels}
+            text = (
+                urllib.request.urlopen(f"http://{cluster.head_node.node_ip_address}:{port}/metrics", timeout=10)
+                .read()
+                .decode()
+            )
+            return {
+                name
+                for name, labels in re.findall(r"^ray_metta_sweep_(\w+)\{(.*)\}", text, re.MULTILINE)
+                if f'sweep="{SWEEP}"' in labels
+            }
 
         try:
             wait_for(lambda: shown() == {name for name, _, _ in GAUGES})

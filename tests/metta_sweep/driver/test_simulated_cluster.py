@@ -43,7 +43,17 @@ def records(tmp_path: Path) -> Iterator[Registry]:
 
 def start(data_dir: Path, cluster: Cluster, *words: str, **environ: str) -> subprocess.Popen[bytes]:
     """The real command on the cluster."""
-    command = [sys.executable, "-m", "metta_sweep", "run", f"sweep_name={SWEEP}", f"data_dir={data_dir}", *SMALL, "resources.world_size=2", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "metta_sweep",
+        "run",
+        f"sweep_name={SWEEP}",
+        f"data_dir={data_dir}",
+        *SMALL,
+        "resources.world_size=2",
+        *words,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": cluster.address, **environ}
     return subprocess.Popen(command, cwd=data_dir, env=environment, start_new_session=True)
 
@@ -67,12 +77,19 @@ def ranks(data_dir: Path, run_id: str, attempt: int = 1) -> list[str]:
 
 def most_at_once(registry: Registry) -> int:
     attempts = registry.attempts(SWEEP)
-    return max(sum(other.started_at <= one.started_at < (other.ended_at or 0.0) for other in attempts) for one in attempts)
+    return max(
+        sum(other.started_at <= one.started_at < (other.ended_at or 0.0) for other in attempts) for one in attempts
+    )
 
 
 @pytest.mark.parametrize(("strategy", "nodes_per_run"), [("SPREAD", 2), ("PACK", 1)])
 def test_ranks_land_as_asked_four_runs_at_once(
-    strategy: str, nodes_per_run: int, cluster: Cluster, tmp_path: Path, records: Registry, capsys: pytest.CaptureFixture[str]
+    strategy: str,
+    nodes_per_run: int,
+    cluster: Cluster,
+    tmp_path: Path,
+    records: Registry,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     finish(start(tmp_path, cluster, "sweep.num_samples=6", f"resources.strategy={strategy}"))
     runs = records.runs(SWEEP)
@@ -89,15 +106,21 @@ def test_ten_runs_that_start_at_once_where_two_fit_do_not_starve_each_other(tmp_
     with started_cluster() as cluster:
         for _ in range(2):
             cluster.add_node(num_cpus=2)
-        finish(start(tmp_path, cluster, "sweep.num_samples=10", "resources.strategy=SPREAD", METTA_SWEEP_NODES=promised))
+        finish(
+            start(tmp_path, cluster, "sweep.num_samples=10", "resources.strategy=SPREAD", METTA_SWEEP_NODES=promised)
+        )
     assert [run.state for run in records.runs(SWEEP)] == [RunState.COMPLETED] * 10
     started = [event.sequence for event in records.events(SWEEP) if event.kind == "started"]
     first_end = next(event.sequence for event in records.events(SWEEP) if event.kind == "completed")
     assert started[9] < first_end
 
 
-def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(cluster: Cluster, tmp_path: Path, records: Registry) -> None:
-    driver = start(tmp_path, cluster, "sweep.num_samples=6", "resources.strategy=SPREAD", "trainer.total_timesteps=120000")
+def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(
+    cluster: Cluster, tmp_path: Path, records: Registry
+) -> None:
+    driver = start(
+        tmp_path, cluster, "sweep.num_samples=6", "resources.strategy=SPREAD", "trainer.total_timesteps=120000"
+    )
     runs = [f"{SWEEP}.r.{number}" for number in range(4)]
     wait_for(lambda: all(any(files_of(tmp_path, run).checkpoints.glob("*")) for run in runs), seconds=300)
     placed = {run: ranks(tmp_path, run) for run in runs}
@@ -116,8 +139,12 @@ def test_runs_of_a_node_that_dies_go_on_elsewhere_under_their_own_ids(cluster: C
         assert steps.count(min(steps)) == 1, "it went on from a checkpoint, not from the start"
 
 
-def test_a_node_with_notice_is_left_with_a_checkpoint_and_its_runs_go_on_elsewhere(cluster: Cluster, tmp_path: Path, records: Registry) -> None:
-    driver = start(tmp_path, cluster, "sweep.num_samples=4", "resources.strategy=PACK", "trainer.total_timesteps=120000")
+def test_a_node_with_notice_is_left_with_a_checkpoint_and_its_runs_go_on_elsewhere(
+    cluster: Cluster, tmp_path: Path, records: Registry
+) -> None:
+    driver = start(
+        tmp_path, cluster, "sweep.num_samples=4", "resources.strategy=PACK", "trainer.total_timesteps=120000"
+    )
     runs = [f"{SWEEP}.r.{number}" for number in range(4)]
     wait_for(lambda: all(any(files_of(tmp_path, run).checkpoints.glob("*")) for run in runs), seconds=300)
     leaving = ranks(tmp_path, runs[0])[0]
@@ -136,5 +163,13 @@ def test_a_node_with_notice_is_left_with_a_checkpoint_and_its_runs_go_on_elsewhe
 def drain(cluster: Cluster, node: str) -> None:
     """What a provider's notice becomes; see cluster/watch_preemption.sh."""
     reason = ("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", "--deadline-remaining-seconds=100")
-    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", f"--address={cluster.address}", f"--node-id={node}", *reason]
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "drain-node",
+        f"--address={cluster.address}",
+        f"--node-id={node}",
+        *reason,
+    ]
     subprocess.run(command, check=True)

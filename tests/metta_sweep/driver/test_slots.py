@@ -72,7 +72,9 @@ def test_a_run_that_asks_for_a_kind_of_node_has_slots_on_that_kind_only() -> Non
 
 
 def test_a_kind_of_node_that_is_not_there_is_refused_with_the_kinds_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"resources\.node_labels: no node has market=spto; there are market=on-demand, market=spot"):
+    with pytest.raises(
+        ConfigError, match=r"resources\.node_labels: no node has market=spto; there are market=on-demand, market=spot"
+    ):
         count_slots(Resources(node_labels=("market=spto",)), [SPOT, ON_DEMAND])
 
 

@@ -1,4 +1,6 @@
-"""A new registry under an old data_dir: what lies in the sweep's directory is another sweep's; no old score comes back."""
+"""A new registry under an old data_dir: what lies in the sweep's directory is another sweep's; no old score comes
+back.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_three_ways_to_a_stale_directory_give_the_right_score(
             url = services.enter_context(served(SqlRegistry(f"sqlite:///{tmp_path}/{name}.db")))
             assert score(bonus, uri=url) == bonus
         said = capsys.readouterr().out
-    assert f"{directory}: another sweep was called {SWEEP} before, in another registry; what was there is now in" in said
+    assert (
+        f"{directory}: another sweep was called {SWEEP} before, in another registry; what was there is now in" in said
+    )
     assert [path.name for path in sorted(directory.glob("earlier-*/outbox/left.outbox"))] == ["left.outbox"]
     lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines][:2] == ["created", "moved_aside"]

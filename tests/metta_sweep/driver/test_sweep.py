@@ -41,17 +41,25 @@ def test_runs_that_end_together_are_followed_by_runs_in_the_same_processes(
     assert {run.state for run in runs} == {RunState.COMPLETED}
     assert ending.exit_code == 0
     assert len(set(pids(tmp_path).values())) == 2  # two slots, two processes, eight runs
-    assert (tmp_path / "sweep" / SWEEP / "runs" / f"{SWEEP}.r.0" / "protein_suggestion.yaml").read_text().startswith("protein:")
+    assert (
+        (tmp_path / "sweep" / SWEEP / "runs" / f"{SWEEP}.r.0" / "protein_suggestion.yaml")
+        .read_text()
+        .startswith("protein:")
+    )
 
 
-def test_the_plan_shows_the_points_that_the_sweep_then_begins_with(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_the_plan_shows_the_points_that_the_sweep_then_begins_with(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     words = [f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={tmp_path}", "sweep.num_samples=2"]
     planned = make_plan(load_sweep_job(words, environ={"WANDB_MODE": "disabled"}), 2, History(), None)
     drive(tmp_path, "sweep.num_samples=2", environ=environ)
     assert [dict(one.params) for one in planned.suggestions] == [run.params for run in registry.runs(SWEEP)]
 
 
-def test_everything_that_happened_is_in_a_file(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_everything_that_happened_is_in_a_file(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     drive(tmp_path, "sweep.num_samples=1", environ=environ)
     lines = [json.loads(line) for line in (tmp_path / "sweep" / SWEEP / "events.jsonl").read_text().splitlines()]
     assert [line["sequence"] for line in lines] == [event.sequence for event in registry.events(SWEEP)]
@@ -98,7 +106,9 @@ def test_workers_that_end_themselves_in_the_same_way_stop_the_sweep_as_broken_co
     assert [(run.failure, run.attempts) for run in failed] == [("code", 2)] * 2
 
 
-def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_failures_in_a_row_stop_the_sweep_and_teach_the_optimiser(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     instant(behaviour="hyperparameters")
     with pytest.raises(SweepAborted, match="max_consecutive_failures=3"):
         drive(tmp_path, "sweep.num_samples=10", ONE_SLOT, "settings.rollout_retry_delay=0.1", environ=environ)
@@ -114,9 +124,13 @@ def test_one_slot_goes_on_while_the_other_rests_after_a_failure_or_loses_its_wor
     assert [run.state for run in registry.runs(SWEEP)] == [RunState.FAILED] + [RunState.COMPLETED] * 5
 
 
-def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(tmp_path: Path, registry: Registry, instant: Instant, environ: Environ) -> None:
+def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+) -> None:
     # An instant run takes 65 to 132 virtual slot-seconds; a cap of 300 leaves room for a few.
-    ending = drive(tmp_path, "sweep.num_samples=null", ONE_SLOT, "budget.dollars=0.30", "budget.hourly_cost=3.6", environ=environ)
+    ending = drive(
+        tmp_path, "sweep.num_samples=null", ONE_SLOT, "budget.dollars=0.30", "budget.hourly_cost=3.6", environ=environ
+    )
     spent = sum(record.observation.wall_seconds for record in registry.observations(SWEEP))
     assert ending.exit_code == EXIT_CAP
     assert "budget.dollars" in ending.reason
@@ -133,7 +147,11 @@ def test_leases_are_extended_as_often_as_the_setting_says(
 
     def watch() -> None:
         while not ended.wait(0.1):
-            runs = registry.runs(SWEEP, states=[RunState.RUNNING]) if SWEEP in [sweep.name for sweep in registry.list_sweeps()] else []
+            runs = (
+                registry.runs(SWEEP, states=[RunState.RUNNING])
+                if SWEEP in [sweep.name for sweep in registry.list_sweeps()]
+                else []
+            )
             leases.update(run.lease_until for run in runs)
 
     watcher = threading.Thread(target=watch)
@@ -150,7 +168,12 @@ def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
     instant(sleep_seconds=6.0)
     rules = ("sweep.num_samples=1", ONE_SLOT, "budget.dollars=5", "budget.hourly_cost=3.6")
     process = start_driver(tmp_path, *rules, environ=environ)
-    wait_for(lambda: SWEEP in [sweep.name for sweep in registry.list_sweeps()] and bool(overview(registry, SWEEP, time.time()).nodes))
+    wait_for(
+        lambda: (
+            SWEEP in [sweep.name for sweep in registry.list_sweeps()]
+            and bool(overview(registry, SWEEP, time.time()).nodes)
+        )
+    )
     now = overview(registry, SWEEP, time.time())
     assert now.nodes == {f"{SWEEP}.r.0": ("here",)}
     assert now.states == {"running": 1}
@@ -186,11 +209,19 @@ def check_as_unbroken(tmp_path: Path, registry: Registry, environ: Environ, coun
         assert [run.params for run in other.runs(SWEEP)] == [run.params for run in runs]
 
 
-FAULTS = ("driver.start:crash@1", "driver.turn:crash@30", "driver.result:crash@1", "outbox.kept:crash@3", "driver.beat:crash@2")
+FAULTS = (
+    "driver.start:crash@1",
+    "driver.turn:crash@30",
+    "driver.result:crash@1",
+    "outbox.kept:crash@3",
+    "driver.beat:crash@2",
+)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("faults", [("driver.result:crash@2",), pytest.param(FAULTS, marks=pytest.mark.long)], ids=["once", "at each point"])
+@pytest.mark.parametrize(
+    "faults", [("driver.result:crash@2",), pytest.param(FAULTS, marks=pytest.mark.long)], ids=["once", "at each point"]
+)
 def test_a_driver_that_dies_at_its_worst_moments_goes_on_as_if_nothing_had_been(
     faults: tuple[str, ...], tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:

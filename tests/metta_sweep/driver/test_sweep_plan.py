@@ -26,7 +26,9 @@ PHASES = (
 
 
 def job_of(data_dir: Path, *overrides: str) -> SweepJob:
-    return load_sweep_job(["sweep_name=s", "sweep=quick", f"data_dir={data_dir}", *overrides], {"NUM_CPUS": "2", "WANDB_MODE": "disabled"})
+    return load_sweep_job(
+        ["sweep_name=s", "sweep=quick", f"data_dir={data_dir}", *overrides], {"NUM_CPUS": "2", "WANDB_MODE": "disabled"}
+    )
 
 
 def finish_runs(job: SweepJob, count: int, wall_seconds: float, env_steps: int) -> None:
@@ -34,10 +36,14 @@ def finish_runs(job: SweepJob, count: int, wall_seconds: float, env_steps: int) 
     registry = open_registry(job.data_dir, None)
     registry.create_sweep(job.sweep_name, job.spec_yaml)
     for number in range(count):
-        run = registry.reserve(job.sweep_name, Reservation(number, {}), current_owner(), lease_seconds=60, key=f"reserve{number}")
+        run = registry.reserve(
+            job.sweep_name, Reservation(number, {}), current_owner(), lease_seconds=60, key=f"reserve{number}"
+        )
         registry.start(run.id, run.fence, num_gpus=0, key=f"start{number}")
         costs = {"train": {"wall_seconds": wall_seconds}}
-        found = NewObservation("completed", 1.0, wall_seconds, wall_seconds, costs=costs, attempt_costs=costs, env_steps=env_steps)
+        found = NewObservation(
+            "completed", 1.0, wall_seconds, wall_seconds, costs=costs, attempt_costs=costs, env_steps=env_steps
+        )
         registry.finish(run.id, run.fence, found, key=f"finish{number}")
     registry.close()
 
@@ -80,7 +86,13 @@ def test_a_run_is_not_expected_to_take_longer_than_it_may(tmp_path: Path) -> Non
 
 
 def test_the_tightest_rule_comes_first_and_money_spent_leaves_less_room(tmp_path: Path) -> None:
-    rules = ("sweep.num_samples=20", "budget.dollars=0.05", "budget.hourly_cost=3.6", "budget.wall_clock=1000", "sweep.target_score=9")
+    rules = (
+        "sweep.num_samples=20",
+        "budget.dollars=0.05",
+        "budget.hourly_cost=3.6",
+        "budget.wall_clock=1000",
+        "sweep.target_score=9",
+    )
     job = job_of(tmp_path, "sweep.protein.max_suggestion_cost=10", *rules)
     stops = make_plan(job, 2, History(spent_seconds=20.0, elapsed_seconds=940.0), None).stops
     assert [(stop.rule, stop.runs) for stop in stops] == [
@@ -100,7 +112,9 @@ def test_a_sweep_that_goes_on_is_planned_from_where_it_stands(tmp_path: Path) ->
     assert [one.number for one in plan.suggestions] == [3, 4]
 
 
-def test_plan_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "sweep_name=s", "sweep=quick", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -120,4 +134,10 @@ def test_runs_that_no_machine_here_can_hold_are_refused(
 
 
 def test_durations_have_two_figures() -> None:
-    assert [duration(seconds) for seconds in (1.26, 90, 600, 12_600, 400_000)] == ["1.3 s", "90 s", "10 min", "3.5 h", "4.63 d"]
+    assert [duration(seconds) for seconds in (1.26, 90, 600, 12_600, 400_000)] == [
+        "1.3 s",
+        "90 s",
+        "10 min",
+        "3.5 h",
+        "4.63 d",
+    ]

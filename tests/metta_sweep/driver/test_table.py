@@ -14,7 +14,30 @@ from metta_sweep.driver.table import ProgressView, TableStyle, fitting
 from metta_sweep.registry.records import RunRecord, RunState
 from trainables.result import Costs, RunResult, Span
 
-RECORD = RunRecord("s.r.0", "s", 0, RunState.RUNNING, {}, {}, "", 0, 1, 0, None, None, 0.0, 0.0, None, None, None, None, None, "", "", "")
+RECORD = RunRecord(
+    "s.r.0",
+    "s",
+    0,
+    RunState.RUNNING,
+    {},
+    {},
+    "",
+    0,
+    1,
+    0,
+    None,
+    None,
+    0.0,
+    0.0,
+    None,
+    None,
+    None,
+    None,
+    None,
+    "",
+    "",
+    "",
+)
 
 
 def test_brackets_in_a_message_are_no_markup() -> None:
@@ -30,7 +53,11 @@ def test_brackets_in_a_message_are_no_markup() -> None:
 @pytest.mark.parametrize(("width", "num_params"), [(80, 0), (90, 1), (105, 2), (120, 3), (200, 3)])
 def test_a_narrow_terminal_shows_fewer_parameters_and_cuts_nothing(width: int, num_params: int) -> None:
     board = Board()
-    params = {"trainer.optimizer.learning_rate": 0.00123456, "trainer.minibatch_size": 4096, "trainer.ppo.gae_lambda": 0.98765}
+    params = {
+        "trainer.optimizer.learning_rate": 0.00123456,
+        "trainer.minibatch_size": 4096,
+        "trainer.ppo.gae_lambda": 0.98765,
+    }
     for number in range(3):
         board.started(replace(RECORD, id=f"a-long-name.r.{number}", phase="expensive", params=params))
         result = RunResult("completed", 12.345, Costs(train=Span(1.0, 123.4, 0.0)), Costs(), env_steps=1)

@@ -9,7 +9,11 @@ import pytest
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.driver.audit import assert_no_point_is_a_double, assert_nothing_starts_after_its_end, assert_numbers_have_no_gaps
+from tests.metta_sweep.driver.audit import (
+    assert_no_point_is_a_double,
+    assert_nothing_starts_after_its_end,
+    assert_numbers_have_no_gaps,
+)
 from tests.metta_sweep.driver.drive import SWEEP, Instant, kill_everything, start_driver, wait_for
 from tests.metta_sweep.registry.registry_backends import served
 
@@ -24,7 +28,9 @@ def finishers(registry: Registry) -> dict[str, str]:
 @pytest.mark.ray
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_two_drivers_share_a_sweep_and_one_finishes_it_when_the_other_is_killed(tmp_path: Path, instant: Instant) -> None:
+def test_two_drivers_share_a_sweep_and_one_finishes_it_when_the_other_is_killed(
+    tmp_path: Path, instant: Instant
+) -> None:
     instant(sleep_seconds=2.0)
     store = SqlRegistry(f"sqlite:///{tmp_path}/service.db")
     store.create_sweep(SWEEP, "")
@@ -49,6 +55,10 @@ def assert_each_learnt_from_the_other(registry: Registry, finished_by: dict[str,
     """While both lived, each proposed points that knew results which the other had told."""
     told = [(seen.sequence, finished_by.get(seen.run_id)) for seen in registry.observations(SWEEP)]
     for driver in set(finished_by.values()):
-        cursors = [event.detail["cursor"] for event in registry.events(SWEEP) if event.kind in ("reserved", "replaced") and event.by == driver]
+        cursors = [
+            event.detail["cursor"]
+            for event in registry.events(SWEEP)
+            if event.kind in ("reserved", "replaced") and event.by == driver
+        ]
         others = [sequence for sequence, by in told if by not in (driver, None)]
         assert max(cursors) >= min(others), driver

@@ -16,21 +16,61 @@ def cluster(*words: str, data_dir: Path) -> int:
 
 
 def test_up_shows_saves_and_checks_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cluster("up", "--provider", "aws", "--gpus", "8", "--nodes", "4", "--no-spot", "--name", "x", "--dry-run", data_dir=tmp_path) == 0
+    assert (
+        cluster(
+            "up",
+            "--provider",
+            "aws",
+            "--gpus",
+            "8",
+            "--nodes",
+            "4",
+            "--no-spot",
+            "--name",
+            "x",
+            "--dry-run",
+            data_dir=tmp_path,
+        )
+        == 0
+    )
     text = (tmp_path / "cluster" / "x.yaml").read_text()
     assert text in capsys.readouterr().out
     assert yaml.safe_load(text)["available_node_types"]["gpu_8_on_demand"]["max_workers"] == 4
 
 
 def test_launch_takes_the_old_launchers_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("launch", "sweep", "run=my_sweep", "sweep=quick", "--gpus", "1", "--nodes", "4", "--provider", "aws", "--dry-run")
+    words = (
+        "launch",
+        "sweep",
+        "run=my_sweep",
+        "sweep=quick",
+        "--gpus",
+        "1",
+        "--nodes",
+        "4",
+        "--provider",
+        "aws",
+        "--dry-run",
+    )
     assert cluster(*words, data_dir=tmp_path) == 0
     assert (tmp_path / "cluster" / "my-sweep.yaml").is_file()
     assert "my_sweep: 4 run(s) at once on 4 worker(s)" in capsys.readouterr().out
 
 
-def test_a_run_that_fits_no_worker_is_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("launch", "run=s", "sweep=quick", "resources.gpus_per_worker=2", "--gpus", "1", "--provider", "aws", "--dry-run")
+def test_a_run_that_fits_no_worker_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "launch",
+        "run=s",
+        "sweep=quick",
+        "resources.gpus_per_worker=2",
+        "--gpus",
+        "1",
+        "--provider",
+        "aws",
+        "--dry-run",
+    )
     assert cluster(*words, data_dir=tmp_path) == 2
     assert "resources.gpus_per_worker: 2 GPUs per rank, but no node has more than 1" in capsys.readouterr().err
     assert not (tmp_path / "cluster").exists()
@@ -46,7 +86,9 @@ def test_a_run_that_fits_no_worker_is_refused_before_anything_is_written(tmp_pat
         (["sweep", "run=s"], {}, ["run=s"]),
     ],
 )
-def test_sweep_config_names_the_sweep_file_unless_a_word_does(overrides: list[str], environ: dict[str, str], words: list[str]) -> None:
+def test_sweep_config_names_the_sweep_file_unless_a_word_does(
+    overrides: list[str], environ: dict[str, str], words: list[str]
+) -> None:
     assert sweep_words(overrides, environ) == words
 
 
@@ -60,7 +102,9 @@ def test_sweep_config_names_the_sweep_file_unless_a_word_does(overrides: list[st
         (("down",), "no cluster in"),
     ],
 )
-def test_mistakes_are_usage_errors(words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_usage_errors(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cluster(*words, data_dir=tmp_path) == 2
     assert message in capsys.readouterr().err
 

@@ -20,13 +20,18 @@ from metta_sweep.launch.request import ClusterRequest, OwnMachines
 CHECKOUT = Path(__file__).parents[3]
 
 
-def submission(*overrides: str, environ: dict[str, str] | None = None, request: ClusterRequest | None = None) -> Submission:
+def submission(
+    *overrides: str, environ: dict[str, str] | None = None, request: ClusterRequest | None = None
+) -> Submission:
     config = yaml.safe_load(render(request)) if request else None
     return make_submission("s", ["sweep_name=s", *overrides], CHECKOUT, environ or {}, config)
 
 
 def test_the_job_is_run_on_the_head_with_the_clusters_shared_directory() -> None:
-    assert submission("sweep=quick").entrypoint == "python -m metta_sweep.launch.head sweep_name=s sweep=quick data_dir=/shared/metta_sweep"
+    assert (
+        submission("sweep=quick").entrypoint
+        == "python -m metta_sweep.launch.head sweep_name=s sweep=quick data_dir=/shared/metta_sweep"
+    )
 
 
 @pytest.mark.parametrize("word", ["data_dir=/mnt/x", "++data_dir=/mnt/x"])
@@ -40,7 +45,13 @@ def test_words_with_special_characters_reach_the_head_unchanged() -> None:
 
 
 def test_keys_travel_in_the_environment_and_nothing_else_of_it_does() -> None:
-    environ = {"WANDB_API_KEY": "k", "METTA_SWEEP_TOKEN": "t", "WANDB_MODE": "", "AWS_SECRET_ACCESS_KEY": "x", "HOME": "/home/me"}
+    environ = {
+        "WANDB_API_KEY": "k",
+        "METTA_SWEEP_TOKEN": "t",
+        "WANDB_MODE": "",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "HOME": "/home/me",
+    }
     shipped = submission(environ=environ).runtime_env
     assert shipped["env_vars"] == {"WANDB_API_KEY": "k", "METTA_SWEEP_TOKEN": "t"}
     assert "k" not in submission(environ=environ).entrypoint.split()
@@ -60,12 +71,22 @@ def test_the_driver_hears_of_the_nodes_that_the_autoscaler_may_buy() -> None:
 
 def test_own_machines_run_the_python_that_their_set_up_made() -> None:
     request = ClusterRequest("local", own=OwnMachines(head="h", ssh_user="u"))
-    assert submission(request=request).entrypoint.startswith("~/metta_sweep_venv/bin/python -m metta_sweep.launch.head sweep_name=s")
+    assert submission(request=request).entrypoint.startswith(
+        "~/metta_sweep_venv/bin/python -m metta_sweep.launch.head sweep_name=s"
+    )
     assert submission(request=request).runtime_env["env_vars"] == {}, "only Ray knows their size"
 
 
 def test_what_git_tracks_is_shipped_and_environments_data_and_history_stay_behind(tmp_path: Path) -> None:
-    for name in (".git/config", ".venv/bin/python", "train_dir/registry.db", "wandb/run", "outputs/x", "a/__pycache__/b.pyc", "policy.pt"):
+    for name in (
+        ".git/config",
+        ".venv/bin/python",
+        "train_dir/registry.db",
+        "wandb/run",
+        "outputs/x",
+        "a/__pycache__/b.pyc",
+        "policy.pt",
+    ):
         file = tmp_path / "code" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("large")

@@ -14,7 +14,15 @@ from metta_sweep.launch.cluster_files import cluster_name, worker_nodes
 from metta_sweep.launch.render import render
 from metta_sweep.launch.request import ClusterRequest, OwnMachines
 
-OWN = OwnMachines(head="127.0.0.1", workers=("127.0.0.2",), ssh_user="me", ssh_private_key="~/key", port=7001, dashboard_port=7002, temp_dir="/tmp/x")
+OWN = OwnMachines(
+    head="127.0.0.1",
+    workers=("127.0.0.2",),
+    ssh_user="me",
+    ssh_private_key="~/key",
+    port=7001,
+    dashboard_port=7002,
+    temp_dir="/tmp/x",
+)
 REQUESTS = [
     ClusterRequest("aws", gpus=8, nodes=4),
     ClusterRequest("aws", gpus=1, spot=False, shared="fs-1.efs.us-west-2.amazonaws.com:/"),
@@ -77,9 +85,16 @@ def test_own_machines_keep_their_ports_and_session_directory_everywhere() -> Non
 @pytest.mark.parametrize("provider", ["aws", "gcp", "local"])
 def test_clusters_that_we_launch_ask_for_a_token_and_hide_their_dashboard(provider: str) -> None:
     config = rendered(ClusterRequest(provider, project="p", own=OWN))
-    starts = [command for key in ("head_start_ray_commands", "worker_start_ray_commands") for command in config[key] if "ray start" in command]
+    starts = [
+        command
+        for key in ("head_start_ray_commands", "worker_start_ray_commands")
+        for command in config[key]
+        if "ray start" in command
+    ]
     assert len(starts) == 2
-    assert all("RAY_AUTH_MODE=token RAY_LOGGER_LEVEL=warning" in command for command in starts), "at info Ray logs the keys of a job"
+    assert all("RAY_AUTH_MODE=token RAY_LOGGER_LEVEL=warning" in command for command in starts), (
+        "at info Ray logs the keys of a job"
+    )
     assert "--dashboard-host=127.0.0.1" in " ".join(starts)
 
 
@@ -89,7 +104,11 @@ def test_a_shared_export_is_mounted_before_the_container_starts() -> None:
 
 
 def test_a_region_without_zones_leaves_them_to_the_provider() -> None:
-    assert rendered(ClusterRequest("aws", region="eu-west-1"))["provider"] == {"type": "aws", "region": "eu-west-1", "cache_stopped_nodes": False}
+    assert rendered(ClusterRequest("aws", region="eu-west-1"))["provider"] == {
+        "type": "aws",
+        "region": "eu-west-1",
+        "cache_stopped_nodes": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,7 +135,8 @@ def test_a_size_that_the_provider_lacks_is_refused_with_those_it_has(provider: s
 
 
 @pytest.mark.parametrize(
-    ("sweep", "cluster"), [("My_sweep.v2", "my-sweep-v2"), ("7b", "sweep-7b"), ("a" * 50, "a" * 40), ("x" * 39 + ".y", "x" * 39)]
+    ("sweep", "cluster"),
+    [("My_sweep.v2", "my-sweep-v2"), ("7b", "sweep-7b"), ("a" * 50, "a" * 40), ("x" * 39 + ".y", "x" * 39)],
 )
 def test_a_cluster_may_be_called_like_its_sweep(sweep: str, cluster: str) -> None:
     assert cluster_name(sweep) == cluster

@@ -1,4 +1,6 @@
-"""Writes `schemas/{version}.db` and what is in it: run once when a schema is released, and never again for that version."""
+"""Writes `schemas/{version}.db` and what is in it: run once when a schema is released, and never again for that
+version.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,30 @@ def fill(registry: SqlRegistry) -> dict[str, object]:
     registry.create_sweep("s", "metric: reward\n", wandb_entity="e", wandb_project="p")
     for number in range(4):
         registry.reserve(
-            "s", Reservation(number, {"x": number / 3, "kind": "adam"}, phase="cheap"), OWNER, lease_seconds=300, key=f"reserve-{number}"
+            "s",
+            Reservation(number, {"x": number / 3, "kind": "adam"}, phase="cheap"),
+            OWNER,
+            lease_seconds=300,
+            key=f"reserve-{number}",
         )
     for number in range(3):
         registry.start(f"s.r.{number}", 1, num_gpus=1, key=f"start-{number}")
-    registry.finish("s.r.0", 1, NewObservation("completed", 0.5, 10.0, 12.0, metrics={"reward": 0.5}, curve=CURVE, env_steps=200), key="finish-0")
-    failed = NewObservation("failed", None, 1.0, 1.0, failure="hyperparameters", signature="NaN@ppo.py:1", message="NaN", log_tail="loss nan")
+    registry.finish(
+        "s.r.0",
+        1,
+        NewObservation("completed", 0.5, 10.0, 12.0, metrics={"reward": 0.5}, curve=CURVE, env_steps=200),
+        key="finish-0",
+    )
+    failed = NewObservation(
+        "failed",
+        None,
+        1.0,
+        1.0,
+        failure="hyperparameters",
+        signature="NaN@ppo.py:1",
+        message="NaN",
+        log_tail="loss nan",
+    )
     registry.finish("s.r.1", 1, failed, key="finish-1")
     registry.interrupt("s.r.2", 1, reason="preempted", costs={}, key="interrupt-2")
     return {

@@ -39,7 +39,13 @@ THERE = Owner(host="b", boot_id="m.2.p", pid=2, started=20.0)
 
 def reserve(registry: Registry, number: int | None = None, owner: Owner = HERE, sweep: str = "s") -> RunRecord:
     """A new run, whose key is new, too."""
-    return registry.reserve(sweep, Reservation(number, {"x": 0.5}), owner, lease_seconds=300, key=f"{owner.host}-{registry.next_number(sweep)}")
+    return registry.reserve(
+        sweep,
+        Reservation(number, {"x": 0.5}),
+        owner,
+        lease_seconds=300,
+        key=f"{owner.host}-{registry.next_number(sweep)}",
+    )
 
 
 @contextmanager

@@ -83,7 +83,11 @@ class Oracle:
         return lost
 
     def claim(self, owner: Owner, lease_seconds: float) -> list[int]:
-        free = [run for run in self.runs if run.state in OPEN and (run.owner is None or (run.owner != owner and run.lease_until < self.now))]
+        free = [
+            run
+            for run in self.runs
+            if run.state in OPEN and (run.owner is None or (run.owner != owner and run.lease_until < self.now))
+        ]
         for run in free:
             run.state = RunState.INTERRUPTED if run.state == RunState.RUNNING else run.state
             run.owner, run.fence, run.lease_until = owner, run.fence + 1, self.now + lease_seconds

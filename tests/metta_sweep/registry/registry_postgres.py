@@ -54,14 +54,35 @@ class Postgres:
     def create(self) -> None:
         if self.identity:
             os.chown(self.directory, self.identity["user"], self.identity["group"])
-        command = [binary("initdb"), "-D", str(self.directory / "cluster"), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        command = [
+            binary("initdb"),
+            "-D",
+            str(self.directory / "cluster"),
+            "-U",
+            "tester",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         subprocess.run(command, check=True, capture_output=True, cwd=self.directory, **self.identity)
 
     def start(self) -> None:
-        settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.directory}", "-c", "max_connections=150"]
+        settings = [
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            f"unix_socket_directories={self.directory}",
+            "-c",
+            "max_connections=150",
+        ]
         command = [binary("postgres"), "-D", str(self.directory / "cluster"), "-p", str(self.port), *settings]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, start_new_session=True, **self.identity)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.directory, start_new_session=True, **self.identity
+            )
         self._wait()
 
     def _wait(self) -> None:

@@ -49,7 +49,8 @@ def suggest(scores: list[float], number: int) -> float:
 
 
 def drive(job: Job) -> None:
-    """One slot and virtual costs: take up what was left, then reserve, train and tell until there are enough observations.
+    """One slot and virtual costs: take up what was left, then reserve, train and tell until there are enough
+    observations.
 
     The ledger says when a run was trained and when its result was kept, as the run itself would remember.
     """
@@ -67,7 +68,10 @@ def drive(job: Job) -> None:
             ledger.write(f"train {run.id}\n")
             faults.point("driver.train")
             score = (run.params["x"] * 7.3) % 1.0
-            outbox.put("finish", {"run_id": run.id, "fence": run.fence, "observation": NewObservation("completed", score, 1.0, 1.0)})
+            outbox.put(
+                "finish",
+                {"run_id": run.id, "fence": run.fence, "observation": NewObservation("completed", score, 1.0, 1.0)},
+            )
             ledger.write(f"kept {run.id}\n")
             faults.point("driver.told")
             while outbox.pending():
@@ -78,7 +82,9 @@ def reserve(registry: Registry, scores: list[float]) -> RunRecord | None:
     number, owner = registry.next_number("s"), current_owner()
     reservation = Reservation(number, {"x": suggest(scores, number)}, cursor=len(scores))
     try:
-        return registry.reserve("s", reservation, owner, lease_seconds=300, key=f"reserve-{owner.pid}-{owner.started}-{number}")
+        return registry.reserve(
+            "s", reservation, owner, lease_seconds=300, key=f"reserve-{owner.pid}-{owner.started}-{number}"
+        )
     except NumberTaken:
         return None
 

@@ -1,4 +1,6 @@
-"""The service under abuse: who only holds on, sends half, or sends nonsense keeps nobody else out and fills no memory."""
+"""The service under abuse: who only holds on, sends half, or sends nonsense keeps nobody else out and fills no
+memory.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,11 @@ def test_a_thousand_half_open_connections_keep_nobody_out(store: SqlRegistry) ->
 
 def test_a_request_whose_head_never_ends_is_given_up(store: SqlRegistry) -> None:
     with served(store, limits=Limits(header_seconds=0.2)) as url:
-        for sent in (b"", b"GET /sweeps HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET "):
+        for sent in (
+            b"",
+            b"GET /sweeps HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+            b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET ",
+        ):
             with talking(url, sent) as connection:
                 said = heard(connection)
                 assert (b"200 OK" in said) == (b"/health" in sent)
@@ -97,7 +103,10 @@ def test_a_head_without_end_and_an_upgrade_to_websockets_are_answered(store: Sql
     with served(store) as url:
         with talking(url, b"GET /sweeps HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000) as connection:
             assert b"400 Bad Request" in heard(connection)[:40]
-        upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eHh4\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        upgrade = (
+            b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: "
+            b"eHh4\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
         with talking(url, b"GET /sweeps HTTP/1.1\r\nHost: 127.0.0.1\r\n" + upgrade) as connection:
             connection.settimeout(10)
             assert b"HTTP/1.1 200 OK" in connection.recv(1000)
@@ -105,7 +114,10 @@ def test_a_head_without_end_and_an_upgrade_to_websockets_are_answered(store: Sql
 
 @pytest.mark.parametrize("host", [b"evil.example", b"127.0.0.1.evil.example", b"evil.example:8800"])
 def test_a_host_that_is_not_ours_is_refused(store: SqlRegistry, host: bytes) -> None:
-    with served(store) as url, talking(url, b"GET /sweeps HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n") as connection:
+    with (
+        served(store) as url,
+        talking(url, b"GET /sweeps HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n") as connection,
+    ):
         assert heard(connection).split(b" ")[1] == b"403"
 
 
@@ -182,7 +194,9 @@ def test_what_is_no_plain_json_is_422_with_a_reason(store: SqlRegistry, body: by
         for path in ("/sweeps/s/events", "/sweeps/s/runs/next", "/heartbeat"):
             if body == b"null" and path.endswith("next"):
                 continue  # what clients of old send for nothing
-            response = httpx.post(f"{url}{path}", content=body, headers={"Content-Type": "application/json"}, timeout=30)
+            response = httpx.post(
+                f"{url}{path}", content=body, headers={"Content-Type": "application/json"}, timeout=30
+            )
             assert response.status_code == 422, path
             assert response.json()["error"] == "InvalidRequest"
     assert [event.kind for event in store.events("s")] == ["created"]
@@ -195,7 +209,9 @@ def test_odd_texts_come_through_every_field_or_are_refused(store: SqlRegistry) -
                 "/sweeps/s/events": {**NOTE, "by": text, "detail": {text: text}},
                 "/sweeps/s/state": {"state": "active", "by": text, "reason": text},
                 "/sweeps/n/create_sweep": {"project": text, "entity": text, "wandb_sweep_id": text},
-                "/sweeps/s/runs/next": {"reservation": {"number": None, "params": {}, "explanation": {text: text}, "phase": text}},
+                "/sweeps/s/runs/next": {
+                    "reservation": {"number": None, "params": {}, "explanation": {text: text}, "phase": text}
+                },
             }
             for path, body in bodies.items():
                 response = web.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})

@@ -49,7 +49,9 @@ def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(url: str, s
 
     network = Network(lose_first_answer)
     pauses: list[float] = []
-    run = HttpRegistry(url, transport=network, sleep=pauses.append).reserve("s", Reservation(None, {}), HERE, lease_seconds=300, key="k")
+    run = HttpRegistry(url, transport=network, sleep=pauses.append).reserve(
+        "s", Reservation(None, {}), HERE, lease_seconds=300, key="k"
+    )
     assert run.id == "s.r.0"
     assert len(network.sent) == 2
     assert sqlite_registry.next_number("s") == 1
@@ -77,7 +79,12 @@ def test_duplicated_and_reordered_requests_change_nothing(url: str, sqlite_regis
         registry.finish(run.id, run.fence, NewObservation("completed", 1.0, 1.0, 1.0), key=f"f{number}")
         registry.add_event("s", "note", run_id=run.id, by="me", detail={})
     assert [seen.run_number for seen in sqlite_registry.observations("s")] == [0, 1, 2]
-    assert [event.kind for event in sqlite_registry.events("s")] == ["created"] + ["reserved", "started", "completed", "note"] * 3
+    assert [event.kind for event in sqlite_registry.events("s")] == ["created"] + [
+        "reserved",
+        "started",
+        "completed",
+        "note",
+    ] * 3
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -93,7 +100,9 @@ def test_a_busy_or_broken_server_is_tried_again(url: str, status: int) -> None:
 def test_it_gives_up_with_the_last_reason_and_pauses_grow() -> None:
     pauses: list[float] = []
     registry = HttpRegistry(
-        "http://127.0.0.1:1", patience_seconds=0.2, sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03)
+        "http://127.0.0.1:1",
+        patience_seconds=0.2,
+        sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),
     )
     with pytest.raises(RegistryUnavailable, match=r"http://127.0.0.1:1.*refused"):
         registry.next_number("s")

@@ -11,7 +11,15 @@ import pytest
 from registry_backends import HERE, THERE, Backend, reserve
 from registry_examples import BROKEN, DONE, running
 
-from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged, UnknownRun, UnknownSweep
+from metta_sweep.errors import (
+    Fenced,
+    IllegalTransition,
+    InvalidRequest,
+    NumberTaken,
+    SpecChanged,
+    UnknownRun,
+    UnknownSweep,
+)
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import dumps
 from metta_sweep.registry.records import NewObservation, Reservation, RunState, SweepState
@@ -53,7 +61,10 @@ def test_an_unknown_sweep_is_named_with_its_nearest(registry: Registry) -> None:
         registry.next_number("arena_quik")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a..b", "../a", "a b", "-a", "a\0", "ä", "a" * 101, "<b>", "a'; DROP TABLE sweeps; --"])
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "a..b", "../a", "a b", "-a", "a\0", "ä", "a" * 101, "<b>", "a'; DROP TABLE sweeps; --"],
+)
 def test_names_that_no_directory_should_have_are_refused(registry: Registry, name: str) -> None:
     with pytest.raises(InvalidRequest):
         registry.create_sweep(name, "")
@@ -80,7 +91,11 @@ def test_what_was_decided_before_a_stop_does_not_undo_it(registry: Registry) -> 
 def test_each_request_to_stop_is_in_the_log_and_none_weakens_another(registry: Registry) -> None:
     for state in (SweepState.STOPPED, SweepState.STOPPED, SweepState.DRAINING):
         assert registry.set_sweep_state("s", state, by="stop", reason="").state is SweepState.STOPPED
-    assert [event.kind for event in registry.events("s") if event.by == "stop"] == ["sweep_stopped", "sweep_stopped", "sweep_draining"]
+    assert [event.kind for event in registry.events("s") if event.by == "stop"] == [
+        "sweep_stopped",
+        "sweep_stopped",
+        "sweep_draining",
+    ]
 
 
 # Reservations
@@ -92,7 +107,9 @@ def test_run_ids_count_from_zero_without_gap(registry: Registry) -> None:
 
 
 def test_a_reservation_comes_back_as_it_was_made(registry: Registry) -> None:
-    wanted = Reservation(0, {"a.b": 0.1 + 0.2, "n": 3, "c": "relu", "f": True}, {"why": [1, None]}, "cheap", 7, -1e-300, 12.5)
+    wanted = Reservation(
+        0, {"a.b": 0.1 + 0.2, "n": 3, "c": "relu", "f": True}, {"why": [1, None]}, "cheap", 7, -1e-300, 12.5
+    )
     run = registry.reserve("s", wanted, HERE, lease_seconds=300, key="k")
     assert run == registry.get_run("s.r.0")
     assert (run.params, run.explanation, run.phase, run.cursor) == (wanted.params, wanted.explanation, "cheap", 7)
@@ -131,7 +148,9 @@ def test_keys_are_short_and_printable(registry: Registry, key: str) -> None:
 
 def test_a_stale_point_is_replaced_until_the_run_starts(registry: Registry) -> None:
     run = reserve(registry)
-    replaced = registry.replace_suggestion(run.id, run.fence, Reservation(0, {"x": 0.9}, phase="late", cursor=4), key="r")
+    replaced = registry.replace_suggestion(
+        run.id, run.fence, Reservation(0, {"x": 0.9}, phase="late", cursor=4), key="r"
+    )
     assert (replaced.id, replaced.params, replaced.phase, replaced.cursor) == (run.id, {"x": 0.9}, "late", 4)
     registry.start(run.id, run.fence, num_gpus=0, key="s")
     with pytest.raises(IllegalTransition, match="is running, this needs reserved"):
@@ -163,7 +182,13 @@ def test_finish_stores_observation_curve_and_attempt(registry: Registry, backend
     stored = registry.finish(run_id, fence, DONE, key="f")
     assert stored is not None
     assert registry.observations("s") == [stored]
-    assert (stored.sequence, stored.run_id, stored.run_number, stored.params, stored.observation) == (1, run_id, 0, {"x": 0.5}, DONE)
+    assert (stored.sequence, stored.run_id, stored.run_number, stored.params, stored.observation) == (
+        1,
+        run_id,
+        0,
+        {"x": 0.5},
+        DONE,
+    )
     assert registry.curve(run_id) == list(DONE.curve)
     (attempt,) = registry.attempts("s")
     assert (attempt.ended_at, attempt.costs, attempt.exit_reason) == (1_000_012.0, DONE.attempt_costs, "completed")
@@ -218,7 +243,12 @@ def test_a_failure_is_told_with_the_end_of_its_log(registry: Registry) -> None:
     log = "start" + "x" * 9000 + "end\0\ud800"
     registry.finish(run_id, fence, NewObservation(**{**_fields(BROKEN), "log_tail": log}), key="f")
     run = registry.get_run(run_id)
-    assert (run.state, run.failure, run.signature, run.message) == (RunState.FAILED, "hyperparameters", "NaN@ppo.py", "loss is NaN")
+    assert (run.state, run.failure, run.signature, run.message) == (
+        RunState.FAILED,
+        "hyperparameters",
+        "NaN@ppo.py",
+        "loss is NaN",
+    )
     assert len(run.log_tail) == 8192
     assert run.log_tail.startswith("x")
     assert "end" in run.log_tail
@@ -230,7 +260,9 @@ def _fields(observation: NewObservation) -> dict[str, object]:
 
 def test_a_metric_that_is_not_a_number_is_stored_as_null(registry: Registry) -> None:
     run_id, fence = running(registry)
-    stored = registry.finish(run_id, fence, NewObservation(**{**_fields(DONE), "metrics": {"a": math.nan, "b": math.inf, "c": 1.0}}), key="f")
+    stored = registry.finish(
+        run_id, fence, NewObservation(**{**_fields(DONE), "metrics": {"a": math.nan, "b": math.inf, "c": 1.0}}), key="f"
+    )
     assert stored is not None
     assert stored.observation.metrics == {"a": None, "b": None, "c": 1.0}
 
@@ -341,10 +373,22 @@ def test_everything_is_there_after_a_restart(registry: Registry, backend: Backen
     run_id, fence = running(registry)
     registry.finish(run_id, fence, DONE, key="f")
     reserve(registry)
-    before = (registry.list_sweeps(), registry.runs("s"), registry.observations("s"), registry.attempts("s"), registry.events("s"))
+    before = (
+        registry.list_sweeps(),
+        registry.runs("s"),
+        registry.observations("s"),
+        registry.attempts("s"),
+        registry.events("s"),
+    )
     registry.close()
     again = backend.open()
-    assert (again.list_sweeps(), again.runs("s"), again.observations("s"), again.attempts("s"), again.events("s")) == before
+    assert (
+        again.list_sweeps(),
+        again.runs("s"),
+        again.observations("s"),
+        again.attempts("s"),
+        again.events("s"),
+    ) == before
 
 
 # Records

@@ -109,8 +109,10 @@ outbox = Outbox(disk / "outbox")
 told, kept, error = [], 0, ""
 for number in range(10_000):
     try:
-        told.append(registry.reserve("s", Reservation(None, {"x": "y" * 2000}), owner, lease_seconds=300, key=f"k{number}").number)
-        outbox.put("add_event", {"sweep": "s", "kind": "note", "run_id": None, "by": "me", "detail": {"number": number}})
+        point, key = Reservation(None, {"x": "y" * 2000}), f"k{number}"
+        told.append(registry.reserve("s", point, owner, lease_seconds=300, key=key).number)
+        detail = {"number": number}
+        outbox.put("add_event", {"sweep": "s", "kind": "note", "run_id": None, "by": "me", "detail": detail})
         kept += 1
     except (RegistryUnavailable, OSError) as problem:
         error = str(problem)
@@ -129,7 +131,9 @@ print(len(told), "|", error)
 def test_a_full_disk_is_told_damages_nothing_and_goes_on_when_there_is_space(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0:
         pytest.skip("this kernel lets nobody mount a small disk of their own")
-    result = subprocess.run(["unshare", "-rm", sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True)
+    result = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     told, error = result.stdout.strip().split(" | ")
     assert int(told) > 3
@@ -157,7 +161,12 @@ def test_the_migrations_make_what_the_tables_say(kind: str, request: pytest.Fixt
     url = request.getfixturevalue("postgres").url if kind == "postgresql" else f"sqlite:///{tmp_path}/registry.db"
     registry = SqlRegistry(url)
     with registry.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": kind == "postgresql"}), metadata) == []
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": kind == "postgresql"}), metadata
+            )
+            == []
+        )
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -184,7 +193,9 @@ def test_the_database_of_every_released_schema_opens_as_it_was(version: str, tmp
     expected = json.loads((SCHEMAS / f"{version}.json").read_text())
     registry = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
     assert [[run.id, run.state, run.params, run.attempts] for run in registry.runs("s")] == expected["runs"]
-    assert [[seen.sequence, seen.run_id, seen.observation.score] for seen in registry.observations("s")] == expected["observations"]
+    assert [[seen.sequence, seen.run_id, seen.observation.score] for seen in registry.observations("s")] == expected[
+        "observations"
+    ]
     assert registry.curve("s.r.0") == expected["curve"]
     assert [event.kind for event in registry.events("s")] == expected["events"]
     assert registry.next_number("s") == len(expected["runs"])
@@ -202,4 +213,6 @@ def test_a_reader_reads_every_released_schema_and_the_sweep_keeps_its_id(version
 
 
 def test_todays_schema_has_its_file() -> None:
-    assert (SCHEMAS / f"{SCHEMA_VERSION}.db").exists(), "run tests/metta_sweep/registry/make_schema_file.py before a release"
+    assert (SCHEMAS / f"{SCHEMA_VERSION}.db").exists(), (
+        "run tests/metta_sweep/registry/make_schema_file.py before a release"
+    )

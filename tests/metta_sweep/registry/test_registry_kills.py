@@ -1,4 +1,6 @@
-"""Drivers, outbox, registry and service killed at seeded points: nothing is lost, nothing doubled, and the search goes on as if nothing had been."""
+"""Drivers, outbox, registry and service killed at seeded points: nothing is lost, nothing doubled, and the search goes
+on as if nothing had been.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,24 @@ from metta_sweep.registry.records import RunState
 from metta_sweep.registry.store import SqlRegistry
 
 HERE = Path(__file__).parent
-DRIVER_POINTS = ("registry.commit", "registry.committed", "outbox.put", "outbox.kept", "outbox.delivered", "driver.train", "driver.told")
-REMOTE_POINTS = ("client.send", "client.received", "outbox.put", "outbox.kept", "outbox.delivered", "driver.train", "driver.told")
+DRIVER_POINTS = (
+    "registry.commit",
+    "registry.committed",
+    "outbox.put",
+    "outbox.kept",
+    "outbox.delivered",
+    "driver.train",
+    "driver.told",
+)
+REMOTE_POINTS = (
+    "client.send",
+    "client.received",
+    "outbox.put",
+    "outbox.kept",
+    "outbox.delivered",
+    "driver.train",
+    "driver.told",
+)
 SERVICE_POINTS = ("registry.commit", "registry.committed")
 KILLED = signal.SIGKILL.value
 
@@ -55,7 +73,9 @@ class Zygote:
 def zygote() -> Iterator[Zygote]:
     command = [sys.executable, str(HERE / "registry_zygote.py")]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
         try:
             yield Zygote(process)
         finally:
@@ -92,7 +112,9 @@ def check(store: SqlRegistry, directory: Path, count: int) -> None:
     assert all(run.state == RunState.COMPLETED for run in runs[:count])
 
 
-def kill_drivers(nursery: Zygote, tmp_path: Path, url: str, store: SqlRegistry, kills: int, points: tuple[str, ...]) -> None:
+def kill_drivers(
+    nursery: Zygote, tmp_path: Path, url: str, store: SqlRegistry, kills: int, points: tuple[str, ...]
+) -> None:
     """One driver after the other, each killed at its point; the last one is left alone."""
     rng = random.Random(f"drivers-{kills}")
     for _ in range(kills):
@@ -111,7 +133,9 @@ def test_drivers_killed_at_any_point_lose_and_double_nothing(nursery: Zygote, tm
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
-def test_drivers_of_a_service_killed_at_any_point_lose_and_double_nothing(nursery: Zygote, tmp_path: Path, kills: int) -> None:
+def test_drivers_of_a_service_killed_at_any_point_lose_and_double_nothing(
+    nursery: Zygote, tmp_path: Path, kills: int
+) -> None:
     store = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
     store.create_sweep("s", "")
     with served(store) as url:
@@ -128,7 +152,9 @@ def test_a_service_killed_at_any_point_loses_and_doubles_nothing(nursery: Zygote
     count = 2 * kills
     with zygote() as services:
         keeper = threading.Thread(
-            target=keep_service, args=(services, database, port, [plan(rng, SERVICE_POINTS, reach=6) for _ in range(kills)]), daemon=True
+            target=keep_service,
+            args=(services, database, port, [plan(rng, SERVICE_POINTS, reach=6) for _ in range(kills)]),
+            daemon=True,
         )
         keeper.start()
         assert nursery.run(Job("driver", f"http://127.0.0.1:{port}", str(tmp_path), count=count)) == [0]
@@ -145,7 +171,10 @@ def keep_service(services: Zygote, database: str, port: int, plans: list[str]) -
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize(("clients", "calls", "kills"), [(6, 10, 1), pytest.param(100, 50, 3, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize(
+    ("clients", "calls", "kills"),
+    [(6, 10, 1), pytest.param(100, 50, 3, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+)
 def test_ids_of_many_clients_are_unique_and_gapless_while_the_service_is_killed(
     nursery: Zygote,
     kind: str,
@@ -156,7 +185,9 @@ def test_ids_of_many_clients_are_unique_and_gapless_while_the_service_is_killed(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    database = f"sqlite:///{tmp_path}/registry.db" if kind == "sqlite" else request.getfixturevalue("fresh_postgres").url
+    database = (
+        f"sqlite:///{tmp_path}/registry.db" if kind == "sqlite" else request.getfixturevalue("fresh_postgres").url
+    )
     store, port = SqlRegistry(database), free_port()
     store.create_sweep("s", "")
     total = clients * calls
@@ -165,17 +196,25 @@ def test_ids_of_many_clients_are_unique_and_gapless_while_the_service_is_killed(
     with zygote() as services:
         threading.Thread(target=keep_service, args=(services, database, port, plans), daemon=True).start()
         wait_for(f"http://127.0.0.1:{port}/health")
-        jobs = [Job("client", f"http://127.0.0.1:{port}", str(tmp_path), count=calls, name=str(number)) for number in range(clients)]
+        jobs = [
+            Job("client", f"http://127.0.0.1:{port}", str(tmp_path), count=calls, name=str(number))
+            for number in range(clients)
+        ]
         began = time.monotonic()
         assert nursery.run(*jobs) == [0] * clients
         seconds = time.monotonic() - began
-    told = [line.split() for number in range(clients) for line in (tmp_path / f"client-{number}").read_text().splitlines()]
+    told = [
+        line.split() for number in range(clients) for line in (tmp_path / f"client-{number}").read_text().splitlines()
+    ]
     assert sorted(int(run_id.removeprefix("s.r.")) for run_id, _ in told) == list(range(total))
     assert store.next_number("s") == total
     latencies = sorted(float(latency) for _, latency in told)
     with capsys.disabled():
         print(f"\n{kind}: {clients} clients x {calls} runs/next, {kills} kills: {total / seconds:.0f}/s,", end=" ")
-        print(f"p50 {1e3 * latencies[total // 2]:.0f} ms, p99 {1e3 * latencies[total * 99 // 100]:.0f} ms, max {1e3 * latencies[-1]:.0f} ms")
+        print(
+            f"p50 {1e3 * latencies[total // 2]:.0f} ms, p99 {1e3 * latencies[total * 99 // 100]:.0f} ms, max "
+            f"{1e3 * latencies[-1]:.0f} ms"
+        )
 
 
 def wait_for(url: str) -> None:

@@ -1,4 +1,7 @@
-"""The contract about leases: who holds a run, who may take it over, what comes too late. Every kind of registry keeps it."""
+"""The contract about leases: who holds a run, who may take it over, what comes too late.
+
+Every kind of registry keeps it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ def test_runs_are_claimed_when_their_lease_is_over(registry: Registry, backend: 
         (waiting.id, RunState.RESERVED, THERE, 2),
     ]
     (attempt,) = registry.attempts("s")
-    assert (attempt.exit_reason, attempt.ended_at) == ("lost", 1_000_000.0), "an attempt ends with its owner's last sign of life"
+    assert (attempt.exit_reason, attempt.ended_at) == ("lost", 1_000_000.0), (
+        "an attempt ends with its owner's last sign of life"
+    )
     assert registry.claim("s", THERE, lease_seconds=300, key="c") == claimed
     assert registry.claim("s", THERE, lease_seconds=300, key="c2") == []
 

@@ -22,7 +22,11 @@ MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(Healt
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> SqlRegistry:
     """A sweep with runs in several states, so that random requests get somewhere."""
-    store = request.getfixturevalue("sqlite_registry") if request.param == "sqlite" else SqlRegistry(request.getfixturevalue("postgres").url)
+    store = (
+        request.getfixturevalue("sqlite_registry")
+        if request.param == "sqlite"
+        else SqlRegistry(request.getfixturevalue("postgres").url)
+    )
     wipe(store)
     store.create_sweep("0", "")
     for number in range(3):
@@ -39,7 +43,9 @@ def ask(store: SqlRegistry, how_many: settings) -> None:
     answered: Counter[int] = Counter()
     description = schemathesis.openapi.from_asgi("/openapi.json", create_app(store))
     for operation in (result.ok() for result in description.get_all_operations()):
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) if operation.path != "/health" else ():  # which takes nothing
+        for mode in (
+            (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) if operation.path != "/health" else ()
+        ):  # which takes nothing
 
             @how_many
             @given(case=operation.as_strategy(generation_mode=mode))

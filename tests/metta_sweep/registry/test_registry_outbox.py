@@ -178,14 +178,18 @@ def test_another_registry_than_the_right_one_loses_nothing(registry: Registry, t
         ("finish", {"run_id": "s.r.0", "fence": 1, "observation": {"outcome": "completed"}}),
     ],
 )
-def test_a_message_that_could_never_be_delivered_is_refused_at_once(tmp_path: Path, kind: str, payload: dict[str, object]) -> None:
+def test_a_message_that_could_never_be_delivered_is_refused_at_once(
+    tmp_path: Path, kind: str, payload: dict[str, object]
+) -> None:
     outbox = Outbox(tmp_path)
     with pytest.raises(InvalidRequest):
         outbox.put(kind, payload)
     assert outbox.pending() == []
 
 
-def test_a_full_disk_refuses_the_message_and_damages_none(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_refuses_the_message_and_damages_none(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
 
@@ -201,7 +205,9 @@ def test_a_full_disk_refuses_the_message_and_damages_none(registry: Registry, tm
     assert [message.kind for message in Outbox(tmp_path).pending()] == ["start", "finish", "record_nodes"]
 
 
-def test_a_record_that_fits_only_in_part_is_refused_and_damages_none(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_fits_only_in_part_is_refused_and_damages_none(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
 

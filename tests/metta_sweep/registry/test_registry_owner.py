@@ -25,8 +25,13 @@ def test_this_process_is_alive_and_known_by_the_same_name_each_time() -> None:
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
 def test_a_killed_process_is_dead_whether_its_parent_noticed_or_not(reaped: bool) -> None:
-    code = "from metta_sweep.registry.owner import current_owner as c; o = c(); print(o.pid, o.started, flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    code = (
+        "from metta_sweep.registry.owner import current_owner as c; o = c(); print(o.pid, o.started, flush=True); "
+        "input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         pid, started = child.stdout.readline().split()
         owner = replace(HERE, pid=int(pid), started=float(started))
@@ -40,7 +45,9 @@ def test_a_pid_that_is_used_anew_does_not_keep_its_first_owner_alive() -> None:
     assert is_dead(replace(HERE, started=HERE.started - 1))
 
 
-@pytest.mark.skipif(not MACHINE, reason="without a machine id a reboot cannot be told from another machine of the same name")
+@pytest.mark.skipif(
+    not MACHINE, reason="without a machine id a reboot cannot be told from another machine of the same name"
+)
 def test_the_same_machine_after_a_reboot_has_no_old_owners() -> None:
     assert is_dead(replace(HERE, boot_id=f"{MACHINE}.another-boot.{NAMESPACE}"))
 

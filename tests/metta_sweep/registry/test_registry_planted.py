@@ -24,10 +24,15 @@ PARAMETERS = {
     "depth": {"value": 2},
 }
 SPEC = yaml.safe_dump(
-    {"metric": "reward", "phases": [{"name": "one", "parameters": PARAMETERS}, {"name": "two", "parameters": {"lr": {"value": 9.0}}}]}
+    {
+        "metric": "reward",
+        "phases": [{"name": "one", "parameters": PARAMETERS}, {"name": "two", "parameters": {"lr": {"value": 9.0}}}],
+    }
 )
 POINT = {"lr": 1e-3, "net.width": 32, "kind": "adam", "depth": 2}
-BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 
 @pytest.fixture
@@ -64,7 +69,9 @@ def reserve_point(registry: Registry, params: dict[str, Any], phase: str = "one"
         ({**POINT, "a..b": 1.0}, "is no name of a parameter"),
     ],
 )
-def test_a_point_outside_the_search_space_is_never_stored(planned: Registry, params: dict[str, Any], complaint: str) -> None:
+def test_a_point_outside_the_search_space_is_never_stored(
+    planned: Registry, params: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(InvalidRequest, match="params") as caught:
         reserve_point(planned, params)
     assert complaint in str(caught.value)
@@ -78,7 +85,9 @@ def test_a_point_belongs_to_its_own_phase_and_a_text_of_the_space_stays_as_it_is
     with pytest.raises(InvalidRequest, match="lr: need a value from"):
         reserve_point(planned, {"lr": 9.0}, "one")
     reserve_point(planned, {"lr": 9.0}, "two")
-    text = planned.reserve("p", Reservation(None, {**POINT, "kind": "${oc.env:HOME}"}, phase="one"), HERE, lease_seconds=300, key="k")
+    text = planned.reserve(
+        "p", Reservation(None, {**POINT, "kind": "${oc.env:HOME}"}, phase="one"), HERE, lease_seconds=300, key="k"
+    )
     assert text.params["kind"] == "${oc.env:HOME}"
 
 
@@ -110,7 +119,10 @@ def test_a_sweep_without_a_space_takes_plain_values_only(registry: Registry) -> 
         ("metric: " + "x" * 2_000_000, "at most 1000000"),
         ("train: " + "[" * 5000, "32 levels"),
         (BOMB, "aliases followed"),
-        (BOMB.replace("[*", "{<<: [*").replace("]\n", "]}\n").replace("[1,1,1,1,1,1,1,1,1,1]}", "{k: 1}"), "aliases followed"),
+        (
+            BOMB.replace("[*", "{<<: [*").replace("]\n", "]}\n").replace("[1,1,1,1,1,1,1,1,1,1]}", "{k: 1}"),
+            "aliases followed",
+        ),
         ("train: &a [*a]", "alias \\*a"),
         ("phases: [1]", "spec_yaml.phases.0: need a mapping"),
         ("phases: [{parameters: {x: {min: 2, max: 1}}}]", "spec_yaml.phases.0: x.min"),
@@ -145,7 +157,9 @@ def test_an_event_names_a_run_of_its_own_sweep_or_none(planned: Registry) -> Non
     assert planned.events("p") == before
 
 
-@pytest.mark.parametrize("kind", ["completed", "failed", "retry", "reserved", "sweep_stopped", "created", "", "A", "a b", "a" * 65])
+@pytest.mark.parametrize(
+    "kind", ["completed", "failed", "retry", "reserved", "sweep_stopped", "created", "", "A", "a b", "a" * 65]
+)
 def test_nobody_tells_what_the_registry_tells_itself(registry: Registry, kind: str) -> None:
     with pytest.raises(InvalidRequest, match="kind"):
         registry.add_event("s", kind, run_id=None, by="me", detail={"score": 1e9})
@@ -201,7 +215,14 @@ def test_a_deleted_sweep_is_gone_with_all_that_it_had_and_its_name_is_free(regis
     registry.record_progress(run_id, fence, [{"env_steps": 1, "score": 0.1}])
     registry.finish(run_id, fence, DONE, key="f")
     registry.delete_sweep("s")
-    for ask in (registry.get_sweep, registry.runs, registry.events, registry.observations, registry.attempts, registry.delete_sweep):
+    for ask in (
+        registry.get_sweep,
+        registry.runs,
+        registry.events,
+        registry.observations,
+        registry.attempts,
+        registry.delete_sweep,
+    ):
         with pytest.raises(UnknownSweep):
             ask("s")
     with pytest.raises(UnknownRun):

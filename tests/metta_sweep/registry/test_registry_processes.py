@@ -21,14 +21,17 @@ from metta_sweep.registry.store import SqlRegistry
 registry, owner = SqlRegistry(sys.argv[1]), current_owner()
 print("ready", flush=True); sys.stdin.readline()
 for n in range(int(sys.argv[3])):
-    print(registry.reserve("s", Reservation(None, {"x": n}), owner, lease_seconds=300, key=f"{sys.argv[2]}-{n}").id, flush=True)
+    key = f"{sys.argv[2]}-{n}"
+    print(registry.reserve("s", Reservation(None, {"x": n}), owner, lease_seconds=300, key=key).id, flush=True)
 """
 
 
 @contextmanager
 def child(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A process that has opened its registry and waits for a line on its input."""
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

@@ -54,7 +54,12 @@ def test_an_old_client_creates_looks_up_and_numbers_runs(web: TestClient) -> Non
 def test_an_old_client_is_told_that_a_sweep_does_not_exist(web: TestClient) -> None:
     response = web.get("/sweeps/t")
     assert response.status_code == 200
-    assert response.json() == {"exists": False, "wandb_sweep_id": "", "sweep": None, "message": "sweep_name='t': no such sweep"}
+    assert response.json() == {
+        "exists": False,
+        "wandb_sweep_id": "",
+        "sweep": None,
+        "message": "sweep_name='t': no such sweep",
+    }
 
 
 def test_ids_of_old_clients_are_never_taken_over(web: TestClient, store: SqlRegistry) -> None:
@@ -121,7 +126,9 @@ def test_every_writing_route_refuses_a_reader(guarded: tuple[TestClient, str, st
     web, reader, _ = guarded
     for path, operations in web.get("/openapi.json").json()["paths"].items():
         if "post" in operations:
-            assert web.post(path.format(name="s", run_id="s.r.0"), json={}, headers=bearer(reader)).status_code == 403, path
+            assert (
+                web.post(path.format(name="s", run_id="s.r.0"), json={}, headers=bearer(reader)).status_code == 403
+            ), path
 
 
 def test_a_revoked_token_ends_at_once_and_does_not_open_the_registry(store: SqlRegistry) -> None:
@@ -176,7 +183,9 @@ def test_a_revoked_token_is_none_for_a_public_address(store: SqlRegistry) -> Non
 
 def test_loopback_is_told_from_the_world() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")] == [True] * 4
-    assert [is_loopback(host) for host in ("0.0.0.0", "192.168.1.1", "example.org", "localhost.example.org")] == [False] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "192.168.1.1", "example.org", "localhost.example.org")] == [
+        False
+    ] * 4
 
 
 def test_a_taken_port_is_told(tmp_path: Path, store: SqlRegistry) -> None:
@@ -200,20 +209,35 @@ def test_tokens_have_their_own_limits_and_guesses_count_for_the_address(store: S
     tokens = TokenStore(store.engine)
     first, second = tokens.create("a", Role.READER), tokens.create("b", Role.READER)
     with local(store, limits=Limits(requests_per_second=0.001, burst=1), clock=Clock()) as web:
-        assert [web.get("/sweeps", headers=bearer(token)).status_code for token in (first, first, second)] == [200, 429, 200]
+        assert [web.get("/sweeps", headers=bearer(token)).status_code for token in (first, first, second)] == [
+            200,
+            429,
+            200,
+        ]
         assert [web.get("/sweeps", headers=bearer("guess.x")).status_code for _ in range(2)] == [401, 429]
 
 
 def test_the_longest_idle_client_is_forgotten_when_there_are_too_many() -> None:
     limiter = RateLimiter(Limits(requests_per_second=0.001, burst=1), Clock(), max_clients=2)
-    assert [limiter.wait_seconds(client) == 0.0 for client in ("a", "b", "a", "c", "a", "b")] == [True, True, False, True, False, True]
+    assert [limiter.wait_seconds(client) == 0.0 for client in ("a", "b", "a", "c", "a", "b")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_a_body_over_the_limit_is_413(store: SqlRegistry, is_declared: bool) -> None:
     body = b" " * 2000
     with local(store, limits=Limits(body_bytes=1000)) as web:
-        response = web.post("/sweeps/s/events", content=body if is_declared else iter([body]), headers={"Content-Type": "application/json"})
+        response = web.post(
+            "/sweeps/s/events",
+            content=body if is_declared else iter([body]),
+            headers={"Content-Type": "application/json"},
+        )
         assert response.status_code == 413
         assert web.get("/sweeps").status_code == 200
 
@@ -230,7 +254,9 @@ def test_lists_come_in_pages(web: TestClient, store: SqlRegistry) -> None:
         whole = [item[key] for item in web.get(f"/sweeps/s/{path}").json()["items"]]
         parts, after = [], None
         while True:
-            page = web.get(f"/sweeps/s/{path}", params={"limit": 2} | ({} if after is None else {"after": after})).json()
+            page = web.get(
+                f"/sweeps/s/{path}", params={"limit": 2} | ({} if after is None else {"after": after})
+            ).json()
             parts += [item[key] for item in page["items"]]
             after = page["next"]
             if after is None:
@@ -244,7 +270,9 @@ def test_sweeps_come_in_pages(web: TestClient, store: SqlRegistry) -> None:
         store.create_sweep(f"t{number}", "")
     first = web.get("/sweeps", params={"limit": 3}).json()
     second = web.get("/sweeps", params={"limit": 3, "after": first["next"]}).json()
-    assert [sweep["name"] for page in (first, second) for sweep in page["items"]] == [sweep.name for sweep in store.list_sweeps()]
+    assert [sweep["name"] for page in (first, second) for sweep in page["items"]] == [
+        sweep.name for sweep in store.list_sweeps()
+    ]
     assert second["next"] is None
 
 
@@ -269,13 +297,20 @@ def test_runs_are_filtered_by_state(web: TestClient, store: SqlRegistry) -> None
         ("GET", "/sweeps/<script>", None, 422),
         ("POST", "/sweeps/a..b/create_sweep", {}, 422),
         ("POST", "/runs/s.r.0/start", {"fence": 1, "num_gpus": 0}, 422),
-        ("POST", "/heartbeat", {"owner": {"host": "h", "boot_id": "", "pid": 1, "started": "x"}, "run_ids": [], "lease_seconds": 1}, 422),
+        (
+            "POST",
+            "/heartbeat",
+            {"owner": {"host": "h", "boot_id": "", "pid": 1, "started": "x"}, "run_ids": [], "lease_seconds": 1},
+            422,
+        ),
         ("GET", "/sweeps/s/runs?limit=100000", None, 422),
         ("GET", "/sweeps/s/runs?state=asleep", None, 422),
         ("DELETE", "/sweeps/s", None, 405),
     ],
 )
-def test_odd_requests_are_refused_with_a_reason(web: TestClient, method: str, path: str, body: object, status: int) -> None:
+def test_odd_requests_are_refused_with_a_reason(
+    web: TestClient, method: str, path: str, body: object, status: int
+) -> None:
     response = web.request(method, path, json=body)
     assert response.status_code == status
     assert set(response.json()) == {"error", "message", "diff"}
@@ -285,7 +320,10 @@ def test_odd_requests_are_refused_with_a_reason(web: TestClient, method: str, pa
 def test_texts_of_any_kind_are_stored_inertly(web: TestClient) -> None:
     for text in ("<script>alert(1)</script>", "'; DROP TABLE runs; --", "\0", "\ud800", "x" * 10_000, "ä\u202e"):
         content = '{"kind":"note","run_id":null,"by":%s,"detail":{"t":%s}}' % ((json.dumps(text),) * 2)
-        assert web.post("/sweeps/s/events", content=content, headers={"Content-Type": "application/json"}).status_code == 200
+        assert (
+            web.post("/sweeps/s/events", content=content, headers={"Content-Type": "application/json"}).status_code
+            == 200
+        )
         (event,) = web.get("/sweeps/s/events", params={"after": 1}).json()["items"][-1:]
         assert event["detail"]["t"] == text
 
@@ -319,7 +357,9 @@ def test_more_than_a_page_comes_through_the_client(store: SqlRegistry, monkeypat
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a?b=c", "a#b", "", "a\0"])
 def test_the_client_never_sends_a_name_that_would_change_the_path(name: str) -> None:
-    registry = HttpRegistry("http://127.0.0.1:1", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={})))
+    registry = HttpRegistry(
+        "http://127.0.0.1:1", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={}))
+    )
     with pytest.raises(UnknownSweep):
         registry.get_sweep(name)
     with pytest.raises(InvalidRequest):

@@ -1,4 +1,6 @@
-"""Any sequence of writes, expiries, late results, repeated calls and restarts leaves every implementation where the oracle is."""
+"""Any sequence of writes, expiries, late results, repeated calls and restarts leaves every implementation where the
+oracle is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from registry_backends import HERE, THERE, Backend
 from registry_oracle import Oracle
 
@@ -122,7 +131,9 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def retry(self, pick: int) -> None:
         number = self.chosen(pick)
-        self.both(lambda key: self.registry.retry(self.run_id(number), by="test", key=key), lambda: self.oracle.retry(number))
+        self.both(
+            lambda key: self.registry.retry(self.run_id(number), by="test", key=key), lambda: self.oracle.retry(number)
+        )
 
     @precondition(lambda self: self.fences)
     @rule(owner=OWNERS)
@@ -165,7 +176,9 @@ class RegistryMachine(RuleBasedStateMachine):
             return
         found = [(run.number, run.state, run.fence, run.attempts, run.owner) for run in self.registry.runs(self.sweep)]
         assert found == [(run.number, run.state, run.fence, run.attempts, run.owner) for run in self.oracle.runs]
-        assert [(seen.sequence, seen.run_number) for seen in self.registry.observations(self.sweep)] == self.oracle.observations
+        assert [
+            (seen.sequence, seen.run_number) for seen in self.registry.observations(self.sweep)
+        ] == self.oracle.observations
         assert self.registry.next_number(self.sweep) == len(self.oracle.runs)
 
     def teardown(self) -> None:
@@ -179,7 +192,14 @@ class RegistryMachine(RuleBasedStateMachine):
 
 def test_every_history_leaves_the_registry_where_the_oracle_is(backend: Backend) -> None:
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
-    few = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    few = settings(
+        max_examples=8,
+        stateful_step_count=20,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
     run_state_machine_as_test(machine, settings=few)
 
 
@@ -187,5 +207,8 @@ def test_every_history_leaves_the_registry_where_the_oracle_is(backend: Backend)
 def test_many_histories_leave_the_registry_where_the_oracle_is(backend: Backend) -> None:
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
+        machine,
+        settings=settings(
+            max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )

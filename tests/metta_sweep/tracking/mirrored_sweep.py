@@ -13,7 +13,9 @@ from metta_sweep.registry.records import NewObservation, ObservationRecord, Rese
 from metta_sweep.tracking.job import MirrorJob
 from trainables.result import Costs, Span
 
-COSTS = Costs(setup=Span(2.0, 1.0, 0.0), train=Span(10.0, 9.0, 0.0), curve=Span(1.0, 0.5, 0.0), evaluate=Span(3.0, 2.5, 0.0))
+COSTS = Costs(
+    setup=Span(2.0, 1.0, 0.0), train=Span(10.0, 9.0, 0.0), curve=Span(1.0, 0.5, 0.0), evaluate=Span(3.0, 2.5, 0.0)
+)
 CURVE = ({"env_steps": 150, "seconds": 4.0, "score": 0.5}, {"env_steps": 300, "seconds": 9.0, "score": 1.25})
 
 
@@ -35,7 +37,15 @@ def completed(score: float = 1.5, **changes: Any) -> NewObservation:
 
 
 def failed(failure: str = "hyperparameters") -> NewObservation:
-    return completed(outcome="failed", score=None, metrics={}, curve=(), failure=failure, signature="NaN in loss.py:7", message="loss is NaN")
+    return completed(
+        outcome="failed",
+        score=None,
+        metrics={},
+        curve=(),
+        failure=failure,
+        signature="NaN in loss.py:7",
+        message="loss is NaN",
+    )
 
 
 class SweepOnDisk:
@@ -49,7 +59,13 @@ class SweepOnDisk:
         self.registry.create_sweep(name, "metric: reward\n")
 
     def job(self, **changes: Any) -> MirrorJob:
-        fields: dict[str, Any] = {"sweep_name": self.name, "data_dir": self.data_dir, "sweep_server_uri": None, "mode": "offline", "project": "metta"}
+        fields: dict[str, Any] = {
+            "sweep_name": self.name,
+            "data_dir": self.data_dir,
+            "sweep_server_uri": None,
+            "mode": "offline",
+            "project": "metta",
+        }
         return MirrorJob(**{**fields, **changes})
 
     def directory(self, run: RunRecord) -> Path:

@@ -22,7 +22,9 @@ from metta_sweep.tracking.job import MirrorJob, resolve_mode
         ("off", {"WANDB_API_KEY": "k", "WANDB_MODE": "online"}, "off"),
     ],
 )
-def test_auto_is_online_with_a_key_and_offline_without(tmp_path: Path, mode: str, environ: dict[str, str], expected: str) -> None:
+def test_auto_is_online_with_a_key_and_offline_without(
+    tmp_path: Path, mode: str, environ: dict[str, str], expected: str
+) -> None:
     assert resolve_mode(mode, {"HOME": str(tmp_path), **environ}) == expected
 
 
@@ -37,7 +39,11 @@ def test_a_key_in_netrc_counts_for_its_own_server_only(tmp_path: Path) -> None:
     ("mode", "environ", "message"),
     [
         ("on", {}, "wandb.mode: need one of auto, online, offline, off, got 'on'"),
-        ("auto", {"WANDB_MODE": "maybe"}, "environment: WANDB_MODE: unknown value 'maybe'; known: disabled, dryrun, offline, online, run"),
+        (
+            "auto",
+            {"WANDB_MODE": "maybe"},
+            "environment: WANDB_MODE: unknown value 'maybe'; known: disabled, dryrun, offline, online, run",
+        ),
     ],
 )
 def test_an_unknown_mode_is_refused(mode: str, environ: dict[str, str], message: str) -> None:

@@ -62,7 +62,9 @@ def test_a_live_mirror_sends_what_happened_until_its_stop(sweep: SweepOnDisk) ->
     assert copy.summary["score"] == 1.5
 
 
-def test_a_killed_mirror_is_started_again_and_leaves_no_double_rows(sweep: SweepOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_mirror_is_started_again_and_leaves_no_double_rows(
+    sweep: SweepOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mirror_process, "FIRST_PAUSE_SECONDS", 0.05)
     run = sweep.start(0)
     sweep.train(run, 100, 200)
@@ -79,16 +81,21 @@ def test_a_killed_mirror_is_started_again_and_leaves_no_double_rows(sweep: Sweep
     assert [row["env_steps"] for row in copy.history] == [100, 200, 300]
 
 
-def test_the_mirror_ends_when_its_driver_is_killed_though_wandb_does_not_answer(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+def test_the_mirror_ends_when_its_driver_is_killed_though_wandb_does_not_answer(
+    sweep: SweepOnDisk, online: Callable[[str], None]
+) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     online(f"http://127.0.0.1:{silent.getsockname()[1]}")
     sweep.complete(0)
     job = sweep.job(mode="online", poll_seconds=0.1, shutdown_seconds=600.0)
     code = (
-        "import sys; from metta_sweep.tracking.job import MirrorJob; from metta_sweep.tracking.mirror_process import MirrorProcess;"
+        "import sys; from metta_sweep.tracking.job import MirrorJob; from metta_sweep.tracking.mirror_process import "
+        "MirrorProcess;"
         "m = MirrorProcess(MirrorJob.from_json(sys.argv[1])); m.start(); print(m.pid, flush=True); sys.stdin.read()"
     )
-    driver = subprocess.Popen([sys.executable, "-c", code, job.to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, job.to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert driver.stdout is not None
     pid = int(driver.stdout.readline())
     driver.kill()
@@ -97,7 +104,9 @@ def test_the_mirror_ends_when_its_driver_is_killed_though_wandb_does_not_answer(
     silent.close()
 
 
-def test_without_a_server_the_stop_is_bounded_and_a_later_sync_catches_up(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+def test_without_a_server_the_stop_is_bounded_and_a_later_sync_catches_up(
+    sweep: SweepOnDisk, online: Callable[[str], None]
+) -> None:
     online(CLOSED_PORT_URL)
     run = sweep.complete(0)
     job = sweep.job(mode="online", poll_seconds=0.1)
@@ -138,7 +147,9 @@ def test_a_server_that_goes_away_during_a_run_misses_nothing(sweep: SweepOnDisk,
     assert [row["_step"] for row in server.runs["demo.r.0"].history] == [100, 200, 300]
 
 
-def test_a_run_counts_as_sent_only_when_the_server_shows_it_and_is_shown_once(sweep: SweepOnDisk, online: Callable[[str], None]) -> None:
+def test_a_run_counts_as_sent_only_when_the_server_shows_it_and_is_shown_once(
+    sweep: SweepOnDisk, online: Callable[[str], None]
+) -> None:
     server = WandbServer()
     sweep.complete(0)
     job = sweep.job(mode="online", finish_seconds=1.0)
@@ -172,7 +183,9 @@ def test_a_sweep_mirrored_offline_is_sent_whole_once_there_is_a_key_and_the_term
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_driver_with_a_wandb_of_its_own_does_not_share_it_with_the_mirror(sweep: SweepOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_with_a_wandb_of_its_own_does_not_share_it_with_the_mirror(
+    sweep: SweepOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_SERVICE", "3-1-tcp-127.0.0.1-1")  # where nobody listens
     sweep.complete(0)
     assert sync(sweep.job()).mirrored == ("demo.r.0",)

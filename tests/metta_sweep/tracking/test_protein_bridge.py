@@ -41,7 +41,14 @@ def open_run(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     def start(**options: Any) -> Any:
         settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True)
-        fields = {"id": "script", "project": "metta", "mode": "offline", "dir": str(tmp_path), "reinit": "create_new", "settings": settings}
+        fields = {
+            "id": "script",
+            "project": "metta",
+            "mode": "offline",
+            "dir": str(tmp_path),
+            "reinit": "create_new",
+            "settings": settings,
+        }
         runs.append(wandb.init(**{**fields, **options}))
         return runs[-1]
 
@@ -109,7 +116,12 @@ def test_an_observation_is_in_the_runs_summary(open_run: Callable[..., Any], tmp
     protein.observe(info["suggestion_uuid"], 0.75, {"cost_seconds": 120.0})
     summary = read_back(run, tmp_path).summary
     assert (summary["score"], summary["cost_seconds"], summary["outcome"]) == (0.75, 120.0, "completed")
-    assert summary["protein_observation"] == {"suggestion": suggestion, "objective": 0.75, "cost": 120.0, "is_failure": False}
+    assert summary["protein_observation"] == {
+        "suggestion": suggestion,
+        "objective": 0.75,
+        "cost": 120.0,
+        "is_failure": False,
+    }
 
 
 def test_the_optimiser_learns_and_goes_on_to_other_points(open_run: Callable[..., Any]) -> None:
@@ -124,7 +136,9 @@ def test_the_optimiser_learns_and_goes_on_to_other_points(open_run: Callable[...
 
 
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
-def test_a_run_without_a_finite_score_has_failed(open_run: Callable[..., Any], tmp_path: Path, score: float | None) -> None:
+def test_a_run_without_a_finite_score_has_failed(
+    open_run: Callable[..., Any], tmp_path: Path, score: float | None
+) -> None:
     run = open_run()
     protein = MettaProtein(CONFIG, run)
     protein.observe(protein.suggest()[1]["suggestion_uuid"], score, {"cost_seconds": 10.0, "failure": "infrastructure"})
@@ -133,7 +147,9 @@ def test_a_run_without_a_finite_score_has_failed(open_run: Callable[..., Any], t
     assert summary["protein_observation"]["is_failure"] is True
 
 
-def test_the_cost_is_the_time_since_the_suggestion_when_none_is_given(open_run: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_cost_is_the_time_since_the_suggestion_when_none_is_given(
+    open_run: Callable[..., Any], tmp_path: Path
+) -> None:
     run = open_run()
     protein = MettaProtein(CONFIG, run)
     protein.observe(protein.suggest()[1]["suggestion_uuid"], 1.0)
@@ -178,7 +194,12 @@ def test_subclasses_see_and_may_change_what_goes_into_the_config(open_run: Calla
 
 def test_the_first_pages_spelling_and_omegaconf_give_the_same_suggestions(open_run: Callable[..., Any]) -> None:
     inner = CONFIG["sweep"]
-    first_page = {"protein": {"num_random_samples": 3}, "goal": "maximize", "metric": "reward", "parameters": inner["parameters"]}  # type: ignore[index]
+    first_page = {
+        "protein": {"num_random_samples": 3},
+        "goal": "maximize",
+        "metric": "reward",
+        "parameters": inner["parameters"],
+    }  # type: ignore[index]
     expected = MettaProtein(CONFIG, open_run()).suggest()[0]
     assert MettaProtein(first_page, open_run(id="other")).suggest()[0] == expected
     assert MettaProtein(OmegaConf.create(CONFIG), open_run(id="third")).suggest()[0] == expected
@@ -191,7 +212,9 @@ def test_the_first_pages_spelling_and_omegaconf_give_the_same_suggestions(open_r
         ({"goal": "best"}, "sweep.goal: need maximize or minimize, got 'best'"),
     ],
 )
-def test_a_config_that_means_nothing_is_refused(open_run: Callable[..., Any], change: dict[str, Any], message: str) -> None:
+def test_a_config_that_means_nothing_is_refused(
+    open_run: Callable[..., Any], change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         MettaProtein({**CONFIG, "sweep": {**CONFIG["sweep"], **change}}, open_run())  # type: ignore[dict-item]
 
@@ -209,13 +232,25 @@ def test_earlier_observations_are_learnt_before_the_first_suggestion(open_run: C
 def test_an_online_run_learns_from_its_group(open_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     server = WandbServer()
     for k in (3, 4, 5):
-        record = {"suggestion": {"trainer": {"learning_rate": 10.0**-k, "batch_size": 64}}, "objective": k, "cost": 10.0, "is_failure": False}
-        server.runs[f"old.{k}"] = StoredRun(f"old.{k}", "old", f"2026-01-0{k}T00:00:00Z", summary={"protein_observation": record})
+        record = {
+            "suggestion": {"trainer": {"learning_rate": 10.0**-k, "batch_size": 64}},
+            "objective": k,
+            "cost": 10.0,
+            "is_failure": False,
+        }
+        server.runs[f"old.{k}"] = StoredRun(
+            f"old.{k}", "old", f"2026-01-0{k}T00:00:00Z", summary={"protein_observation": record}
+        )
     with serving(server) as url:
         monkeypatch.setenv("WANDB_BASE_URL", url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        run = open_run(mode="online", group="old", entity="me", settings=wandb.Settings(silent=True, console="off", base_url=url, api_key=KEY))
+        run = open_run(
+            mode="online",
+            group="old",
+            entity="me",
+            settings=wandb.Settings(silent=True, console="off", base_url=url, api_key=KEY),
+        )
         protein = MettaProtein(CONFIG, run)
         run.finish()
     assert [observation.score for observation in protein.protein.observations] == [3.0, 4.0, 5.0]

@@ -41,28 +41,42 @@ def registry(tmp_path: Path) -> Registry:
     return open_registry(tmp_path, None)
 
 
-def metta_run(server: WandbServer, index: int, *, learning_rate: float = 1e-3, score: float = 1.0, **summary: Any) -> None:
+def metta_run(
+    server: WandbServer, index: int, *, learning_rate: float = 1e-3, score: float = 1.0, **summary: Any
+) -> None:
     """A run as Metta's sweeps left it, the later the larger its index."""
     suggestion = {"trainer": {"optimizer": {"learning_rate": learning_rate}, "batch_size": 1024}}
-    values = {"protein_observation": {"suggestion": suggestion, "objective": score, "cost": 60.0 + index, "is_failure": False}} | summary
-    server.runs[f"old.{index}"] = StoredRun(f"old.{index}", "old", f"2026-01-01T00:{index // 60:02d}:{index % 60:02d}Z", summary=values)
+    values = {
+        "protein_observation": {"suggestion": suggestion, "objective": score, "cost": 60.0 + index, "is_failure": False}
+    } | summary
+    server.runs[f"old.{index}"] = StoredRun(
+        f"old.{index}", "old", f"2026-01-01T00:{index // 60:02d}:{index % 60:02d}Z", summary=values
+    )
 
 
 def load(registry: Registry, limit: int = 250, **options: Any) -> Any:
     return import_wandb("me", "metta", "old", registry, limit, **options)
 
 
-def test_runs_are_imported_oldest_first_with_their_score_cost_and_point(server: WandbServer, registry: Registry) -> None:
+def test_runs_are_imported_oldest_first_with_their_score_cost_and_point(
+    server: WandbServer, registry: Registry
+) -> None:
     metta_run(server, 0, learning_rate=1e-3, score=1.0)
     metta_run(server, 1, learning_rate=1e-4, score=2.0)
     assert load(registry).imported == {"old.0": "old.r.0", "old.1": "old.r.1"}
     first, second = registry.observations("old")
     assert first.params == {"trainer.optimizer.learning_rate": 1e-3, "trainer.batch_size": 1024}
-    assert (second.observation.score, second.observation.cost_seconds, second.observation.outcome) == (2.0, 61.0, "completed")
+    assert (second.observation.score, second.observation.cost_seconds, second.observation.outcome) == (
+        2.0,
+        61.0,
+        "completed",
+    )
     assert registry.get_run("old.r.0").explanation["wandb_path"] == "me/metta/old.0"
 
 
-def test_the_dashboard_imports_a_sweep_that_only_wandb_knows_and_links_to_its_runs(server: WandbServer, tmp_path: Path) -> None:
+def test_the_dashboard_imports_a_sweep_that_only_wandb_knows_and_links_to_its_runs(
+    server: WandbServer, tmp_path: Path
+) -> None:
     metta_run(server, 0)
     parser = argparse.ArgumentParser()
     dashboard.add_arguments(parser)
@@ -107,7 +121,10 @@ def test_runs_without_an_observation_are_skipped_with_the_reason(server: WandbSe
     metta_run(server, 0)
     server.runs["live"] = StoredRun("live", "old", summary={"protein_suggestion": {"trainer": {"batch_size": 1}}})
     server.runs["other"] = StoredRun("other", "old", summary={"loss": 1.0})
-    assert load(registry).skipped == {"live": "has no observation in its summary", "other": "has no suggestion in its summary"}
+    assert load(registry).skipped == {
+        "live": "has no observation in its summary",
+        "other": "has no suggestion in its summary",
+    }
 
 
 def test_what_the_mirror_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -118,7 +135,18 @@ def test_what_the_mirror_wrote_comes_back_as_it_was(tmp_path: Path) -> None:
         past = read(run.id, f"me/metta/{run.id}", presentation.summary(sweep.registry.get_run(run.id), record))
         assert past.params == run.params
         assert past.observation is not None
-        for name in ("outcome", "score", "cost_seconds", "wall_seconds", "costs", "standard_error", "curve", "env_steps", "failure", "metrics"):
+        for name in (
+            "outcome",
+            "score",
+            "cost_seconds",
+            "wall_seconds",
+            "costs",
+            "standard_error",
+            "curve",
+            "env_steps",
+            "failure",
+            "metrics",
+        ):
             assert getattr(past.observation, name) == getattr(result, name), name
 
 
@@ -126,7 +154,9 @@ def test_runs_that_the_registry_mirrored_itself_are_not_imported_again(server: W
     sweep = SweepOnDisk(tmp_path, "old")
     run = sweep.complete(0)
     metta_run(server, 0)
-    server.runs[run.id] = StoredRun(run.id, "old", summary=presentation.summary(run, sweep.registry.observations("old")[0]))
+    server.runs[run.id] = StoredRun(
+        run.id, "old", summary=presentation.summary(run, sweep.registry.observations("old")[0])
+    )
     report = load(sweep.registry)
     assert (report.imported, report.known) == ({"old.0": "old.r.1"}, 1)
 
@@ -134,9 +164,21 @@ def test_runs_that_the_registry_mirrored_itself_are_not_imported_again(server: W
 @pytest.mark.parametrize(
     "summary",
     [
-        {"protein.suggestion": {"trainer": {"gamma": 0.9}}, "protein.objective": 2.0, "protein.cost": 50.0, "protein.state": "success"},
+        {
+            "protein.suggestion": {"trainer": {"gamma": 0.9}},
+            "protein.objective": 2.0,
+            "protein.cost": 50.0,
+            "protein.state": "success",
+        },
         {"protein_suggestion": {"trainer.gamma": 0.9}, "score": 2.0, "cost_seconds": 50.0, "outcome": "completed"},
-        {"protein_observation": {"suggestion": {"trainer.gamma": 0.9}, "objective": 2.0, "cost": 50.0, "is_failure": False}},
+        {
+            "protein_observation": {
+                "suggestion": {"trainer.gamma": 0.9},
+                "objective": 2.0,
+                "cost": 50.0,
+                "is_failure": False,
+            }
+        },
     ],
 )
 def test_every_generation_of_keys_is_understood_and_old_names_become_todays(summary: dict[str, Any]) -> None:
@@ -147,7 +189,9 @@ def test_every_generation_of_keys_is_understood_and_old_names_become_todays(summ
 
 
 def test_a_failure_of_unknown_kind_is_not_held_against_the_point() -> None:
-    past = read("x", "p", {"protein_observation": {"suggestion": {"a": 1}, "objective": 0.0, "cost": 5.0, "is_failure": True}})
+    past = read(
+        "x", "p", {"protein_observation": {"suggestion": {"a": 1}, "objective": 0.0, "cost": 5.0, "is_failure": True}}
+    )
     assert past.observation is not None
     assert (past.observation.score, past.observation.failure) == (None, "infrastructure")
 
@@ -162,7 +206,11 @@ def test_a_failure_of_unknown_kind_is_not_held_against_the_point() -> None:
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(objective: Any, cost: Any, reason: str) -> None:
-    past = read("x", "p", {"protein_observation": {"suggestion": {"a": 1}, "objective": objective, "cost": cost, "is_failure": False}})
+    past = read(
+        "x",
+        "p",
+        {"protein_observation": {"suggestion": {"a": 1}, "objective": objective, "cost": cost, "is_failure": False}},
+    )
     assert (past.observation, past.reason) == (None, reason)
 
 
@@ -171,7 +219,9 @@ def test_true_is_no_number() -> None:
 
 
 def test_an_empty_group_says_so(server: WandbServer, registry: Registry) -> None:
-    with pytest.raises(NothingToImport, match=r"me/metta: no run of group 'old' can be imported \(the group is empty\)"):
+    with pytest.raises(
+        NothingToImport, match=r"me/metta: no run of group 'old' can be imported \(the group is empty\)"
+    ):
         load(registry)
 
 
@@ -212,21 +262,29 @@ def planted(server: WandbServer, name: str, **suggestion: Any) -> None:
     server.runs[name] = StoredRun(name, "old", summary={"protein_observation": record})
 
 
-def test_points_that_name_code_or_would_be_interpolated_are_left_out_and_the_others_come(server: WandbServer, registry: Registry) -> None:
+def test_points_that_name_code_or_would_be_interpolated_are_left_out_and_the_others_come(
+    server: WandbServer, registry: Registry
+) -> None:
     metta_run(server, 0)
     planted(server, "shell", trainable={"kind": "command", "command": "sh -c 'touch planted'"})
     planted(server, "template", **{"${oc.env:HOME}": 1.0})
     planted(server, "module", env={"id": "planted.module:Env-v0"})
     report = load(registry)
     assert list(report.imported) == ["old.0"]
-    assert {name: reason for name, reason in report.skipped.items() if "code to run" in reason or "no name of a parameter" in reason}.keys() == {
+    assert {
+        name: reason
+        for name, reason in report.skipped.items()
+        if "code to run" in reason or "no name of a parameter" in reason
+    }.keys() == {
         "shell",
         "template",
         "module",
     }
 
 
-def test_a_point_outside_the_space_of_a_sweep_that_a_driver_described_is_left_out(server: WandbServer, registry: Registry) -> None:
+def test_a_point_outside_the_space_of_a_sweep_that_a_driver_described_is_left_out(
+    server: WandbServer, registry: Registry
+) -> None:
     spec = {"metric": "reward", "train": {"trainer": {}}, "phases": [{"parameters": {"lr": {"min": 0.0, "max": 1.0}}}]}
     registry.create_sweep("old", yaml.safe_dump(spec))
     planted(server, "inside", lr=0.5)
@@ -251,7 +309,9 @@ def test_later_runs_of_a_sweep_that_only_wandb_knows_widen_its_space(server: Wan
 
 def test_costs_and_failures_of_no_known_kind_do_not_stop_an_import(server: WandbServer, registry: Registry) -> None:
     metta_run(server, 0)
-    server.runs["old.0"].summary.update({"cost/moon/wall_seconds": 3.0, "cost/train/wall_seconds": "x", "cost/train/cpu_seconds": 2.0})
+    server.runs["old.0"].summary.update(
+        {"cost/moon/wall_seconds": 3.0, "cost/train/wall_seconds": "x", "cost/train/cpu_seconds": 2.0}
+    )
     record = {"suggestion": {"lr": 0.1}, "objective": None, "cost": 1.0, "is_failure": True}
     server.runs["failed"] = StoredRun("failed", "old", summary={"protein_observation": record, "failure": "nonsense"})
     assert len(load(registry).imported) == 2

@@ -1,4 +1,7 @@
-"""The mirror shows in WandB what the registry knows, once, whatever interrupts it. Real offline runs, read back from their files."""
+"""The mirror shows in WandB what the registry knows, once, whatever interrupts it.
+
+Real offline runs, read back from their files.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,13 @@ def test_a_run_carries_its_ids_tags_and_phase(sweep: SweepOnDisk) -> None:
     run = sweep.complete(0)
     Mirror(sweep.job(tags=("nightly",)), sweep.registry, {}).sync()
     copy = only_copy(sweep, run)
-    assert (copy.id, copy.name, copy.group, copy.job_type, copy.project) == ("demo.r.0", "demo.r.0", "demo", "explore", "metta")
+    assert (copy.id, copy.name, copy.group, copy.job_type, copy.project) == (
+        "demo.r.0",
+        "demo.r.0",
+        "demo",
+        "explore",
+        "metta",
+    )
     spec_hash = sweep.registry.get_sweep("demo").spec_hash
     assert set(copy.tags) == {"sweep_name:demo", f"sweep_id:{spec_hash[:16]}", "nightly"}
 
@@ -53,23 +62,39 @@ def test_score_cost_suggestion_outcome_and_curve_are_in_the_summary(sweep: Sweep
     mirror(sweep).sync()
     copy = only_copy(sweep, run)
     summary = copy.summary
-    assert (summary["score"], summary["cost_seconds"], summary["outcome"], summary["standard_error"]) == (1.5, 11.5, "completed", 0.1)
+    assert (summary["score"], summary["cost_seconds"], summary["outcome"], summary["standard_error"]) == (
+        1.5,
+        11.5,
+        "completed",
+        0.1,
+    )
     assert summary["cost/train/cpu_seconds"] == 9.0
     assert summary["metric/arena/basic/reward"] == 1.5
     assert summary["curve"] == list(CURVE)
     assert summary["suggestion"] == {"trainer.ppo.gamma": 0.99, "trainer.batch_size": 8192}
-    assert summary["protein_observation"] == {"suggestion": summary["suggestion"], "objective": 1.5, "cost": 11.5, "is_failure": False}
+    assert summary["protein_observation"] == {
+        "suggestion": summary["suggestion"],
+        "objective": 1.5,
+        "cost": 11.5,
+        "is_failure": False,
+    }
     assert copy.exit_code == 0
 
 
 def test_a_failed_run_shows_kind_and_message_and_no_score(sweep: SweepOnDisk) -> None:
     run = sweep.start(0)
-    (sweep.directory(run) / "metrics.jsonl").write_text('{"env_steps": 100, "score": 2.0}\n')  # a curve point before it failed
+    (sweep.directory(run) / "metrics.jsonl").write_text(
+        '{"env_steps": 100, "score": 2.0}\n'
+    )  # a curve point before it failed
     sweep.finish(run, failed())
     mirror(sweep).sync()
     copy = only_copy(sweep, run)
     assert "score" not in copy.summary
-    assert (copy.summary["outcome"], copy.summary["failure"], copy.summary["failure_message"]) == ("failed", "hyperparameters", "loss is NaN")
+    assert (copy.summary["outcome"], copy.summary["failure"], copy.summary["failure_message"]) == (
+        "failed",
+        "hyperparameters",
+        "loss is NaN",
+    )
     assert copy.exit_code == 1
 
 
@@ -79,7 +104,10 @@ def test_training_metrics_and_curve_points_are_the_history_over_env_steps(sweep:
     copy = only_copy(sweep, run)
     assert [row["_step"] for row in copy.history] == [100, 150, 200, 300, 301]
     assert [row["losses/policy_loss"] for row in copy.history if "losses/policy_loss" in row] == [0.1, 0.2, 0.3]
-    assert [(row["curve/env_steps"], row["curve/score"]) for row in copy.history if "curve/score" in row] == [(150, 0.5), (300, 1.25)]
+    assert [(row["curve/env_steps"], row["curve/score"]) for row in copy.history if "curve/score" in row] == [
+        (150, 0.5),
+        (300, 1.25),
+    ]
 
 
 def test_rows_carry_the_times_at_which_they_happened_however_late_they_are_sent(sweep: SweepOnDisk) -> None:

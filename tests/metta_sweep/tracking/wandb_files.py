@@ -45,7 +45,12 @@ def read_offline_run(path: Path) -> OfflineRun:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             message = record.run
-            run.id, run.name, run.group, run.job_type = message.run_id, message.display_name, message.run_group, message.job_type
+            run.id, run.name, run.group, run.job_type = (
+                message.run_id,
+                message.display_name,
+                message.run_group,
+                message.job_type,
+            )
             run.project, run.tags = message.project, tuple(message.tags)
             put(run.config, message.config.update)
         elif kind == "config":

@@ -1,4 +1,6 @@
-"""As much of WandB's server as the client needs, on a loopback port: GraphQL over runs, and the stream that rows come in by."""
+"""As much of WandB's server as the client needs, on a loopback port: GraphQL over runs, and the stream that rows come
+in by.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,16 @@ class WandbServer:
                 node = self._node(variables.get("name", ""))
                 return {"model": {**PROJECT, "bucket": node}, "project": {**PROJECT, "run": node}}
             if "viewer" in query:
-                return {"viewer": {"id": "dXNlcg", "entity": "me", "username": "me", "email": "", "teams": {"edges": []}, "flags": "{}"}}
+                return {
+                    "viewer": {
+                        "id": "dXNlcg",
+                        "entity": "me",
+                        "username": "me",
+                        "email": "",
+                        "teams": {"edges": []},
+                        "flags": "{}",
+                    }
+                }
             return {}
 
     def append(self, name: str, files: dict[str, Any]) -> None:

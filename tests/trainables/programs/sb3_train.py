@@ -1,4 +1,6 @@
-"""A training script that knows nothing of sweeps: stable-baselines3, argparse, a table on standard output, a file of results."""
+"""A training script that knows nothing of sweeps: stable-baselines3, argparse, a table on standard output, a file of
+results.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     kind = {"ppo": PPO, "a2c": A2C}[arguments.algo]
-    model = kind("MlpPolicy", arguments.env, learning_rate=arguments.learning_rate, gamma=arguments.gamma, verbose=1, device="cpu")
+    model = kind(
+        "MlpPolicy",
+        arguments.env,
+        learning_rate=arguments.learning_rate,
+        gamma=arguments.gamma,
+        verbose=1,
+        device="cpu",
+    )
     half = arguments.steps // 2
     for _ in range(2):
         model.learn(half, reset_num_timesteps=False)

@@ -25,7 +25,9 @@ def main(arguments: list[str]) -> None:
         if does == "raise":
             raise ValueError(f"no data for {rate}")
         if does == "torch nan":
-            raise ValueError("Expected parameter logits to satisfy a constraint, but found invalid values:\ntensor([[nan, nan]])")
+            raise ValueError(
+                "Expected parameter logits to satisfy a constraint, but found invalid values:\ntensor([[nan, nan]])"
+            )
         if does == "out of memory":
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
         if does in ("be killed", "crash"):
@@ -33,7 +35,16 @@ def main(arguments: list[str]) -> None:
         if does == "exit":
             sys.exit("usage: toy.py")
     if does == "ranks":
-        print("rank", os.environ["RANK"], "of", os.environ["WORLD_SIZE"], "at", os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], flush=True)
+        print(
+            "rank",
+            os.environ["RANK"],
+            "of",
+            os.environ["WORLD_SIZE"],
+            "at",
+            os.environ["MASTER_ADDR"],
+            os.environ["MASTER_PORT"],
+            flush=True,
+        )
 
 
 main(sys.argv[1:])

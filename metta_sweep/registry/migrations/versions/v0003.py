@@ -1,4 +1,7 @@
-"""When leases end by the monotonic clock of the registry's host. Leases from before have none, and go by the wall clock."""
+"""When leases end by the monotonic clock of the registry's host.
+
+Leases from before have none, and go by the wall clock.
+"""
 
 from __future__ import annotations
 
