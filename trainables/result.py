@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# A number beyond this is no score but a mistake or a program's way to say "failed", and its square is beyond all
+# floats; `searchers.observation.LARGEST` is the same.
+LARGEST_SCORE = 1e100
+
+
+def is_score(value: float) -> bool:
+    """Whether a number can be a run's score: finite, and within `LARGEST_SCORE`."""
+    return abs(value) <= LARGEST_SCORE
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -24,7 +24,7 @@ from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
 from trainables.ownership import claim_run, moved_text, run_mark
 from trainables.pulse import stalled_evaluation
-from trainables.result import Costs, Point, Progress, RunResult
+from trainables.result import Costs, Point, Progress, RunResult, is_score
 from trainables.run_files import RunFiles, write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
@@ -331,8 +331,8 @@ class _Attempt:
 
     def completed(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float]) -> RunResult:
         score, error = score_of(spec.metric, found), standard_error(spec.suite, episodes, spec.metric)
-        if not math.isfinite(score):
-            raise HyperparameterFailure(f"the suite reported {spec.metric}={score}")
+        if not is_score(score):
+            raise HyperparameterFailure(f"the suite reported {spec.metric}={score}, which is no score")
         costs = self._costs()
         self._write_evaluation(spec, episodes, found, error)
         return RunResult(

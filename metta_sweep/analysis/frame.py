@@ -14,7 +14,7 @@ import pandas as pd
 
 from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord
-from trainables.result import Costs
+from trainables.result import Costs, is_score
 
 PARAM = "param."
 METRIC = "metric."
@@ -123,7 +123,7 @@ def _result_columns(record: ObservationRecord | None) -> dict[str, Any]:
     costs = Costs.from_dict(result.costs)
     return {
         "sequence": record.sequence,
-        "score": result.score,
+        "score": result.score if result.score is not None and is_score(result.score) else None,
         "standard_error": result.standard_error,
         "cost_seconds": result.cost_seconds,
         "wall_seconds": result.wall_seconds,

@@ -58,6 +58,15 @@ def test_unfinished_and_failed_runs_have_no_score() -> None:
     assert scored(table).empty
 
 
+def test_a_number_beyond_all_scores_is_none() -> None:
+    """As an earlier version recorded it: it must not be the best run of all, nor hide the others in the figures."""
+    params = [{"a": 1}, {"a": 2}]
+    runs = [run(number, point) for number, point in enumerate(params)]
+    table = build(runs, [observation(0, params[0], 1e200), observation(1, params[1], 2.0)], [])
+    assert list(scored(table)["id"]) == ["demo.r.1"]
+    assert [found.score for found in best(table, 5, "maximize")] == [2.0]
+
+
 def test_rows_are_in_the_order_of_run_numbers() -> None:
     assert list(build([run(2, {}), run(0, {}), run(1, {})], [], [])["number"]) == [0, 1, 2]
 

@@ -9,6 +9,8 @@ import time
 
 from trainables.report import report
 
+NO_SCORES = {"nan": float("nan"), "huge": -1e200}
+
 
 def main(arguments: list[str]) -> None:
     settings = dict(argument.lstrip("+-").replace("'", "").split("=", 1) for argument in arguments)
@@ -20,8 +22,8 @@ def main(arguments: list[str]) -> None:
     for step in range(1, steps + 1):
         report(score=step * rate, step=step * 100, accuracy=0.5)
         time.sleep(float(settings.get("seconds", "0")))
-        if does == "nan":
-            report(score=float("nan"), step=step * 100 + 1)
+        if does in NO_SCORES:
+            report(score=NO_SCORES[does], step=step * 100 + 1)
         if does == "raise":
             raise ValueError(f"no data for {rate}")
         if does == "torch nan":
