@@ -93,6 +93,11 @@ class Registry(Protocol):
         costs.
         """
 
+    def requeue(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
+        """`running -> interrupted` for an owner that goes on with the run itself: closes the attempt, raises the
+        fence, keeps the lease.
+        """
+
     def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
         """`reserved | interrupted` as it is, but nobody's: any driver may claim it at once.
 

@@ -202,6 +202,11 @@ class HttpRegistry:
         run: RunRecord = decode(RunRecord, self._call("POST", f"{_run(run_id)}/interrupt", body=body, key=_key(key)))
         return run
 
+    def requeue(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
+        body = {"fence": fence, "reason": reason, "costs": costs}
+        run: RunRecord = decode(RunRecord, self._call("POST", f"{_run(run_id)}/requeue", body=body, key=_key(key)))
+        return run
+
     def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
         run: RunRecord = decode(
             RunRecord, self._call("POST", f"{_run(run_id)}/release", body={"fence": fence}, key=_key(key))

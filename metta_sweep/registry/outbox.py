@@ -31,7 +31,7 @@ from trainables import faults
 log = logging.getLogger(__name__)
 
 Answer = RunRecord | AttemptRecord | ObservationRecord | None
-KINDS = ("start", "record_nodes", "record_progress", "interrupt", "release", "finish", "add_event")
+KINDS = ("start", "record_nodes", "record_progress", "interrupt", "requeue", "release", "finish", "add_event")
 REFUSALS = (Fenced, IllegalTransition, InvalidRequest)
 
 

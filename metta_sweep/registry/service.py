@@ -254,6 +254,10 @@ def _run_writing(store: SqlRegistry) -> APIRouter:
     def interrupt(run_id: RunId, body: InterruptBody, key: Key) -> RunRecord:
         return store.interrupt(run_id, body.fence, reason=body.reason, costs=body.costs, key=key)
 
+    @router.post("/requeue")
+    def requeue(run_id: RunId, body: InterruptBody, key: Key) -> RunRecord:
+        return store.requeue(run_id, body.fence, reason=body.reason, costs=body.costs, key=key)
+
     @router.post("/release")
     def release(run_id: RunId, body: ReleaseBody, key: Key) -> RunRecord:
         return store.release(run_id, body.fence, key=key)

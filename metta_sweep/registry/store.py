@@ -187,6 +187,9 @@ class SqlRegistry:
     def interrupt(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
         return self._once(sweep_of(run_id), key, writes.interrupt, run_id, fence, reason, costs)
 
+    def requeue(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
+        return self._once(sweep_of(run_id), key, writes.requeue, run_id, fence, reason, costs)
+
     def release(self, run_id: str, fence: int, *, key: str) -> RunRecord:
         return self._once(sweep_of(run_id), key, writes.release, run_id, fence)
 

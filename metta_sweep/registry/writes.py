@@ -267,6 +267,14 @@ def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: Json
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1, **NOBODY))
 
 
+def requeue(tx: Transaction, run_id: str, fence: int, reason: str, costs: JsonObject) -> RunRecord:
+    run = tx.held_run(run_id, fence, RunState.RUNNING)
+    tx.close_attempt(run, ended_at=tx.now, costs=costs, exit_reason=reason)
+    tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
+    # What the attempt that was lost may still send comes too late, though the owner is the same.
+    return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1))
+
+
 def release(tx: Transaction, run_id: str, fence: int) -> RunRecord:
     run = tx.held_run(run_id, fence, RunState.RESERVED, RunState.INTERRUPTED)
     if run["owner"] is None:

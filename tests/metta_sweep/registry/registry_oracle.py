@@ -55,6 +55,10 @@ class Oracle:
         if run.owner is not None:
             run.state, run.owner, run.fence = RunState.INTERRUPTED, None, fence + 1
 
+    def requeue(self, number: int, fence: int) -> None:
+        run = self.held(number, fence, RunState.RUNNING)
+        run.state, run.fence = RunState.INTERRUPTED, fence + 1
+
     def release(self, number: int, fence: int) -> None:
         run = self.held(number, fence, RunState.RESERVED, RunState.INTERRUPTED)
         if run.owner is not None:

@@ -279,6 +279,36 @@ def test_interrupt_closes_the_attempt_and_gives_the_run_up(registry: Registry) -
         registry.start(run_id, fence + 1, num_gpus=0, key="again")
 
 
+def test_requeue_closes_the_attempt_and_the_owner_goes_on_with_the_next(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    before = registry.get_run(run_id)
+    run = registry.requeue(run_id, fence, reason="lost", costs={"train": {"wall_seconds": 1.0}}, key="q")
+    assert (run.state, run.owner, run.lease_until, run.fence) == (
+        RunState.INTERRUPTED,
+        HERE,
+        before.lease_until,
+        fence + 1,
+    )
+    assert registry.requeue(run_id, fence, reason="lost", costs={}, key="q") == run
+    assert registry.claim("s", THERE, lease_seconds=300, key="c") == []
+    assert registry.heartbeat(HERE, [run_id], lease_seconds=300) == []
+    assert registry.finish(run_id, fence, DONE, key="late") is None
+    assert registry.start(run_id, run.fence, num_gpus=1, key="again").number == 2
+    assert [(attempt.exit_reason, attempt.costs) for attempt in registry.attempts("s")] == [
+        ("lost", {"train": {"wall_seconds": 1.0}}),
+        ("", {}),
+    ]
+
+
+def test_only_a_running_run_is_requeued_and_only_by_its_owner(registry: Registry) -> None:
+    run_id, fence = running(registry)
+    run = registry.requeue(run_id, fence, reason="lost", costs={}, key="q")
+    with pytest.raises(Fenced):
+        registry.requeue(run_id, fence, reason="again", costs={}, key="q2")
+    with pytest.raises(IllegalTransition):
+        registry.requeue(run_id, run.fence, reason="again", costs={}, key="q3")
+
+
 def test_a_run_that_nobody_holds_is_given_up_without_effect(registry: Registry) -> None:
     run_id, fence = running(registry)
     run = registry.interrupt(run_id, fence, reason="preempted", costs={}, key="i")

@@ -109,6 +109,16 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.fences)
     @rule(pick=PICK, is_old=st.booleans())
+    def requeue(self, pick: int, is_old: bool) -> None:
+        number = self.chosen(pick)
+        fence = self.fence(number, is_old)
+        self.both(
+            lambda key: self.registry.requeue(self.run_id(number), fence, reason="test", costs={}, key=key),
+            lambda: self.oracle.requeue(number, fence),
+        )
+
+    @precondition(lambda self: self.fences)
+    @rule(pick=PICK, is_old=st.booleans())
     def release(self, pick: int, is_old: bool) -> None:
         number = self.chosen(pick)
         fence = self.fence(number, is_old)
