@@ -68,10 +68,25 @@ class RankWorker:
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others
         come.
+
+        The store serves whoever connects, and by itself listens on every address of the node: here on the one alone
+        at which the ranks meet, which is the loopback interface on a Ray of the sweep's own.
         """
         timeout = timedelta(seconds=meeting.timeout_seconds)
-        self._store = TCPStore(meeting.address, 0, world_size, is_master=True, wait_for_workers=False, timeout=timeout)
-        return int(self._store.port)
+        family = socket.AF_INET6 if ":" in meeting.address else socket.AF_INET
+        with socket.socket(family) as listener:
+            listener.bind((meeting.address, 0))
+            port = int(listener.getsockname()[1])
+            self._store = TCPStore(
+                meeting.address,
+                port,
+                world_size,
+                is_master=True,
+                wait_for_workers=False,
+                timeout=timeout,
+                master_listen_fd=listener.detach(),  # the store closes it
+            )
+        return port
 
     def free_port(self) -> int:
         """A port of this node that is free now."""
