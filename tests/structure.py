@@ -18,10 +18,12 @@ PACKAGES = ("metta_sweep", "searchers", "trainables")
 MAX_COLUMNS = 120
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore"}
 # Folders of metta_sweep from the ground up: each may import from its own row and from the rows above it in this table.
+# The registry stands below `config`: it knows specifications as data, and a service needs no Hydra.
 LAYERS = (
-    ("errors", "permissions"),
-    ("config",),
+    ("errors",),
     ("registry",),
+    ("config",),
+    ("capacity",),
     ("analysis",),
     ("tracking",),
     ("launch",),

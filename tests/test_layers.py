@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import structure
+
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "searchers": {"ray", "wandb", "omegaconf", "hydra", "torch", "metta_sweep", "trainables", "cluster"},
@@ -39,6 +41,20 @@ def test_dependencies_point_one_way(package: str) -> None:
         relative = path.relative_to(ROOT).as_posix()
         found = {name for name in imported_packages(path) & FORBIDDEN[package] if (relative, name) not in ALLOWED}
         assert not found, f"{relative} imports {sorted(found)}"
+
+
+def test_no_import_of_metta_sweep_points_up() -> None:
+    assert structure.arrows_up(structure.modules(ROOT)) == []
+
+
+def test_every_folder_of_metta_sweep_has_its_layer() -> None:
+    names = {module.name for module in structure.modules(ROOT)} - {"metta_sweep"}
+    assert {name for name in names if name.startswith("metta_sweep.") and structure.rank(name) is None} == set()
+
+
+def test_no_modules_import_each_other() -> None:
+    ours = [module for module in structure.modules(ROOT) if not module.name.startswith("trainables")]
+    assert structure.circles(ours) == []
 
 
 UNPICKLES = {

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.cli.main import COMMANDS, add_common_arguments, main, module_of
+from metta_sweep.cli.commands import COMMANDS, add_common_arguments, module_of
+from metta_sweep.cli.main import main
 from metta_sweep.config import load_train_job
 from metta_sweep.registry.open import open_registry
 from trainables.spec import RunSpec

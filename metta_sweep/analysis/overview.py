@@ -13,8 +13,8 @@ from metta_sweep.analysis.best import BestRun, best
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.money import Amount, money
 from metta_sweep.analysis.utilisation import SlotUse, utilisation
+from metta_sweep.capacity import SLOTS_CHANGED
 from metta_sweep.config.job import Budget
-from metta_sweep.driver.slots import SLOTS_CHANGED
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from metta_sweep.cli.main import COMMANDS, add_common_arguments, module_of
+from metta_sweep.cli.commands import COMMANDS, add_common_arguments, module_of
 from metta_sweep.errors import SweepError
 
 SWEEP_KEYS = ("sweep_name", "run")

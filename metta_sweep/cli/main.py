@@ -10,30 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from metta_sweep.cli.commands import COMMANDS, add_common_arguments, module_of
 from metta_sweep.errors import DiskError, SweepError
 from trainables.disk import PRIVATE
 
-COMMANDS = {
-    "run": "start a sweep, or continue it",
-    "plan": "what a sweep will do and cost, before anything starts",
-    "validate": "check a sweep file or overrides without starting anything",
-    "status": "what a sweep is doing and what it found",
-    "best": "the best configurations, and a patch file to train with",
-    "dashboard": "an interactive page: where the money goes and what it bought",
-    "report": "the dashboard's figures of one sweep as a single HTML file",
-    "stop": "let a sweep's running runs finish, or end them now",
-    "retry": "run failed runs again, under their own ids",
-    "delete": "remove a sweep from the registry, for good",
-    "train": "train one policy, for example with the patch that `best` wrote",
-    "evaluate": "evaluate a trained policy on a simulation suite",
-    "serve": "the registry as a service for several drivers",
-    "token": "create, list and revoke the tokens of a registry service",
-    "sync": "bring WandB up to date from what is on disk",
-    "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
-    "import-wandb": "bring a sweep that lives only in WandB into the registry",
-    "completion": "let a shell complete commands, flags, configs and sweeps",
-}
-OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
 EXIT_INTERRUPTED = 130
 
 
@@ -88,11 +68,6 @@ def dispatch(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def module_of(name: str) -> str:
-    """Where a command lives."""
-    return f"metta_sweep.cli.{name.replace('-', '_')}"
-
-
 def top_parser() -> argparse.ArgumentParser:
     """The parser that shows the list of commands; each command has its own."""
     lines = [f"  {name:<14}{help_text}" for name, help_text in COMMANDS.items()]
@@ -121,25 +96,3 @@ def report(error: SweepError) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}" if not line.startswith(" ") else line, file=sys.stderr)
     return error.exit_code
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command takes."""
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="show the log on standard error; `run` then prints lines instead of a live table",
-    )
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command that composes a configuration takes."""
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
-    parser.add_argument(
-        "--config-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a directory of your own configs, searched first",
-    )

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 from metta_sweep.cli.validate import add_cluster_argument, place_of
 
 

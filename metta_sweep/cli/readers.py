@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 
 if TYPE_CHECKING:
     from metta_sweep.config.registered import Location

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

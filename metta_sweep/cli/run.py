@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metta_sweep.cli.main import add_config_arguments
+from metta_sweep.cli.commands import add_config_arguments
 
 if TYPE_CHECKING:
+    from metta_sweep.capacity import Node
     from metta_sweep.config import SweepJob
-    from metta_sweep.driver.slots import Node
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +74,8 @@ class Place:
         Raises:
             ConfigError: not even one does.
         """
+        from metta_sweep.capacity import count_slots
         from metta_sweep.driver.cluster import slots_of
-        from metta_sweep.driver.slots import count_slots
 
         if self.nodes:
             return count_slots(job.resources, self.nodes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -13,15 +12,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from metta_sweep.capacity import Node, promised_nodes, slots_at_start, usable
 from metta_sweep.config.job import Machine, Resources
 from metta_sweep.driver.private_ray import PrivateRay, private_ray
-from metta_sweep.driver.slots import Node, slots_at_start
-from metta_sweep.errors import ClusterError, ConfigError
+from metta_sweep.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
-PROMISED_NODES = "METTA_SWEEP_NODES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +48,7 @@ class ClusterNodes:
         """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is
         more.
         """
-        gone = {*avoided, *self.leaving()}
-        living = tuple(node for key, node in self.living().items() if key not in gone)
-        return max(living, self.promised, key=lambda nodes: sum(node.resources.get("CPU", 0.0) for node in nodes))
+        return usable(self.living(), self.promised, {*avoided, *self.leaving()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,21 +171,6 @@ def on_loopback(own: PrivateRay | None) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
-    """What METTA_SWEEP_NODES says that the autoscaler may buy; Ray itself tells nobody.
-
-    Raises:
-        ConfigError: it is not what `cluster submit` writes.
-    """
-    text = environ.get(PROMISED_NODES)
-    try:
-        return tuple(Node(**node) for node in json.loads(text)) if text else ()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f'{PROMISED_NODES}: need a list like [{{"resources": {{"CPU": 16, "GPU": 1}}}}], got {text!r} ({error})'
-        ) from error
 
 
 def check_answers(address: str) -> None:

@@ -5,13 +5,11 @@ Pure conversions.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from metta_sweep.registry.records import NewObservation, ObservationRecord, Reservation
-from searchers import CurvePoint, FailureKind, Observation, Outcome, Suggestion
+from metta_sweep.registry.records import NewObservation, Reservation
+from searchers import FailureKind, Outcome, Suggestion
 from trainables.result import Costs, Point, Progress, RunResult, Span
 
 # A run that died at once still took something; a cost of zero has no logarithm.
@@ -106,28 +104,6 @@ def refused(message: str, clock: str) -> NewObservation:
 def curve_point(point: Point, clock: str) -> dict[str, Any]:
     """A learning-curve point as the registry stores it, in the sweep's cost clock."""
     return {"env_steps": point.env_steps, "seconds": float(getattr(point.train, clock)), "score": point.score}
-
-
-def to_searcher(record: ObservationRecord) -> Observation:
-    """What the optimiser learns from a stored result."""
-    stored = record.observation
-    return Observation(
-        params=record.params,
-        score=stored.score,
-        cost_seconds=stored.cost_seconds,
-        outcome=Outcome(stored.outcome),
-        failure=FailureKind(stored.failure) if stored.failure else None,
-        curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve if _is_whole(p)),
-        wall_seconds=stored.wall_seconds,
-    )
-
-
-def _is_whole(point: Mapping[str, Any]) -> bool:
-    """Whether a stored curve point has all that the optimiser looks at."""
-    return all(
-        isinstance(point.get(name), int | float) and math.isfinite(point[name])
-        for name in ("env_steps", "seconds", "score")
-    )
 
 
 def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:

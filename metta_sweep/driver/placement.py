@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metta_sweep.capacity import bundles
 from metta_sweep.config.job import Resources
 from metta_sweep.driver.notes import Note
-from metta_sweep.driver.slots import Node, bundles, count_slots
-from metta_sweep.errors import ClusterError, ConfigError
+from metta_sweep.errors import ClusterError
 from trainables.spec import labels_of
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
@@ -59,18 +59,6 @@ def dead_actor(error_file: Path) -> str | None:
     except FileNotFoundError:
         return None
     return str(found[-1]) if found else None
-
-
-def missing(resources: Resources, nodes: Sequence[Node]) -> str:
-    """Why a run finds no place on these nodes, with what would help."""
-    try:
-        slots = count_slots(resources, nodes)
-    except ConfigError as error:
-        return str(error)
-    return (
-        f"{len(nodes)} node(s) can hold {slots} run(s): their resources are in use by something else, "
-        "or nodes are still on their way, or its process is slow to start"
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from metta_sweep.config.job import Phase, SweepSpec
-from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
+from metta_sweep.registry.observations import to_searcher
 from metta_sweep.registry.records import ObservationRecord, RunRecord
 from searchers import (
     Advice,

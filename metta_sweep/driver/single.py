@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from metta_sweep.capacity import count_slots
 from metta_sweep.config import TrainJob
 from metta_sweep.config import tree as trees
 from metta_sweep.config.files import read_yaml
 from metta_sweep.driver.cluster import connected
 from metta_sweep.driver.ray_watch import end_process, watched
 from metta_sweep.driver.run_files import RUN_CONFIG, write_run_config
-from metta_sweep.driver.slots import count_slots
 from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
 from trainables.disk import allot

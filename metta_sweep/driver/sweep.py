@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from metta_sweep.analysis.overview import DRIVER_STARTED
+from metta_sweep.capacity import Node, missing, slots_at_start, slots_text
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.baseline import RandomBaseline
@@ -30,14 +31,14 @@ from metta_sweep.driver.metrics import MetricsCallback, Moment
 from metta_sweep.driver.nodes import BreakerLimits, NodeBreaker
 from metta_sweep.driver.outcome import cost_clock
 from metta_sweep.driver.past import plan_from
-from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang, missing
+from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, gang
 from metta_sweep.driver.plan_text import print_plan
 from metta_sweep.driver.private_ray import PrivateRay
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.ray_watch import end_process, watched
 from metta_sweep.driver.run_files import write_yaml
 from metta_sweep.driver.search import SweepScheduler, SweepSearch
-from metta_sweep.driver.slots import Node, RestingSlots, Slots, slots_at_start, slots_text
+from metta_sweep.driver.slots import RestingSlots, Slots
 from metta_sweep.driver.spending import Spending
 from metta_sweep.driver.stock import Hooks, Lease, Stock
 from metta_sweep.driver.stop_rules import Verdict

@@ -93,7 +93,7 @@ def check_fit(config: Mapping[str, Any], resources: Resources) -> int | None:
     Raises:
         ConfigError: not even one fits; names the key.
     """
-    from metta_sweep.driver.slots import count_slots
+    from metta_sweep.capacity import count_slots
 
     nodes = worker_nodes(config)
     return count_slots(resources, nodes) if nodes else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from metta_sweep.driver.slots import Node
+from metta_sweep.capacity import Node
 
 ClusterFile = dict[str, Any]
 

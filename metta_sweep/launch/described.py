@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from metta_sweep.driver.slots import Node
+from metta_sweep.capacity import Node
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.cluster_files import worker_nodes
 

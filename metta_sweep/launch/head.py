@@ -1,5 +1,4 @@
-"""What a submitted job runs on the head: `run`, with the registry on a local disk where the data directory is a network
-file system.
+"""The registry of a sweep whose data directory is a network file system: on the head's own disk, and copied.
 
 SQLite cannot trust the locks of a network file system, and a head's own disk goes with the head. So the registry lives
 on the head's disk while the sweep runs, is copied to the data directory with SQLite's backup every few seconds, and
@@ -8,54 +7,21 @@ comes back from there on the next head.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
-import os
 import shutil
 import sqlite3
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from metta_sweep.cli.main import add_config_arguments, report
-from metta_sweep.cli.main import main as run_command
-from metta_sweep.config.registered import load_location
-from metta_sweep.errors import DiskError, RegistryError, SweepError
-from metta_sweep.registry.database import refuse_network_file_system
+from metta_sweep.errors import RegistryError
 from trainables.disk import replacing
 
 logger = logging.getLogger(__name__)
 
 BACKUP_SECONDS = 10.0
-
-
-def main(words: Sequence[str]) -> int:
-    """Run or continue the sweep; takes the words of `run`, and its exit code is that of `run`."""
-    parser = argparse.ArgumentParser(prog="metta_sweep.launch.head", allow_abbrev=False)
-    add_config_arguments(parser)
-    args = parser.parse_intermixed_args(list(words))
-    try:
-        location = load_location(args.overrides, os.environ, [Path(directory) for directory in args.config_dir])
-    except SweepError as error:
-        return report(error)
-    if location.sweep_server_uri is not None:
-        return run_command(["run", *words])
-    os.umask(location.umask)
-    try:
-        location.data_dir.mkdir(parents=True, exist_ok=True)
-        try:
-            refuse_network_file_system(location.data_dir)
-        except RegistryError:
-            with kept_registry(local_registry(location.data_dir), location.data_dir / "registry.db") as registry:
-                return run_command(["run", *words, f"settings.sweep_server_uri=sqlite:///{registry}"])
-    except OSError as error:
-        return report(DiskError.of(error))
-    except RegistryError as error:
-        return report(error)
-    return run_command(["run", *words])
 
 
 def local_registry(data_dir: Path) -> Path:
@@ -110,7 +76,3 @@ def back_up(local: Path, copy: Path) -> None:
         )  # one plain file, without a log beside it that the next copy would not fit
     with snapshot.open("rb") as whole, replacing(copy) as file:
         shutil.copyfileobj(whole, file)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metta_sweep.capacity import PROMISED_NODES, Node
 from metta_sweep.config.files import packaged_configs
-from metta_sweep.driver.cluster import PROMISED_NODES
-from metta_sweep.driver.slots import Node
 from metta_sweep.errors import ClusterError, ConfigError
 from metta_sweep.launch.cluster_files import python_of, worker_nodes
 
@@ -109,7 +108,7 @@ def make_submission(
     if packages := packages_outside(code):
         shipped["py_modules"] = [str(path) for path in packages]
     python = python_of(config) if config else "python"
-    return Submission(sweep_name, f"{python} -m metta_sweep.launch.head {shlex.join(words)}", shipped)
+    return Submission(sweep_name, f"{python} -m metta_sweep.cli.head {shlex.join(words)}", shipped)
 
 
 def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:

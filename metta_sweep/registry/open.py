@@ -33,7 +33,7 @@ def open_registry(
         return HttpRegistry(
             sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds
         )
-    if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `launch/head.py`
+    if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `cli/head.py`
         return SqlRegistry(sweep_server_uri or sqlite_url(data_dir))
     uri = without_password(sweep_server_uri)
     raise RegistryError(

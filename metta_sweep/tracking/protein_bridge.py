@@ -12,8 +12,8 @@ import numpy as np
 
 from metta_sweep.config.names import asked_names, canonical_tree, parameter
 from metta_sweep.config.tree import split
-from metta_sweep.driver.outcome import to_searcher
 from metta_sweep.errors import ConfigError
+from metta_sweep.registry.observations import to_searcher
 from metta_sweep.registry.records import ObservationRecord
 from metta_sweep.tracking.overriding import overriding
 from metta_sweep.tracking.past_runs import past_runs

@@ -18,9 +18,9 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from metta_sweep.capacity import bundles
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
-from metta_sweep.driver.slots import bundles
 from searchers.distributions import NumericParameter
 from tests.benchmarks.comparison.live import SLOTS, Advised, job_of
 from tests.ray_token import use_ray_token

@@ -99,7 +99,7 @@ def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float],
     import ray
     from ray import tune
 
-    from metta_sweep.driver.slots import bundles
+    from metta_sweep.capacity import bundles
     from trainables.run_trainable import RunTrainable
 
     ray.init(address=address, log_to_driver=False)

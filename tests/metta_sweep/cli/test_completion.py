@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.cli.main import COMMANDS, main
+from metta_sweep.cli.commands import COMMANDS
+from metta_sweep.cli.main import main
 from metta_sweep.registry.open import open_registry
 
 BIN = Path(sys.executable).parent

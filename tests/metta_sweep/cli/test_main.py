@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from metta_sweep.cli.main import COMMANDS, main
+from metta_sweep.cli.commands import COMMANDS
+from metta_sweep.cli.main import main
 
 
 def test_help_imports_none_of_the_heavy_packages() -> None:

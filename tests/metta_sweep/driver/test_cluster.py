@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from metta_sweep.capacity import Node, bundles, count_slots
 from metta_sweep.config.job import Machine, Resources
 from metta_sweep.driver.cluster import connected
-from metta_sweep.driver.slots import Node, bundles, count_slots
 from metta_sweep.errors import ClusterError, ConfigError
 
 TWO_CORES = [Node({"CPU": 2.0})]

@@ -10,9 +10,9 @@ import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
+from metta_sweep.capacity import Node, missing
 from metta_sweep.config.job import Resources
-from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, dead_actor, gang, missing
-from metta_sweep.driver.slots import Node
+from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, dead_actor, gang
 
 
 class Waiting:

@@ -13,10 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
+from metta_sweep.capacity import Node
 from metta_sweep.config import load_sweep_job
 from metta_sweep.driver.cluster import ClusterNodes
 from metta_sweep.driver.search import FINISHED
-from metta_sweep.driver.slots import Node
 from metta_sweep.driver.sweep import Driver, Stage
 from metta_sweep.registry.api import Registry
 from metta_sweep.tracking.job import MirrorJob

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from ray._private.runtime_env.packaging import create_package
 
-from metta_sweep.driver.cluster import promised_nodes
-from metta_sweep.driver.slots import Node
+from metta_sweep.capacity import Node, promised_nodes
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.jobs import EXCLUDES, Submission, make_submission
 from metta_sweep.launch.render import render
@@ -30,7 +29,7 @@ def submission(
 def test_the_job_is_run_on_the_head_with_the_clusters_shared_directory() -> None:
     assert (
         submission("sweep=quick").entrypoint
-        == "python -m metta_sweep.launch.head sweep_name=s sweep=quick data_dir=/shared/metta_sweep"
+        == "python -m metta_sweep.cli.head sweep_name=s sweep=quick data_dir=/shared/metta_sweep"
     )
 
 
@@ -72,7 +71,7 @@ def test_the_driver_hears_of_the_nodes_that_the_autoscaler_may_buy() -> None:
 def test_own_machines_run_the_python_that_their_set_up_made() -> None:
     request = ClusterRequest("local", own=OwnMachines(head="h", ssh_user="u"))
     assert submission(request=request).entrypoint.startswith(
-        "~/metta_sweep_venv/bin/python -m metta_sweep.launch.head sweep_name=s"
+        "~/metta_sweep_venv/bin/python -m metta_sweep.cli.head sweep_name=s"
     )
     assert submission(request=request).runtime_env["env_vars"] == {}, "only Ray knows their size"
 

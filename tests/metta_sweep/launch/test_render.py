@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from metta_sweep.driver.slots import Node
+from metta_sweep.capacity import Node
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.checks import check_cluster_file
 from metta_sweep.launch.cluster_files import cluster_name, worker_nodes

@@ -1,0 +1,54 @@
+"""Which commands there are, where each lives, and the arguments that they share."""
+
+from __future__ import annotations
+
+import argparse
+
+COMMANDS = {
+    "run": "start a sweep, or continue it",
+    "plan": "what a sweep will do and cost, before anything starts",
+    "validate": "check a sweep file or overrides without starting anything",
+    "status": "what a sweep is doing and what it found",
+    "best": "the best configurations, and a patch file to train with",
+    "dashboard": "an interactive page: where the money goes and what it bought",
+    "report": "the dashboard's figures of one sweep as a single HTML file",
+    "stop": "let a sweep's running runs finish, or end them now",
+    "retry": "run failed runs again, under their own ids",
+    "delete": "remove a sweep from the registry, for good",
+    "train": "train one policy, for example with the patch that `best` wrote",
+    "evaluate": "evaluate a trained policy on a simulation suite",
+    "serve": "the registry as a service for several drivers",
+    "token": "create, list and revoke the tokens of a registry service",
+    "sync": "bring WandB up to date from what is on disk",
+    "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
+    "import-wandb": "bring a sweep that lives only in WandB into the registry",
+    "completion": "let a shell complete commands, flags, configs and sweeps",
+}
+OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
+
+
+def module_of(name: str) -> str:
+    """Where a command lives."""
+    return f"metta_sweep.cli.{name.replace('-', '_')}"
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command takes."""
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the log on standard error; `run` then prints lines instead of a live table",
+    )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command that composes a configuration takes."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
+    parser.add_argument(
+        "--config-dir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a directory of your own configs, searched first",
+    )
