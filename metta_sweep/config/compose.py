@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path as FilePath
 
 import yaml
 from hydra import compose as hydra_compose
-from hydra import version
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -312,19 +314,33 @@ def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mappi
     )
 
 
+_further: ContextVar[tuple[FilePath, ...]] = ContextVar("_further", default=())
+
+
+class FurtherDirectories(SearchPathPlugin):  # type: ignore[misc]  # hydra is not typed
+    """Lets Hydra search our other directories after the first one, for the length of `_hydra_on`.
+
+    `hydra.searchpath` would not do: Hydra has looked for the primary file before it reads that, in the first directory
+    alone, and our users' directories seldom hold one.
+    """
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for directory in _further.get():
+            search_path.append("user", str(directory))
+
+
 @contextmanager
 def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
     """Hydra with our search path; its global state is gone afterwards."""
-    GlobalHydra.instance().clear()
-    version.setbase("1.3")
     first, *rest = directories
-    search_path = create_config_search_path(str(first))
-    for directory in rest:
-        search_path.append("user", str(directory), anchor="user" if directory is not rest[0] else "main")
+    GlobalHydra.instance().clear()
+    Plugins.instance().register(FurtherDirectories)
+    token = _further.set(tuple(rest))
     try:
-        Hydra.create_main_hydra2(task_name="metta_sweep", config_search_path=search_path)
-        yield GlobalHydra.instance()
+        with initialize_config_dir(str(first), job_name="metta_sweep", version_base="1.3"):
+            yield GlobalHydra.instance()
     finally:
+        _further.reset(token)
         GlobalHydra.instance().clear()
 
 
