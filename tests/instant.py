@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import get_runtime_context, tune
 
-from trainables.result import Costs, Point, Progress, RunResult, Span
+from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, Span
 
 CUT_OFF = Costs(train=Span(7.0, 7.5, 0.0))  # of an attempt that was asked to write a checkpoint
 
@@ -66,24 +66,37 @@ class InstantTrainable(tune.Trainable):
                 raise RuntimeError("its workers were lost")
             how = "ended with exit code 7 at mine.py:3" if behaviour == "end_themselves" else "gang.py"
             result = RunResult(
-                "failed", None, costs, costs, failure="infrastructure", signature=how, message="a worker was lost"
+                Outcome.INTERRUPTED,
+                None,
+                costs,
+                costs,
+                failure=FailureKind.INFRASTRUCTURE,
+                signature=how,
+                message="a worker was lost",
             )
             return {"score": math.nan, "result_json": json.dumps(result.to_dict()), "done": False}
         if behaviour in ("hyperparameters", "code"):
+            failure = FailureKind(behaviour)
             result = RunResult(
-                "failed", None, costs, costs, failure=behaviour, signature=f"{behaviour}: here", message="asked to fail"
+                Outcome.FAILED,
+                None,
+                costs,
+                costs,
+                failure=failure,
+                signature=f"{behaviour}: here",
+                message="asked to fail",
             )
         else:
             score = self._score(spec)
             result = RunResult(
-                "completed",
+                Outcome.COMPLETED,
                 score,
                 costs,
                 costs,
-                {"reward": score},
-                0.01,
-                (Point(steps, costs.train, score),),
-                steps,
+                metrics={"reward": score},
+                standard_error=0.01,
+                curve=(Point(steps, costs.train, score),),
+                env_steps=steps,
                 nodes=("here",),
             )
         return {

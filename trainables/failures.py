@@ -15,8 +15,8 @@ from trainables.errors import (
     SpecError,
     WorkerEnded,
 )
+from trainables.result import FailureKind
 
-HYPERPARAMETERS, INFRASTRUCTURE, CODE = "hyperparameters", "infrastructure", "code"
 ENDED = "ended with "  # begins the signature of a worker that ended itself
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN}
@@ -29,12 +29,12 @@ class Failure:
     """Why a run, or one rank of it, ended.
 
     Attributes:
-        kind: hyperparameters, infrastructure or code.
+        kind: who is to blame.
         signature: equal for equal causes: exception type, file and line.
         message: one line for a person.
     """
 
-    kind: str
+    kind: FailureKind
     signature: str
     message: str
 
@@ -43,7 +43,7 @@ class Failure:
         """When several ranks fail, the heaviest explains the others: a lost connection follows from a crash, not the
         other way round.
         """
-        return (INFRASTRUCTURE, HYPERPARAMETERS, CODE).index(self.kind)
+        return (FailureKind.INFRASTRUCTURE, FailureKind.HYPERPARAMETERS, FailureKind.CODE).index(self.kind)
 
 
 def classify(error: BaseException, said: str = "") -> Failure:
@@ -69,7 +69,7 @@ def same_ending(first: Failure | None, second: Failure) -> bool:
 
 def twice(failure: Failure) -> Failure:
     """The failure of the code behind a worker that ended in the same way as the time before."""
-    return replace(failure, kind=CODE, message=f"{failure.message}, twice in a row"[:500])
+    return replace(failure, kind=FailureKind.CODE, message=f"{failure.message}, twice in a row"[:500])
 
 
 def _signature_of(error: BaseException) -> str:
@@ -78,23 +78,23 @@ def _signature_of(error: BaseException) -> str:
     return f"{ENDED}{error.ending}" if isinstance(error, WorkerEnded) else _signature(error)
 
 
-def _kind(error: BaseException, text: str) -> str:
+def _kind(error: BaseException, text: str) -> FailureKind:
     if isinstance(error, InfrastructureFailure | ConnectionError | TimeoutError):
-        return INFRASTRUCTURE
+        return FailureKind.INFRASTRUCTURE
     if isinstance(error, CodeFailure):
-        return CODE
+        return FailureKind.CODE
     # A specification that was sound before the sweep is only broken by the point.
     if isinstance(error, HyperparameterFailure | SpecError | MemoryError | FloatingPointError):
-        return HYPERPARAMETERS
+        return FailureKind.HYPERPARAMETERS
     if type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
     ):
-        return HYPERPARAMETERS
+        return FailureKind.HYPERPARAMETERS
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return INFRASTRUCTURE
+        return FailureKind.INFRASTRUCTURE
     if isinstance(error, RuntimeError) and any(phrase in text for phrase in _HARDWARE):
-        return INFRASTRUCTURE
-    return CODE
+        return FailureKind.INFRASTRUCTURE
+    return FailureKind.CODE
 
 
 def _signature(error: BaseException) -> str:

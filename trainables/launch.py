@@ -42,7 +42,9 @@ def run_once(
     with _reserved(spec.resources) as group:
         runner = Runner(group)
         try:
-            return runner.run(RunRequest(spec.run, attempt, directory.absolute(), mapping, umask), on_progress)
+            return runner.run(
+                RunRequest(spec.run, attempt, directory.absolute(), mapping, umask), on_progress
+            ).given_up()
         finally:
             runner.close()
 
@@ -62,7 +64,7 @@ def evaluate_once(mapping: Mapping[str, Any], directory: Path, umask: int = PRIV
     with _reserved(spec.resources) as group:
         runner = Runner(group)
         try:
-            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping, umask))
+            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping, umask)).given_up()
         finally:
             runner.close()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 # A number beyond this is no score but a mistake or a program's way to say "failed", and its square is beyond all
@@ -14,6 +15,33 @@ LARGEST_SCORE = 1e100
 def is_score(value: float) -> bool:
     """Whether a number can be a run's score: finite, and within `LARGEST_SCORE`."""
     return abs(value) <= LARGEST_SCORE
+
+
+class Outcome(StrEnum):
+    """How a run ended. One that is interrupted goes on from its checkpoint, when somebody takes it up."""
+
+    COMPLETED = "completed"
+    STOPPED_EARLY = "stopped_early"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether there is a score."""
+        return self in (Outcome.COMPLETED, Outcome.STOPPED_EARLY)
+
+
+class FailureKind(StrEnum):
+    """Who is to blame: the point, what the run was placed on, or the training code."""
+
+    HYPERPARAMETERS = "hyperparameters"
+    INFRASTRUCTURE = "infrastructure"
+    CODE = "code"
+
+    @classmethod
+    def known(cls, told: object) -> FailureKind:
+        """The kind that somebody wrote down; one that there is not is not held against the point."""
+        return next((kind for kind in cls if kind == told), cls.INFRASTRUCTURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,38 +124,58 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended.
+class RunEnd:
+    """How a run ended, wherever it is told: by the trial, in the registry, in WandB.
 
     Attributes:
-        outcome: "completed", "stopped_early", "failed" or "interrupted" (asked to stop; a checkpoint is on disk).
+        outcome: "interrupted" when it was asked to stop, or lost what it ran on: then `failure` says so.
         score: value of the metric; None unless completed or stopped early.
-        costs: what a clean run costs: work that survived in checkpoints plus the last attempt.
-        attempt_costs: what this attempt cost, whatever survived of it; the budget pays these.
         metrics: everything that the suite reported, by name (`reward`, `arena/basic/reward`, ...).
         standard_error: of the score over episodes; None when unknown.
-        curve: all points of the learning curve.
         env_steps: steps trained.
-        failure: "hyperparameters", "infrastructure" or "code" when failed.
-        signature: short text, equal for equal causes (exception type, file, line) when failed.
-        message: one line for a person when failed.
-        log_tail: last lines of the run's log, at most 8 kB, when failed.
+        failure: who is to blame, when failed or lost.
+        signature: short text, equal for equal causes (exception type, file, line), when failed or lost.
+        message: one line for a person when failed or lost, or why it was interrupted.
+        log_tail: last lines of the run's log, at most 8 kB, when failed or lost.
         nodes: node name of each rank.
     """
 
-    outcome: str
+    outcome: Outcome
     score: float | None
-    costs: Costs
-    attempt_costs: Costs
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    _: KW_ONLY
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     standard_error: float | None = None
-    curve: tuple[Point, ...] = ()
     env_steps: int = 0
-    failure: str | None = None
+    failure: FailureKind | None = None
     signature: str = ""
     message: str = ""
     log_tail: str = ""
     nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult(RunEnd):
+    """What a trial tells of its run at the end.
+
+    Attributes:
+        costs: what a clean run costs: work that survived in checkpoints plus the last attempt.
+        attempt_costs: what this attempt cost, whatever survived of it; the budget pays these.
+        curve: all points of the learning curve.
+    """
+
+    costs: Costs
+    attempt_costs: Costs
+    _: KW_ONLY
+    curve: tuple[Point, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what it ran on is gone, so that the run goes on elsewhere."""
+        return self.outcome is Outcome.INTERRUPTED and self.failure is not None
+
+    def given_up(self) -> RunResult:
+        """The result when nobody takes the run up again: one that was lost has failed."""
+        return replace(self, outcome=Outcome.FAILED) if self.is_lost else self
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; `from_dict` reads it back."""
@@ -136,6 +184,8 @@ class RunResult:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
         fields = dict(data)
+        fields["outcome"] = Outcome(fields["outcome"])
+        fields["failure"] = FailureKind(fields["failure"]) if fields["failure"] else None
         fields["costs"] = Costs.from_dict(fields["costs"])
         fields["attempt_costs"] = Costs.from_dict(fields["attempt_costs"])
         fields["curve"] = tuple(Point(p["env_steps"], Span(**p["train"]), p["score"]) for p in fields["curve"])

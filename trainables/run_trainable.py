@@ -23,9 +23,8 @@ from ray import tune
 from ray.util import get_current_placement_group
 
 from trainables.errors import InfrastructureFailure
-from trainables.failures import INFRASTRUCTURE
 from trainables.preemption import NodeWatch
-from trainables.result import Progress, RunResult
+from trainables.result import Outcome, Progress, RunResult
 from trainables.runner import Runner, RunRequest
 
 STEP_SECONDS = 1.0
@@ -101,9 +100,9 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
     def _final(self, result: RunResult) -> dict[str, Any]:
         score = math.nan if result.score is None else result.score
         self._has_told = True
-        if result.outcome == "interrupted" and self._leaving:
+        if result.outcome is Outcome.INTERRUPTED and not result.is_lost and self._leaving:
             result = replace(result, message=self._leaving)
-        return self._answer(score, result_json=json.dumps(result.to_dict()), done=result.failure != INFRASTRUCTURE)
+        return self._answer(score, result_json=json.dumps(result.to_dict()), done=not result.is_lost)
 
     def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
         return {"run_id": self._request.id, "score": score, **rest}

@@ -17,14 +17,14 @@ from ray.util.placement_group import PlacementGroup
 
 from trainables.disk import PRIVATE
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, NodeLost, RunError, WorkerEnded
-from trainables.failures import INFRASTRUCTURE, Failure, classify, same_ending, twice
+from trainables.failures import Failure, classify, same_ending, twice
 from trainables.gang import Gang, RankFailed, gang_key
 from trainables.last_words import find_ending, sizes
 from trainables.messages import Evaluated, Task, Trained
 from trainables.metering import add, over_ranks
 from trainables.ownership import claim_run, moved_text, run_mark
 from trainables.pulse import stalled_evaluation
-from trainables.result import Costs, Point, Progress, RunResult, is_score
+from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, is_score
 from trainables.run_files import RunFiles, write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
@@ -164,7 +164,7 @@ class Runner:
                 is_final = (
                     isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
                 )
-                if failure.kind != INFRASTRUCTURE or is_final:
+                if failure.kind is not FailureKind.INFRASTRUCTURE or is_final:
                     raise
                 restarts += 1
                 attempt.restarted()
@@ -241,8 +241,8 @@ class Runner:
         try:
             return gang.wait(pending, tick)
         except (InfrastructureFailure, RankFailed) as error:
-            kind = error.failure.kind if isinstance(error, RankFailed) else INFRASTRUCTURE
-            ending = find_ending(attempt.logs) if kind == INFRASTRUCTURE else None
+            kind = error.failure.kind if isinstance(error, RankFailed) else FailureKind.INFRASTRUCTURE
+            ending = find_ending(attempt.logs) if kind is FailureKind.INFRASTRUCTURE else None
             if ending is None:
                 raise
             raise WorkerEnded(f"a worker ended with {ending}", str(ending)) from error
@@ -336,7 +336,7 @@ class _Attempt:
         costs = self._costs()
         self._write_evaluation(spec, episodes, found, error)
         return RunResult(
-            outcome="completed",
+            outcome=Outcome.COMPLETED,
             score=score,
             costs=costs,
             attempt_costs=add(self._lost, self._spent),
@@ -358,7 +358,7 @@ class _Attempt:
             "costs": asdict(self._costs()),
         }
         write_yaml(self.request.files.eval_results, results)
-        result = self._unfinished("completed")
+        result = self._unfinished(Outcome.COMPLETED)
         return replace(result, score=score, metrics=dict(latest))
 
     def _write_evaluation(
@@ -386,10 +386,11 @@ class _Attempt:
         stats_db.write(files.stats_db, self.request.id, spec.suite.name, episodes)
 
     def interrupted(self) -> RunResult:
-        return self._unfinished("interrupted")
+        return self._unfinished(Outcome.INTERRUPTED)
 
     def failed(self, failure: Failure) -> RunResult:
-        result = self._unfinished("failed")
+        is_lost = failure.kind is FailureKind.INFRASTRUCTURE  # it goes on elsewhere, from its checkpoint
+        result = self._unfinished(Outcome.INTERRUPTED if is_lost else Outcome.FAILED)
         files = self.request.files
         return replace(
             result,
@@ -399,7 +400,7 @@ class _Attempt:
             log_tail=files.log_tail(),
         )
 
-    def _unfinished(self, outcome: str) -> RunResult:
+    def _unfinished(self, outcome: Outcome) -> RunResult:
         return RunResult(
             outcome=outcome,
             score=None,

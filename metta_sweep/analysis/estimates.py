@@ -8,6 +8,7 @@ import pandas as pd
 
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.registry.records import OPEN_STATES, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class Totals:
 def totals(runs: pd.DataFrame, goal: str) -> Totals:
     """Summary of a frame."""
     done = scored(runs)
-    failed = int((runs["state"] == "failed").sum())
+    failed = int((runs["state"] == RunState.FAILED).sum())
     utility = direction(goal) * done["score"]
     return Totals(
         num_runs=len(runs),
         num_completed=len(done),
         num_failed=failed,
-        num_unfinished=int(runs["state"].isin(("reserved", "running", "interrupted")).sum()),
+        num_unfinished=int(runs["state"].isin(OPEN_STATES).sum()),
         best_score=float(direction(goal) * utility.max()),
         mean_wall_seconds=float(done["wall_seconds"].mean()),
         paid_wall_seconds=float(runs["paid_wall_seconds"].sum()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from metta_sweep.registry.records import RunState
+
 COLUMNS = (
     "signature",
     "failure",
@@ -21,7 +23,7 @@ def failures(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per signature, the most frequent first; `example` is the newest run's id, money is NaN when its price is
     not known.
     """
-    failed = runs[runs["state"] == "failed"].sort_values("ended_at")
+    failed = runs[runs["state"] == RunState.FAILED].sort_values("ended_at")
     grouped = failed.groupby(["signature", "failure"], sort=False)
     table = grouped.agg(
         num_runs=("id", "count"),

@@ -103,7 +103,7 @@ def _run_columns(run: RunRecord) -> dict[str, Any]:
         "phase": run.phase,
         "state": run.state.value,
         "attempts": run.attempts,
-        "failure": run.failure or "",
+        "failure": str(run.failure or ""),
         "signature": run.signature,
         "message": run.message,
         "predicted_score": run.predicted_score,

@@ -12,6 +12,7 @@ import pandas as pd
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction, pareto_front
 from metta_sweep.analysis.surrogate import Surrogate, bounds_hit
+from metta_sweep.registry.records import RunState
 
 GOOD, NOTE, WARNING = "good", "note", "warning"
 NO_EFFECT = 0.02
@@ -63,9 +64,9 @@ def failure_share(runs: pd.DataFrame) -> Finding | None:
     ended = runs[runs["sequence"] > 0]
     if ended.empty:
         return None
-    share = float((ended["state"] == "failed").mean())
+    share = float((ended["state"] == RunState.FAILED).mean())
     paid = ended["paid_wall_seconds"].sum()
-    lost = float(ended.loc[ended["state"] == "failed", "paid_wall_seconds"].sum() / paid) if paid > 0 else 0.0
+    lost = float(ended.loc[ended["state"] == RunState.FAILED, "paid_wall_seconds"].sum() / paid) if paid > 0 else 0.0
     text = f"{share:.0%} of the runs failed and took {lost:.0%} of the time."
     if share < 0.1:
         return Finding(GOOD, "Failures", text)
@@ -73,7 +74,7 @@ def failure_share(runs: pd.DataFrame) -> Finding | None:
 
 
 def stopped_share(runs: pd.DataFrame) -> Finding | None:
-    stopped = runs[runs["state"] == "stopped_early"]
+    stopped = runs[runs["state"] == RunState.STOPPED_EARLY]
     if stopped.empty:
         return None
     share = float(stopped["paid_wall_seconds"].sum() / max(runs["paid_wall_seconds"].sum(), 1e-9))
@@ -84,7 +85,7 @@ def stopped_share(runs: pd.DataFrame) -> Finding | None:
 
 def cost_error(runs: pd.DataFrame) -> Finding | None:
     """Typical factor between predicted and real cost of completed runs."""
-    known = runs[(runs["state"] == "completed") & (runs["predicted_cost"] > 0) & (runs["cost_seconds"] > 0)]
+    known = runs[(runs["state"] == RunState.COMPLETED) & (runs["predicted_cost"] > 0) & (runs["cost_seconds"] > 0)]
     if len(known) < MIN_PREDICTED:
         return None
     ratio = np.log((known["cost_seconds"] / known["predicted_cost"]).to_numpy())
@@ -104,7 +105,7 @@ def cost_error(runs: pd.DataFrame) -> Finding | None:
 
 def calibration(runs: pd.DataFrame) -> Finding | None:
     """Rank correlation of predicted and real scores of completed runs, as they were predicted before they ran."""
-    known = runs[(runs["state"] == "completed") & runs["predicted_score"].notna()]
+    known = runs[(runs["state"] == RunState.COMPLETED) & runs["predicted_score"].notna()]
     if len(known) < MIN_PREDICTED or known["score"].nunique() < 2 or known["predicted_score"].nunique() < 2:
         return None
     agreement = float(np.corrcoef(known["predicted_score"].rank(), known["score"].rank())[0, 1])
@@ -151,7 +152,7 @@ def bounds(hits: Sequence[tuple[str, str]]) -> Finding:
 
 def leaders(runs: pd.DataFrame, surrogate: Surrogate) -> Finding:
     """The gap between the best two single scores against the noise between equal runs, as the model learned it."""
-    done = scored(runs[runs["state"] == "completed"])
+    done = scored(runs[runs["state"] == RunState.COMPLETED])
     top = (direction(surrogate.goal) * done["score"]).nlargest(2)
     gap = float(top.iloc[0] - top.iloc[-1])
     text = (

@@ -12,7 +12,7 @@ import pandas as pd
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.job import Budget
-from metta_sweep.registry.records import AttemptRecord
+from metta_sweep.registry.records import OPEN_STATES, AttemptRecord
 
 RECENT_SECONDS = 3600.0
 RECENT_RUNS = 40
@@ -81,7 +81,7 @@ def money(
     charges = [(attempt, slot_seconds(attempt, now)) for attempt in attempts]
     spent = sum(seconds for _, seconds in charges)
     running = sum(seconds for attempt, seconds in charges if attempt.ended_at is None)
-    unfinished = runs.loc[runs["state"].isin(("reserved", "running", "interrupted")), "predicted_cost"]
+    unfinished = runs.loc[runs["state"].isin(OPEN_STATES), "predicted_cost"]
     committed = max(float(unfinished.sum()) - running, 0.0)
     is_running = any(attempt.ended_at is None for attempt in attempts)
     recent = sum(overlap_share(attempt, now) * seconds for attempt, seconds in charges) if is_running else 0.0

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.registry.records import RunState
 from searchers import CategoricalParameter, NumericParameter, Space
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters, Layout
@@ -138,7 +139,7 @@ def fit_surrogate(runs: pd.DataFrame, space: Space, goal: str) -> Surrogate | No
         runs: a frame of `metta_sweep.analysis.frame`.
         space: parameters that runs lack take the search centre's value.
     """
-    done = runs[(runs["state"] == "completed") & runs["score"].notna() & (runs["cost_seconds"] > 0)].sort_values(
+    done = runs[(runs["state"] == RunState.COMPLETED) & runs["score"].notna() & (runs["cost_seconds"] > 0)].sort_values(
         "sequence"
     )
     if len(done) < MIN_RUNS or not space.dimension:

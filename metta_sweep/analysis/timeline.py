@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from metta_sweep.registry.records import AttemptRecord
+from metta_sweep.registry.records import FINAL_STATES, AttemptRecord
 
 KINDS = ("setup", "train", "curve", "evaluate", "running", "interrupted", "idle")
 PARTS = ("setup", "train", "curve", "evaluate")
@@ -72,7 +72,7 @@ def _parts(attempt: AttemptRecord, end: float) -> list[tuple[str, float, float]]
     start = attempt.started_at
     if attempt.ended_at is None:
         return [("running", start, end)]
-    if attempt.exit_reason not in ("completed", "stopped_early", "failed"):
+    if attempt.exit_reason not in FINAL_STATES:
         return [("interrupted", start, end)]
     lengths = [float(attempt.costs.get(part, {}).get("wall_seconds", 0.0)) for part in PARTS]
     scale = (end - start) / sum(lengths) if sum(lengths) > 0 else 0.0

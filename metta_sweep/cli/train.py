@@ -85,4 +85,4 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)
         steps = f"{result.env_steps:,} steps, " if result.env_steps else ""
         console.print(f"  {steps}wall {total.wall_seconds:.1f} s, cpu {total.cpu_seconds:.1f} s", highlight=False)
-    return 0 if result.outcome in ("completed", "stopped_early") else 1
+    return 0 if result.outcome.is_good else 1

@@ -10,11 +10,10 @@ from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
 from metta_sweep.errors import RegistryError, UnreadableSweep
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import EventRecord, SweepRecord
+from metta_sweep.registry.records import FINAL_STATES, EventRecord, RunState, SweepRecord
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = ("completed", "stopped_early", "failed")
 SPARK_POINTS = 40
 
 
@@ -93,7 +92,7 @@ def digest(sweep: SweepRecord, events: list[EventRecord]) -> Digest:
     goal = read_spec(sweep.spec_yaml).sweep.goal if sweep.spec_yaml else "maximize"
     sign = direction(goal)
     best: list[float] = []
-    endings = [event for event in events if event.kind in ENDINGS]
+    endings = [event for event in events if event.kind in FINAL_STATES]
     for event in endings:
         score = event.detail.get("score")
         if score is not None:
@@ -101,9 +100,9 @@ def digest(sweep: SweepRecord, events: list[EventRecord]) -> Digest:
     return Digest(
         sweep=sweep,
         goal=goal,
-        num_runs=sum(event.kind == "reserved" for event in events),
+        num_runs=sum(event.kind == RunState.RESERVED for event in events),
         num_ended=len(endings),
-        num_failed=sum(event.kind == "failed" for event in endings),
+        num_failed=sum(event.kind == RunState.FAILED for event in endings),
         best=tuple(best),
         cost_seconds=sum(float(event.detail.get("cost_seconds") or 0.0) for event in endings),
         owner=next((event.by for event in reversed(events) if event.by), ""),

@@ -25,10 +25,9 @@ from metta_sweep.errors import RegistryError, SweepAborted, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Outbox
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW, JsonObject, NewObservation, Owner, RunRecord
-from searchers import Outcome
 from trainables import faults
-from trainables.failures import INFRASTRUCTURE, Failure, same_ending, twice
-from trainables.result import RunResult
+from trainables.failures import Failure, same_ending, twice
+from trainables.result import FailureKind, Outcome, RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -139,24 +138,23 @@ class Clerk:
     def ended(self, record: RunRecord, result: RunResult) -> None:
         """The run ended with a result of its own."""
         result = self._twice_the_same(record.id, result)
-        if result.outcome == "interrupted":
-            self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
-        elif result.failure == "infrastructure" and self._losses[record.id] + 1 < MAX_LOSSES:
+        if result.is_lost and self._losses[record.id] + 1 < MAX_LOSSES:
             self._lost(record, result.message, asdict(result.attempt_costs))
+        elif result.outcome is Outcome.INTERRUPTED and not result.is_lost:
+            self._interrupt(record, result.message or "asked to stop", asdict(result.attempt_costs))
         else:
-            self._finish(record, outcome.finished(result, self._desk.clock))
+            self._finish(record, outcome.finished(result.given_up(), self._desk.clock))
 
     def _twice_the_same(self, run_id: str, result: RunResult) -> RunResult:
         """A worker that ended itself as in the attempt before is no loss: its code does that."""
-        failure = Failure(result.failure or "", result.signature, result.message)
         before = self._endings.pop(run_id, None)
-        if failure.kind != INFRASTRUCTURE:
+        if not result.is_lost:
             return result
-        self._endings[run_id] = failure
+        self._endings[run_id] = failure = Failure(FailureKind.INFRASTRUCTURE, result.signature, result.message)
         if not same_ending(before, failure):
             return result
         again = twice(failure)
-        return replace(result, failure=again.kind, message=again.message)
+        return replace(result, outcome=Outcome.FAILED, failure=again.kind, message=again.message)
 
     def checkpointed(self, run_id: str, costs: JsonObject) -> None:
         """The run wrote a checkpoint because it was asked to; Tune will tell its end without a result."""
@@ -217,8 +215,8 @@ class Clerk:
             self.stock.expect()
         self._board.ended(record.id, observation.outcome, observation)
         self._spending.scored(observation.score)
-        if observation.outcome == Outcome.FAILED:
-            self._count(self._failures.after_failure(observation.failure or "code", observation.signature))
+        if observation.outcome is Outcome.FAILED:
+            self._count(self._failures.after_failure(observation.failure or FailureKind.CODE, observation.signature))
         else:
             self._count(self._failures.after_success())
 
@@ -236,13 +234,13 @@ class Clerk:
             self._desk.job.settings.infrastructure_retry_delay, self._losses[record.id]
         )
         self._interrupt(record, reason, costs)
-        self._count(self._failures.after_failure("infrastructure", ""))
+        self._count(self._failures.after_failure(FailureKind.INFRASTRUCTURE, ""))
 
     def _interrupt(self, record: RunRecord, reason: str, costs: JsonObject) -> None:
         if self.stock is not None:
             self.stock.expect()
         self._put("interrupt", record, reason=reason, costs=costs)
-        self._board.ended(record.id, "interrupted")
+        self._board.ended(record.id, Outcome.INTERRUPTED)
 
     def _put(self, kind: str, record: RunRecord, **payload: Any) -> None:
         self._keep(kind, {"run_id": record.id, "fence": record.fence, **payload})

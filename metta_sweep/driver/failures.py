@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from trainables.result import FailureKind
+
 # The first runs all failing in the same line of code say that the code is broken, whatever the point.
 SAME_SIGNATURE_RUNS = 2
 # A lost run waits twice as long each time, but never longer than this: by then a node is replaced or it will not be.
@@ -38,12 +40,12 @@ class FailureCount:
     def after_success(self) -> FailureCount:
         return replace(self, consecutive=0, lost=0, succeeded=True, first_signatures=())
 
-    def after_failure(self, kind: str, signature: str) -> FailureCount:
+    def after_failure(self, kind: FailureKind, signature: str) -> FailureCount:
         """Infrastructure has its own counter: the point and the code are not to blame."""
-        if kind == "infrastructure":
+        if kind == FailureKind.INFRASTRUCTURE:
             return replace(self, lost=self.lost + 1)
         signatures = self.first_signatures
-        if kind == "code" and not self.succeeded:
+        if kind == FailureKind.CODE and not self.succeeded:
             signatures = (*signatures, signature)
         return replace(self, consecutive=self.consecutive + 1, first_signatures=signatures)
 

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from metta_sweep.registry.records import NewObservation, Reservation
-from searchers import FailureKind, Outcome, Suggestion
-from trainables.result import Costs, Point, Progress, RunResult, Span
+from searchers import Suggestion
+from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, Span
 
 # A run that died at once still took something; a cost of zero has no logarithm.
 MIN_COST_SECONDS = 1e-3
@@ -37,22 +37,11 @@ def searched_cost(costs: Costs, clock: str) -> float:
 
 def finished(result: RunResult, clock: str) -> NewObservation:
     """What the registry stores about a run that ended."""
-    return NewObservation(
-        outcome=result.outcome,
-        score=result.score,
+    return NewObservation.of(
+        result,
         cost_seconds=searched_cost(result.costs, clock),
         wall_seconds=max((result.costs.train + result.costs.evaluate).wall_seconds, MIN_COST_SECONDS),
-        costs=asdict(result.costs),
-        attempt_costs=asdict(result.attempt_costs),
-        metrics=dict(result.metrics),
-        standard_error=result.standard_error,
         curve=tuple(curve_point(point, clock) for point in result.curve),
-        env_steps=result.env_steps,
-        failure=result.failure,
-        signature=result.signature,
-        message=result.message,
-        log_tail=result.log_tail,
-        nodes=result.nodes,
     )
 
 

@@ -16,7 +16,7 @@ from metta_sweep.config.job import Phase, SweepJob
 from metta_sweep.driver.pace import Pace
 from metta_sweep.driver.proposer import Proposer
 from metta_sweep.driver.stop_rules import Limits, cap_seconds
-from metta_sweep.registry.records import ObservationRecord, RunRecord
+from metta_sweep.registry.records import ObservationRecord, RunRecord, RunState
 from searchers import Suggestion
 
 MAX_SUGGESTIONS = 5
@@ -131,7 +131,7 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) ->
         slot_hours=hours,
         dollars=None if hours is None or price is None else hours * (gpus or 1.0) * price,
         basis=describe_basis(phases, pace),
-        waiting=tuple(run.id for run in history.runs if run.state in ("interrupted", "reserved")),
+        waiting=tuple(run.id for run in history.runs if run.state in (RunState.INTERRUPTED, RunState.RESERVED)),
         suggestions=first_suggestions(job, slots, history, runs),
         stops=stops,
     )

@@ -20,8 +20,7 @@ from metta_sweep.driver.placement import nodes_of
 from metta_sweep.driver.slots import RestingSlots
 from metta_sweep.driver.stock import Stock
 from metta_sweep.registry.records import RunRecord
-from trainables.failures import INFRASTRUCTURE
-from trainables.result import Costs, Point, Progress, RunResult, Span
+from trainables.result import Costs, Outcome, Point, Progress, RunResult, Span
 
 FINISHED = str(Searcher.FINISHED)
 
@@ -101,7 +100,7 @@ class SweepSearch(Searcher):  # type: ignore[misc]  # ray is not typed
         if finished is None:
             self._clerk.ended_without_result(record)
             return
-        if finished.outcome == "failed" and finished.failure != INFRASTRUCTURE:  # a lost run waits itself, see `Clerk`
+        if finished.outcome is Outcome.FAILED:  # a lost run waits itself, see `Clerk`
             self._resting.failed()
         self._clerk.ended(record, finished)
 

@@ -13,6 +13,7 @@ from metta_sweep.errors import InvalidRequest, UnknownRun, UnknownSweep
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.names import did_you_mean
 from metta_sweep.registry.records import (
+    OPEN_STATES,
     AttemptRecord,
     EventRecord,
     JsonObject,
@@ -23,15 +24,19 @@ from metta_sweep.registry.records import (
     SweepRecord,
 )
 from metta_sweep.registry.schema import attempts, curve_points, events, observations, runs, sweeps
+from trainables.result import FailureKind
 
 logger = logging.getLogger(__name__)
 
-OPEN_STATES = tuple(state for state in RunState if not state.is_final)
-
 
 def to_run(row: Mapping[Any, Any]) -> RunRecord:
-    record: RunRecord = decode(RunRecord, dict(row))
+    record: RunRecord = decode(RunRecord, _with_known_failure(row))
     return record
+
+
+def _with_known_failure(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The row; what somebody else planted as its failure stops no reader."""
+    return {**row, "failure": FailureKind.known(row["failure"]) if row["failure"] else None}
 
 
 def get_sweep(connection: Connection, name: str, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> SweepRecord:
@@ -122,7 +127,10 @@ def list_observations(
     )
     rows = connection.execute(page).mappings().all()
     curves = _curves(connection, [row["run_id"] for row in rows])
-    return [decode(ObservationRecord, {**row, "observation": {**row, "curve": curves[row["run_id"]]}}) for row in rows]
+    return [
+        decode(ObservationRecord, {**row, "observation": {**_with_known_failure(row), "curve": curves[row["run_id"]]}})
+        for row in rows
+    ]
 
 
 def curve(connection: Connection, run_id: str) -> list[JsonObject]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 from metta_sweep.errors import InvalidRequest
 from metta_sweep.registry.names import check_run_id, check_sweep_name
+from trainables.result import FailureKind, Outcome, RunEnd, RunResult
 
 JsonObject = Mapping[str, Any]
 # Key of a run's explanation that says which WandB run it was imported from: entity/project/id.
@@ -30,6 +31,10 @@ class RunState(StrEnum):
     @property
     def is_final(self) -> bool:
         return self in (RunState.COMPLETED, RunState.STOPPED_EARLY, RunState.FAILED)
+
+
+FINAL_STATES = tuple(state for state in RunState if state.is_final)
+OPEN_STATES = tuple(state for state in RunState if not state.is_final)
 
 
 class SweepState(StrEnum):
@@ -145,7 +150,7 @@ class RunRecord:
     ended_at: float | None
     predicted_score: float | None
     predicted_cost: float | None
-    failure: str | None
+    failure: FailureKind | None
     signature: str
     message: str
     log_tail: str
@@ -171,44 +176,56 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class NewObservation:
-    """A result on its way into the registry; `costs` by part and clock, `metrics` by name, `curve` points as JSON
-    objects with `env_steps`.
+class NewObservation(RunEnd):
+    """The end of a run with what it cost, on its way into the registry.
+
+    Attributes:
+        cost_seconds: what the optimiser learns of, in the sweep's cost clock.
+        wall_seconds: length of the same.
+        costs: by part and clock, as `trainables.Costs` wrote them.
+        attempt_costs: likewise, of the last attempt.
+        curve: points as JSON objects with `env_steps`.
 
     Raises:
-        InvalidRequest: an unknown outcome, a score that is missing or not finite, a cost that is negative or not
-            finite.
+        InvalidRequest: an unknown outcome or kind of failure, a score that is missing or not finite, a cost that is
+            negative or not finite.
     """
 
-    outcome: str
-    score: float | None
     cost_seconds: float
     wall_seconds: float
+    _: KW_ONLY
     costs: JsonObject = field(default_factory=dict)
     attempt_costs: JsonObject = field(default_factory=dict)
-    metrics: JsonObject = field(default_factory=dict)
-    standard_error: float | None = None
     curve: tuple[JsonObject, ...] = ()
-    env_steps: int = 0
-    failure: str | None = None
-    signature: str = ""
-    message: str = ""
-    log_tail: str = ""
-    nodes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.outcome not in (RunState.COMPLETED, RunState.STOPPED_EARLY, RunState.FAILED):
-            raise InvalidRequest(f"outcome: need completed, stopped_early or failed, got {self.outcome!r}")
-        if (self.score is None) != (self.outcome == RunState.FAILED):
+        outcome, is_failed = str(self.outcome), self.outcome == Outcome.FAILED
+        if outcome not in (Outcome.COMPLETED, Outcome.STOPPED_EARLY, Outcome.FAILED):
+            raise InvalidRequest(f"outcome: need completed, stopped_early or failed, got {outcome[:80]!r}")
+        if self.failure is not None and self.failure not in list(FailureKind):
+            raise InvalidRequest(f"failure: need {', '.join(FailureKind)}, got {str(self.failure)[:80]!a}")
+        if (self.score is None) != is_failed:
             raise InvalidRequest(
-                f"score: {self.outcome} runs {'have none' if self.outcome == RunState.FAILED else 'need one'}, got "
-                f"{self.score!r}"
+                f"score: {outcome} runs {'have none' if is_failed else 'need one'}, got {self.score!r}"
             )
         if self.score is not None and not math.isfinite(self.score):
             raise InvalidRequest(f"score: need a finite number, got {self.score!r}; report the run as failed instead")
         for name, seconds in (("cost_seconds", self.cost_seconds), ("wall_seconds", self.wall_seconds)):
             if not (math.isfinite(seconds) and seconds >= 0):
                 raise InvalidRequest(f"{name}: need a finite number >= 0, got {seconds!r}")
+        object.__setattr__(self, "outcome", Outcome(outcome))  # callers with plain texts, such as older ones
+        object.__setattr__(self, "failure", None if self.failure is None else FailureKind(self.failure))
+
+    @classmethod
+    def of(
+        cls, result: RunResult, cost_seconds: float, wall_seconds: float, curve: tuple[JsonObject, ...]
+    ) -> NewObservation:
+        """What a trial told, with its cost and its curve in the sweep's own clock."""
+        told = {item.name: getattr(result, item.name) for item in fields(RunEnd)}
+        costs, paid = asdict(result.costs), asdict(result.attempt_costs)
+        return cls(
+            **told, cost_seconds=cost_seconds, wall_seconds=wall_seconds, costs=costs, attempt_costs=paid, curve=curve
+        )
 
 
 @dataclass(frozen=True, slots=True)

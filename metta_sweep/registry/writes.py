@@ -18,8 +18,9 @@ from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, Number
 from metta_sweep.registry import lease_clock
 from metta_sweep.registry.codec import decode, encode
 from metta_sweep.registry.names import run_id as make_run_id
-from metta_sweep.registry.queries import OPEN_STATES, get_sweep, list_observations, to_run
+from metta_sweep.registry.queries import get_sweep, list_observations, to_run
 from metta_sweep.registry.records import (
+    OPEN_STATES,
     AttemptRecord,
     JsonObject,
     NewObservation,
@@ -43,7 +44,6 @@ from metta_sweep.registry.schema import (
 )
 from metta_sweep.registry.specs import check_point
 from metta_sweep.registry.transaction import Transaction
-from searchers.observation import FailureKind
 from trainables.result import Costs, Span
 
 MAX_LOG_CHARACTERS = 8192
@@ -241,11 +241,6 @@ def _check_costs(name: str, costs: JsonObject) -> None:
             raise InvalidRequest(f"{name}.{part[:80]}: need {known}, each >= 0, got {ascii(clocks)[:80]}")
 
 
-def _check_failure(failure: str | None) -> None:
-    if failure is not None and failure not in list(FailureKind):
-        raise InvalidRequest(f"failure: need {', '.join(FailureKind)}, got {failure[:80]!a}")
-
-
 def heartbeat(tx: Transaction, owner: Owner, run_ids: Sequence[str], lease_seconds: float) -> set[str]:
     """Ids that the owner still holds, their leases extended."""
     mine = (runs.c.sweep == tx.sweep, runs.c.id.in_(run_ids), runs.c.owner == owner, runs.c.state.in_(OPEN_STATES))
@@ -290,7 +285,6 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     run = tx.held_run(run_id, fence, RunState.RUNNING)
     _check_costs("costs", observation.costs)
     _check_costs("attempt_costs", observation.attempt_costs)
-    _check_failure(observation.failure)
     sequence = tx.take(sweeps.c.next_observation)
     tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
     failure = {

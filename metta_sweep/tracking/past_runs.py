@@ -11,8 +11,7 @@ import wandb
 
 from metta_sweep.config.names import parameter
 from metta_sweep.registry.records import NewObservation
-from searchers import FailureKind
-from trainables.result import Costs, Span
+from trainables.result import Costs, FailureKind, Outcome, Span
 
 PAGE_RUNS = 50
 PARTS = frozenset(part.name for part in fields(Costs))
@@ -75,7 +74,7 @@ def read(run_id: str, path: str, summary: Mapping[str, Any]) -> PastRun:
     score = number(first(record.get("objective"), summary.get("score"), summary.get("protein.objective")))
     is_failure = (
         bool(record.get("is_failure"))
-        or summary.get("outcome") == "failed"
+        or summary.get("outcome") == Outcome.FAILED
         or summary.get("protein.state") == "failure"
     )
     if score is None and not is_failure:
@@ -93,11 +92,7 @@ def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> Ne
     paid = asdict(Costs(train=Span(wall_seconds=wall)))
     is_failed = score is None
     return NewObservation(
-        outcome="failed"
-        if is_failed
-        else "stopped_early"
-        if summary.get("outcome") == "stopped_early"
-        else "completed",
+        outcome=outcome_of(summary, is_failed),
         score=score,
         cost_seconds=cost,
         wall_seconds=wall,
@@ -107,7 +102,7 @@ def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> Ne
         standard_error=number(summary.get("standard_error")),
         curve=tuple(point for point in summary.get("curve") or () if is_point(point)),
         env_steps=int(number(summary.get("env_steps")) or 0),
-        failure=failure_kind(summary.get("failure")) if is_failed else None,
+        failure=FailureKind.known(summary.get("failure")) if is_failed else None,
         signature=str(summary.get("failure_signature", "imported")) if is_failed else "",
         message=str(summary.get("failure_message", summary.get("protein.error", UNKNOWN_FAILURE))) if is_failed else "",
     )
@@ -125,9 +120,10 @@ def costs_of(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return parts
 
 
-def failure_kind(told: Any) -> FailureKind:
-    """The kind of failure; one that nobody knows is not held against the point."""
-    return FailureKind(told) if told in list(FailureKind) else FailureKind.INFRASTRUCTURE
+def outcome_of(summary: Mapping[str, Any], is_failed: bool) -> Outcome:
+    if is_failed:
+        return Outcome.FAILED
+    return Outcome.STOPPED_EARLY if summary.get("outcome") == Outcome.STOPPED_EARLY else Outcome.COMPLETED
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

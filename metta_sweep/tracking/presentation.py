@@ -8,8 +8,6 @@ from typing import Any
 from metta_sweep.registry.records import NewObservation, ObservationRecord, RunRecord, SweepRecord
 from metta_sweep.tracking.history import flatten
 
-ENDED_WELL = ("completed", "stopped_early")
-
 
 def tags(sweep: SweepRecord, own: Sequence[str] = ()) -> tuple[str, ...]:
     """Tags of every run of the sweep."""
@@ -27,7 +25,7 @@ def summary(run: RunRecord, record: ObservationRecord) -> dict[str, Any]:
     """What came of the run. `protein_observation` is what older tools read."""
     result = record.observation
     values: dict[str, Any] = {
-        "outcome": result.outcome,
+        "outcome": str(result.outcome),
         "score": result.score,
         "standard_error": result.standard_error,
         "cost_seconds": result.cost_seconds,
@@ -43,7 +41,11 @@ def summary(run: RunRecord, record: ObservationRecord) -> dict[str, Any]:
         "protein_observation": protein_observation(run.params, result.score, result.cost_seconds),
     }
     if result.failure is not None:
-        values |= {"failure": result.failure, "failure_signature": result.signature, "failure_message": result.message}
+        values |= {
+            "failure": str(result.failure),
+            "failure_signature": result.signature,
+            "failure_message": result.message,
+        }
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -54,4 +56,4 @@ def protein_observation(params: Mapping[str, Any], score: float | None, cost_sec
 
 def exit_code(result: NewObservation) -> int:
     """0 makes WandB show the run as finished, 1 as failed."""
-    return 0 if result.outcome in ENDED_WELL else 1
+    return 0 if result.outcome.is_good else 1

@@ -149,7 +149,8 @@ def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dic
     group = placement_group([{"CPU": 1}])
     result = Runner(group, check_places).run(RunRequest("s.r.0", 1, tmp_path, mapping), lose_once)
     remove_placement_group(group)
-    assert (result.outcome, result.failure, result.message) == ("failed", "infrastructure", "lost node 1")
+    assert (result.outcome, result.failure, result.message) == ("interrupted", "infrastructure", "lost node 1")
+    assert result.given_up().outcome == "failed", "when nobody takes it up elsewhere"
     assert list(RunFiles(tmp_path).checkpoints.glob("*"))
 
 

@@ -14,6 +14,7 @@ from metta_sweep.analysis.surrogate import Contour, Surrogate, contour, slice_al
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.scores import add_front, add_runs
 from metta_sweep.dashboard.figures.theme import Look
+from metta_sweep.registry.records import OPEN_STATES, RunState
 
 MAX_SLICES = 9
 SLICE_COLUMNS = 3
@@ -34,12 +35,12 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
         add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
     add_band(figure, front["cost"], front, look.colours[4], "predicted front, 90 %")
     add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
-    pending = runs[
-        runs["state"].isin(("reserved", "running", "interrupted"))
-        & (runs["predicted_cost"] > 0)
-        & runs["predicted_score"].notna()
-    ]
-    for state, symbol in (("running", "circle-open"), ("reserved", "diamond-open"), ("interrupted", "square-open")):
+    pending = runs[runs["state"].isin(OPEN_STATES) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]
+    for state, symbol in (
+        (RunState.RUNNING, "circle-open"),
+        (RunState.RESERVED, "diamond-open"),
+        (RunState.INTERRUPTED, "square-open"),
+    ):
         some = pending[pending["state"] == state]
         if len(some):
             add_pending(figure, some, state, symbol, look)
@@ -48,7 +49,7 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
 
 
 def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, look: Look) -> None:
-    name = "next (reserved)" if state == "reserved" else state
+    name = "next (reserved)" if state == RunState.RESERVED else str(state)
     figure.add_trace(
         {
             "type": "scatter",

@@ -15,6 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.frame import METRIC, PARAM
+from metta_sweep.registry.records import RunState
 
 # Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
 ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -25,11 +26,11 @@ SCALE = "Cividis"  # even lightness steps for every kind of colour vision
 # as the page.
 LINE_SCALES = {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]}
 STATE_SYMBOLS = {
-    "completed": "circle",
-    "stopped_early": "diamond-open",
-    "failed": "x",
-    "running": "circle-open",
-    "reserved": "circle-open-dot",
+    RunState.COMPLETED: "circle",
+    RunState.STOPPED_EARLY: "diamond-open",
+    RunState.FAILED: "x",
+    RunState.RUNNING: "circle-open",
+    RunState.RESERVED: "circle-open-dot",
 }
 HOVER_PARAMS = 12
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors

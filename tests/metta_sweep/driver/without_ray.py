@@ -22,7 +22,7 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
 from tests.metta_sweep.driver.drive import SWEEP
-from trainables.result import Costs, RunResult, Span
+from trainables.result import Costs, FailureKind, Outcome, RunResult, Span
 
 QUIET = {"WANDB_MODE": "disabled"}
 COSTS = Costs(train=Span(1.0, 1.0, 0.0))
@@ -71,14 +71,16 @@ def started(driver: Driver, trial_id: str) -> str:
 
 def ended(driver: Driver, trial_id: str, failure: str | None = None) -> None:
     """The trial's run completed, or failed in this way."""
-    outcome, score = ("failed", None) if failure else ("completed", 1.0)
-    result = RunResult(outcome, score, COSTS, COSTS, failure=failure, signature=f"{failure}: here")
+    outcome, score = (Outcome.FAILED, None) if failure else (Outcome.COMPLETED, 1.0)
+    kind = FailureKind(failure) if failure else None
+    result = RunResult(outcome, score, COSTS, COSTS, failure=kind, signature=f"{failure}: here")
     driver.search.on_trial_complete(trial_id, answer(result))
 
 
 def lost_its_workers(driver: Driver, trial_id: str) -> None:
     """What Tune tells then: the result, and an error after it."""
-    result = RunResult("failed", None, COSTS, COSTS, failure="infrastructure", message="a worker was lost")
+    lost = FailureKind.INFRASTRUCTURE
+    result = RunResult(Outcome.INTERRUPTED, None, COSTS, COSTS, failure=lost, message="a worker was lost")
     driver.search.on_trial_result(trial_id, answer(result))
     driver.search.on_trial_complete(trial_id, error=True)
 

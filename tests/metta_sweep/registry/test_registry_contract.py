@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -255,7 +255,7 @@ def test_a_failure_is_told_with_the_end_of_its_log(registry: Registry) -> None:
 
 
 def _fields(observation: NewObservation) -> dict[str, object]:
-    return {name: getattr(observation, name) for name in observation.__slots__}
+    return {item.name: getattr(observation, item.name) for item in fields(observation)}
 
 
 def test_a_metric_that_is_not_a_number_is_stored_as_null(registry: Registry) -> None:
