@@ -6,9 +6,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metta_sweep.config.job import Resources
 from metta_sweep.errors import ConfigError
-from trainables.spec import labels_of
+from trainables.resources import Resources
 
 SLOTS_CHANGED = "slots_changed"  # kind of the event in the registry
 PROMISED_NODES = "METTA_SWEEP_NODES"  # `cluster submit` sets it in a job's environment, for Ray itself tells nobody
@@ -95,23 +94,17 @@ def workers_on(node: Node, resources: Resources) -> int:
     """How many ranks fit on a node."""
     if not has_labels(node, resources):
         return 0
-    needs = {name: amount for name, amount in worker_bundle(resources).items() if amount}
-    return int(min([node.resources.get(name, 0.0) // amount for name, amount in needs.items()], default=10_000))
+    fitting = [node.resources.get(name, 0.0) // amount for name, amount in resources.bundle.items()]
+    return int(min(fitting, default=10_000))
 
 
 def has_labels(node: Node, resources: Resources) -> bool:
-    return all(node.labels.get(name) == value for name, value in labels_of(resources.node_labels).items())
-
-
-def worker_bundle(resources: Resources) -> dict[str, float]:
-    """What one rank reserves."""
-    bundle = {"CPU": float(resources.cpus_per_worker)}
-    return bundle | ({"GPU": float(resources.gpus_per_worker)} if resources.gpus_per_worker else {})
+    return all(node.labels.get(name) == value for name, value in resources.labels.items())
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:
     """Bundles of one run's placement group: an empty one for the trial driver, then one a rank."""
-    return [{}] + [worker_bundle(resources) for _ in range(resources.world_size)]
+    return [{}] + [resources.bundle] * resources.world_size
 
 
 def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int:

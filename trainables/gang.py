@@ -21,8 +21,8 @@ from trainables.failures import Failure
 from trainables.messages import Place, Task
 from trainables.pulse import Beat
 from trainables.rank_actor import Meeting, RankActor, Seat
+from trainables.resources import Resources
 from trainables.simulation.aggregate import PlayedEpisode
-from trainables.spec import ResourcesConfig
 
 logger = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ def _kill(workers: Sequence[Any]) -> None:
         ray.kill(worker, no_restart=True)
 
 
-def gang_key(code_version: str, kind: str, environment: str, device: str, resources: ResourcesConfig) -> GangKey:
+def gang_key(code_version: str, kind: str, environment: str, device: str, resources: Resources) -> GangKey:
     return GangKey(
         code_version=code_version,
         kind=kind,

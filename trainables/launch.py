@@ -12,9 +12,10 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 
 from trainables.disk import PRIVATE
 from trainables.errors import InfrastructureFailure, SpecError
+from trainables.resources import Resources
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
-from trainables.spec import ResourcesConfig, RunSpec, labels_of
+from trainables.spec import RunSpec
 
 RESERVE_SECONDS = 60.0
 
@@ -70,12 +71,10 @@ def evaluate_once(mapping: Mapping[str, Any], directory: Path, umask: int = PRIV
 
 
 @contextmanager
-def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
+def _reserved(resources: Resources) -> Iterator[PlacementGroup]:
     """A placement group with one bundle per rank."""
-    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
-    bundle = {name: amount for name, amount in bundle.items() if amount}
     have = ray.cluster_resources()
-    for name, amount in bundle.items():
+    for name, amount in resources.bundle.items():
         if amount * resources.world_size > have.get(name, 0.0):
             raise SpecError(
                 (
@@ -83,9 +82,9 @@ def _reserved(resources: ResourcesConfig) -> Iterator[PlacementGroup]:
                     f"{have.get(name, 0.0):g}; ask for less",
                 )
             )
-    selector = [labels_of(resources.node_labels)] * resources.world_size
+    selector = [resources.labels] * resources.world_size
     group = placement_group(
-        [bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector
+        [resources.bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector
     )
     try:
         if not group.wait(RESERVE_SECONDS):

@@ -6,8 +6,7 @@ Needs neither torch nor a simulator, so that a command can check a configuration
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,46 +17,13 @@ from trainables.fields import build, known_keys, nearest
 from trainables.plugins import import_plugins
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
+from trainables.resources import Resources, resource_problems
 from trainables.simulation.aggregate import custom_names
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
 KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
-LABEL = re.compile(r"[\w./-]+=[\w.-]+")
-
-
-def labels_of(node_labels: Sequence[str]) -> dict[str, str]:
-    """`resources.node_labels` by name."""
-    return dict(label.split("=", 1) for label in node_labels)
-
-
-@dataclass(frozen=True, slots=True)
-class ResourcesConfig:
-    """What a run is given.
-
-    Attributes:
-        world_size: ranks of `torch.distributed`.
-        gpus_per_worker: GPUs of a rank; fractions only at world size 1.
-        cpus_per_worker: CPU cores of a rank.
-        strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
-        node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
-        max_concurrent_runs: read by the driver of a sweep.
-        max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
-        collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode
-            ends; programs may be silent as long as they like.
-    """
-
-    world_size: int = 1
-    gpus_per_worker: float = 0.0
-    cpus_per_worker: float = 1.0
-    strategy: str = "PACK"
-    node_labels: tuple[str, ...] = ()
-    max_concurrent_runs: int | None = None
-    max_restarts: int = 2
-    collective_timeout_seconds: float = 45.0
-    stall_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +40,7 @@ class _Sections:
     model: ModelConfig = field(default_factory=ModelConfig)
     env: Mapping[str, Any] = field(default_factory=dict)
     sim: SuiteConfig = field(default_factory=SuiteConfig)
-    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    resources: Resources = field(default_factory=Resources)
     suggestion: Mapping[str, Any] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
 
@@ -111,7 +77,7 @@ class RunSpec:
     model: ModelConfig
     curriculum: Curriculum
     suite: Suite
-    resources: ResourcesConfig
+    resources: Resources
     parameters: Mapping[str, Any]
 
     @classmethod
@@ -210,30 +176,4 @@ def _section_problems(sections: _Sections) -> list[str]:
         problems.append(f"seed: need at least 0, got {sections.seed}")
     if not sections.run or "/" in sections.run or sections.run in (".", ".."):
         problems.append(f"run: need a name without '/', got {sections.run!r}")
-    return problems + _resource_problems(sections.resources, sections.device)
-
-
-def _resource_problems(resources: ResourcesConfig, device: str) -> list[str]:
-    problems = []
-    if resources.world_size < 1:
-        problems.append(f"resources.world_size: need at least 1, got {resources.world_size}")
-    if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
-        problems.append(
-            f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}"
-        )
-    problems += [
-        f"resources.node_labels: need name=value, got {label!r}"
-        for label in resources.node_labels
-        if not LABEL.fullmatch(label)
-    ]
-    gpus = resources.gpus_per_worker
-    if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
-        problems.append(
-            f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}"
-        )
-    if device == "cuda" and gpus == 0:
-        problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
-    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):
-        if getattr(resources, name) < 0:
-            problems.append(f"resources.{name}: need at least 0, got {getattr(resources, name)}")
-    return problems
+    return problems + resource_problems(sections.resources, sections.device)

@@ -13,6 +13,7 @@ from searchers.config import ProteinConfig
 from searchers.membership import foreign
 from searchers.space import Space
 from trainables.disk import PRIVATE
+from trainables.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +51,6 @@ class Settings:
     code: str | None = None
     lease_seconds: float = 300.0
     heartbeat_seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one run needs.
-
-    Attributes:
-        world_size: ranks of `torch.distributed`, one placement-group bundle each.
-        gpus_per_worker: GPUs of a rank; fractions only at world size 1.
-        cpus_per_worker: CPU cores of a rank.
-        strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
-        node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
-        max_concurrent_runs: runs at once; None = as many as fit the cluster.
-        max_restarts: how often a run goes on from its last checkpoint after a worker was lost, before it fails.
-        collective_timeout_seconds: a rank that keeps the others waiting longer than this is given up.
-        stall_seconds: our own training is given up when it makes no update for so long, evaluation when no episode
-            ends.
-    """
-
-    world_size: int = 1
-    gpus_per_worker: float = 0.0
-    cpus_per_worker: float = 1.0
-    strategy: str = "PACK"
-    node_labels: tuple[str, ...] = ()
-    max_concurrent_runs: int | None = None
-    max_restarts: int = 2
-    collective_timeout_seconds: float = 45.0
-    stall_seconds: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)

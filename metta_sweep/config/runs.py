@@ -18,15 +18,15 @@ from metta_sweep.config import checks, hardware, sections
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose
 from metta_sweep.config.environment import from_environment
-from metta_sweep.config.job import Machine, Resources, TrainJob, TrainTemplate, WandbSettings
+from metta_sweep.config.job import Machine, TrainJob, TrainTemplate, WandbSettings
 from metta_sweep.config.tree import Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.plugins import import_plugins
+from trainables.resources import LABEL, Resources
 from trainables.simulation.config import training_simulations
-from trainables.spec import LABEL
 
 RUN_KEYS = (
     "plugins",

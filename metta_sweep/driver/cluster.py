@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from metta_sweep.capacity import Node, promised_nodes, slots_at_start, usable
-from metta_sweep.config.job import Machine, Resources
+from metta_sweep.config.job import Machine
 from metta_sweep.driver.private_ray import PrivateRay, private_ray
 from metta_sweep.errors import ClusterError
+from trainables.resources import Resources
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from metta_sweep.capacity import bundles
-from metta_sweep.config.job import Resources
 from metta_sweep.driver.notes import Note
 from metta_sweep.errors import ClusterError
-from trainables.spec import labels_of
+from trainables.resources import Resources
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
 ACTOR_ID = re.compile(r"^(?:\tactor_id: |The actor )([0-9a-f]{32})\b", re.M)  # in the text of Ray's errors about actors
@@ -26,7 +25,7 @@ def gang(resources: Resources, config: Mapping[str, Any]) -> Any:
     from ray import tune
 
     avoided = config.get("run", {}).get("avoid_nodes", ())
-    labels = labels_of(resources.node_labels) | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
+    labels = resources.labels | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
     selector = {"bundle_label_selector": [labels] * resources.world_size} if labels else {}
     return tune.PlacementGroupFactory(bundles(resources), strategy=resources.strategy, **selector)
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from metta_sweep.capacity import SLOTS_CHANGED, Node, slots_at_start, slots_on, slots_text
-from metta_sweep.config.job import Resources
 from metta_sweep.driver.notes import Note
+from trainables.resources import Resources
 
 LOOK_SECONDS = 2.0
 

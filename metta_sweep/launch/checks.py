@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from metta_sweep.config.job import Resources
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.cluster_files import image_of, provider_of, worker_nodes
+from trainables.resources import Resources
 
 # What Ray imports to talk to a provider, and the package that brings it.
 MODULES = {"aws": ("boto3", "boto3"), "gcp": ("googleapiclient", "google-api-python-client")}

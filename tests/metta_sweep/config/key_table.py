@@ -19,7 +19,7 @@ import yaml
 
 from metta_sweep.config import SweepJob, TrainJob, load_sweep_job, load_train_job, resolve_run
 from metta_sweep.config import tree as trees
-from metta_sweep.config.job import Budget, Resources, Settings, SweepSpec, WandbSettings
+from metta_sweep.config.job import Budget, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import SweepKeys
 from metta_sweep.config.names import PARAMETER_ALIASES
 from metta_sweep.config.phases import PhaseEntry
@@ -37,6 +37,7 @@ from trainables.ppo.config import (
     TrainerConfig,
 )
 from trainables.programs import TrainableConfig
+from trainables.resources import Resources
 from trainables.simulation.config import SuiteConfig
 
 ENVIRON = {"NUM_CPUS": "4", "NUM_GPUS": "0"}

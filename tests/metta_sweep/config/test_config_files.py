@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.config import files, load_sweep_job, load_train_job, validate_file
-from metta_sweep.config.job import Budget, Resources, Settings
+from metta_sweep.config.job import Budget, Settings
 from metta_sweep.errors import ConfigError
+from trainables.resources import Resources
 from trainables.spec import RunSpec
 
 CONFIGS = Path("configs")

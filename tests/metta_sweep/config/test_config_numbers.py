@@ -12,11 +12,12 @@ import pytest
 
 from metta_sweep.config import load_sweep_job, load_train_job
 from metta_sweep.config.environment import WANDB_MODES
-from metta_sweep.config.job import Budget, Resources, Settings
+from metta_sweep.config.job import Budget, Settings
 from metta_sweep.config.load import SweepKeys
 from metta_sweep.errors import ConfigError
 from metta_sweep.tracking.job import resolve_mode
 from searchers.config import ProteinConfig
+from trainables.resources import Resources
 from trainables.spec import RunSpec
 
 SECTIONS = {"settings": Settings, "budget": Budget, "resources": Resources, "sweep": SweepKeys}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.config.job import Budget, Resources, Settings, WandbSettings
+from metta_sweep.config.job import Budget, Settings, WandbSettings
 from metta_sweep.config.load import SweepKeys
 from searchers.config import ProteinConfig
+from trainables.resources import Resources
 
 README = Path("metta_sweep/config/README.md").read_text(encoding="utf-8")
 

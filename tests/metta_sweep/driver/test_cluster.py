@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from metta_sweep.capacity import Node, bundles, count_slots
-from metta_sweep.config.job import Machine, Resources
+from metta_sweep.config.job import Machine
 from metta_sweep.driver.cluster import connected
 from metta_sweep.errors import ClusterError, ConfigError
+from trainables.resources import Resources
 
 TWO_CORES = [Node({"CPU": 2.0})]
 FOUR_NODES = [Node({"CPU": 8.0, "GPU": 4.0})] * 4

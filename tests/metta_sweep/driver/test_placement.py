@@ -11,8 +11,8 @@ from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from metta_sweep.capacity import Node, missing
-from metta_sweep.config.job import Resources
 from metta_sweep.driver.placement import PlacementLimits, PlacementWatch, dead_actor, gang
+from trainables.resources import Resources
 
 
 class Waiting:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from metta_sweep.capacity import Node, count_slots, promised_nodes
-from metta_sweep.config.job import Resources
 from metta_sweep.driver.cluster import ClusterNodes
 from metta_sweep.driver.slots import LOOK_SECONDS, Slots
 from metta_sweep.errors import ConfigError
+from trainables.resources import Resources
 
 
 class Watched:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from metta_sweep.config.job import Resources
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.checks import check_cluster_file, check_fit, check_tools, image_problems, python_version
 from metta_sweep.launch.render import render
 from metta_sweep.launch.request import ClusterRequest, OwnMachines
+from trainables.resources import Resources
 
 EIGHT_GPUS = yaml.safe_load(render(ClusterRequest("aws", gpus=8, nodes=4)))
 
