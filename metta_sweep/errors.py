@@ -23,6 +23,8 @@ from __future__ import annotations
 import errno
 import os
 
+from trainables.errors import Problem
+
 # What to do about an error of the operating system, whatever the file.
 ADVICE = {
     errno.ENOSPC: "free some space and give the same command again",
@@ -60,9 +62,9 @@ class ConfigError(SweepError, ValueError):
 
     exit_code = 2
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, *problems: str | Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(map(str, problems))
 
 
 class RegistryError(SweepError):

@@ -9,8 +9,11 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from searchers.errors import SpaceError
+from searchers.errors import Keyed, SpaceError
+from searchers.observation import plain
+from searchers.space_config import nearest
 
+NEED = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 CHOICES = {
     "objective": ("pareto", "best", "target"),
     "acquisition": ("auto", "logei", "gittins", "front", "naive"),
@@ -68,9 +71,9 @@ class ProteinConfig:
     curve_points: int = 3
 
     def __post_init__(self) -> None:
-        problems = [problem for key in field_names() for problem in _problems(key, getattr(self, key))]
+        problems = [(key, text) for key in field_names() for text in _range_problems(key, getattr(self, key))]
         if self.objective == "target" and self.target_score is None:
-            problems.append("target_score: objective target needs it; set target_score or use objective: best")
+            problems.append(("target_score", "objective target needs it; set target_score or use objective: best"))
         if problems:
             raise SpaceError(*problems)
 
@@ -81,18 +84,20 @@ class ProteinConfig:
         Raises:
             SpaceError: unknown keys (with the nearest known one), wrong types and values, one line each.
         """
-        problems = [f"{key}: unknown setting{_hint(str(key))}" for key in mapping if key not in field_names()]
-        hints = get_type_hints(cls)
+        problems: list[Keyed] = []
         values: dict[str, Any] = {}
-        for key in field_names():
-            if key in mapping:
-                problem, values[key] = _convert(key, mapping[key], hints[key])
-                problems += [problem] if problem else []
-        if not any(problem.split(":")[0] in values for problem in problems):
-            try:
-                config = cls(**values)
-            except SpaceError as error:
-                problems += error.problems
+        hints = get_type_hints(cls)
+        for key, value in mapping.items():
+            if key not in hints:
+                problems.append((str(key), f"unknown setting{nearest(str(key), field_names())}"))
+                continue
+            values[key], wrong = _convert(value, hints[key])
+            problems += [(key, wrong)] if wrong else []
+        told = {key for key, _ in problems}
+        try:
+            config = cls(**{key: value for key, value in values.items() if key not in told})
+        except SpaceError as error:
+            problems += [problem for problem in error.keyed if problem[0] not in told]
         if problems:
             raise SpaceError(*problems)
         return config
@@ -103,43 +108,40 @@ def field_names() -> tuple[str, ...]:
     return tuple(field.name for field in fields(ProteinConfig))
 
 
-def _hint(key: str) -> str:
-    near = difflib.get_close_matches(key, field_names(), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(field_names())}"
+def _convert(value: Any, hint: Any) -> tuple[Any, str]:
+    """(the value as its field's type, what is wrong with it or ""), by the same rules as the rest of a sweep file."""
+    kind, *null = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if value is None and null:
+        return None, ""
+    value = plain(value)
+    found = _number(value, kind) if kind in (int, float) else value if isinstance(value, kind) else None
+    return found, "" if found is not None else f"need {NEED[kind]}, got {value!r}"
 
 
-def _convert(key: str, value: Any, kind: Any) -> tuple[str | None, Any]:
-    """(problem or None, the value as its field's type)."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    if value is None and type(None) in kinds:
-        return None, None
-    wanted = next(candidate for candidate in kinds if candidate is not type(None))
-    if wanted in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if math.isfinite(number) and (wanted is float or number.is_integer()):
-            return None, wanted(number)
-    elif isinstance(value, wanted):
-        return None, value
-    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    return f"{key}: need {names[wanted]}, got {value!r}", value
+def _number(value: Any, kind: type) -> int | float | None:
+    """The number that the value is or spells: plain YAML reads 1e-5 as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):  # no number, or one of hundreds of digits
+        return None
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        return None
+    return number if kind is float else int(value) if isinstance(value, int) else int(number)
 
 
-def _problems(key: str, value: Any) -> list[str]:
+def _range_problems(key: str, value: Any) -> list[str]:
     if value is None:
         return []
     if key in CHOICES and value not in CHOICES[key]:
         near = difflib.get_close_matches(str(value), CHOICES[key], n=1)
-        return [
-            f"{key}: need one of {', '.join(CHOICES[key])}, got {value!r}"
-            + (f"; did you mean {near[0]}?" if near else "")
-        ]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return [f"need one of {', '.join(CHOICES[key])}, got {value!r}{hint}"]
     if key in AT_LEAST and not value >= AT_LEAST[key]:
-        return [f"{key}: need at least {AT_LEAST[key]}, got {value}"]
+        return [f"need at least {AT_LEAST[key]}, got {value}"]
     if key in ABOVE_ZERO and not value > 0:
-        return [f"{key}: need a number > 0, got {value}; leave it out for no limit"]
+        return [f"need a number > 0, got {value}; leave it out for no limit"]
     if key in BELOW_ONE and not 0 <= value < 1:
-        return [f"{key}: need a share from 0 to below 1, got {value}"]
+        return [f"need a share from 0 to below 1, got {value}"]
     return []

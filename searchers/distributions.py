@@ -227,11 +227,10 @@ class NumericParameter:
         """Why `value` is not one of this parameter's, or None."""
         number = math.nan if isinstance(plain(value), bool) else number_of(value)
         if not math.isfinite(number):
-            return f"{self.name}: need a finite number, got {shown(value)}"
+            return f"need a finite number, got {shown(value)}"
         if not self.low <= number <= self.high:
-            return f"{self.name}: need a value from {self.low} to {self.high}, got {plain(value)!r}"
-        wrong = self.distribution.problem("value", plain(value)) if self.distribution.integer else None
-        return f"{self.name}: {wrong}" if wrong else None
+            return f"need a value from {self.low} to {self.high}, got {plain(value)!r}"
+        return self.distribution.problem("value", plain(value)) if self.distribution.integer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +264,7 @@ class CategoricalParameter:
 
     def problem(self, value: object) -> str | None:
         """Why `value` is not one of the choices, or None."""
-        return None if self.index(value) >= 0 else f"{self.name}: need one of {list(self.choices)}, got {shown(value)}"
+        return None if self.index(value) >= 0 else f"need one of {list(self.choices)}, got {shown(value)}"
 
 
 Parameter = NumericParameter | CategoricalParameter

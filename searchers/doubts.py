@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from searchers.distributions import Parameter
+from searchers.errors import Keyed
 from searchers.expression import Expression
 from searchers.observation import ParamValue
 from searchers.values import column, constant, every_combination
@@ -21,26 +22,31 @@ def doubts(
     fixed: Mapping[str, ParamValue],
     constraints: Sequence[Expression],
     conditions: Mapping[str, Expression],
-) -> tuple[str, ...]:
-    """One line each, the key first. A constraint that never holds is no doubt but an error of the space."""
+) -> tuple[Keyed, ...]:
+    """Key and text of each. A constraint that never holds is no doubt but an error of the space."""
     found = []
     for name, condition in conditions.items():
         count, holding = tried(condition, parameters, fixed)
         if not holding:
             found.append(
-                f"{name}.when: {condition.text!r} holds at none of {count:,} points tried: {name} is never "
-                f"searched{_hint(condition)}"
+                (
+                    f"{name}.when",
+                    f"{condition.text!r} holds at none of {count:,} points tried: {name} is never "
+                    f"searched{_hint(condition)}",
+                )
             )
         elif holding == count and _mentions_free(condition, fixed):
             found.append(
-                f"{name}.when: {condition.text!r} holds at all of {count:,} points tried; leave it out if {name} "
-                "always exists"
+                (
+                    f"{name}.when",
+                    f"{condition.text!r} holds at all of {count:,} points tried; leave it out if {name} always exists",
+                )
             )
     for constraint in constraints:
         count, holding = tried(constraint, parameters, fixed)
         if holding == count and _mentions_free(constraint, fixed):
             found.append(
-                f"constraints: {constraint.text!r} holds at all of {count:,} points tried: it excludes nothing"
+                ("constraints", f"{constraint.text!r} holds at all of {count:,} points tried: it excludes nothing")
             )
     return tuple(found)
 

@@ -9,6 +9,9 @@ once ├── ObservationError (ValueError)        a result that cannot be true
 
 from __future__ import annotations
 
+# Dotted key ("" where only the caller knows it), and what is wrong: the value and the fix.
+Keyed = tuple[str, str]
+
 
 class SearchError(Exception):
     """Root of all errors of this package."""
@@ -18,12 +21,20 @@ class SpaceError(SearchError, ValueError):
     """A parameter, a constraint, a setting or a point does not fit.
 
     Attributes:
-        problems: one line each, the key first, then the value and the fix.
+        keyed: everything that is wrong.
     """
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, *problems: Keyed | str) -> None:
+        super().__init__(*problems)
+        self.keyed = tuple(("", one) if isinstance(one, str) else one for one in problems)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each, the key first."""
+        return tuple(f"{key}: {text}" if key else text for key, text in self.keyed)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class ObservationError(SearchError, ValueError):

@@ -56,7 +56,7 @@ def _wrong(parameter: Parameter, value: object) -> list[str]:
     elif not isinstance(value, int | float | str | bool):
         return [f"{parameter.name}: need one of {list(parameter.choices)}, got {_short(value)}"]
     problem = parameter.problem(value)
-    return [problem] if problem else []
+    return [f"{parameter.name}: {problem}"] if problem else []
 
 
 def _is_number(value: object) -> bool:

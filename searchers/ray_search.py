@@ -112,7 +112,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
             SpaceError: what Tune would draw or list itself, one line per key, however deep it lies.
         """
         problems = [
-            f"{name}: ProteinSearch has its own space; leave Tune's distributions out of param_space"
+            (name, "ProteinSearch has its own space; leave Tune's distributions out of param_space")
             for name in drawn(config, "param_space")
         ]
         if problems:

@@ -130,7 +130,10 @@ def grid_points(space: Space) -> Array:
     total = math.prod(map(len, levels))
     if total > GRID_LIMIT:
         raise SpaceError(
-            f"method: grid has {total} points over {space.dimension} parameters; fix some of them or use method: sobol"
+            (
+                "method",
+                f"grid has {total} points over {space.dimension} parameters; fix some of them or use method: sobol",
+            )
         )
     positions = np.unravel_index(np.arange(total), [len(level) for level in levels]) if levels else ()
     points = np.array([level[position] for level, position in zip(levels, positions, strict=True)]).T.reshape(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from searchers.distributions import Array, CategoricalParameter, NumericParameter, Parameter, on_grid
 from searchers.doubts import doubts
-from searchers.errors import SpaceError
+from searchers.errors import Keyed, SpaceError
 from searchers.expression import Expression
 from searchers.observation import Params, ParamValue, number_of
 from searchers.outliers import squash
@@ -67,10 +67,13 @@ class Space:
         space = cls(*parse_space(parameters, constraints))
         if space.stock.shape[0] == 0:
             raise SpaceError(
-                f"constraints: no point among {STOCK_DRAWS} fulfils {[c.text for c in space.constraints]}; loosen them"
+                (
+                    "constraints",
+                    f"no point among {STOCK_DRAWS} fulfils {[c.text for c in space.constraints]}; loosen them",
+                )
             )
         for doubt in space.doubts if warn else ():
-            logger.warning("%s", doubt)
+            logger.warning("%s: %s", *doubt)
         return space
 
     @property
@@ -120,13 +123,13 @@ class Space:
         """
         row = self.embed(params)
         problems = [
-            f"{name}: missing"
+            (name, "missing")
             for name in self.names
             if name not in params and self.active(row[None])[0][self.names.index(name)]
         ]
         given = [parameter for parameter in self.parameters if parameter.name in params]
         nowhere = [parameter for parameter in given if not np.isfinite(_coordinate(parameter, params[parameter.name]))]
-        problems += [text for parameter in nowhere if (text := parameter.problem(params[parameter.name]))]
+        problems += [(one.name, text) for one in nowhere if (text := one.problem(params[one.name]))]
         if problems:
             raise SpaceError(*problems)
         return row
@@ -265,7 +268,7 @@ class Space:
         return None if grid is None else np.unique(self._keep(grid), axis=0)
 
     @cached_property
-    def doubts(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[Keyed, ...]:
         """Conditions and constraints that never or always hold, one line each, the key first."""
         return doubts(self.parameters, self.fixed, self.constraints, self.conditions)
 

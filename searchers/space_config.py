@@ -18,7 +18,7 @@ from searchers.distributions import (
     Parameter,
     shown,
 )
-from searchers.errors import SpaceError
+from searchers.errors import Keyed, SpaceError
 from searchers.expression import Expression, parse
 from searchers.observation import ParamValue, number_of, plain
 from searchers.values import column, constant
@@ -49,12 +49,12 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
     Raises:
         SpaceError: everything that is wrong.
     """
-    problems: list[str] = []
+    problems: list[Keyed] = []
     free: list[Parameter] = []
     fixed: dict[str, ParamValue] = {}
     for name, leaf in sorted(_leaves(parameters, "", problems), key=lambda named: named[0]):
         if name in fixed or any(parameter.name == name for parameter in free):
-            problems.append(f"{name}: given twice (nested and dotted); keep one")
+            problems.append((name, "given twice (nested and dotted); keep one"))
         elif "value" in leaf:
             _read_fixed(name, leaf, fixed, problems)
         else:
@@ -95,42 +95,48 @@ def nearest(key: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[Keyed]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if not isinstance(value, Mapping):
             problems.append(
-                f"{name}: need a mapping with min and max, choices, or value, got {value!r}; use {{value: "
-                f"{value!r}}} to fix it"
+                (
+                    name,
+                    f"need a mapping with min and max, choices, or value, got {value!r}; use {{value: "
+                    f"{value!r}}} to fix it",
+                )
             )
         elif not value:
-            problems.append(f"{name}: empty; need min and max, choices, or value")
+            problems.append((name, "empty; need min and max, choices, or value"))
         elif any(leaf_key in value and not isinstance(value[leaf_key], Mapping) for leaf_key in (*LEAF_KEYS, "values")):
             yield name, value
         else:
             yield from _leaves(value, f"{name}.", problems)
 
 
-def _read_fixed(name: str, leaf: Mapping[str, Any], fixed: dict[str, ParamValue], problems: list[str]) -> None:
+def _read_fixed(name: str, leaf: Mapping[str, Any], fixed: dict[str, ParamValue], problems: list[Keyed]) -> None:
     value, extra = plain(leaf["value"]), sorted(set(leaf) - {"value"})
     if extra:
-        problems.append(f"{name}.{extra[0]}: a fixed parameter has value only; remove {', '.join(extra)} or value")
+        problems.append((f"{name}.{extra[0]}", f"a fixed parameter has value only; remove {', '.join(extra)} or value"))
     elif not _is_value(value):
-        problems.append(f"{name}.value: need a number, text or truth value, got {shown(value)}")
+        problems.append((f"{name}.value", f"need a number, text or truth value, got {shown(value)}"))
     else:
         fixed[name] = value
 
 
-def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[str]) -> Parameter | None:
+def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[Keyed]) -> Parameter | None:
     before = len(problems)
     for key in leaf:
         if key not in LEAF_KEYS:
             hint = f"; did you mean {FOREIGN_KEYS[key]}?" if key in FOREIGN_KEYS else nearest(str(key), LEAF_KEYS)
-            problems.append(f"{name}.{key}: unknown key{hint}")
+            problems.append((f"{name}.{key}", f"unknown key{hint}"))
     kind = leaf.get("distribution", "categorical" if "choices" in leaf else "uniform")
     if kind != "categorical" and kind not in DISTRIBUTIONS:
         problems.append(
-            f"{name}.distribution: unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}"
+            (
+                f"{name}.distribution",
+                f"unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}",
+            )
         )
     if len(problems) > before:
         return None
@@ -139,38 +145,43 @@ def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[str]) -> 
     return _read_numeric(name, leaf, DISTRIBUTIONS[kind], problems)
 
 
-def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[str]) -> CategoricalParameter | None:
+def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[Keyed]) -> CategoricalParameter | None:
     wrong = sorted(set(leaf) & {"min", "max", "scale"})
     choices = leaf.get("choices")
     if not isinstance(choices, str) and isinstance(choices, Sequence):
         choices = [plain(choice) for choice in choices]
     if wrong:
-        problems.append(f"{name}.{wrong[0]}: categorical has choices only; remove {', '.join(wrong)}")
+        problems.append((f"{name}.{wrong[0]}", f"categorical has choices only; remove {', '.join(wrong)}"))
     elif isinstance(choices, str) or not isinstance(choices, Sequence) or len(choices) < 2:
         problems.append(
-            f"{name}.choices: need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one"
+            (
+                f"{name}.choices",
+                f"need a list of at least two values, got {choices!r}; use {{value: ...}} for a single one",
+            )
         )
     elif not all(_is_value(choice) for choice in choices):
-        problems.append(f"{name}.choices: need numbers, texts or truth values, got [{', '.join(map(shown, choices))}]")
+        problems.append(
+            (f"{name}.choices", f"need numbers, texts or truth values, got [{', '.join(map(shown, choices))}]")
+        )
     elif len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
-        problems.append(f"{name}.choices: a value stands twice in {list(choices)!r}; remove one")
+        problems.append((f"{name}.choices", f"a value stands twice in {list(choices)!r}; remove one"))
     else:
         parameter = CategoricalParameter(name, tuple(choices), choices[0], str(leaf.get("when", "")))
         mean = leaf.get("mean", choices[0])
         if parameter.index(mean) < 0:
-            problems.append(f"{name}.mean: need one of {list(choices)!r}, got {mean!r}")
+            problems.append((f"{name}.mean", f"need one of {list(choices)!r}, got {mean!r}"))
             return None
         return CategoricalParameter(name, tuple(choices), mean, str(leaf.get("when", "")))
     return None
 
 
 def _read_numeric(
-    name: str, leaf: Mapping[str, Any], distribution: Distribution, problems: list[str]
+    name: str, leaf: Mapping[str, Any], distribution: Distribution, problems: list[Keyed]
 ) -> NumericParameter | None:
     before = len(problems)
     if "choices" in leaf:
         problems.append(
-            f"{name}.choices: {distribution.name} has min and max; remove choices or use distribution: categorical"
+            (f"{name}.choices", f"{distribution.name} has min and max; remove choices or use distribution: categorical")
         )
         return None
     low, high = (_read_number(name, key, leaf.get(key), problems) for key in ("min", "max"))
@@ -178,15 +189,18 @@ def _read_numeric(
         return None
     for key, bound in (("min", low), ("max", high)):
         wrong = _bound_problem(leaf[key], bound) or distribution.problem(key, bound)
-        problems += [f"{name}.{key}: {wrong}"] if wrong else []
+        problems += [(f"{name}.{key}", wrong)] if wrong else []
     if low >= high:
         problems.append(
-            f"{name}.min: need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}"
+            (f"{name}.min", f"need min < max, got min {low:g} and max {high:g}; swap them or use {{value: {low:g}}}")
         )
     elif high - low <= NARROWEST * max(abs(low), abs(high)):
         problems.append(
-            f"{name}.max: the range from {low!r} to {high!r} holds too few floats to search; widen it or use "
-            f"{{value: {low!r}}}"
+            (
+                f"{name}.max",
+                f"the range from {low!r} to {high!r} holds too few floats to search; widen it or use "
+                f"{{value: {low!r}}}",
+            )
         )
     if len(problems) > before:
         return None
@@ -207,7 +221,7 @@ def _bound_problem(written: Any, bound: float) -> str | None:
 
 
 def _read_mean(
-    name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[str]
+    name: str, leaf: Mapping[str, Any], distribution: Distribution, bounds: tuple[float, float], problems: list[Keyed]
 ) -> float | None:
     low, high = bounds
     if leaf.get("mean") is None:
@@ -221,7 +235,10 @@ def _read_mean(
     mean = _read_number(name, "mean", leaf["mean"], problems)
     if mean is not None and not low <= mean <= high:
         problems.append(
-            f"{name}.mean: need a value from min {low:g} to max {high:g}, got {mean:g}; move mean or widen the range"
+            (
+                f"{name}.mean",
+                f"need a value from min {low:g} to max {high:g}, got {mean:g}; move mean or widen the range",
+            )
         )
         return None
     if mean is None or not distribution.integer:
@@ -231,32 +248,32 @@ def _read_mean(
     return float(parameter.from_unit(parameter.to_unit(np.array([mean])))[0])
 
 
-def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[str]) -> float | None:
+def _read_scale(name: str, scale: Any, low: float, high: float, problems: list[Keyed]) -> float | None:
     if scale is None or scale == "auto":
         return AUTO_SCALE
     if scale == "time":
         if low <= 0:
-            problems.append(f"{name}.scale: time needs min > 0, got {low:g}; use auto or a number")
+            problems.append((f"{name}.scale", f"time needs min > 0, got {low:g}; use auto or a number"))
             return None
         return min(1.0, 1.0 / (math.log2(high) - math.log2(low)))
     if isinstance(scale, str) and _number(scale) is None:
         problems.append(
-            f"{name}.scale: need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}"
+            (f"{name}.scale", f"need auto, time or a number > 0, got {scale!r}{nearest(scale, ('auto', 'time'))}")
         )
         return None
     value = _read_number(name, "scale", scale, problems)
     if value is not None and not 0 < value <= LARGEST_SCALE:
         limit = f" and at most {LARGEST_SCALE:g}" if value > 0 else ""
-        problems.append(f"{name}.scale: need auto, time or a number > 0{limit}, got {value:g}")
+        problems.append((f"{name}.scale", f"need auto, time or a number > 0{limit}, got {value:g}"))
         return None
     return value
 
 
-def _read_number(name: str, key: str, value: Any, problems: list[str]) -> float | None:
+def _read_number(name: str, key: str, value: Any, problems: list[Keyed]) -> float | None:
     number = _number(value)
     if number is None:
         got = "nothing" if value is None else shown(value)
-        problems.append(f"{name}.{key}: need a finite number, got {got}")
+        problems.append((f"{name}.{key}", f"need a finite number, got {got}"))
     return number
 
 
@@ -284,7 +301,7 @@ def _words(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[s
 
 
 def _read_conditions(
-    free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+    free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[Keyed]
 ) -> dict[str, Expression]:
     conditions: dict[str, Expression] = {}
     for parameter in free:
@@ -296,17 +313,20 @@ def _read_conditions(
         waiting -= ready
     for name in sorted(waiting):
         problems.append(
-            f"{name}.when: {conditions[name].text!r} depends on the parameter itself (a circle through "
-            f"{sorted(waiting)}); break it"
+            (
+                f"{name}.when",
+                f"{conditions[name].text!r} depends on the parameter itself (a circle through "
+                f"{sorted(waiting)}); break it",
+            )
         )
     return conditions
 
 
 def _read_constraints(
-    texts: Sequence[str], free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+    texts: Sequence[str], free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[Keyed]
 ) -> tuple[Expression, ...]:
     if isinstance(texts, str):
-        problems.append(f"constraints: need a list of expressions, got {texts!r}; put it in a list")
+        problems.append(("constraints", f"need a list of expressions, got {texts!r}; put it in a list"))
         return ()
     read = [_read_expression("constraints", text, free, fixed, problems) for text in texts]
     return tuple(expression for expression in read if expression)
@@ -316,7 +336,7 @@ def _try_expressions(
     free: Sequence[Parameter],
     fixed: Mapping[str, ParamValue],
     keyed: Sequence[tuple[str, Expression]],
-    problems: list[str],
+    problems: list[Keyed],
 ) -> None:
     """Evaluate at a few points: comparing a number with a text shows only then."""
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (TRIED, len(free)))
@@ -326,7 +346,7 @@ def _try_expressions(
         try:
             expression(columns)
         except (TypeError, ValueError):
-            problems.append(f"{key}: {expression.text!r} cannot be evaluated: it mixes numbers and texts")
+            problems.append((key, f"{expression.text!r} cannot be evaluated: it mixes numbers and texts"))
 
 
 def _flags(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[str]:
@@ -337,12 +357,12 @@ def _flags(free: Sequence[Parameter], fixed: Mapping[str, ParamValue]) -> list[s
 
 
 def _read_expression(
-    key: str, text: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[str]
+    key: str, text: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[Keyed]
 ) -> Expression | None:
     names = [*(parameter.name for parameter in free), *fixed]
     try:
         expression = parse(text, names, _words(free, fixed), _flags(free, fixed))
     except SpaceError as error:
-        problems += [f"{key}: {problem}" for problem in error.problems]
+        problems += [(key, text) for _, text in error.keyed]
         return None
     return expression

@@ -11,6 +11,24 @@ RunError (Exception)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with a configuration.
+
+    Attributes:
+        key: dotted.
+        text: what is wrong, the value, and the fix.
+    """
+
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.text}"
+
 
 class RunError(Exception):
     """Root of all errors of this package."""
@@ -20,12 +38,20 @@ class SpecError(RunError, ValueError):
     """The run's configuration is wrong.
 
     Attributes:
-        problems: one line each: dotted key, value, and the fix.
+        keyed: everything that is wrong.
     """
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.keyed = problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each, the key first."""
+        return tuple(map(str, self.keyed))
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class HyperparameterFailure(RunError):

@@ -7,15 +7,17 @@ from __future__ import annotations
 import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from trainables.errors import Problem
+
 T = TypeVar("T")
 
 
-def build(cls: type[T], mapping: object, path: str, problems: list[str]) -> T:
+def build(cls: type[T], mapping: object, path: str, problems: list[Problem], elsewhere: Collection[str] = ()) -> T:
     """An instance of the dataclass from a mapping with (some of) its field names.
 
     Args:
@@ -23,26 +25,31 @@ def build(cls: type[T], mapping: object, path: str, problems: list[str]) -> T:
             with defaults.
         mapping: what the configuration says; None means nothing.
         path: dotted path of the mapping, for messages.
-        problems: gets one line per problem; a field with a problem keeps its default.
+        problems: gets what is wrong; a field with a problem keeps its default.
+        elsewhere: dotted keys among which an unknown one may be meant, when none of its own section is near.
     """
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, Mapping):
-        problems.append(f"{path}: need a mapping, got {mapping!r}")
+        problems.append(Problem(path, f"need a mapping, got {mapping!r}"))
         mapping = {}
     hints = _hints(cast(Any, cls))
-    problems += unknown_key_problems(mapping, hints, path)
+    problems += [
+        Problem(key := join(path, str(name)), f"unknown key{nearest(str(name), hints, key, elsewhere)}")
+        for name in mapping
+        if name not in hints
+    ]
     values: dict[str, Any] = {}
     for name, hint in hints.items():
         if name not in mapping:
             continue
         key = join(path, name)
         if is_dataclass(hint):
-            values[name] = build(cast("type[Any]", hint), mapping[name], key, problems)
+            values[name] = build(cast("type[Any]", hint), mapping[name], key, problems, elsewhere)
             continue
         value, problem = convert(mapping[name], hint)
         if problem:
-            problems.append(f"{key}: {problem}, got {mapping[name]!r}")
+            problems.append(Problem(key, f"{problem}, got {mapping[name]!r}"))
         else:
             values[name] = value
     return cls(**values)
@@ -53,19 +60,22 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def unknown_key_problems(mapping: Mapping[str, Any], known: Iterable[str], path: str) -> list[str]:
-    """One line per key that nobody reads, with the nearest names."""
-    names = list(known)
-    return [f"{join(path, str(key))}: unknown key{nearest(str(key), names)}" for key in mapping if key not in names]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean a or b?` with the names closest to `name`, or the list of all when nothing is close."""
+def nearest(name: str, known: Iterable[str], key: str = "", elsewhere: Collection[str] = ()) -> str:
+    """`; did you mean a or b?` with the names closest to `name`, or those of `elsewhere` closest to its whole `key`;
+    the list of all when nothing is close.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = _close(name, names) or _close(key, sorted(elsewhere))
     if close:
         return f"; did you mean {' or '.join(close)}?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 30 else ""
+
+
+def _close(name: str, known: list[str]) -> list[str]:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if not near and "." in name:  # the right leaf at the wrong place
+        near = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]][:3]
+    return near
 
 
 def convert(value: object, hint: Any) -> tuple[Any, str]:

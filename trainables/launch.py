@@ -11,7 +11,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from trainables.disk import PRIVATE
-from trainables.errors import InfrastructureFailure, SpecError
+from trainables.errors import InfrastructureFailure, Problem, SpecError
 from trainables.resources import Resources
 from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
@@ -77,8 +77,9 @@ def _reserved(resources: Resources) -> Iterator[PlacementGroup]:
     for name, amount in resources.bundle.items():
         if amount * resources.world_size > have.get(name, 0.0):
             raise SpecError(
-                (
-                    f"resources: {resources.world_size} x {amount:g} {name} do not fit the cluster, which has "
+                Problem(
+                    "resources",
+                    f"{resources.world_size} x {amount:g} {name} do not fit the cluster, which has "
                     f"{have.get(name, 0.0):g}; ask for less",
                 )
             )

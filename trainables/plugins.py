@@ -13,7 +13,7 @@ def import_plugins(names: Sequence[str]) -> list[str]:
         names: dotted names that the user wrote, on a command line or in a file of this machine.
 
     Returns:
-        One line for each that cannot be imported.
+        What is wrong with each that cannot be imported.
     """
     return [problem for name in names if (problem := _import(name))]
 
@@ -22,7 +22,7 @@ def _import(name: str) -> str:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        return f"plugins: cannot import {name!r} ({error}); is its directory on PYTHONPATH?"
+        return f"cannot import {name!r} ({error}); is its directory on PYTHONPATH?"
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's own code raises at its import
-        return f"plugins: {name!r} fails when it is imported ({type(error).__name__}: {error})"
+        return f"{name!r} fails when it is imported ({type(error).__name__}: {error})"
     return ""

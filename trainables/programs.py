@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainables.command_words import PLACEHOLDER, Filling, Unspeakable
-from trainables.errors import HyperparameterFailure
+from trainables.errors import HyperparameterFailure, Problem
 from trainables.fields import convert, join, nearest
 from trainables.metering import add
 from trainables.result import LARGEST_SCORE, Costs, Point, Progress, Span, is_score
@@ -69,30 +69,34 @@ class TrainableConfig:
     stop_seconds: float = 20.0
 
 
-def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the settings of a command or function, one line each."""
     problems = []
     if config.kind == "command" and not config.command.strip():
-        problems.append("trainable.command: missing; name the program, such as 'python train.py {overrides}'")
+        problems.append(
+            Problem("trainable.command", "missing; name the program, such as 'python train.py {overrides}'")
+        )
     if config.kind == "function" and config.function.count(":") != 1:
-        problems.append(f"trainable.function: need package.module:function, got {config.function!r}")
+        problems.append(Problem("trainable.function", f"need package.module:function, got {config.function!r}"))
     if config.stop_seconds < 0:
-        problems.append(f"trainable.stop_seconds: need at least 0, got {config.stop_seconds}")
+        problems.append(Problem("trainable.stop_seconds", f"need at least 0, got {config.stop_seconds}"))
     problems += _type_problems(config, parameters)
     for key, text in (("command", config.command), ("results", config.results)):
         unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
         problems += [
-            f"trainable.{key}: {{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}"
+            Problem(
+                f"trainable.{key}", f"{{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}"
+            )
             for name in unknown
         ]
     problems += word_problems(config, parameters)
     try:
         groups = re.compile(config.pattern).groupindex
     except re.error as error:
-        problems.append(f"trainable.pattern: {error}, in {config.pattern!r}")
+        problems.append(Problem("trainable.pattern", f"{error}, in {config.pattern!r}"))
     else:
         if config.pattern and "score" not in groups:
-            problems.append(f"trainable.pattern: need a group (?P<score>...), got {config.pattern!r}")
+            problems.append(Problem("trainable.pattern", f"need a group (?P<score>...), got {config.pattern!r}"))
     return problems
 
 
@@ -101,34 +105,36 @@ def declared_types(types: Mapping[str, Any]) -> dict[str, type]:
     return {name: TYPES[word] for name, word in flatten(types).items() if word in TYPES}
 
 
-def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
     """Types that there are not, and values that are not of their type; keys as the values were written."""
     said = flatten(config.types)
     problems = [
-        f"trainable.types.{name}: unknown value {word!r}{nearest(str(word), TYPES)}"
+        Problem(f"trainable.types.{name}", f"unknown value {word!r}{nearest(str(word), TYPES)}")
         for name, word in said.items()
         if word not in TYPES
     ]
     for name, kind in declared_types(config.types).items():
         if name not in parameters:
-            problems.append(f"trainable.types.{name}: no such parameter of the run{nearest(name, parameters)}")
+            problems.append(
+                Problem(f"trainable.types.{name}", f"no such parameter of the run{nearest(name, parameters)}")
+            )
             continue
         _, problem = convert(parameters[name], kind)
         key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
-        problems += [f"{key}: {problem}, got {parameters[name]!r}"] if problem else []
+        problems += [Problem(key, f"{problem}, got {parameters[name]!r}")] if problem else []
     return problems
 
 
-def word_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[str]:
+def word_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
     """Values that would not reach the command as they are."""
     if config.kind != "command":
         return []
     try:
         Filling(config.override, parameters, dict.fromkeys(WORDS, "x")).words(config.command)
     except Unspeakable as error:
-        return [f"trainable.command: {error}"]
+        return [Problem("trainable.command", str(error))]
     except ValueError as error:
-        return [f"trainable.command: {error}, in {config.command!r}"]
+        return [Problem("trainable.command", f"{error}, in {config.command!r}")]
     return []
 
 

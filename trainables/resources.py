@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainables.errors import Problem
 from trainables.fields import nearest
 
 LABEL = re.compile(r"[\w./-]+=[\w.-]+")
@@ -49,27 +50,28 @@ class Resources:
         return {name: amount for name, amount in asked.items() if amount}
 
 
-def resource_problems(resources: Resources, device: str) -> list[str]:
+def resource_problems(resources: Resources, device: str) -> list[Problem]:
+    """What is wrong with them, whatever the machine."""
     problems = []
     if resources.world_size < 1:
-        problems.append(f"resources.world_size: need at least 1, got {resources.world_size}")
+        problems.append(Problem("resources.world_size", f"need at least 1, got {resources.world_size}"))
     if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
         problems.append(
-            f"resources.strategy: unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}"
+            Problem("resources.strategy", f"unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}")
         )
     problems += [
-        f"resources.node_labels: need name=value, got {label!r}"
+        Problem("resources.node_labels", f"need name=value, got {label!r}")
         for label in resources.node_labels
         if not LABEL.fullmatch(label)
     ]
     gpus = resources.gpus_per_worker
     if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
         problems.append(
-            f"resources.gpus_per_worker: need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}"
+            Problem("resources.gpus_per_worker", f"need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
         )
     if device == "cuda" and gpus == 0:
-        problems.append("device: cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu")
+        problems.append(Problem("device", "cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu"))
     for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):
         if getattr(resources, name) < 0:
-            problems.append(f"resources.{name}: need at least 0, got {getattr(resources, name)}")
+            problems.append(Problem(f"resources.{name}", f"need at least 0, got {getattr(resources, name)}"))
     return problems

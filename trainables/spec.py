@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from trainables.environments.catalog import Family, env_option_types, share_observations
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.fields import build, known_keys, nearest
 from trainables.plugins import import_plugins
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
@@ -24,6 +25,7 @@ from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, re
 
 KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
+UNREPORTED = " is not reported by this suite; use reward, {suite}/{simulation}/reward or a counter such as heart.gained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,11 @@ class RunSpec:
         Raises:
             SpecError: with every problem.
         """
-        problems: list[str] = []
+        problems: list[Problem] = []
         is_program = _kind(mapping) != "ppo"
-        sections = build(
-            _Sections, {k: v for k, v in mapping.items() if k in _OF_PROGRAMS} if is_program else mapping, "", problems
-        )
-        problems += import_plugins(sections.plugins)
+        own = {name: value for name, value in mapping.items() if name in _OF_PROGRAMS} if is_program else mapping
+        sections = build(_Sections, own, "", problems, cls.known_keys())
+        problems += [Problem("plugins", text) for text in import_plugins(sections.plugins)]
         parameters = parameters_of(sections.trainable, sections.suggestion)
         problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
         if strict and not is_program:
@@ -109,9 +110,9 @@ class RunSpec:
             resolve_suite(sections.sim, curriculum.paths, sections.env, problems) if curriculum is not None else None
         )
         if curriculum is None or suite is None or problems:
-            raise SpecError(tuple(problems))
+            raise SpecError(*problems)
         if not is_program and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
-            raise SpecError(tuple(misfits))
+            raise SpecError(*misfits)
         environment, families = share_observations(curriculum.family, [sim.family for sim in suite.simulations])
         suite = replace(
             suite, simulations=tuple(replace(s, family=f) for s, f in zip(suite.simulations, families, strict=True))
@@ -135,7 +136,9 @@ class RunSpec:
             return spec
         added = custom_names(spec.suite) if not is_program else ()
         if added is not None and spec.metric not in added:
-            raise SpecError((f"metric: unknown {spec.metric!r}{nearest(spec.metric, (*names, *added))}",))
+            raise SpecError(
+                Problem("metric", f"unknown {spec.metric!r}{nearest(spec.metric, (*names, *added)) or UNREPORTED}")
+            )
         return spec
 
     @property
@@ -144,6 +147,7 @@ class RunSpec:
         return self.curriculum.family
 
     @staticmethod
+    @cache
     def known_keys() -> dict[str, Any]:
         """Dotted key of every setting with its type, those of MettaGrid tasks under `env.` included."""
         keys = known_keys(_Sections)
@@ -163,7 +167,7 @@ def _kind(mapping: Mapping[str, Any]) -> str:
     return str(trainable.get("kind", "ppo")) if isinstance(trainable, Mapping) else "ppo"
 
 
-def _section_problems(sections: _Sections) -> list[str]:
+def _section_problems(sections: _Sections) -> list[Problem]:
     on_gpu = sections.device == "cuda" or (sections.device == "auto" and sections.resources.gpus_per_worker > 0)
     problems = value_problems(sections.trainer, sections.model) + gpu_problems(sections.trainer, on_gpu)
     for key, value, choices in (
@@ -171,9 +175,9 @@ def _section_problems(sections: _Sections) -> list[str]:
         ("device", sections.device, DEVICES),
     ):
         if value not in choices:
-            problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
+            problems.append(Problem(key, f"unknown value {value!r}{nearest(value, choices)}"))
     if sections.seed < 0:
-        problems.append(f"seed: need at least 0, got {sections.seed}")
+        problems.append(Problem("seed", f"need at least 0, got {sections.seed}"))
     if not sections.run or "/" in sections.run or sections.run in (".", ".."):
-        problems.append(f"run: need a name without '/', got {sections.run!r}")
+        problems.append(Problem("run", f"need a name without '/', got {sections.run!r}"))
     return problems + resource_problems(sections.resources, sections.device)

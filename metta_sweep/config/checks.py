@@ -13,15 +13,14 @@ from searchers.observation import Params
 from searchers.sobol import sobol_draws
 from searchers.space import Space
 from trainables.environments import probe
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.spec import RunSpec
 
-Problems = list[tuple[str, str]]
 SOBOL_POINTS = 64
 
 
-def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
-    """(dotted key, what is wrong) of a run's mapping: unknown keys, wrong values, a metric that its suite does not
+def spec_problems(run: Mapping[str, Any], is_written: bool) -> list[Problem]:
+    """What is wrong with a run's mapping: unknown keys, wrong values, a metric that its suite does not
     report.
 
     Args:
@@ -32,33 +31,20 @@ def spec_problems(run: Mapping[str, Any], is_written: bool) -> Problems:
     try:
         RunSpec.from_mapping(run, strict=is_written)
     except SpecError as error:
-        return [_keyed(problem) for problem in error.problems]
+        return list(error.keyed)
     return []
 
 
-def environment_problems(run: Mapping[str, Any]) -> Problems:
-    """(dotted key, what is wrong) of environments that cannot be made on this machine, or that one policy cannot play.
+def environment_problems(run: Mapping[str, Any]) -> list[Problem]:
+    """Environments that cannot be made on this machine, or that one policy cannot play.
 
     Args:
         run: a mapping without problems.
     """
-    return [_keyed(problem) for problem in probe.environment_problems(RunSpec.from_mapping(run, strict=False))]
+    return probe.environment_problems(RunSpec.from_mapping(run, strict=False))
 
 
-def _keyed(problem: str) -> tuple[str, str]:
-    key, _, text = problem.partition(": ")
-    if key == "metric" and ";" not in text:
-        return (
-            key,
-            f"{text} is not reported by this suite; use reward, {{suite}}/{{simulation}}/reward or a counter such as "
-            "heart.gained",
-        )
-    if text.startswith("unknown key; known:"):  # nothing near in its own section; perhaps in another
-        return key, f"unknown key{trees.hint(key, RunSpec.known_keys())}"
-    return key, text
-
-
-def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Problems:
+def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> list[Problem]:
     """Searched parameters that no run has, or whose values it does not take.
 
     Args:
@@ -69,23 +55,24 @@ def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> Pro
     known = {".".join(path) for path, _ in trees.leaves(run)} | set(RunSpec.known_keys())
     config = space.to_config()
     missing = {name: problem for name in config if (problem := _missing(run, name, known))}
-    problems = [(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
+    problems = [Problem(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
     for key, values in _extremes({name: leaf for name, leaf in config.items() if name not in missing}):
         problems += [
-            (f"{inside}.parameters.{name}.{key}", text)
-            for name, text in _refused(run, rounded(values, run) if key in ("min", "max") else values)
+            Problem(f"{inside}.parameters.{problem.key}.{key}", problem.text)
+            for problem in _refused(run, rounded(values, run) if key in ("min", "max") else values)
         ]
     return list(dict.fromkeys(problems or _point_problems(run, space, inside)))
 
 
-def _point_problems(run: Mapping[str, Any], space: Space, inside: str) -> Problems:
+def _point_problems(run: Mapping[str, Any], space: Space, inside: str) -> list[Problem]:
     """What the trainable does not take of points from all over the space; of each key the first that is refused."""
     found: dict[str, str] = {}
     for params in _sample(space):
-        for key, text in spec_problems(with_params(run, rounded(params, run)), is_written=False):
-            found.setdefault(key, f"{text}; so with {_near(key, params)}. Narrow the ranges, or add a constraint")
+        for problem in spec_problems(with_params(run, rounded(params, run)), is_written=False):
+            near = _near(problem.key, params)
+            found.setdefault(problem.key, f"{problem.text}; so with {near}. Narrow the ranges, or add a constraint")
     named = {key: f"{inside}.parameters{f'.{key}' if key in space.names else ''}" for key in found}
-    return [(named[key], text if key in space.names else f"{key}: {text}") for key, text in found.items()]
+    return [Problem(named[key], text if key in space.names else f"{key}: {text}") for key, text in found.items()]
 
 
 def _sample(space: Space) -> Iterator[Params]:
@@ -134,9 +121,9 @@ def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Pa
         )
 
 
-def _refused(run: Mapping[str, Any], values: Params) -> Problems:
-    """(name, what is wrong) of values that the trainable does not take."""
-    return [(name, text) for name, text in spec_problems(with_params(run, values), is_written=False) if name in values]
+def _refused(run: Mapping[str, Any], values: Params) -> list[Problem]:
+    """Values that the trainable does not take; the keys are names of parameters."""
+    return [problem for problem in spec_problems(with_params(run, values), is_written=False) if problem.key in values]
 
 
 def with_params(run: Mapping[str, Any], params: Params) -> trees.Tree:

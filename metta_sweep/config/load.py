@@ -32,8 +32,8 @@ from metta_sweep.config.spec_text import spec_yaml
 from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
+from trainables.errors import Problem
 
-Problems = list[tuple[str, str]]
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
 JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
 CHOICES = {
@@ -119,7 +119,7 @@ class _Loader:
         self._machine = machine
         self._tree = hardware.fill(composed.tree, machine)
         self._resolved, self._problems = resolve(self._tree)
-        self._unresolved = {key for key, _ in self._problems}
+        self._unresolved = {problem.key for problem in self._problems}
         load_plugins(self._resolved, self._problems)
         self._fixed = self._fixed_parameters()
         self._rounded: dict[str, str] = {}
@@ -140,8 +140,8 @@ class _Loader:
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
-        told = {key for key, _ in problems}
-        problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
+        told = {problem.key for problem in problems}
+        problems += [problem for problem in sections.not_finite(resolved) if problem.key not in told]
         raise_located(self._composed, _first_of(self._unresolved, problems))
         assert settings is not None  # what could not be read is a problem
         assert budget is not None
@@ -174,7 +174,7 @@ class _Loader:
             key = f"settings.max_observations_to_load={limit}"
             notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
         notes += [self._composed.at(f"sweep.parameters.{name}", text) for name, text in self._rounded.items()]
-        notes += [self._composed.at(key, text) for key, text in doubts(sweep.phases)]
+        notes += [self._composed.at(doubt.key, doubt.text) for doubt in doubts(sweep.phases)]
         return (*notes, *self._composed.all_notes(self._resolved))
 
     def _fixed_parameters(self) -> Tree:
@@ -189,13 +189,13 @@ class _Loader:
             if any(parameter[: len(path)] == path for parameter in searched)
         }
 
-    def _unknown_keys(self) -> Problems:
+    def _unknown_keys(self) -> list[Problem]:
         searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
         own = set(searched) if isinstance(searched, Mapping) else set()
         found = unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
         return [
-            (key, f"unknown key; did you mean {BELOW_SWEEP[key]}?" if key in BELOW_SWEEP else text)
-            for key, text in found
+            Problem(one.key, f"unknown key; did you mean {BELOW_SWEEP[one.key]}?") if one.key in BELOW_SWEEP else one
+            for one in found
         ]
 
     def _settings(self) -> Settings | None:
@@ -206,12 +206,14 @@ class _Loader:
                 f"{settings.heartbeat_seconds:g}"
             )
             self._problems.append(
-                ("settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver")
+                Problem(
+                    "settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"
+                )
             )
         for field in fields(settings) if settings is not None else ():
             value = getattr(settings, field.name)
             if isinstance(value, int | float) and value < 0:
-                self._problems.append((f"settings.{field.name}", f"need a number >= 0, got {value:g}"))
+                self._problems.append(Problem(f"settings.{field.name}", f"need a number >= 0, got {value:g}"))
         return settings
 
     def _budget(self) -> Budget | None:
@@ -220,10 +222,12 @@ class _Loader:
             return None
         for key, value in asdict(budget).items():
             if value is not None and value <= 0:
-                self._problems.append((f"budget.{key}", f"need a number > 0, got {value:g}; leave it out for no limit"))
+                self._problems.append(
+                    Problem(f"budget.{key}", f"need a number > 0, got {value:g}; leave it out for no limit")
+                )
         if budget.dollars is not None and budget.hourly_cost is None:
             self._problems.append(
-                (
+                Problem(
                     "budget.dollars",
                     f"{budget.dollars:g} needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without "
                     "GPUs)",
@@ -234,29 +238,29 @@ class _Loader:
     def _wandb(self) -> WandbSettings | None:
         wandb = sections.read(WandbSettings, self._resolved.get("wandb"), "wandb", self._problems)
         if wandb is not None and wandb.mode not in MODES:
-            self._problems.append(("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, MODES)}"))
+            self._problems.append(Problem("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, MODES)}"))
         return wandb
 
     def _seed(self) -> int:
         wrong, seed = sections.convert(self._resolved.get("seed", 0), int)
         if wrong or seed < 0:
-            self._problems.append(("seed", wrong or f"need a whole number >= 0, got {seed}"))
+            self._problems.append(Problem("seed", wrong or f"need a whole number >= 0, got {seed}"))
         return 0 if wrong else int(seed)
 
     def _data_dir(self) -> Path:
         wrong, directory = sections.convert(self._resolved.get("data_dir"), str)
         if wrong:
-            self._problems.append(("data_dir", wrong))
+            self._problems.append(Problem("data_dir", wrong))
         return Path(str(directory)).expanduser().absolute()
 
     def _sweep(self) -> SweepSpec | None:
         block = self._resolved.get("sweep")
         if not isinstance(block, Mapping):
-            self._problems.append(("sweep", f"need a sweep file: sweep=quick, got {block!r}"))
+            self._problems.append(Problem("sweep", f"need a sweep file: sweep=quick, got {block!r}"))
             return None
         known = {*SweepKeys.__dataclass_fields__, *BLOCKS, *names.PROTEIN_KEYS}
         unknown = {key: value for key, value in block.items() if key not in known}
-        self._problems += [(f"sweep.{key}", f"unknown key{trees.hint(str(key), known)}") for key in unknown]
+        self._problems += [Problem(f"sweep.{key}", f"unknown key{trees.hint(str(key), known)}") for key in unknown]
         scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
         keys = sections.read(SweepKeys, scalars, "sweep", self._problems)
         if keys is not None:
@@ -269,13 +273,15 @@ class _Loader:
         for key, allowed in CHOICES.items():
             value = getattr(keys, key)
             if value not in allowed:
-                self._problems.append((f"sweep.{key}", f"unknown {key} {value!r}{trees.hint(value, allowed)}"))
+                self._problems.append(Problem(f"sweep.{key}", f"unknown {key} {value!r}{trees.hint(value, allowed)}"))
         if keys.num_samples is not None and keys.num_samples < 1:
             self._problems.append(
-                ("sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep")
+                Problem(
+                    "sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep"
+                )
             )
         if keys.searcher is not None and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", keys.searcher):
-            self._problems.append(("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
+            self._problems.append(Problem("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
 
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
         """Training values that constraints, those of phases among them, mention without being searched."""
@@ -303,11 +309,14 @@ class _Loader:
         center = {**self._fixed, **(sweep.phases[0].space.center() if sweep and sweep.phases else {})}
         metric = sweep.metric if sweep else "reward"
         run = run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
-        told = {key for key, _ in self._problems}
+        told = {problem.key for problem in self._problems}
         told_to_program = [name for name in run.get("suggestion", {}) if name not in self._fixed]
         places = {"metric": "sweep.metric", **{name: f"sweep.parameters.{name}" for name in told_to_program}}
-        found = [(places.get(key, key), text) for key, text in checks.spec_problems(run, is_written=True)]
-        self._problems += [(key, text) for key, text in found if key not in told]
+        found = [
+            Problem(places.get(problem.key, problem.key), problem.text)
+            for problem in checks.spec_problems(run, is_written=True)
+        ]
+        self._problems += [problem for problem in found if problem.key not in told]
         if sweep is None or found:
             return
         for index, phase in enumerate(sweep.phases):
@@ -324,10 +333,10 @@ def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
     return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
-def _first_of(unresolved: Collection[str], problems: Problems) -> Problems:
+def _first_of(unresolved: Collection[str], problems: list[Problem]) -> list[Problem]:
     """The problems without those that only follow from an interpolation that could not be resolved."""
     return [
-        (key, text) for index, (key, text) in enumerate(problems) if key not in unresolved or index < len(unresolved)
+        problem for index, problem in enumerate(problems) if problem.key not in unresolved or index < len(unresolved)
     ]
 
 

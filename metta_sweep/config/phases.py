@@ -19,8 +19,8 @@ from searchers.errors import SpaceError
 from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import length_parameter
 from searchers.space import Space
+from trainables.errors import Problem
 
-Problems = list[tuple[str, str]]  # dotted key, what is wrong
 PHASE_KEYS = frozenset({"protein", "parameters", "constraints"})
 NUMERIC_KEYS = frozenset({"min", "max", "mean", "scale"})
 
@@ -61,12 +61,12 @@ class Search:
     rounded: dict[str, str]
 
 
-def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
+def read_phases(search: Search, problems: list[Problem]) -> tuple[Phase, ...]:
     """All phases, merged and checked; one nameless phase when there is no schedule."""
     schedule = search.block.get("schedule") or {}
     if not search.block.get("parameters") and not schedule:
         problems.append(
-            ("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices")
+            Problem("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices")
         )
     entries = schedule.get("phases") if isinstance(schedule, Mapping) else None
     if not schedule or entries == []:
@@ -74,13 +74,15 @@ def read_phases(search: Search, problems: Problems) -> tuple[Phase, ...]:
         return (phase,) if phase else ()
     if not isinstance(entries, list) or set(schedule) != {"phases"}:
         problems.append(
-            ("sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}")
+            Problem(
+                "sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}"
+            )
         )
         return ()
     return _read_entries(search, entries, problems)
 
 
-def _read_entries(search: Search, entries: Sequence[Any], problems: Problems) -> tuple[Phase, ...]:
+def _read_entries(search: Search, entries: Sequence[Any], problems: list[Problem]) -> tuple[Phase, ...]:
     before = len(problems)
     if search.block.get("parameters"):  # what is wrong without any phase is said once
         _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
@@ -96,7 +98,7 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: Problems) ->
         if entry is None:
             continue
         if entry.name in names:
-            problems.append((f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
+            problems.append(Problem(f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
         names.add(entry.name)
         block = merge_block(search.block, raw.get("sweep") or {})
         phase = _phase(
@@ -107,30 +109,30 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: Problems) ->
     return tuple(phases)
 
 
-def _read_entry(raw: Any, key: str, is_last: bool, problems: Problems) -> PhaseEntry | None:
+def _read_entry(raw: Any, key: str, is_last: bool, problems: list[Problem]) -> PhaseEntry | None:
     if not isinstance(raw, Mapping):
-        problems.append((key, f"need name, num_runs and sweep, got {raw!r}"))
+        problems.append(Problem(key, f"need name, num_runs and sweep, got {raw!r}"))
         return None
     before = len(problems)
     unknown = set(raw) - {"name", "num_runs", "auto", "sweep"}
     problems += [
-        (f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}")
+        Problem(f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}")
         for name in sorted(unknown)
     ]
     block = raw.get("sweep") or {}
     if not isinstance(block, Mapping):
-        problems.append((f"{key}.sweep", f"need protein: or parameters: below it, got {block!r}"))
+        problems.append(Problem(f"{key}.sweep", f"need protein: or parameters: below it, got {block!r}"))
     else:
         problems += [
-            (f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
+            Problem(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
             for name in block
             if name not in PHASE_KEYS
         ]
     if not raw.get("name"):
-        problems.append((f"{key}.name", "missing; give the phase a name"))
+        problems.append(Problem(f"{key}.name", "missing; give the phase a name"))
     num_runs = raw.get("num_runs")
     if (num_runs is None and not is_last) or (isinstance(num_runs, int | float) and num_runs < 1):
-        problems.append((f"{key}.num_runs", f"need a whole number >= 1, got {num_runs!r}"))
+        problems.append(Problem(f"{key}.num_runs", f"need a whole number >= 1, got {num_runs!r}"))
     if len(problems) > before:
         return None
     return sections.read(PhaseEntry, {name: value for name, value in raw.items() if name != "sweep"}, key, problems)
@@ -157,7 +159,7 @@ def _prune(base: Tree, place: Path, key: str, new: Mapping[str, Any]) -> Tree:
 
 
 def _phase(
-    search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: int, key: str, problems: Problems
+    search: Search, block: Mapping[str, Any], entry: PhaseEntry, first: int, key: str, problems: list[Problem]
 ) -> Phase | None:
     block = overrides.lay(block, search.assignments)
     inside = f"{key}.sweep" if key != "sweep" else key
@@ -168,7 +170,7 @@ def _phase(
         length = protein.fidelity or DEFAULT_FIDELITY
         if length_parameter(space, length) is None:
             problems.append(
-                (
+                Problem(
                     f"{key}.auto",
                     f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out",
                 )
@@ -178,10 +180,10 @@ def _phase(
     return Phase(entry.name, first, entry.num_runs, space, protein, entry.auto)
 
 
-def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems: Problems) -> Space | None:
+def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems: list[Problem]) -> Space | None:
     parameters = block.get("parameters") or {}
     if not isinstance(parameters, Mapping):
-        problems.append((f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
+        problems.append(Problem(f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
         return None
     borrowed = {
         name: value for name, value in search.borrowed.items() if trees.get(parameters, trees.split(name)) is None
@@ -191,42 +193,39 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
     whole = whole_parameters(parameters, search.run)
     search.rounded.update(whole.notes)
     if whole.problems:
-        problems += [(f"{inside}.parameters.{key}", text) for key, text in whole.problems]
+        problems += [_placed(problem.key, problem.text, inside) for problem in whole.problems]
         return None
     constraints = block.get("constraints") or []
     try:
         return Space.from_config(whole.parameters, constraints, warn=False)
     except SpaceError as error:
-        problems += [_keyed(problem, inside) for problem in error.problems]
+        problems += [_placed(key, text, inside) for key, text in error.keyed]
     return None
 
 
-def _keyed(problem: str, inside: str) -> tuple[str, str]:
-    key, _, text = problem.partition(": ")
-    return (f"{inside}.{key}" if key == "constraints" else f"{inside}.parameters.{key}"), text
+def _placed(key: str, text: str, inside: str) -> Problem:
+    return Problem(f"{inside}.{key}" if key == "constraints" else f"{inside}.parameters.{key}", text)
 
 
-def doubts(phases: Sequence[Phase]) -> Problems:
-    """(key, what is odd) of conditions and constraints that never or always hold, once each."""
-    found: dict[str, tuple[str, str]] = {}
+def doubts(phases: Sequence[Phase]) -> list[Problem]:
+    """Conditions and constraints that never or always hold, once each."""
+    found: dict[tuple[str, str], Problem] = {}
     for index, phase in enumerate(phases):
         inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
         for doubt in phase.space.doubts:
-            found.setdefault(doubt, _keyed(doubt, inside))
+            found.setdefault(doubt, _placed(*doubt, inside))
     return list(found.values())
 
 
-def _read_protein(block: Mapping[str, Any], inside: str, problems: Problems) -> ProteinConfig | None:
+def _read_protein(block: Mapping[str, Any], inside: str, problems: list[Problem]) -> ProteinConfig | None:
     settings = block.get("protein") or {}
     if not isinstance(settings, Mapping):
-        problems.append((f"{inside}.protein", f"need settings below it, got {settings!r}"))
+        problems.append(Problem(f"{inside}.protein", f"need settings below it, got {settings!r}"))
         return None
     if block.get("target_score") is not None:
         settings = {"target_score": block["target_score"], **settings}
     try:
         return ProteinConfig.from_mapping(settings)
     except SpaceError as error:
-        for problem in error.problems:
-            key, _, text = problem.partition(": ")
-            problems.append((f"{inside}.protein.{key}", text))
+        problems += [Problem(f"{inside}.protein.{key}", text) for key, text in error.keyed]
     return None

@@ -84,7 +84,7 @@ def load_location(
     umask = read_umask(resolved, problems)
     load_plugins(resolved, problems)  # distributions of the sweep that is read; its record names no module
     if problems or settings is None or wandb is None or budget is None:
-        raise ConfigError(*(f"{key}: {text}" for key, text in problems))
+        raise ConfigError(*problems)
     return Location(
         sweep_name=str(name) if is_named else "",
         data_dir=Path(str(resolved["data_dir"])).expanduser().absolute(),

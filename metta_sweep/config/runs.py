@@ -24,6 +24,7 @@ from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
+from trainables.errors import Problem
 from trainables.plugins import import_plugins
 from trainables.resources import LABEL, Resources
 from trainables.simulation.config import training_simulations
@@ -88,7 +89,7 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
         tree = trees.put(tree, trees.split(name), trees.literal(value))
     resolved, problems = resolve({**tree, "run": run_id, "seed": seed})
     if problems:
-        raise ConfigError(*(f"{key}: {text}" for key, text in problems))
+        raise ConfigError(*problems)
     for name, value in params.items():
         resolved = trees.put(resolved, trees.split(name), value)
     # A program that is not ours is told what was searched, by its dotted names.
@@ -141,9 +142,9 @@ def template_of(tree: Mapping[str, Any], spaces: Sequence[Space]) -> TrainTempla
     return TrainTemplate(text, tuple(spaces))
 
 
-def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
-    """The tree with its interpolations resolved, and (dotted key, what is wrong) for those that cannot be."""
-    problems: list[tuple[str, str]] = []
+def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[Problem]]:
+    """The tree with its interpolations resolved, and what is wrong with those that cannot be."""
+    problems: list[Problem] = []
     out = dict(tree)
     unresolved = [
         (path, value) for path, value in trees.leaves(tree) if _needs_resolving(value) and ".".join(path) not in NAMES
@@ -157,7 +158,7 @@ def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[tuple[str, str]]]:
                 out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
             )
         except (OmegaConfBaseException, RecursionError) as error:
-            problems.append((key, f"{value}: {_reason(error)}"))
+            problems.append(Problem(key, f"{value}: {_reason(error)}"))
     return out, problems
 
 
@@ -178,7 +179,7 @@ class TrainComposition:
     composed: Composition
     machine: Machine
     resolved: Tree
-    problems: list[tuple[str, str]]
+    problems: list[Problem]
 
     @classmethod
     def of(cls, overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path]) -> TrainComposition:
@@ -212,8 +213,8 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
         problems += checks.spec_problems(
             run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices
         )
-    told = {key for key, _ in problems}
-    problems += [(key, text) for key, text in sections.not_finite(resolved) if key not in told]
+    told = {problem.key for problem in problems}
+    problems += [problem for problem in sections.not_finite(resolved) if problem.key not in told]
     problems += [] if problems else checks.environment_problems(run_mapping(resolved))
     raise_located(train.composed, problems)
     assert resources is not None
@@ -230,24 +231,24 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     )
 
 
-def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[tuple[str, str]]:
+def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[Problem]:
     """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
     text = str(tree)
     unknown = [key for key in tree if key not in known and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
-    return [(key, f"unknown key{trees.hint(key, {*known, *groups})}") for key in unknown]
+    return [Problem(key, f"unknown key{trees.hint(key, {*known, *groups})}") for key in unknown]
 
 
 def _roots(suggestion: Any) -> list[str]:
     return [str(name).split(".")[0] for name in suggestion] if isinstance(suggestion, Mapping) else []
 
 
-def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
+def name_problems(key: str, name: Any) -> list[Problem]:
     """Why a name cannot name a directory and a WandB group."""
     if name in (None, "", "???"):
-        return [(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
+        return [Problem(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
         return [
-            (
+            Problem(
                 key,
                 f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or "
                 "digit first, and no '..'",
@@ -256,22 +257,24 @@ def name_problems(key: str, name: Any) -> list[tuple[str, str]]:
     return []
 
 
-def load_plugins(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> None:
+def load_plugins(resolved: Mapping[str, Any], problems: list[Problem]) -> None:
     """Import what `plugins` names, before anything that they may have registered is looked up."""
     wrong, names = sections.convert(resolved.get("plugins") or [], tuple[str, ...])
-    found = [wrong] if wrong else [text.removeprefix("plugins: ") for text in import_plugins(names)]
-    problems += [("plugins", text) for text in found]
+    found = [wrong] if wrong else import_plugins(names)
+    problems += [Problem("plugins", text) for text in found]
 
 
-def read_umask(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> int:
+def read_umask(resolved: Mapping[str, Any], problems: list[Problem]) -> int:
     """Process umask under which `share_files` has everything written."""
     share = resolved.get("share_files", "none") or "none"
     if share not in UMASKS:
-        problems.append(("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{trees.hint(str(share), UMASKS)}"))
+        problems.append(
+            Problem("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{trees.hint(str(share), UMASKS)}")
+        )
     return UMASKS.get(str(share), PRIVATE)
 
 
-def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]]) -> Resources | None:
+def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources | None:
     """The resources section, checked for sense."""
     resources = sections.read(Resources, resolved.get("resources"), "resources", problems)
     if resources is None:
@@ -300,7 +303,7 @@ def read_resources(resolved: Mapping[str, Any], problems: list[tuple[str, str]])
         ),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }
-    problems += [(key, text) for key, (holds, text) in rules.items() if not holds]
+    problems += [Problem(key, text) for key, (holds, text) in rules.items() if not holds]
     return resources
 
 
@@ -318,11 +321,11 @@ def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
     return not (device == "cpu" and gpus > 0), f"{gpus:g} would be held by runs with device cpu; use 0, or device=cuda"
 
 
-def raise_located(composed: Composition, problems: Sequence[tuple[str, str]]) -> None:
+def raise_located(composed: Composition, problems: Sequence[Problem]) -> None:
     """Raise what is wrong, each problem once, with its file and line.
 
     Raises:
         ConfigError: there is a problem.
     """
     if problems:
-        raise ConfigError(*dict.fromkeys(composed.at(key, text) for key, text in problems))
+        raise ConfigError(*dict.fromkeys(composed.at(problem.key, problem.text) for problem in problems))

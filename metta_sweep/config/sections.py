@@ -9,25 +9,26 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from metta_sweep.config import tree as trees
+from trainables.errors import Problem
 
 Section = TypeVar("Section")
 WANTED = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 
 
-def read(kind: type[Section], values: Any, key: str, problems: list[tuple[str, str]]) -> Section | None:
+def read(kind: type[Section], values: Any, key: str, problems: list[Problem]) -> Section | None:
     """Build a dataclass from a mapping.
 
     Args:
         kind: the dataclass; its defaults fill what is left out.
         values: the section; None is an empty one.
         key: dotted key of the section, for messages.
-        problems: (dotted key, text) of everything wrong is appended here.
+        problems: everything wrong is appended here.
 
     Returns:
         The dataclass, or None when something is wrong.
     """
     if not isinstance(values, Mapping | None):
-        problems.append((key, f"need keys below it, got {values!r}"))
+        problems.append(Problem(key, f"need keys below it, got {values!r}"))
         return None
     before = len(problems)
     hints = get_type_hints(kind)
@@ -35,11 +36,11 @@ def read(kind: type[Section], values: Any, key: str, problems: list[tuple[str, s
     out: dict[str, Any] = {}
     for name, value in (values or {}).items():
         if name not in known:
-            problems.append((f"{key}.{name}", f"unknown key{trees.hint(str(name), known)}"))
+            problems.append(Problem(f"{key}.{name}", f"unknown key{trees.hint(str(name), known)}"))
             continue
         wrong, out[name] = convert(value, hints[name])
         if wrong:
-            problems.append((f"{key}.{name}", wrong))
+            problems.append(Problem(f"{key}.{name}", wrong))
     return kind(**out) if len(problems) == before else None
 
 
@@ -69,12 +70,12 @@ def is_finite(value: float) -> bool:
         return False
 
 
-def not_finite(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(dotted key, what is wrong) of every NaN and infinity in a configuration, whoever would read it."""
-    found = []
+def not_finite(tree: Mapping[str, Any]) -> list[Problem]:
+    """Every NaN and infinity in a configuration, whoever would read it."""
+    found: list[Problem] = []
     for path, value in trees.leaves(tree):
         wrong = [item for item in (value if isinstance(value, list) else [value]) if _is_no_number(item)]
-        found += [(".".join(path), f"need a finite number, got {item!r}") for item in wrong]
+        found += [Problem(".".join(path), f"need a finite number, got {item!r}") for item in wrong]
     return found
 
 

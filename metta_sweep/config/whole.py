@@ -13,6 +13,7 @@ from typing import Any
 from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import Tree
 from searchers.distributions import DISTRIBUTIONS
+from trainables.errors import Problem
 from trainables.programs import PREFIX, declared_types
 from trainables.spec import RunSpec
 
@@ -48,12 +49,12 @@ class WholeParameters:
     Attributes:
         parameters: the block.
         notes: what to say about each parameter that is rounded, by name.
-        problems: (name and key, what is wrong) of ranges without room.
+        problems: of ranges without room.
     """
 
     parameters: Tree
     notes: Mapping[str, str]
-    problems: tuple[tuple[str, str], ...]
+    problems: tuple[Problem, ...]
 
 
 def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> WholeParameters:
@@ -65,7 +66,7 @@ def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> W
     """
     out: Tree = dict(parameters)
     notes: dict[str, str] = {}
-    problems: list[tuple[str, str]] = []
+    problems: list[Problem] = []
     ranges = {".".join(path[:-1]): path[:-1] for path, _ in trees.leaves(parameters) if path[-1] in ("min", "max")}
     for name in sorted(whole_names(run, ranges)):
         leaf = trees.get(parameters, ranges[name])
@@ -78,7 +79,7 @@ def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> W
             continue  # wrong for any field
         if math.ceil(low) >= math.floor(high):
             problems.append(
-                (
+                Problem(
                     f"{name}.min",
                     f"takes whole numbers, and there are not two from {low:g} to {high:g}; widen the range, or use "
                     "value:",

@@ -7,7 +7,7 @@ import errno
 import pytest
 import torch
 
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, SpecError, WorkerEnded
+from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, Problem, SpecError, WorkerEnded
 from trainables.failures import Failure, classify, same_ending, twice
 from trainables.worker import device_for
 
@@ -16,7 +16,7 @@ from trainables.worker import device_for
     ("error", "kind"),
     [
         (HyperparameterFailure("loss is NaN"), "hyperparameters"),
-        (SpecError(("model.type: mlp cannot read images; use cnn",)), "hyperparameters"),
+        (SpecError(Problem("model.type", "mlp cannot read images; use cnn")), "hyperparameters"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), "hyperparameters"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),

@@ -14,7 +14,7 @@ import torch
 
 from trainables.environments.catalog import NEEDS_ALE
 from trainables.environments.interface import ActionSpace, Discrete, Encoder, Episode, GridShape
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.seeding import EpisodeSeeds
 
 
@@ -111,5 +111,5 @@ def _vector_class() -> Any:
     try:
         from ale_py.vector_env import AtariVectorEnv
     except ImportError as error:
-        raise SpecError((f"trainer.curriculum: {NEEDS_ALE}",)) from error
+        raise SpecError(Problem("trainer.curriculum", NEEDS_ALE)) from error
     return AtariVectorEnv

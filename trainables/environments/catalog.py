@@ -23,6 +23,7 @@ from trainables.environments.mettagrid_tasks import (
     task_problems,
     with_observation_of,
 )
+from trainables.errors import Problem
 from trainables.fields import convert, join, nearest
 from trainables.seeding import EpisodeSeeds
 
@@ -186,7 +187,9 @@ class AtariFamily:
         return AtariVector(self.game, given, options.num_envs, options.seeds, options.num_threads)
 
 
-def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]) -> Family | None:
+def resolve(
+    path: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[Problem]
+) -> Family | None:
     """The environment that a path names, with options applied.
 
     Args:
@@ -206,7 +209,7 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
         steps, problem = convert(options[MAX_STEPS], int)
         if problem or steps < 1:
             problems.append(
-                f"{join(options_key, MAX_STEPS)}: need a whole number of at least 1, got {options[MAX_STEPS]!r}"
+                Problem(join(options_key, MAX_STEPS), f"need a whole number of at least 1, got {options[MAX_STEPS]!r}")
             )
             return None
         options = {**options, MAX_STEPS: steps}
@@ -215,15 +218,15 @@ def resolve(path: str, options: Mapping[str, Any], key: str, options_key: str, p
     if kind == "atari" and name:
         return _resolve_atari(name, options, key, problems)
     known = f"/env/mettagrid/TASK with TASK one of {', '.join(TASKS)}, /env/gymnasium/ID or /env/atari/GAME"
-    problems.append(f"{key}: unknown environment {path!r}; use {known}")
+    problems.append(Problem(key, f"unknown environment {path!r}; use {known}"))
     return None
 
 
 def _resolve_mettagrid(
-    name: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[str]
+    name: str, options: Mapping[str, Any], key: str, options_key: str, problems: list[Problem]
 ) -> MettaGridFamily | None:
     if name not in TASKS:
-        problems.append(f"{key}: unknown MettaGrid task {name!r}{nearest(name, TASKS)}")
+        problems.append(Problem(key, f"unknown MettaGrid task {name!r}{nearest(name, TASKS)}"))
         return None
     task, found = override(TASKS[name], options, options_key)
     found += [] if found else task_problems(options_key, task)
@@ -231,37 +234,37 @@ def _resolve_mettagrid(
     return None if found else MettaGridFamily(((name, task),))
 
 
-def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, list[str]]:
+def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, list[Problem]]:
     """The task with some of its numbers replaced, and what is wrong with the replacements."""
     hints = env_option_types()
     values, problems = {}, []
     for name, given in options.items():
         if name not in hints:
-            problems.append(f"{join(key, name)}: unknown key{nearest(name, hints)}")
+            problems.append(Problem(join(key, name), f"unknown key{nearest(name, hints)}"))
             continue
         value, problem = convert(given, hints[name])
         if problem:
-            problems.append(f"{join(key, name)}: {problem}, got {given!r}")
+            problems.append(Problem(join(key, name), f"{problem}, got {given!r}"))
         else:
             values[name] = value
     return replace(task, **values), problems
 
 
-def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: list[str]) -> AtariFamily | None:
+def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: list[Problem]) -> AtariFamily | None:
     if importlib.util.find_spec("ale_py") is None:
-        problems.append(f"{key}: {NEEDS_ALE}")
+        problems.append(Problem(key, NEEDS_ALE))
         return None
     return AtariFamily(game, dict(options))
 
 
 def _resolve_gymnasium(
-    env_id: str, options: Mapping[str, Any], key: str, problems: list[str]
+    env_id: str, options: Mapping[str, Any], key: str, problems: list[Problem]
 ) -> GymnasiumFamily | None:
     import gymnasium
 
     known = gymnasium.envs.registration.registry
     if env_id not in known and ":" not in env_id:  # "package:Id-v0" registers itself when it is made
-        problems.append(f"{key}: unknown gymnasium environment {env_id!r}{nearest(env_id, known)}")
+        problems.append(Problem(key, f"unknown gymnasium environment {env_id!r}{nearest(env_id, known)}"))
         return None
     return GymnasiumFamily(env_id, dict(options))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainables.environments.catalog import Family, MettaGridFamily, resolve
 from trainables.environments.mettagrid_tasks import Task, with_observation_of
+from trainables.errors import Problem
 from trainables.fields import build, nearest
 from trainables.seeding import Purpose, stream
 
@@ -51,7 +52,7 @@ class Curriculum:
 
 
 def resolve_curriculum(
-    value: str | Mapping[str, Any], options: Mapping[str, Any], problems: list[str]
+    value: str | Mapping[str, Any], options: Mapping[str, Any], problems: list[Problem]
 ) -> Curriculum | None:
     """What `trainer.curriculum` asks for, with the `env` section as options of every task; None when there are
     problems.
@@ -62,13 +63,15 @@ def resolve_curriculum(
         return None if family is None else Curriculum(family, (value,), (1.0,), "weighted")
     config = build(CurriculumConfig, value, key, problems)
     if config.sampling not in SAMPLING:
-        problems.append(f"{key}.sampling: unknown value {config.sampling!r}{nearest(config.sampling, SAMPLING)}")
+        problems.append(
+            Problem(f"{key}.sampling", f"unknown value {config.sampling!r}{nearest(config.sampling, SAMPLING)}")
+        )
     if not config.tasks:
-        problems.append(f"{key}.tasks: missing; give weights by path, such as /env/mettagrid/arena/basic: 1")
+        problems.append(Problem(f"{key}.tasks", "missing; give weights by path, such as /env/mettagrid/arena/basic: 1"))
     weights = {str(path): weight for path, weight in config.tasks.items()}
     for path, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-            problems.append(f"{key}.tasks.{path}: need a weight above 0, got {weight!r}")
+            problems.append(Problem(f"{key}.tasks.{path}", f"need a weight above 0, got {weight!r}"))
     families = [resolve(path, options, f"{key}.tasks", "env", problems) for path in weights]
     found = [family for family in families if family is not None]
     if problems or len(found) != len(weights):
@@ -80,7 +83,7 @@ def resolve_curriculum(
     return Curriculum(merged, tuple(weights), tuple(weight / total for weight in weights.values()), config.sampling)
 
 
-def _merge(families: Sequence[Family], problems: list[str]) -> Family | None:
+def _merge(families: Sequence[Family], problems: list[Problem]) -> Family | None:
     """One family that plays all tasks, seen through the window of the first."""
     if len(families) == 1:
         return families[0]
@@ -88,15 +91,19 @@ def _merge(families: Sequence[Family], problems: list[str]) -> Family | None:
     for family in families:
         if not isinstance(family, MettaGridFamily):
             problems.append(
-                "trainer.curriculum.tasks: several tasks need to be MettaGrid tasks; use /env/mettagrid/... only, or "
-                "a single one"
+                Problem(
+                    "trainer.curriculum.tasks",
+                    "several tasks need to be MettaGrid tasks; use /env/mettagrid/... only, or a single one",
+                )
             )
             return None
         tasks += family.tasks
     agents = {name: task.num_agents for name, task in tasks}
     if len(set(agents.values())) > 1:
         problems.append(
-            f"trainer.curriculum.tasks: numbers of agents differ ({agents}); set env.num_agents for all of them"
+            Problem(
+                "trainer.curriculum.tasks", f"numbers of agents differ ({agents}); set env.num_agents for all of them"
+            )
         )
         return None
     return MettaGridFamily(tuple((name, with_observation_of(task, tasks[0][1])) for name, task in tasks))

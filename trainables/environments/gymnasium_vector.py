@@ -16,7 +16,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from trainables.environments.interface import ActionSpace, Continuous, Discrete, Encoder, Episode, GridShape
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.seeding import EpisodeSeeds
 
 
@@ -35,7 +35,9 @@ class FlatEncoder:
             self.shape = (int(np.prod(space.shape)),)
         else:
             raise SpecError(
-                (f"env: observation space {space} is not supported; use an environment with a Box or Discrete one",)
+                Problem(
+                    "env", f"observation space {space} is not supported; use an environment with a Box or Discrete one"
+                )
             )
         self._image = isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
         self.dtype = torch.uint8 if self._image else torch.float32
@@ -169,4 +171,6 @@ def action_space(space: gymnasium.Space[Any]) -> ActionSpace:
         return Discrete(int(space.n))
     if isinstance(space, gymnasium.spaces.Box):
         return Continuous(int(np.prod(space.shape)))
-    raise SpecError((f"env: action space {space} is not supported; use an environment with a Box or Discrete one",))
+    raise SpecError(
+        Problem("env", f"action space {space} is not supported; use an environment with a Box or Discrete one")
+    )

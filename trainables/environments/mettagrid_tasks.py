@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from trainables.errors import Problem
+
 MAX_WALL_SHARE = 0.25  # of the inner cells at difficulty 1; more can cut the map into pieces
 
 
@@ -81,27 +83,32 @@ OBJECTS = ("mine", "generator", "altar")
 COMBAT_OBJECTS = ("armory", "lasery")
 
 
-def task_problems(key: str, task: Task) -> list[str]:
+def task_problems(key: str, task: Task) -> list[Problem]:
     """What is wrong with the numbers of a task, one line each; `key` is the path of the options in the
     configuration.
     """
     problems = []
     if not (task.window % 2 == 1 and 3 <= task.window <= 15):
-        problems.append(f"{key}.window: need an odd number from 3 to 15, got {task.window}")
+        problems.append(Problem(f"{key}.window", f"need an odd number from 3 to 15, got {task.window}"))
     if not 0.0 <= task.difficulty <= 1.0:
-        problems.append(f"{key}.difficulty: need a number from 0 to 1, got {task.difficulty}")
+        problems.append(Problem(f"{key}.difficulty", f"need a number from 0 to 1, got {task.difficulty}"))
     for field in fields(task):
         value = getattr(task, field.name)
         if field.type == "int" and value < (
             1 if field.name in ("num_agents", "max_steps", "ore_per_battery", "batteries_per_heart") else 0
         ):
-            problems.append(f"{key}.{field.name}: too small, got {value}; use a larger number")
-    if task.width < 4 or task.height < 4:
-        problems.append(f"{key}.width, {key}.height: need at least 4, got {task.width} x {task.height}")
-    elif (wanted := num_placed(task)) > (room := (task.width - 2) * (task.height - 2)):
+            problems.append(Problem(f"{key}.{field.name}", f"too small, got {value}; use a larger number"))
+    for name, cells in (("width", task.width), ("height", task.height)):
+        problems += [Problem(f"{key}.{name}", f"need at least 4, got {cells}")] if cells < 4 else []
+    if min(task.width, task.height) >= 4 and (wanted := num_placed(task)) > (
+        room := (task.width - 2) * (task.height - 2)
+    ):
         problems.append(
-            f"{key}: {wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or "
-            "fewer objects"
+            Problem(
+                key,
+                f"{wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or "
+                "fewer objects",
+            )
         )
     return problems
 

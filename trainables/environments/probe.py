@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainables.environments.catalog import AtariFamily, Family, GymnasiumFamily
+from trainables.errors import Problem
 
 if TYPE_CHECKING:
     from trainables.spec import RunSpec
@@ -31,14 +32,14 @@ class _Unusable(Exception):
     """The environment cannot be trained on; the text says why."""
 
 
-def environment_problems(spec: RunSpec) -> list[str]:
+def environment_problems(spec: RunSpec) -> list[Problem]:
     """One line, key first, for each environment that cannot be made, or that a policy of the training task cannot play.
 
     Environments of the user's own are made and closed again, once each.
     """
     if spec.trainable.kind != "ppo":
         return []
-    problems: list[str] = []
+    problems: list[Problem] = []
     made: dict[tuple[str, str], _Spaces | None] = {}
     for key, path, family in _environments(spec):
         name = (path, repr(_options(family)))
@@ -48,7 +49,7 @@ def environment_problems(spec: RunSpec) -> list[str]:
             made[name] = _spaces(family)
         except _Unusable as error:
             made[name] = None
-            problems.append(f"{key}: {path}: {error}")
+            problems.append(Problem(key, f"{path}: {error}"))
     training = made[(spec.curriculum.paths[0], repr(_options(spec.environment)))]
     for key, path, family in _environments(spec):
         spaces = made[(path, repr(_options(family)))]
@@ -58,16 +59,18 @@ def environment_problems(spec: RunSpec) -> list[str]:
                 f"{training.action}"
             )
             problems.append(
-                f"{key}: {path} cannot be played by a policy of trainer.curriculum {spec.curriculum.paths[0]}: {why}"
+                Problem(
+                    key, f"{path} cannot be played by a policy of trainer.curriculum {spec.curriculum.paths[0]}: {why}"
+                )
             )
     return problems + (_network_problems(spec.model.type, training) if training is not None else [])
 
 
-def _network_problems(kind: str, training: _Spaces) -> list[str]:
+def _network_problems(kind: str, training: _Spaces) -> list[Problem]:
     if training.is_image and kind == "mlp":
-        return ["model.type: mlp cannot read images; use cnn or lstm"]
+        return [Problem("model.type", "mlp cannot read images; use cnn or lstm")]
     if not training.is_image and kind == "cnn":
-        return ["model.type: cnn needs images or a grid, and this environment has neither; use mlp or lstm"]
+        return [Problem("model.type", "cnn needs images or a grid, and this environment has neither; use mlp or lstm")]
     return []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainables.errors import Problem
 from trainables.fields import nearest
 
 
@@ -181,19 +182,19 @@ _AT_LEAST = {
 _SHARES = ("trainer.ppo.gamma", "trainer.ppo.gae_lambda", "trainer.optimizer.beta1", "trainer.optimizer.beta2")
 
 
-def value_problems(trainer: TrainerConfig, model: ModelConfig) -> list[str]:
+def value_problems(trainer: TrainerConfig, model: ModelConfig) -> list[Problem]:
     """Values outside what any run could use, one line each."""
     roots = {"trainer": trainer, "model": model}
     problems = []
     for key, choices in CHOICES.items():
         if (value := _look_up(roots, key)) not in choices:
-            problems.append(f"{key}: unknown value {value!r}{nearest(value, choices)}")
+            problems.append(Problem(key, f"unknown value {value!r}{nearest(value, choices)}"))
     for key, least in _AT_LEAST.items():
         if not (value := _look_up(roots, key)) >= least:
-            problems.append(f"{key}: need at least {least}, got {value}")
+            problems.append(Problem(key, f"need at least {least}, got {value}"))
     for key in _SHARES:
         if not 0.0 <= (value := _look_up(roots, key)) <= 1.0:
-            problems.append(f"{key}: need a number from 0 to 1, got {value}")
+            problems.append(Problem(key, f"need a number from 0 to 1, got {value}"))
     return problems
 
 
@@ -205,7 +206,7 @@ def _look_up(roots: Mapping[str, object], key: str) -> Any:
     return value
 
 
-def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[str]:
+def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[Problem]:
     """Sizes that would have to be rounded.
 
     A configuration that a person wrote is refused for them; a searched point is rounded (`plan`).
@@ -214,30 +215,38 @@ def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[str]:
     for name in ("num_envs", "batch_size", "minibatch_size"):
         if (value := getattr(trainer, name)) % world_size:
             problems.append(
-                f"trainer.{name}: {value} is not divisible by resources.world_size={world_size}; use a multiple of it"
+                Problem(
+                    f"trainer.{name}",
+                    f"{value} is not divisible by resources.world_size={world_size}; use a multiple of it",
+                )
             )
     if trainer.minibatch_size > trainer.batch_size:
         problems.append(
-            f"trainer.minibatch_size: {trainer.minibatch_size} is larger than "
-            f"trainer.batch_size={trainer.batch_size}; use at most that"
+            Problem(
+                "trainer.minibatch_size",
+                f"{trainer.minibatch_size} is larger than trainer.batch_size={trainer.batch_size}; use at most that",
+            )
         )
     elif trainer.batch_size % trainer.minibatch_size:
         problems.append(
-            f"trainer.batch_size: {trainer.batch_size} is not divisible by "
-            f"trainer.minibatch_size={trainer.minibatch_size}; use a multiple of it"
+            Problem(
+                "trainer.batch_size",
+                f"{trainer.batch_size} is not divisible by "
+                f"trainer.minibatch_size={trainer.minibatch_size}; use a multiple of it",
+            )
         )
     return problems
 
 
-def gpu_problems(trainer: TrainerConfig, on_gpu: bool) -> list[str]:
+def gpu_problems(trainer: TrainerConfig, on_gpu: bool) -> list[Problem]:
     """Options that would do nothing on this device."""
     problems = []
     if trainer.precision == "bf16" and not on_gpu:
-        problems.append("trainer.precision: bf16 needs a GPU; use device=cuda, or float32")
+        problems.append(Problem("trainer.precision", "bf16 needs a GPU; use device=cuda, or float32"))
     if trainer.cuda_graphs and not on_gpu:
-        problems.append("trainer.cuda_graphs: true needs a GPU; use device=cuda, or false")
+        problems.append(Problem("trainer.cuda_graphs", "true needs a GPU; use device=cuda, or false"))
     if trainer.cuda_graphs and not trainer.compile:
         problems.append(
-            "trainer.cuda_graphs: true needs trainer.compile=true, which captures them; set it, or use false"
+            Problem("trainer.cuda_graphs", "true needs trainer.compile=true, which captures them; set it, or use false")
         )
     return problems

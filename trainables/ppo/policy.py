@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trainables.environments.interface import ActionSpace, Encoder, GridShape
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.ppo.config import ModelConfig
 from trainables.ppo.distributions import distribution_for
 
@@ -164,12 +164,12 @@ def _body(encoder: Encoder, config: ModelConfig) -> tuple[nn.Module, int]:
     activation = _ACTIVATIONS[config.activation]
     if len(encoder.shape) == 3:
         if config.type == "mlp":
-            raise SpecError(("model.type: mlp cannot read images; use cnn or lstm",))
+            raise SpecError(Problem("model.type", "mlp cannot read images; use cnn or lstm"))
         return ImageNet(encoder.shape, config.hidden_size), config.hidden_size
     if config.type == "cnn":
         if encoder.grid is None:
             raise SpecError(
-                ("model.type: cnn needs images or a grid, and this environment has neither; use mlp or lstm",)
+                Problem("model.type", "cnn needs images or a grid, and this environment has neither; use mlp or lstm")
             )
         return GridNet(encoder.grid, encoder.shape[0], config.hidden_size, activation), config.hidden_size
     widths = [encoder.shape[0], *[config.hidden_size] * config.num_layers]

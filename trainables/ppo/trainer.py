@@ -16,7 +16,7 @@ from trainables.distributed import DistributedContext
 from trainables.environments.catalog import VectorOptions
 from trainables.environments.curriculum import TaskSampler
 from trainables.environments.interface import ActionSpace, Encoder, Episode
-from trainables.errors import SpecError
+from trainables.errors import Problem, SpecError
 from trainables.metering import PARTS, Meter, add, costs_from_vector
 from trainables.ppo.learner import Learner
 from trainables.ppo.plan import curve_updates, plan
@@ -254,7 +254,9 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         learner.policy.load_state_dict(dict(checkpoint.policy))
     except RuntimeError as error:
         raise SpecError(
-            (f"model: the checkpoint is of another network ({error}); use another run name, or the old settings",)
+            Problem(
+                "model", f"the checkpoint is of another network ({error}); use another run name, or the old settings"
+            )
         ) from error
     learner.optimizer.load_state_dict(dict(checkpoint.optimizer))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.environments.catalog import Family, resolve
+from trainables.errors import Problem
 from trainables.fields import convert, join
 
 
@@ -60,7 +61,7 @@ def training_simulations(paths: Sequence[str], options: Mapping[str, Any]) -> di
 
 
 def resolve_suite(
-    config: SuiteConfig, training_paths: Sequence[str], options: Mapping[str, Any], problems: list[str]
+    config: SuiteConfig, training_paths: Sequence[str], options: Mapping[str, Any], problems: list[Problem]
 ) -> Suite:
     """The suite that a configuration asks for.
 
@@ -78,40 +79,45 @@ def resolve_suite(
         if (found := _resolve_simulation(str(name), entry, config, problems)) is not None
     ]
     if config.seed < 0:
-        problems.append(f"sim.seed: need at least 0, got {config.seed}")
+        problems.append(Problem("sim.seed", f"need at least 0, got {config.seed}"))
     for metric in config.metrics:
         if metric.count(":") != 1:
-            problems.append(f"sim.metrics: need package.module:function, got {metric!r}")
+            problems.append(Problem("sim.metrics", f"need package.module:function, got {metric!r}"))
     name = config.name or (groups.pop() if len(groups) == 1 else "suite")
     return Suite(name, tuple(simulations), config.seed, config.greedy, config.metrics)
 
 
-def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems: list[str]) -> Simulation | None:
+def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems: list[Problem]) -> Simulation | None:
     key = join("sim.simulations", name)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("env"), str):
-        problems.append(f"{key}: need a mapping with env: /env/..., got {entry!r}")
+        problems.append(Problem(key, f"need a mapping with env: /env/..., got {entry!r}"))
         return None
     options = {str(option): value for option, value in entry.items() if option not in ("env", "episodes")}
     episodes, problem = convert(entry.get("episodes", config.episodes), int)
     if problem or episodes < 1:
         problems.append(
-            f"{join(key, 'episodes')}: need a whole number of at least 1, got "
-            f"{entry.get('episodes', config.episodes)!r}"
+            Problem(
+                join(key, "episodes"),
+                f"need a whole number of at least 1, got {entry.get('episodes', config.episodes)!r}",
+            )
         )
         return None
     family = resolve(entry["env"], options, join(key, "env"), key, problems)
     return None if family is None else Simulation(name, entry["env"], options, family, episodes)
 
 
-def misfit_problems(training_paths: Sequence[str], training: Family, suite: Suite) -> list[str]:
+def misfit_problems(training_paths: Sequence[str], training: Family, suite: Suite) -> list[Problem]:
     """A line for each simulation that belongs to another kind of environment than the one that is trained on: no policy
     reads both.
     """
     tasks = ", ".join(training_paths)
     return [
-        f"sim.simulations.{simulation.name}.env: {simulation.path} cannot be played by a policy of "
-        f"trainer.curriculum {tasks} (env=); "
-        "choose a suite of its task with sim=, or sim=auto for the training tasks"
+        Problem(
+            f"sim.simulations.{simulation.name}.env",
+            f"{simulation.path} cannot be played by a policy of "
+            f"trainer.curriculum {tasks} (env=); "
+            "choose a suite of its task with sim=, or sim=auto for the training tasks",
+        )
         for simulation in suite.simulations
         if type(simulation.family) is not type(training)
     ]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.config import load_sweep_job, load_train_job, validate_file
+from metta_sweep.config.checks import spec_problems
 from metta_sweep.errors import ConfigError
+from searchers import Space, SpaceError
 
 QUICK = ["sweep_name=demo", "sweep=quick"]
 
@@ -202,3 +204,11 @@ def test_a_written_batch_that_does_not_divide_is_refused_but_a_patch_may_hold_on
     patch.parent.mkdir(parents=True)
     patch.write_text("# @package _global_\ntrainer:\n  minibatch_size: 3000\n")
     assert load_train_job(["run=x", "+trainer/patch=odd"], {}, [tmp_path]).config["trainer"]["minibatch_size"] == 3000
+
+
+def test_a_name_with_a_colon_in_it_stays_whole_in_the_key_of_its_problem() -> None:
+    (problem,) = spec_problems({"trainer": {"ppo": {"a: b": 1}}}, is_written=True)
+    assert (problem.key, problem.text[:11]) == ("trainer.ppo.a: b", "unknown key")
+    with pytest.raises(SpaceError) as caught:
+        Space.from_config({"a: b": {"min": 2, "max": 1}})
+    assert [key for key, _ in caught.value.keyed] == ["a: b.min"]
