@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from trainables.errors import Problem
+
 
 def import_plugins(names: Sequence[str]) -> list[str]:
     """Import each module, once a process.
@@ -16,6 +18,12 @@ def import_plugins(names: Sequence[str]) -> list[str]:
         What is wrong with each that cannot be imported.
     """
     return [problem for name in names if (problem := _import(name))]
+
+
+def plugin_problems(names: object) -> list[Problem]:
+    """Import what `plugins` of a configuration names; what is no list of texts is refused with the other sections."""
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+    return [Problem("plugins", text) for text in import_plugins(texts)]
 
 
 def _import(name: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trainables.command_words import PLACEHOLDER, Filling, Unspeakable
+from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
 from trainables.fields import convert, join, nearest
 from trainables.metering import add
@@ -31,7 +31,8 @@ class TrainableConfig:
     """What does the training.
 
     Attributes:
-        kind: ppo (ours), command (any program) or function (`package.module:train`, called in a rank's process).
+        kind: ppo (ours), command (any program), function (`package.module:train`, called in a rank's process), or one
+            that a plugin registers (`trainables.kinds`).
         command: the program and its arguments. `{overrides}` becomes one argument per parameter, `{config}` the path of
             a YAML file with all parameters; `{run}`, `{directory}`, `{seed}`, `{attempt}`, `{rank}`, `{world_size}` and
             `{name}` of any parameter are filled in.
@@ -70,14 +71,8 @@ class TrainableConfig:
 
 
 def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the settings of a command or function, one line each."""
+    """What is wrong with settings that more than one kind of training reads."""
     problems = []
-    if config.kind == "command" and not config.command.strip():
-        problems.append(
-            Problem("trainable.command", "missing; name the program, such as 'python train.py {overrides}'")
-        )
-    if config.kind == "function" and config.function.count(":") != 1:
-        problems.append(Problem("trainable.function", f"need package.module:function, got {config.function!r}"))
     if config.stop_seconds < 0:
         problems.append(Problem("trainable.stop_seconds", f"need at least 0, got {config.stop_seconds}"))
     problems += _type_problems(config, parameters)
@@ -89,7 +84,6 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
             )
             for name in unknown
         ]
-    problems += word_problems(config, parameters)
     try:
         groups = re.compile(config.pattern).groupindex
     except re.error as error:
@@ -123,19 +117,6 @@ def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> li
         key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
         problems += [Problem(key, f"{problem}, got {parameters[name]!r}")] if problem else []
     return problems
-
-
-def word_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
-    """Values that would not reach the command as they are."""
-    if config.kind != "command":
-        return []
-    try:
-        Filling(config.override, parameters, dict.fromkeys(WORDS, "x")).words(config.command)
-    except Unspeakable as error:
-        return [Problem("trainable.command", str(error))]
-    except ValueError as error:
-        return [Problem("trainable.command", f"{error}, in {config.command!r}")]
-    return []
 
 
 def flatten(mapping: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -150,7 +150,7 @@ class Runner:
                 trained = self._train(gang, spec, attempt)
                 if not all(rank.complete for rank in trained):
                     return attempt.interrupted()
-                if spec.trainable.kind != "ppo":
+                if not spec.kind.plays_suite:
                     return attempt.reported(spec, trained[0].reported)
                 return self._evaluate(gang, spec, attempt)
             except (InfrastructureFailure, RankFailed) as error:
@@ -173,12 +173,8 @@ class Runner:
                 )
 
     def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
-        trainable = spec.trainable
-        environment = (
-            type(spec.environment).__name__ if trainable.kind == "ppo" else trainable.command or trainable.function
-        )
-        device = "cpu" if trainable.kind == "command" else spec.device  # a command has a torch of its own, or none
-        key = gang_key(spec.code_version, trainable.kind, environment, device, spec.resources)
+        environment, device = spec.kind.processes(spec.trainable, type(spec.environment).__name__, spec.device)
+        key = gang_key(spec.code_version, spec.kind.name, environment, device, spec.resources)
         if self._gang is not None and not self._gang.may_run(key):
             self._kill_gang()
         if self._gang is None:
@@ -261,7 +257,7 @@ class _StallWatch:
 
     def __init__(self, gang: Gang, spec: RunSpec) -> None:
         self._gang = gang
-        self._patience = spec.resources.stall_seconds if spec.trainable.kind == "ppo" else math.inf
+        self._patience = spec.resources.stall_seconds if spec.kind.plays_suite else math.inf
         self._look_at = time.monotonic()
 
     def look(self) -> None:

@@ -15,7 +15,8 @@ from trainables.environments.catalog import Family, env_option_types, share_obse
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import Problem, SpecError
 from trainables.fields import build, known_keys, nearest
-from trainables.plugins import import_plugins
+from trainables.kinds import KINDS, TrainableKind, kind_of
+from trainables.plugins import plugin_problems
 from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.resources import Resources, resource_problems
@@ -23,7 +24,6 @@ from trainables.simulation.aggregate import custom_names
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
-KINDS = ("ppo", "command", "function")
 DEVICES = ("auto", "cpu", "cuda")
 UNREPORTED = " is not reported by this suite; use reward, {suite}/{simulation}/reward or a counter such as heart.gained"
 
@@ -97,13 +97,14 @@ class RunSpec:
             SpecError: with every problem.
         """
         problems: list[Problem] = []
-        is_program = _kind(mapping) != "ppo"
-        own = {name: value for name, value in mapping.items() if name in _OF_PROGRAMS} if is_program else mapping
+        problems += plugin_problems(mapping.get("plugins"))
+        kind = kind_of(mapping)
+        own = mapping if kind.plays_suite else {name: mapping[name] for name in _OF_PROGRAMS if name in mapping}
         sections = build(_Sections, own, "", problems, cls.known_keys())
-        problems += [Problem("plugins", text) for text in import_plugins(sections.plugins)]
         parameters = parameters_of(sections.trainable, sections.suggestion)
         problems += _section_problems(sections) + program_problems(sections.trainable, parameters)
-        if strict and not is_program:
+        problems += kind.problems(sections.trainable, parameters)
+        if strict and kind.plays_suite:
             problems += divisibility_problems(sections.trainer, max(1, sections.resources.world_size))
         curriculum = resolve_curriculum(sections.trainer.curriculum, sections.env, problems)
         suite = (
@@ -111,7 +112,7 @@ class RunSpec:
         )
         if curriculum is None or suite is None or problems:
             raise SpecError(*problems)
-        if not is_program and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
+        if kind.plays_suite and (misfits := misfit_problems(curriculum.paths, curriculum.family, suite)):
             raise SpecError(*misfits)
         environment, families = share_observations(curriculum.family, [sim.family for sim in suite.simulations])
         suite = replace(
@@ -134,12 +135,17 @@ class RunSpec:
         names = metric_names(spec)
         if spec.metric in names:
             return spec
-        added = custom_names(spec.suite) if not is_program else ()
+        added = custom_names(spec.suite) if kind.plays_suite else ()
         if added is not None and spec.metric not in added:
             raise SpecError(
                 Problem("metric", f"unknown {spec.metric!r}{nearest(spec.metric, (*names, *added)) or UNREPORTED}")
             )
         return spec
+
+    @property
+    def kind(self) -> TrainableKind:
+        """What `trainable.kind` means."""
+        return KINDS[self.trainable.kind]
 
     @property
     def environment(self) -> Family:
@@ -157,14 +163,9 @@ class RunSpec:
 
 def metric_names(spec: RunSpec) -> tuple[str, ...]:
     """Everything that the run can report as its score, but for what custom metrics add."""
-    if spec.trainable.kind != "ppo":
+    if not spec.kind.plays_suite:
         return tuple(dict.fromkeys(("score", "reward", *spec.trainable.metrics)))
     return suite_metric_names(spec.suite)
-
-
-def _kind(mapping: Mapping[str, Any]) -> str:
-    trainable = mapping.get("trainable")
-    return str(trainable.get("kind", "ppo")) if isinstance(trainable, Mapping) else "ppo"
 
 
 def _section_problems(sections: _Sections) -> list[Problem]:

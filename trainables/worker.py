@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -32,12 +31,12 @@ from trainables.messages import Evaluated, Place, Task, Trained
 from trainables.metering import Meter
 from trainables.ownership import claim_run
 from trainables.ppo.policy import Policy
-from trainables.ppo.trainer import PpoTrainer, SilentHost, make_policy
-from trainables.program_host import ProgramHost
+from trainables.ppo.trainer import make_policy
 from trainables.pulse import Beat, Pulse
 from trainables.rank_actor import Meeting, Seat
+from trainables.rank_run import RankRun
 from trainables.result import Progress
-from trainables.run_files import append_json_line, output_to
+from trainables.run_files import output_to
 from trainables.seeding import Purpose, evaluation_seeds
 from trainables.simulation import replay
 from trainables.simulation.aggregate import PlayedEpisode, metrics
@@ -130,15 +129,12 @@ class RankWorker:
         spec, meter = self._begin(task)
         self._stop.clear()
         self._pulse.beat()
-        if spec.trainable.kind != "ppo":
-            self._progress.take()
-            return ProgramHost(task, spec, self._context, self._stop, self._progress.put).train(meter)
-        start = checkpoints.load_newest(task.files.checkpoints, task.mark["hash"])
-        trainer = PpoTrainer(spec, self._context, meter, start, self._pulse)
-        host = RankZeroHost(task, spec, self._stop, self._progress) if self._context.is_main else SilentHost()
-        complete = trainer.train(host)
-        self._policy = (task.mark["hash"], trainer.policy)
-        return Trained(complete, trainer.env_steps, meter.spent(), trainer.base_costs, tuple(trainer.curve))
+        self._progress.take()
+
+        def keep(policy: Policy) -> None:
+            self._policy = (task.mark["hash"], policy)
+
+        return RankRun(task, spec, self._context, meter, self._stop, self._progress.put, self._pulse, keep).train()
 
     def evaluate(self, task: Task) -> Evaluated | Failure:
         """Plays this rank's share of the held-out episodes with the policy at the end of training."""
@@ -228,50 +224,6 @@ class ProgressBox:
         with self._lock:
             news, self._news = self._news, []
             return news
-
-
-class RankZeroHost:
-    """Writes what rank 0 has to tell: progress, metrics, checkpoints."""
-
-    def __init__(self, task: Task, spec: RunSpec, stop: threading.Event, box: ProgressBox) -> None:
-        self._files, self._keep, self._stop, self._box = task.files, spec.trainer.checkpoint.keep, stop, box
-        self._hash = task.mark["hash"]
-        self._next_log = 0.0
-        box.take()
-
-    def wants_stop(self) -> bool:
-        return self._stop.is_set()
-
-    def report(self, progress: Progress) -> None:
-        self._box.put(progress)
-        row = {
-            "time": time.time() if progress.time is None else progress.time,
-            "env_steps": progress.env_steps,
-            "steps_per_second": progress.steps_per_second,
-            "train_seconds": progress.costs.train.wall_seconds,
-            **progress.losses,
-        }
-        append_json_line(self._files.metrics, row | ({"score": progress.point.score} if progress.point else {}))
-        if (
-            (now := time.monotonic()) >= self._next_log
-            or progress.env_steps >= progress.total_env_steps
-            or progress.point
-        ):
-            self._next_log = now + 5.0
-            losses = " ".join(f"{name}={value:.4g}" for name, value in progress.losses.items())
-            score = f" score={progress.point.score:.4g}" if progress.point else ""
-            logger.info(
-                "%d/%d steps, %.0f/s%s %s",
-                progress.env_steps,
-                progress.total_env_steps,
-                progress.steps_per_second,
-                score,
-                losses,
-            )
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        path = checkpoints.save(self._files.checkpoints, replace(checkpoint, belongs_to=self._hash), self._keep)
-        logger.info("checkpoint %s", path.name)
 
 
 def load_policy(spec: RunSpec, context: DistributedContext, checkpoint: Checkpoint | None) -> Policy:

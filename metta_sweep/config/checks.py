@@ -14,6 +14,7 @@ from searchers.sobol import sobol_draws
 from searchers.space import Space
 from trainables.environments import probe
 from trainables.errors import Problem, SpecError
+from trainables.kinds import kind_of
 from trainables.spec import RunSpec
 
 SOBOL_POINTS = 64
@@ -101,7 +102,7 @@ def _missing(run: Mapping[str, Any], name: str, known: Collection[str]) -> str |
     if isinstance(present, Mapping) and present:
         below = [key for key in known if key.startswith(f"{name}.")]
         return f"names a section of the training configuration, not a value{trees.hint(name, below)}"
-    is_program = trees.get(run, ("trainable", "kind")) in ("command", "function")  # knows its own parameters
+    is_program = not kind_of(run).plays_suite  # knows its own parameters
     is_open = is_program or (path[0] == "env" and len(path) > 1)  # the environment knows its own options
     if present is not None or name in known or is_open:
         return None

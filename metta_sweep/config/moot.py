@@ -8,10 +8,9 @@ from typing import Any
 
 from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import Path
+from trainables.kinds import kind_of, unread_settings
 
 OUR_TRAINING = (("trainer",), ("model",), ("env",), ("sim",))
-COMMAND_ONLY = ("command", "override", "workdir", "environment", "results", "pattern", "stop_seconds")
-PROGRAMS = ("function", "parameters", "metrics", "total_steps", *COMMAND_ONLY)
 Say = Callable[[str], Any]
 
 
@@ -47,13 +46,10 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
 
 
 def _rules(tree: Mapping[str, Any]) -> Iterable[_Rule]:
-    kind = str(trees.get(tree, ("trainable", "kind"), "ppo"))
-    yield _Rule(
-        OUR_TRAINING,
-        f"trainable.kind is {kind}, which has its own parameters (trainable.parameters)" if kind != "ppo" else "",
-    )
-    unused = {"ppo": PROGRAMS, "command": ("function",), "function": COMMAND_ONLY}.get(kind, ())
-    yield _Rule(tuple(("trainable", name) for name in unused), f"trainable.kind is {kind}")
+    kind = kind_of(tree)
+    why = f"trainable.kind is {kind.name}"
+    yield _Rule(OUR_TRAINING, "" if kind.plays_suite else f"{why}, which has its own parameters (trainable.parameters)")
+    yield _Rule(tuple(("trainable", name) for name in unread_settings(kind)), why)
     method = trees.get(tree, ("sweep", "method")) or "bayes"
     yield _Rule(
         (("sweep", "protein"), ("sweep", "early_stopping")),

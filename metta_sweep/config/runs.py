@@ -25,6 +25,7 @@ from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.errors import Problem
+from trainables.kinds import kind_of
 from trainables.plugins import import_plugins
 from trainables.resources import LABEL, Resources
 from trainables.simulation.config import training_simulations
@@ -103,11 +104,7 @@ def _with_one_suite(resolved: Tree, params: Mapping[str, Any], written: Mapping[
     The options of `env` are those that were written: with searched ones the search would find the task that is easiest.
     """
     curriculum = trees.get(resolved, ("trainer", "curriculum"))
-    if (
-        trees.get(resolved, ("trainable", "kind"), "ppo") != "ppo"
-        or trees.get(resolved, ("sim", "simulations"))
-        or not curriculum
-    ):
+    if not kind_of(resolved).plays_suite or trees.get(resolved, ("sim", "simulations")) or not curriculum:
         return resolved
     paths = [curriculum] if isinstance(curriculum, str) else list(curriculum.get("tasks", ()))
     searched = {trees.split(name)[1] for name in params if name.startswith("env.")}
@@ -125,8 +122,7 @@ def _parsed(tree_yaml: str) -> Tree:
 
 def run_mapping(resolved: Mapping[str, Any]) -> Tree:
     """What a trainable gets of a resolved configuration."""
-    is_ours = trees.get(resolved, ("trainable", "kind"), "ppo") == "ppo"  # finds the suggestion in its own sections
-    left_out = {"suggestion"} if is_ours else set()
+    left_out = {"suggestion"} if kind_of(resolved).plays_suite else set()  # it is in its own sections
     left_out |= set() if resolved.get("plugins") else {"plugins"}
     return {key: resolved[key] for key in RUN_KEYS if key in resolved and key not in left_out}
 

@@ -14,6 +14,7 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import Tree
 from searchers.distributions import DISTRIBUTIONS
 from trainables.errors import Problem
+from trainables.kinds import kind_of
 from trainables.programs import PREFIX, declared_types
 from trainables.spec import RunSpec
 
@@ -23,7 +24,7 @@ ROUNDED = "takes whole numbers: what {} gives is rounded"
 
 def whole_names(run: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:
     """Those of the parameters whose field in this run, or whose declared type in a program, is a whole number."""
-    if trees.get(run, ("trainable", "kind"), "ppo") == "ppo":
+    if kind_of(run).plays_suite:
         return frozenset(names) & _whole_fields()
     types = declared_types(trees.get(run, ("trainable", "types")) or {})
     own = {name for name in names if types.get(name.removeprefix(PREFIX)) is int}

@@ -11,6 +11,7 @@ import ray
 import yaml
 
 from metta_sweep.driver.run_files import write_yaml
+from trainables.kinds import kind_of
 from trainables.ownership import run_mark
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,7 @@ class RandomBaseline:
         self._of = evaluation_hash(config)
         self._task: ray.ObjectRef | None = None
         self._known = read_score(self._path, self._of)
-        is_ours = (config.get("trainable") or {}).get("kind", "ppo") == "ppo"
-        if is_ours and self._known is None:
+        if kind_of(config).plays_suite and self._known is None:
             self._task = ray.remote(measure).options(num_cpus=0, name="random policy").remote(dict(config))
 
     def score(self) -> tuple[float, float | None] | None:

@@ -21,8 +21,8 @@ from trainables.failures import classify
 from trainables.function import FunctionContext
 from trainables.messages import Task, Trained
 from trainables.metering import Meter
-from trainables.program_host import ProgramHost
 from trainables.programs import Reports, Tail, load_points, save_point
+from trainables.rank_run import RankRun
 from trainables.report import PATH_VARIABLE, report
 from trainables.result import Costs, Point, Progress, Span
 from trainables.run_files import output_to
@@ -48,9 +48,9 @@ def run(trainable: dict[str, Any], directory: Path, **rest: Any) -> tuple[Traine
         on_progress(progress)
 
     task = Task(mapping, str(directory), attempt)
-    host = ProgramHost(task, RunSpec.from_mapping(mapping), DistributedContext(), stop, listen)
+    rank = RankRun(task, RunSpec.from_mapping(mapping), DistributedContext(), Meter("setup"), stop, listen)
     with output_to(task.files.log()):
-        return host.train(Meter("setup")), heard
+        return rank.train(), heard
 
 
 def log(directory: Path) -> str:

@@ -37,7 +37,7 @@ def environment_problems(spec: RunSpec) -> list[Problem]:
 
     Environments of the user's own are made and closed again, once each.
     """
-    if spec.trainable.kind != "ppo":
+    if not spec.kind.plays_suite:
         return []
     problems: list[Problem] = []
     made: dict[tuple[str, str], _Spaces | None] = {}

@@ -1,0 +1,47 @@
+"""What a rank has at hand while it trains one run, whatever kind of training that is."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trainables.distributed import DistributedContext
+from trainables.messages import Task, Trained
+from trainables.metering import Meter
+from trainables.ppo.policy import Policy
+from trainables.pulse import Pulse
+from trainables.result import Progress
+from trainables.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RankRun:
+    """One run on one rank; `TrainableKind.trainer` gets it.
+
+    Attributes:
+        task: the run.
+        spec: its specification.
+        context: this rank.
+        meter: measures what it costs.
+        stop: set when the run should end, with a checkpoint if that is possible.
+        tell: hears of progress; of rank 0 alone.
+        pulse: says that the rank comes forward.
+        keep: takes the policy at the end of training, so that it need not be read from disk to be played.
+    """
+
+    task: Task
+    spec: RunSpec
+    context: DistributedContext
+    meter: Meter
+    stop: threading.Event
+    tell: Callable[[Progress], None]
+    pulse: Pulse = field(default_factory=Pulse)
+    keep: Callable[[Policy], None] = lambda policy: None
+
+    def train(self) -> Trained:
+        """The whole training, by whatever does it for this kind."""
+        module, _, name = self.spec.kind.trainer.partition(":")
+        trained: Trained = getattr(importlib.import_module(module), name)(self)
+        return trained
