@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 PRIVATE = 0o077  # umask: what this program writes is for its user
 SHARED = 0o007  # and for the group of the directory
+PARTIAL = ".partial"
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield stream
         return
     target = path.resolve()
-    temporary = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex[:12]}.partial")
+    temporary = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -43,6 +44,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):  # who reads it knows the file, not its temporary name
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is one that `replacing` writes now, or that a crash left: it is gone at any moment."""
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

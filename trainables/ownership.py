@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from trainables.disk import is_partial
 from trainables.run_files import RunFiles
 
 MARK = "belongs_to.json"
@@ -116,7 +117,8 @@ def _read(text: str) -> Any:
 
 
 def _content(directory: Path, keep: Collection[str]) -> list[Path]:
-    entries = sorted(directory.iterdir())
+    """What may be somebody else's; not what is written at this moment: a driver notes a run while its worker begins."""
+    entries = sorted(path for path in directory.iterdir() if not is_partial(path))
     return [path for path in entries if path.name not in (MARK, *keep) and not path.name.startswith(ASIDE)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from trainables.disk import replacing
 from trainables.ownership import claim_run, run_mark
 
 RUN: dict[str, Any] = {
@@ -46,6 +47,15 @@ def test_what_is_of_another_sweep_or_configuration_is_moved_aside(
     assert (tmp_path / "r" / "earlier-1" / "sweep_eval_results.yaml").read_text() == "score: 5.118"
     leave_a_result(tmp_path / "r")
     assert claim(tmp_path / "r") == tmp_path / "r" / "earlier-2"
+
+
+def test_what_a_driver_is_writing_at_this_moment_is_left_to_it(tmp_path: Path) -> None:
+    directory = tmp_path / "r"
+    directory.mkdir()
+    with replacing(directory / "train_config_overrides.yaml") as file:
+        file.write(b"seed: 1\n")
+        assert claim(directory) is None
+    assert (directory / "train_config_overrides.yaml").read_text() == "seed: 1\n"
 
 
 def test_the_same_run_keeps_its_directory_on_another_machine(tmp_path: Path) -> None:
