@@ -26,15 +26,21 @@ WRITERS = ("run", "stop", "retry", "import-wandb")
 NOBODY = 65534
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the registry of one sweep; made once, for that takes longer than most of the tests."""
+    return make_registry(tmp_path_factory.mktemp("whole") / "train_dir")
+
+
 @pytest.fixture
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """With the registry of one sweep."""
+def data_dir(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, where commands look."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUM_CPUS", "2")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(reader, "BUSY_SECONDS", 0.2)
-    return make_registry(tmp_path / "train_dir")
+    return shutil.copytree(whole, tmp_path / "train_dir")
 
 
 def make_registry(directory: Path) -> Path:
@@ -242,9 +248,8 @@ def as_another_user(directory: Path, *words: str) -> subprocess.CompletedProcess
     ],
 )
 def test_a_registry_of_another_user_is_told(
-    mode: int, directory_mode: int, words: list[str], text: str, tmp_path: Path
+    mode: int, directory_mode: int, words: list[str], text: str, data_dir: Path
 ) -> None:
-    data_dir = make_registry(tmp_path / "train_dir")
     (data_dir / "registry.db").chmod(mode)
     data_dir.chmod(directory_mode)
     try:
@@ -256,9 +261,8 @@ def test_a_registry_of_another_user_is_told(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_registry_that_may_be_read_is_read_by_another_user(tmp_path: Path) -> None:
+def test_a_registry_that_may_be_read_is_read_by_another_user(data_dir: Path) -> None:
     """Nobody writes it, and SQLite may not make the index of its log: it needs none."""
-    data_dir = make_registry(tmp_path / "train_dir")
     (data_dir / "registry.db").chmod(0o444)
     data_dir.chmod(0o555)
     done = as_another_user(data_dir, "status", "sweep_name=s", f"data_dir={data_dir}")

@@ -29,29 +29,31 @@ def running(registry: Registry) -> int:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
-    number: signal.Signals, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+    tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
+    """SIGINT, and SIGTERM to the one that continues."""
+
+    def at_work(attempt: int) -> bool:  # where they can write a checkpoint
+        return len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_{attempt}"))) == 2
+
     instant(sleep_seconds=8.0)
-    process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
-    wait_for(
-        lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2
-    )  # at work, where they can write a checkpoint
-    process.send_signal(number)
-    asked = time.monotonic()
-    assert process.wait(timeout=60) == EXIT_INTERRUPTED
-    assert time.monotonic() - asked < 30
-    assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
-    assert [attempt.costs for attempt in registry.attempts(SWEEP)] == [
-        asdict(CUT_OFF)
-    ] * 2  # what they had cost at their checkpoints
+    for attempt, number in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
+        wait_for(lambda attempt=attempt: at_work(attempt))  # type: ignore[misc]
+        process.send_signal(number)
+        asked = time.monotonic()
+        assert process.wait(timeout=60) == EXIT_INTERRUPTED
+        assert time.monotonic() - asked < 30
+        assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
+        costs = [each.costs for each in registry.attempts(SWEEP)]
+        assert costs == [asdict(CUT_OFF)] * 2 * attempt, "what they had cost at their checkpoints"
 
     instant(sleep_seconds=0.0)
     assert drive(tmp_path, "sweep.num_samples=3", environ=environ).exit_code == 0
     assert [(run.id, run.state, run.attempts) for run in registry.runs(SWEEP)] == [
-        (f"{SWEEP}.r.0", RunState.COMPLETED, 2),
-        (f"{SWEEP}.r.1", RunState.COMPLETED, 2),
+        (f"{SWEEP}.r.0", RunState.COMPLETED, 3),
+        (f"{SWEEP}.r.1", RunState.COMPLETED, 3),
         (f"{SWEEP}.r.2", RunState.COMPLETED, 1),
     ]
 
