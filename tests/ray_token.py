@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from metta_sweep.driver.cluster import read_credentials
+from trainables.ray_internals import read_credentials
 
 
 def use_ray_token(environ: pytest.MonkeyPatch) -> None:

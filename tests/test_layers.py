@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_every_folder_of_metta_sweep_has_its_layer() -> None:
 def test_no_modules_import_each_other() -> None:
     ours = [module for module in structure.modules(ROOT) if not module.name.startswith("trainables")]
     assert structure.circles(ours) == []
+
+
+PRIVATE_PARTS = re.compile(r"\bray(\.\w+)*\._\w+|\bhydra\._\w+|\bomegaconf\._\w+|\bwandb\.sdk\b")
+# Each touches its own; test_ray_internals.py and test_config_files.py pin them.
+TOUCHES = {"trainables/ray_internals.py": "ray", "metta_sweep/config/files.py": "omegaconf"}
+
+
+def test_private_parts_of_other_packages_are_touched_in_one_file_each() -> None:
+    for path in sorted(file for package in structure.PACKAGES for file in (ROOT / package).rglob("*.py")):
+        relative = path.relative_to(ROOT).as_posix()
+        found = {match[0] for match in PRIVATE_PARTS.finditer(path.read_text())}
+        assert {name.split(".")[0] for name in found} <= {TOUCHES.get(relative)}, f"{relative}: {sorted(found)}"
 
 
 UNPICKLES = {

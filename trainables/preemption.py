@@ -7,11 +7,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-import ray
 from ray.util import placement_group_table
 from ray.util.placement_group import PlacementGroup
 
 from trainables.errors import NodeLost
+from trainables.ray_internals import draining_nodes
 
 LOOK_SECONDS = 1.0
 NO_DEADLINE_SECONDS = 120.0
@@ -70,14 +70,6 @@ class NodeWatch:
 def nodes_of_bundles(group: PlacementGroup) -> dict[int, str]:
     """Ray's id of the node of each bundle that has a place."""
     return dict(placement_group_table(group)["bundles_to_node_id"])
-
-
-def draining_nodes() -> dict[str, int]:
-    """Deadline of each node that Ray drains, by its id, in epoch milliseconds; 0 = none.
-
-    Ray has no public call for it.
-    """
-    return dict(ray._private.state.state.get_draining_nodes())
 
 
 def seconds_until(deadline_milliseconds: int, now: float) -> float:

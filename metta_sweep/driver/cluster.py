@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from metta_sweep.capacity import Node, promised_nodes, slots_at_start, usable
 from metta_sweep.config.job import Machine
 from metta_sweep.driver.private_ray import PrivateRay, private_ray
 from metta_sweep.errors import ClusterError
+from trainables.ray_internals import draining_nodes, on_loopback, read_credentials
 from trainables.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ class ClusterNodes:
 
     def leaving(self) -> frozenset[str]:
         """Ids of the nodes that Ray is draining, for they will be taken away."""
-        from trainables.preemption import draining_nodes
-
         return frozenset(draining_nodes())
 
     def usable(self, avoided: Collection[str] = ()) -> tuple[Node, ...]:
@@ -102,7 +101,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
         own = None if address else stack.enter_context(private_ray(environ, machine))
         stack.enter_context(credentials(own))
         try:
-            with on_loopback(own):
+            with on_loopback() if own else nullcontext():
                 context = ray.init(
                     own.address if own else address,
                     log_to_driver=False,
@@ -147,31 +146,6 @@ def credentials(own: PrivateRay | None) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def read_credentials() -> None:
-    """Makes the Ray of this process look at its environment again: it did so before, at its import or for another
-    cluster.
-    """
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextmanager
-def on_loopback(own: PrivateRay | None) -> Iterator[None]:
-    """Ray reads 127.0.0.1 as the address that other machines see, where a private Ray does not listen; its switch for
-    that is read at its import.
-    """
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = before and own is None
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def check_answers(address: str) -> None:

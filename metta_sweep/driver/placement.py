@@ -12,6 +12,7 @@ from typing import Any
 from metta_sweep.capacity import bundles
 from metta_sweep.driver.notes import Note
 from metta_sweep.errors import ClusterError
+from trainables.ray_internals import node_of_actor
 from trainables.resources import Resources
 
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
@@ -36,7 +37,6 @@ def nodes_of(controller: Any, trial: Any) -> set[str]:
     Tune tells nobody where a trial is, and of a dead actor only the id in its error is left: so both are read from
     Ray's own tables.
     """
-    import ray
     from ray.util import placement_group_table
 
     actor = controller._trial_to_actor.get(trial)
@@ -44,8 +44,7 @@ def nodes_of(controller: Any, trial: Any) -> set[str]:
     if acquired is not None:
         return set(placement_group_table(acquired.placement_group)["bundles_to_node_id"].values())
     actor_id = dead_actor(Path(trial.error_file)) if trial.error_file else None
-    address = ray._private.state.actors(actor_id).get("Address", {}) if actor_id else {}
-    return {address["NodeID"]} if address.get("NodeID") else set()
+    return {node_of_actor(actor_id)} - {""} if actor_id else set()
 
 
 def dead_actor(error_file: Path) -> str | None:

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from trainables.ray_internals import start_head
 from trainables.supervisor import adopt_orphans, end_descendants
 
 if TYPE_CHECKING:
-    from ray._private.node import Node
+    from trainables.ray_internals import Node
 
 VITAL = ("raylet", "gcs_server")
 LET_GO = b"let go\n"
@@ -75,11 +76,7 @@ def main() -> int:
 
 
 def start_node(order: Order) -> Node:
-    """Ray's daemons, on the loopback interface.
-
-    Ray's own commands (`ray.init`, `ray start`) put a node on all interfaces, and `ray start` always adds a server for
-    remote clients.
-    """
+    """Ray's daemons, with this driver's token."""
     environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": order.token_path,
@@ -90,21 +87,8 @@ def start_node(order: Order) -> Node:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    from ray._private.node import Node
-    from ray._private.parameter import RayParams
-
-    params = RayParams(
-        node_ip_address="127.0.0.1",
-        temp_dir=f"{order.directory}/ray",  # which Ray opens to everybody
-        num_cpus=order.num_cpus,
-        num_gpus=order.num_gpus,
-        include_dashboard=order.has_dashboard,
-        dashboard_host="127.0.0.1",
-        dashboard_agent_listen_port=0,
-        include_log_monitor=False,  # it would copy what workers print to drivers, and ours does not want it
-        no_monitor=True,  # the autoscaler's: this machine is all there is
-    )
-    return Node(params, head=True, shutdown_at_exit=False, spawn_reaper=True)
+    # `ray` is a directory that Ray opens to everybody; ours around it is not.
+    return start_head(f"{order.directory}/ray", order.num_cpus, order.num_gpus, has_dashboard=order.has_dashboard)
 
 
 def wait(node: Node, is_asked: Callable[[], bool]) -> bool:

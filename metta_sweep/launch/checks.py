@@ -16,6 +16,7 @@ import yaml
 
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.cluster_files import image_of, provider_of, worker_nodes
+from trainables.ray_internals import validate_cluster_file
 from trainables.resources import Resources
 
 # What Ray imports to talk to a provider, and the package that brings it.
@@ -37,17 +38,12 @@ def check_cluster_file(text: str) -> dict[str, Any]:
 
 
 def schema_problems(config: Mapping[str, Any]) -> list[str]:
-    """What Ray's validator says; a RayCluster is first turned into what its autoscaler would read from it."""
+    """What Ray's validator says."""
     import jsonschema
-    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
-    from ray.autoscaler._private.util import prepare_config, validate_config
 
     logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells which defaults it filled in
     try:
-        is_kuberay = provider_of(config) == "kuberay"
-        validate_config(
-            _derive_autoscaling_config_from_ray_cr(dict(config)) if is_kuberay else prepare_config(dict(config))
-        )
+        validate_cluster_file(config, is_kuberay=provider_of(config) == "kuberay")
     except jsonschema.ValidationError as error:
         return [f"cluster file: {'.'.join(str(part) for part in error.absolute_path) or 'top level'}: {error.message}"]
     except (KeyError, TypeError, ValueError) as error:

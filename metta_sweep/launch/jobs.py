@@ -17,17 +17,13 @@ from metta_sweep.capacity import PROMISED_NODES, Node
 from metta_sweep.config.files import packaged_configs
 from metta_sweep.errors import ClusterError, ConfigError
 from metta_sweep.launch.cluster_files import python_of, worker_nodes
+from trainables.ray_internals import PACKAGING_LOGGERS
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 SWEEP_KEY = "sweep"
-# They tell of every ignored file.
-TALKATIVE = (
-    "ray._private.runtime_env.packaging",
-    "ray._private.runtime_env.working_dir",
-    "ray.dashboard.modules.dashboard_sdk",
-)
+TALKATIVE = (*PACKAGING_LOGGERS, "ray.dashboard.modules.dashboard_sdk")  # they tell of every ignored file
 API_ADDRESS = "RAY_API_SERVER_ADDRESS"
 # Environments, histories, data and caches: large, and of no use to a run. A leading `/` means the shipped directory
 # itself: configs/env stays.

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from metta_sweep.config import files, load_sweep_job, load_train_job, validate_file
 from metta_sweep.config.job import Budget, Settings
@@ -103,3 +104,10 @@ def test_the_job_file_spells_the_dataclasses_defaults() -> None:
     )
     assert (job.settings, job.budget) == (Settings(), Budget())
     assert asdict(job.resources) == asdict(Resources())
+
+
+def test_numbers_of_files_are_read_as_hydra_reads_them(tmp_path: Path) -> None:
+    text = "small: 1e-4\nplain: 0.5\nclock: 12:30\nword: no\nsplit: 1_000\n"
+    file = tmp_path / "numbers.yaml"
+    file.write_text(text)
+    assert files.read_yaml(file) == OmegaConf.to_container(OmegaConf.create(text))
