@@ -14,8 +14,8 @@ from scipy.special import erfcx, log_ndtr, ndtr
 from searchers.distributions import Array
 from searchers.errors import NoAffordableCandidate
 
-LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
-SQRT_PI_OVER_2 = np.sqrt(np.pi / 2)
+LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)  # of the normal density
+SQRT_PI_OVER_2 = np.sqrt(np.pi / 2)  # of Mills' ratio, by which the log form goes on where the plain one underflows
 
 
 def expected_improvement(mean: Array, std: Array, best: Array | float) -> Array:

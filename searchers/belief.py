@@ -25,8 +25,8 @@ from searchers.warm_start import Trend
 
 logger = logging.getLogger(__name__)
 
-QUANTILE_90 = 1.6448536269514722
-LARGEST_LOG = 700.0
+QUANTILE_90 = 1.6448536269514722  # standard deviations from the mean to either end of a 90 % interval
+LARGEST_LOG = 700.0  # the exponential of more is no float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from searchers.distributions import Array, CategoricalParameter
 from searchers.sobol import sobol_draws
 from searchers.space import Space
 
+# Standard deviations of the design in prior scales: wider than the belief, so that it is tested; not tuned
 DESIGN_SPREAD = 2.0
-RADII = (0.02, 1.0)
+RADII = (0.02, 1.0)  # in prior scales: from a step that only refines to as far as the prior reaches; not tuned
 
 
 def truncated_normal(uniform: Array, center: Array, spread: Array) -> Array:

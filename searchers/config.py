@@ -13,11 +13,14 @@ from searchers.errors import Keyed, SpaceError
 from searchers.observation import plain
 from searchers.space_config import nearest
 
+# What messages ask for, by type
 NEED = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+# Words that a setting may be
 CHOICES = {
     "objective": ("pareto", "best", "target"),
     "acquisition": ("auto", "logei", "gittins", "front", "naive"),
 }
+# Lowest value that a setting still has a meaning at
 AT_LEAST = {
     "num_random_samples": 0,
     "random_suggestions": 1,
@@ -26,8 +29,9 @@ AT_LEAST = {
     "resample_frequency": 0,
     "curve_points": 0,
 }
+# Zero would leave nothing to suggest, or divide by it
 ABOVE_ZERO = ("max_suggestion_cost", "global_search_scale", "budget")
-BELOW_ONE = ("exploration_share",)
+BELOW_ONE = ("exploration_share",)  # a share that leaves suggestions to the model
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,16 @@ from searchers.noise import Noise
 from searchers.outliers import squash
 from searchers.surrogate import is_refit_due, representative
 
-MAX_ROWS = 400
-FIT_ROWS = 150
-RESIDUALS_FROM = 8
+MAX_ROWS = 400  # bounds the factorisation, for a cost surface is simple; a round number, not tuned
+# Hyperparameters are fitted on so many: each step of the fit factorises once; a round number, not tuned
+COST_FIT_ROWS = 150
+RESIDUALS_FROM = 8  # with fewer runs a straight line in log cost says all that can be known; not tuned
+# Start-up as a share of the cheapest run: a coarse grid, for the regression takes up the rest; not tuned
 OVERHEADS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.9)
-COEFFICIENT_SD = 1.0
-LENGTH_COEFFICIENT_SD = 0.2
-NOISE_SD = 0.2
-LOG_CLIP = 60.0
+COEFFICIENT_SD = 1.0  # prior: over half its range a parameter changes cost by a factor of about e; not tuned
+LENGTH_COEFFICIENT_SD = 0.2  # prior: cost is nearly proportional to training length; not tuned
+NOISE_SD = 0.2  # prior: costs of one point differ by some 20 % on a machine that others use; not tuned
+LOG_CLIP = 60.0  # a prediction within a factor of e^60 of the median: its exponential and its square stay floats
 # Log of how many times the median cost a run may cost before it counts as an outlier.
 LARGEST_RATIO = math.log(1e7)
 
@@ -150,7 +152,7 @@ class CostModel:
         target = residual / self._residual_sd
         start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)
         if self._hyper is None or is_refit_due(len(self._rows)):
-            subset: NDArray[np.int64] = representative(np.zeros(len(target)), FIT_ROWS)
+            subset: NDArray[np.int64] = representative(np.zeros(len(target)), COST_FIT_ROWS)
             self._hyper = fit(data.rows(subset), target[subset], start, max_iterations=15)
         self._gp = GaussianProcess.condition(data, self._hyper or start)
         self._gp.set_targets(target)

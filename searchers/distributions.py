@@ -14,9 +14,9 @@ from searchers.observation import ParamValue, number_of, plain
 
 Array = NDArray[np.float64]
 Ufunc = Callable[[Array], Array]
-DIGITS = 10
+DIGITS = 10  # of a coordinate: a value that was written and read again lands on the same one
 SIGNIFICANT_DIGITS = 17  # enough for any float
-LARGEST_WHOLE = 2**53
+LARGEST_WHOLE = 2**53  # up to here floats hold every whole number
 # Beyond it the width of a range, or a product with it, may be no float any more.
 LARGEST_BOUND = 1e300
 
@@ -129,6 +129,7 @@ class Distribution:
     problem: Callable[[str, float], str | None] = _no_problem
 
 
+# By name; `register_distribution` adds to it
 DISTRIBUTIONS: dict[str, Distribution] = {
     distribution.name: distribution
     for distribution in (

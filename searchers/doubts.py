@@ -13,8 +13,8 @@ from searchers.expression import Expression
 from searchers.observation import ParamValue
 from searchers.values import column, constant, every_combination
 
-MOST_COMBINATIONS = 2**16
-DRAWN = 2**14
+MOST_COMBINATIONS = 2**16  # up to so many points are all looked at; a round number, not tuned
+DRAWN = 2**14  # else so many are drawn: a condition that holds for a thousandth of the space is seen to hold
 
 
 def doubts(

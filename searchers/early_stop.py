@@ -20,13 +20,13 @@ from searchers.features import noise_scale
 from searchers.noise import Noise
 from searchers.observation import LARGEST, CurvePoint, Params
 
-FIRST_SHARE = 0.2
-HALF = 0.5
-QUANTILE_BEFORE_HALF = 0.3
-QUANTILE_AFTER_HALF = 0.5
-MIN_COMPARABLE = 5
-COMPARABLE_FACTOR = 2.0
-MIN_PROBABILITY = 0.05
+FIRST_SHARE = 0.2  # earlier a learning rate has hardly fallen and few episodes ended; a round number, not tuned
+HALF = 0.5  # where the milder quantile ends; a round number, not tuned
+QUANTILE_BEFORE_HALF = 0.3  # milder than the median, since runs may still cross; not tuned
+QUANTILE_AFTER_HALF = 0.5  # the median stopping rule (Golovin et al. 2017, Google Vizier)
+MIN_COMPARABLE = 5  # fewer give no quantile worth the name; a round number, not tuned
+COMPARABLE_FACTOR = 2.0  # runs of half to twice the length are compared; not tuned
+MIN_PROBABILITY = 0.05  # a stopped run is wrong in at most 5 % by the model; a round number, not tuned
 
 
 @dataclass(frozen=True, slots=True)

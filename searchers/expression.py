@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from searchers.errors import SpaceError
 
 Columns = Mapping[str, NDArray[Any]]
-MAX_LENGTH = 1000
-CONSTANTS = {"true": True, "false": False, "True": True, "False": False}
-MAX_DEPTH = 50
+MAX_LENGTH = 1000  # far above what people write; the text may come from a stranger, and parsing costs time
+CONSTANTS = {"true": True, "false": False, "True": True, "False": False}  # as YAML and as Python spell them
+MAX_DEPTH = 50  # far above what people nest, and far below Python's limit of recursion
 
 
 def _divided(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -35,6 +35,7 @@ def _power(left: Any, right: Any) -> Any:
     return np.where((left == 0) & (right < 0), np.nan, operator.pow(left, right))
 
 
+# Arithmetic that a condition may use
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -44,6 +45,7 @@ BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: _divided(operator.mod),
     ast.Pow: _power,
 }
+# Comparisons that a condition may use
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,

@@ -21,13 +21,14 @@ from searchers.observation import LARGEST, CurvePoint, Observation, Outcome, Par
 from searchers.outliers import squash
 from searchers.space import Space
 
-DEFAULT_FIDELITY = "trainer.total_timesteps"
+DEFAULT_FIDELITY = "trainer.total_timesteps"  # what a training run of ours calls its length
+# A factor of 30 in length spans as much of the model as the range of any other parameter; not tuned
 LOG_RANGE = math.log(30.0)
-EARLIEST_SHARE = 0.15
-LATEST_SHARE = 0.95
-CURVE_NOISE = 4.0
+EARLIEST_SHARE = 0.15  # points before it say more about the start than about the point; not tuned
+LATEST_SHARE = 0.95  # later ones repeat the final score
+CURVE_NOISE = 4.0  # a point at the start has five times the variance of a final score; its size was not tuned
 # Coordinate of a training length 150,000 times the longest one: what a model makes of a length grows exponentially with
-# it.
+# It.
 FARTHEST_LENGTH = 8.0
 
 

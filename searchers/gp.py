@@ -32,6 +32,7 @@ from searchers.noise import Noise
 
 logger = logging.getLogger(__name__)
 
+# Added to the diagonal until the factorisation holds, the least that does: from rounding up to a little noise
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
 # Shares of the largest variance: rows far outside the space have variances beside which an absolute jitter is no digit.
 RELATIVE_JITTERS = (1e-12, 1e-10, 1e-8)

@@ -24,21 +24,23 @@ from numpy.typing import NDArray
 
 from searchers.distributions import Array
 
-SQRT5 = math.sqrt(5.0)
-LEVEL_VARIANCE = 1.0
-LOG_LENGTH_SD = 1.0
-LOG_VARIANCE_SD = 1.0
-LOG_TREND_MEAN = 0.0
-LOG_TREND_SD = 1.5
+SQRT5 = math.sqrt(5.0)  # of the Matern kernel with smoothness 5/2
+LEVEL_VARIANCE = 1.0  # of the mean level: scores are standardised
+LOG_LENGTH_SD = 1.0  # prior: lengthscales within a factor of e of their mean; not tuned
+LOG_VARIANCE_SD = 1.0  # prior: variance within a factor of e of 1, as scores are standardised; not tuned
+LOG_TREND_MEAN = 0.0  # prior: the trend explains about as much as the rest; not tuned
+LOG_TREND_SD = 1.5  # wide: there are tasks without a trend and tasks with nothing else; not tuned
+# Prior: what hyperparameters change grows by e over the range of lengths (a coordinate from -1 to 1); not tuned
 GROWTH_MEAN = 0.5
-GROWTH_SD = 0.5
-LOG_NOISE_MEAN = math.log(0.02)
-LOG_NOISE_SD = 1.5
+GROWTH_SD = 0.5  # none and twice as much growth are within two deviations; not tuned
+LOG_NOISE_MEAN = math.log(0.02)  # prior: 2 % of the variance is noise; the data soon say more; not tuned
+LOG_NOISE_SD = 1.5  # wide: from simulators without noise to little else; not tuned
+# From a twentieth of half a range to a parameter that does nothing; the matrix stays regular
 BOUNDS_LENGTH = (math.log(0.05), math.log(200.0))
-BOUNDS_VARIANCE = (math.log(0.05), math.log(20.0))
-BOUNDS_TREND = (math.log(1e-4), math.log(50.0))
-BOUNDS_GROWTH = (0.0, 2.5)
-BOUNDS_NOISE = (math.log(1e-5), math.log(2.0))
+BOUNDS_VARIANCE = (math.log(0.05), math.log(20.0))  # a factor of 20 around 1, where it is by standardisation
+BOUNDS_TREND = (math.log(1e-4), math.log(50.0))  # from no trend to nothing else
+BOUNDS_GROWTH = (0.0, 2.5)  # from none to five prior means
+BOUNDS_NOISE = (math.log(1e-5), math.log(2.0))  # from a simulator without noise to nothing but noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ from searchers.observation import Observation, Outcome
 from searchers.schedule import merge
 from searchers.space import Space
 
-NUM_LEADERS = 5
-MIN_LEADERS = 3
+NUM_LEADERS = 5  # whose order is watched; a round number, not tuned
+MIN_LEADERS = 3  # with fewer an order that stays is chance; not tuned
 # Leaders trained for more than this share of the cap: what a raise was decided from does not decide the next one.
 LONG_SHARE = 1 / math.sqrt(2)
 # Two leaders have changed places only when they were further apart than this share of the leaders' spread, before and
-# after.
+# After.
 TIE_SHARE = 0.1
 
 

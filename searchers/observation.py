@@ -16,7 +16,7 @@ ParamValue = float | int | str | bool
 Params = Mapping[str, ParamValue]
 Member = TypeVar("Member", bound=StrEnum)
 # A number beyond this is no result but a mistake or a program's way to say "failed", and its square is beyond all
-# floats.
+# Floats.
 LARGEST = 1e100
 
 

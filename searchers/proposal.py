@@ -23,14 +23,16 @@ from searchers.rating import Rater
 
 logger = logging.getLogger(__name__)
 
-LEADERS = 8
-PRESELECTED = 192
+CENTRES = 8  # leaders, and points of the front, that local candidates lie around; not tuned
+PRESELECTED = 192  # candidates that get a variance, which costs far more than a mean; see `Rater.effort`; not tuned
+# Radii of the two rounds around the best, as shares of the local one: wide, then close; not tuned
 REFINEMENTS = (0.3, 0.1)
-REFINED = 8
-REFINED_EACH = 16
-MIN_SCORED = 2
-SEED_DESIGN = 2**31
-MIN_DISTANCE = 0.02
+REFINED = 8  # best candidates that each round starts from; not tuned
+REFINED_EACH = 16  # new candidates around each of them; not tuned
+MIN_SCORED = 2  # a spread of scores needs two
+SEED_DESIGN = 2**31  # far from any number of a suggestion, which is the other word of a stream
+MIN_DISTANCE = 0.02  # from a pending point, root mean square over coordinates: 1 % of each range; not tuned
+# Reason of a suggestion; people read it
 NOTHING_NEW = "every candidate was tried or is close to a pending run; a random new point"
 
 
@@ -173,8 +175,8 @@ class Proposer:
     def _candidates(self, rng: np.random.Generator) -> Array:
         """Global ones, local ones around front and leaders, and the leaders themselves, which may be worth a repeat."""
         space, config, evaluated = self.belief.space, self.config, self.belief.evaluated
-        leaders = np.argsort(-evaluated.mean, kind="stable")[:LEADERS]
-        front = evaluated.front[-LEADERS:]
+        leaders = np.argsort(-evaluated.mean, kind="stable")[:CENTRES]
+        front = evaluated.front[-CENTRES:]
         centers = evaluated.points_unit[np.unique(np.concatenate([leaders, front]))]
         local = local_candidates(space, centers, config.suggestions_per_pareto, config.global_search_scale, rng)
         spread = global_candidates(space, config.random_suggestions, config.global_search_scale, rng)

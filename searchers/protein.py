@@ -18,6 +18,7 @@ from searchers.proposal import Proposer
 from searchers.space import Space
 
 Goal = Literal["maximize", "minimize"]
+# Latest observations of an earlier sweep: they fix a prior mean well enough, and its fit stays short; not tuned
 MAX_EARLIER = 200
 
 

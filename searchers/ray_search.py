@@ -35,8 +35,8 @@ from searchers.space import Space
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "ProteinSearch 1"
-GOALS: Mapping[str, Goal] = {"max": "maximize", "min": "minimize"}
+FORMAT = "ProteinSearch 1"  # of a saved state; another is refused
+GOALS: Mapping[str, Goal] = {"max": "maximize", "min": "minimize"}  # Tune's words and ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from searchers.protein import Goal, Protein
 from searchers.sobol import sobol_draws
 from searchers.space import Space
 
-METHODS = ("bayes", "random", "sobol", "grid")
-GRID_LEVELS = 5
-GRID_LIMIT = 200_000
+METHODS = ("bayes", "random", "sobol", "grid")  # what `sweep.method` may be
+GRID_LEVELS = 5  # of a number that names no step; a round number, not tuned
+GRID_LIMIT = 200_000  # more points than anybody means to run; not tuned
 
 
 class Searcher(Protocol):

@@ -28,9 +28,9 @@ from searchers.values import column, constant, every_combination
 logger = logging.getLogger(__name__)
 
 Draw = Callable[[int], Array]
-STOCK_DRAWS = 2**17
-STOCK_SIZE = 256
-EVERY_POINT = 4096
+STOCK_DRAWS = 2**17  # a constraint that none of so many points fulfils is refused; not tuned
+STOCK_SIZE = 256  # feasible points to fall back on where chance finds none; a round number, not tuned
+EVERY_POINT = 4096  # a space of so few combinations is written out, so that the last new one is found
 # Coordinates of runs from outside the space: a model that squares one of 1e5 has no digits left for the others.
 FAR = 100.0
 

@@ -23,7 +23,9 @@ from searchers.expression import Expression, parse
 from searchers.observation import ParamValue, number_of, plain
 from searchers.values import column, constant
 
+# What a parameter may say of itself
 LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
+# Words of other tools' search spaces, and ours
 FOREIGN_KEYS = {
     "values": "choices",
     "low": "min",
@@ -33,8 +35,8 @@ FOREIGN_KEYS = {
     "type": "distribution",
     "default": "mean",
 }
-AUTO_SCALE = 0.5
-LARGEST_SCALE = 1e6
+AUTO_SCALE = 0.5  # a quarter of the range: `auto` of Metta's sweep files
+LARGEST_SCALE = 1e6  # as good as no belief; keeps arithmetic finite
 # A range that is narrower than this share of its values holds too few floats to search.
 NARROWEST = 1e-12
 # Points at which expressions are tried while a space is read.

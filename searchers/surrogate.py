@@ -23,12 +23,13 @@ from searchers.warp import Warp
 
 logger = logging.getLogger(__name__)
 
-MAX_FINAL_ROWS = 1500
-MAX_ROWS_WITH_CURVES = 1000
-FIT_ROWS = 250
-SUCCESS_ROWS = 400
-LATEST_RUNS = 20
-SCEPTIC_LENGTHS = 0.5
+MAX_FINAL_ROWS = 1500  # bounds the factorisation: more runs are represented by these; a round number, not tuned
+MAX_ROWS_WITH_CURVES = 1000  # curve points give way first, as a final score says more
+# Hyperparameters are fitted on so many: each step of the fit factorises once; a round number, not tuned
+SCORE_FIT_ROWS = 250
+SUCCESS_ROWS = 400  # failures come first in them, and a boundary needs few; a round number, not tuned
+LATEST_RUNS = 20  # whose failures count as recent; a round number, not tuned
+SCEPTIC_LENGTHS = 0.5  # half the fitted ones; README, `no-sceptic`; its size was not tuned
 
 
 def is_refit_due(count: int) -> bool:
@@ -179,7 +180,7 @@ class ScoreModel:
     def _refit(self, used: list[int]) -> None:
         data = self._data(used)
         targets = self._targets(used)
-        subset = representative(targets, FIT_ROWS)
+        subset = representative(targets, SCORE_FIT_ROWS)
         residual = targets
         if self.trend is not None:
             finals = np.array(self._is_final)[used]
@@ -231,7 +232,7 @@ class SuccessModel:
         self._base = float((labels.sum() + 2.0) / (len(labels) + 2.0))
         start = self._hyper or Hyperparameters.prior(self.features.stationary_layout, noise=0.1)
         if self._hyper is None or is_refit_due(len(labels)):
-            subset = representative(-labels[used], FIT_ROWS)
+            subset = representative(-labels[used], SCORE_FIT_ROWS)
             self._hyper = fit(data.rows(subset), labels[used][subset] - self._base, start, max_iterations=15)
         self._gp = GaussianProcess.condition(data, self._hyper or start)
         self._gp.set_targets(labels[used] - self._base)

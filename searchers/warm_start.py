@@ -13,8 +13,8 @@ import numpy as np
 from searchers.distributions import Array
 from searchers.gp import GaussianProcess
 
-TRUST = 0.7
-TRUST_RUNS = 3.0
+TRUST = 0.7  # before the new sweep has scores, earlier ones count for so much; not tuned
+TRUST_RUNS = 3.0  # as many new runs weigh as much as that first trust; not tuned
 
 
 @dataclass(frozen=True)

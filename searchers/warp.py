@@ -10,13 +10,13 @@ import numpy as np
 from searchers.distributions import Array
 from searchers.outliers import squash
 
-LINEAR_ABOVE = 3.0
+LINEAR_ABOVE = 3.0  # spreads: scores are left as they are up to here; of normal ones few lie beyond; not tuned
 # Bent values beyond these are outliers: 1e13 spreads above the median; 3e6 below it, where distances count for less.
 LARGEST_BENT = 30.0
-LOWEST_BENT = 15.0
+LOWEST_BENT = 15.0  # half of it
 # Spreads below this share of the median are rounding errors.
 RESOLUTION = 1e-12
-FARTHEST = 1e200
+FARTHEST = 1e200  # spreads: keeps what follows finite
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,11 @@ from trainables.run_files import RunFiles, write_yaml
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # a program that ends or reports is seen that soon; not tuned
+# How the last line of a traceback begins
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit|Failure)\b")
-_NOT_FINITE = re.compile(r"\b(nan|inf|infinity|not finite|non-finite)\b")
-_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)')
+_NOT_FINITE = re.compile(r"\b(nan|inf|infinity|not finite|non-finite)\b")  # words of programs whose training diverged
+_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)')  # a line of a traceback
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,23 +14,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
-_HYDRA_FORM = re.compile(r"\+{0,2}\{key\}=\{value\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")  # `{dotted.name}` in a command
+_HYDRA_FORM = re.compile(r"\+{0,2}\{key\}=\{value\}")  # an override in which the value is one whole word
 _HARMLESS = re.compile(r"[\w./:@%+,=-]+", re.ASCII)  # the same in every shell, quoted or not
 _BARE = re.compile(r"[A-Za-z_/][\w/.-]*", re.ASCII)  # Hydra reads it as a text without quotes
-_RESERVED = ("null", "true", "false", "inf", "nan")
+_RESERVED = ("null", "true", "false", "inf", "nan")  # words that Hydra and YAML read as values of other types
+# Their `-c` takes code
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash"))
+# Programs that hand a word to a shell
 _RUN_IN_SHELL = frozenset(("su", "runuser", "sg", "flock", "script", "sbatch", "srun", "xterm", "parallel", "env"))
 _JOINED = frozenset(("ssh", "rsh", "watch", "eval", "make", "gmake"))  # a shell reads all their words once more
-_FIRST_WORD_IS_CODE = frozenset(("awk", "gawk", "mawk", "nawk", "sed", "gsed", "jq"))
+_FIRST_WORD_IS_CODE = frozenset(("awk", "gawk", "mawk", "nawk", "sed", "gsed", "jq"))  # their first word is a program
+# Options of interpreters whose value is code
 _CODE_OPTION = {
     **dict.fromkeys(("python", "pypy"), re.compile(r"-[A-Za-z]*c")),
     **dict.fromkeys(("perl", "ruby", "lua", "julia", "Rscript", "R"), re.compile(r"-[A-Za-z]*[eE]")),
     **dict.fromkeys(("node", "nodejs", "deno", "bun"), re.compile(r"-e|-p|-pe|--eval|--print|eval")),
     "php": re.compile(r"-r"),
 }
-_SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command|--wrap|-S")
+_SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command|--wrap|-S")  # of a shell, and of what runs one
+# Options of interpreters whose value is no code
 _TAKES_WORD = frozenset(("-W", "-X", "-I", "-r", "--require", "--rcfile", "--init-file"))
+# What evaluates its words as code
 _EVALUATES = re.compile(
     r"(?:(?:^|\s)-[A-Za-z]*[ceErS]|\beval|\bawk(?:\s+-\S+)*|\bsed(?:\s+-\S+)*|--eval|--command|--wrap)[=\s]*$"
 )

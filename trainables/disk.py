@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 PRIVATE = 0o077  # umask: what this program writes is for its user
 SHARED = 0o007  # and for the group of the directory
-PARTIAL = ".partial"
+PARTIAL = ".partial"  # ends the name of a file that is still being written
 
 
 @contextmanager

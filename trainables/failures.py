@@ -19,8 +19,11 @@ from trainables.result import FailureKind
 
 ENDED = "ended with "  # begins the signature of a worker that ended itself
 
+# Of a disk that is full, broken, gone or read-only: not of the point
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN}
+# In the texts of PyTorch and of the operating system
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+# In the texts of drivers and networks
 _HARDWARE = ("cuda error", "nccl error", "cublas_status", "cudnn_status", "connection closed by peer")
 
 

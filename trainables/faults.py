@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-ENVIRONMENT = "METTA_SWEEP_FAULTS"
+ENVIRONMENT = "METTA_SWEEP_FAULTS"  # variable that names the faults to stage; see the module
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,11 @@ from trainables.simulation.aggregate import PlayedEpisode
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 180.0  # a loaded node needs a minute to start many Python processes that import torch
-MAX_RUNS = 50
-MAX_GROWTH = 1.2
-_RENDEZVOUS_ATTEMPTS = 3
-_GRACE_SECONDS = 2.0
-NEWS_SECONDS = 5.0
+MAX_RUNS = 50  # of one set of worker processes: leaks that memory does not show end with it; a round number, not tuned
+MAX_GROWTH = 1.2  # of its memory since the first run: beyond 20 % workers are made anew; not tuned
+_RENDEZVOUS_ATTEMPTS = 3  # another program may take the port meanwhile; a round number, not tuned
+_GRACE_SECONDS = 2.0  # for the other ranks to say how they ended; not tuned
+NEWS_SECONDS = 5.0  # to answer a question that costs nothing: a worker that does not is stuck; not tuned
 SILENCE_FACTOR = 2.0  # other ranks notice a hanging one after one timeout, and say more about it
 
 

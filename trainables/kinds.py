@@ -122,6 +122,7 @@ class FunctionKind:
         return config.function, device
 
 
+# By the word of `trainable.kind`; plugins add to it
 KINDS: dict[str, TrainableKind] = {kind.name: kind for kind in (PpoKind(), CommandKind(), FunctionKind())}
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+# What a process wrote or said that died of each
 SIGNALS = {
     "Segmentation fault": "SIGSEGV",
     "Aborted": "SIGABRT",
@@ -23,12 +24,13 @@ SIGNALS = {
     "Floating point exception": "SIGFPE",
     "Illegal instruction": "SIGILL",
 }
+# What our own hook in `os._exit` wrote
 _EXIT = re.compile(r"^this process ends with (exit code \d+) by os\._exit at (.+)$", re.M)
-_FATAL = re.compile(rf"^Fatal Python error: ({'|'.join(SIGNALS)})$", re.M)
-_FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.M)
+_FATAL = re.compile(rf"^Fatal Python error: ({'|'.join(SIGNALS)})$", re.M)  # what Python's faulthandler writes
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.M)  # a line of its stack
 # NCCL's watchdog aborts a healthy process when another rank is gone.
 _NOT_ITS_OWN = ("ProcessGroupNCCL", "NCCL watchdog")
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 20  # of a log's end that are read: a stack of many threads fits; a round number
 
 
 @dataclass(frozen=True, slots=True)

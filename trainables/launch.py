@@ -17,7 +17,7 @@ from trainables.result import Progress, RunResult
 from trainables.runner import Runner, RunRequest
 from trainables.spec import RunSpec
 
-RESERVE_SECONDS = 60.0
+PLACE_SECONDS = 60.0  # somebody waits in front of it: a minute without a place is said; not tuned
 
 
 def run_once(
@@ -88,9 +88,9 @@ def _reserved(resources: Resources) -> Iterator[PlacementGroup]:
         [resources.bundle] * resources.world_size, strategy=resources.strategy, bundle_label_selector=selector
     )
     try:
-        if not group.wait(RESERVE_SECONDS):
+        if not group.wait(PLACE_SECONDS):
             raise InfrastructureFailure(
-                f"no room for the run within {RESERVE_SECONDS:.0f} s: the cluster is busy, or no node is large enough"
+                f"no room for the run within {PLACE_SECONDS:.0f} s: the cluster is busy, or no node is large enough"
             )
         yield group
     finally:

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from trainables.result import Costs, Span
 
-PARTS = tuple(field.name for field in fields(Costs))
+PARTS = tuple(field.name for field in fields(Costs))  # of the costs of a run
 
 
 class Meter:

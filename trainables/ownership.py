@@ -21,8 +21,8 @@ import yaml
 from trainables.disk import is_partial
 from trainables.run_files import RunFiles
 
-MARK = "belongs_to.json"
-ASIDE = "earlier-"
+MARK = "belongs_to.json"  # file that says whose directory it is
+ASIDE = "earlier-"  # begins the name of what another run left there
 # Say where and how fast a run trains, and not what: another machine may go on with it.
 NOT_TRAINED = ("device", "resources", "code_version", "trainer.num_workers", "trainer.checkpoint")
 

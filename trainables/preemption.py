@@ -13,8 +13,8 @@ from ray.util.placement_group import PlacementGroup
 from trainables.errors import NodeLost
 from trainables.ray_internals import draining_nodes
 
-LOOK_SECONDS = 1.0
-NO_DEADLINE_SECONDS = 120.0
+LOOK_SECONDS = 1.0  # notices are two minutes or so: a second more does no harm
+NO_DEADLINE_SECONDS = 120.0  # what a spot instance of AWS gets, where Ray names no deadline
 # Left of the notice when workers are given up: the result still has to reach the driver.
 RESERVE_SECONDS = 3.0
 

@@ -19,10 +19,11 @@ from trainables.metering import add
 from trainables.result import LARGEST_SCORE, Costs, Point, Progress, Span, is_score
 from trainables.run_files import append_json_line
 
-PREFIX = "trainable.parameters."
+PREFIX = "trainable.parameters."  # of a searched parameter that is the program's own
 _KNOWN_BY_BYTES = 4096  # of what was read last
-TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}  # words of `trainable.types`
 RECENT_SECONDS = 3600.0  # a report is read soon after it was made
+# Of a command, beside the names of parameters
 WORDS = ("overrides", "config", "run", "directory", "seed", "attempt", "rank", "world_size")
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-PATH_VARIABLE = "METTA_SWEEP_REPORT"
+PATH_VARIABLE = "METTA_SWEEP_REPORT"  # where a program finds the file that it reports to
 
 
 def report(score: float | None = None, step: int | None = None, **metrics: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainables.errors import Problem
 from trainables.fields import nearest
 
-LABEL = re.compile(r"[\w./-]+=[\w.-]+")
+LABEL = re.compile(r"[\w./-]+=[\w.-]+")  # of a node, as Ray takes it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import yaml
 
 from trainables.disk import write_whole
 
-LOG_TAIL_BYTES = 8192
+LOG_TAIL_BYTES = 8192  # what the registry keeps of the log of a failed run
 
 
 @dataclass(frozen=True, slots=True)

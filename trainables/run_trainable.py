@@ -27,7 +27,7 @@ from trainables.preemption import NodeWatch
 from trainables.result import Outcome, Progress, RunResult
 from trainables.runner import Runner, RunRequest
 
-STEP_SECONDS = 1.0
+STEP_SECONDS = 1.0  # Tune's loop hears from a run at least so often; not tuned
 
 
 class RunTrainable(tune.Trainable):  # type: ignore[misc]

@@ -32,7 +32,7 @@ from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # ranks are asked for their pulse so often: far below any timeout; not tuned
 OnProgress = Callable[[Progress], None]
 
 

@@ -24,7 +24,8 @@ from trainables.simulation.aggregate import custom_names
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda")  # what `device` may be
+# What is said of a metric that no suite reports
 UNREPORTED = " is not reported by this suite; use reward, {suite}/{simulation}/reward or a counter such as heart.gained"
 
 
@@ -47,6 +48,7 @@ class _Sections:
     plugins: tuple[str, ...] = ()
 
 
+# Keys that a run without PPO has
 _OF_PROGRAMS = ("plugins", "run", "seed", "device", "code_version", "metric", "trainable", "resources", "suggestion")
 
 

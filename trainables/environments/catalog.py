@@ -27,6 +27,7 @@ from trainables.errors import Problem
 from trainables.fields import convert, join, nearest
 from trainables.seeding import EpisodeSeeds
 
+# What somebody reads who names an Atari game without it
 NEEDS_ALE = 'Atari games need ale-py (GPL-2.0), which is not installed: pip install "metta_sweep[atari]"'
 MAX_STEPS = "max_steps"  # of an episode, in every family
 FRAMES, ATARI_FRAMES = "max_num_frames_per_episode", 108_000  # the emulator's own limit of an episode

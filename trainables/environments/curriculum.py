@@ -16,7 +16,7 @@ from trainables.errors import Problem
 from trainables.fields import build, nearest
 from trainables.seeding import Purpose, stream
 
-SAMPLING = ("weighted", "learning_progress")
+SAMPLING = ("weighted", "learning_progress")  # what `env.curriculum.sampling` may be
 FAST, SLOW = 0.3, 0.03  # weights of a new mean in the two moving averages
 FLOOR = 0.2  # share of episodes that go to all tasks by their weights, however little they teach
 

@@ -15,8 +15,8 @@ from mettagrid.config.mettagrid_config import GameConfig
 
 from trainables.environments.interface import GridShape
 
-_GLOBAL = 254
-_PADDING = 255
+_GLOBAL = 254  # location of what belongs to no cell, by mettagrid's layout
+_PADDING = 255  # fills what is left of an observation, by mettagrid's layout
 
 
 class TokenEncoder:

@@ -68,6 +68,7 @@ class Task:
     inventory_limit: int = 10
 
 
+# By the name that `env.task` takes
 TASKS = {
     "arena/basic": Task(),
     "arena/advanced": Task(ore_per_battery=2, batteries_per_heart=2, ore_reward=0.05, battery_reward=0.2),
@@ -77,10 +78,10 @@ TASKS = {
     "navigation": Task(width=15, height=15, mines=0, generators=0, altars=60, walls=12, free_hearts=True),
 }
 
-RESOURCES = ("ore", "battery", "heart")
-COMBAT_RESOURCES = ("laser", "armor")
-OBJECTS = ("mine", "generator", "altar")
-COMBAT_OBJECTS = ("armory", "lasery")
+RESOURCES = ("ore", "battery", "heart")  # of every task, in the order of its observations
+COMBAT_RESOURCES = ("laser", "armor")  # what tasks with combat add
+OBJECTS = ("mine", "generator", "altar")  # of every task
+COMBAT_OBJECTS = ("armory", "lasery")  # what tasks with combat add
 
 
 def task_problems(key: str, task: Task) -> list[Problem]:

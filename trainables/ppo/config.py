@@ -147,6 +147,7 @@ class ModelConfig:
     separate_critic: bool = False
 
 
+# Words that a setting may be
 CHOICES = {
     "trainer.schedule": ("linear", "constant", "cosine"),
     "trainer.precision": ("float32", "bf16"),
@@ -154,6 +155,7 @@ CHOICES = {
     "model.type": ("mlp", "cnn", "lstm"),
     "model.activation": ("tanh", "relu"),
 }
+# Lowest value that a setting still has a meaning at
 _AT_LEAST = {
     "trainer.total_timesteps": 1,
     "trainer.batch_size": 1,
@@ -179,6 +181,7 @@ _AT_LEAST = {
     "model.hidden_size": 1,
     "model.num_layers": 0,
 }
+# Between 0 and 1
 _SHARES = ("trainer.ppo.gamma", "trainer.ppo.gae_lambda", "trainer.optimizer.beta1", "trainer.optimizer.beta2")
 
 

@@ -147,6 +147,7 @@ class Learner:
 
 
 _Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+# As CleanRL calls them
 _LOSS_NAMES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
 
 

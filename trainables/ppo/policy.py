@@ -20,8 +20,8 @@ from trainables.ppo.distributions import distribution_for
 
 M = TypeVar("M", nn.Linear, nn.Conv2d)
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
-_HIDDEN_GAIN = math.sqrt(2.0)
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}  # by the word of `model.activation`
+_HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal weights under a ReLU; CleanRL's, for tanh too
 _ACTION_GAIN = 0.01  # a nearly uniform first policy
 
 

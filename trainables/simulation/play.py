@@ -19,8 +19,8 @@ from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.config import Simulation, Suite
 from trainables.simulation.replay import Tape
 
-MAX_ENVS = 64
-MAX_STEPS = 200_000  # where the environment names no time limit above it
+MAX_ENVS = 64  # episodes at once: bounds the memory of an evaluation; a round number, not tuned
+MAX_EPISODE_STEPS = 200_000  # where the environment names no time limit above it
 STEPS_WITHOUT_LIMIT = 1000  # of an episode that count as steps forward where the environment names no time limit
 
 
@@ -118,7 +118,7 @@ class Watch:
         if num_ended or number < (self.limit or STEPS_WITHOUT_LIMIT):
             self.pulse.beat(self.suite, self.simulation)
         self.pulse.check()
-        if number >= max(MAX_STEPS, self.limit or 0):
+        if number >= max(MAX_EPISODE_STEPS, self.limit or 0):
             raise CodeFailure(
                 f"suite {self.suite}, simulation {self.simulation}: an episode did not end within {number} steps; "
                 "use an environment with a time limit (env.max_steps)",

@@ -20,7 +20,8 @@ from trainables.environments.mettagrid_tasks import Task, random_map
 from trainables.seeding import evaluation_seeds
 from trainables.simulation.config import Suite
 
-MAX_STEPS = 20_000  # a longer episode is cut here
+MAX_REPLAY_STEPS = 20_000  # a longer episode is cut here
+# How the viewer names what stands on a cell
 _CELLS = {
     "wall": "#",
     "empty": ".",
@@ -52,7 +53,7 @@ class Tape:
         rows = slice(0, env.agents_per_env)
         seen = env.observations[rows].copy()
         env.step(actions)
-        if len(self.rewards) < MAX_STEPS:
+        if len(self.rewards) < MAX_REPLAY_STEPS:
             self.observations.append(seen)
             self.actions.append(np.array(actions[rows]))
             self.rewards.append(env.rewards[rows].copy())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trainables.simulation.aggregate import PlayedEpisode
 
+# Of `eval/stats.db`; readers outside know it.
 _SCHEMA = """
 create table if not exists episodes (
     run text not null, suite text not null, simulation text not null, episode integer not null,
