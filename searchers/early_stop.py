@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from searchers.acquisition import front_values
-from searchers.belief import Belief
+from searchers.acquisition_functions import front_values
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.features import noise_scale
 from searchers.noise import Noise
 from searchers.observation import LARGEST, CurvePoint, Params
+from searchers.surrogate_models import SurrogateModels
 
 FIRST_SHARE = 0.2  # earlier a learning rate has hardly fallen and few episodes ended; a round number, not tuned
 HALF = 0.5  # where the milder quantile ends; a round number, not tuned
@@ -67,12 +67,12 @@ class Advice:
     reason: str
 
 
-def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice:
+def advise(models: SurrogateModels, config: ProteinConfig, curve: RunningCurve) -> Advice:
     """See the module's text.
 
     Args:
-        belief: from the runs that ended.
-        config: not used by the rule; the model's settings are in the belief.
+        models: from the runs that ended.
+        config: not used by the rule; the model's settings are in theirs.
         curve: the run in question.
     """
     share = curve.points[-1].env_steps / curve.total_env_steps if curve.points else 0.0
@@ -89,15 +89,15 @@ def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice
             1.0,
             f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}",
         )
-    comparable = comparable_scores(belief, curve)
+    comparable = comparable_scores(models, curve)
     if len(comparable) < MIN_COMPARABLE:
         text = f"{len(comparable)} comparable runs; the rule needs {MIN_COMPARABLE}"
         return Advice(False, "too_few_runs", share, math.nan, value, 1.0, text)
     quantile = QUANTILE_BEFORE_HALF if share < HALF else QUANTILE_AFTER_HALF
     threshold = float(np.quantile(comparable, quantile))
-    probability = probability_on_front(belief, curve)
-    stop = belief.sign * value < threshold and probability < MIN_PROBABILITY
-    shown = belief.sign * threshold
+    probability = probability_on_front(models, curve)
+    stop = models.sign * value < threshold and probability < MIN_PROBABILITY
+    shown = models.sign * threshold
     reason = (
         f"score {value:.4g} at {share:.0%}, threshold {shown:.4g} ({quantile:g} quantile of {len(comparable)} runs), "
         f"chance to end on the front {probability:.1%} (stops below {MIN_PROBABILITY:.0%} if both agree)"
@@ -105,12 +105,12 @@ def advise(belief: Belief, config: ProteinConfig, curve: RunningCurve) -> Advice
     return Advice(stop, f"quantile_{quantile:g}", share, shown, value, probability, reason)
 
 
-def comparable_scores(belief: Belief, curve: RunningCurve) -> Array:
+def comparable_scores(models: SurrogateModels, curve: RunningCurve) -> Array:
     """Scores (larger is better) of runs of similar length when they had trained as many steps."""
     steps = curve.points[-1].env_steps
     found = []
-    for observation in belief.observations:
-        total = belief.features.total_steps(observation.params) or (
+    for observation in models.observations:
+        total = models.features.total_steps(observation.params) or (
             observation.curve[-1].env_steps if observation.curve else None
         )
         if not observation.curve or not total or observation.curve[-1].env_steps < steps:
@@ -118,35 +118,35 @@ def comparable_scores(belief: Belief, curve: RunningCurve) -> Array:
         if 1 / COMPARABLE_FACTOR <= total / curve.total_env_steps <= COMPARABLE_FACTOR:
             points = observation.curve
             found.append(
-                belief.sign * float(np.interp(steps, [p.env_steps for p in points], [p.score for p in points]))
+                models.sign * float(np.interp(steps, [p.env_steps for p in points], [p.score for p in points]))
             )
     return np.array(found)
 
 
-def probability_on_front(belief: Belief, curve: RunningCurve) -> float:
+def probability_on_front(models: SurrogateModels, curve: RunningCurve) -> float:
     """Chance that the finished run beats the front at its own predicted cost, given its curve so far; 1 without a
     model.
     """
-    gp = belief.score.gp
-    if gp is None or not belief.has_completed:
+    gp = models.score.gp
+    if gp is None or not models.has_completed:
         return 1.0
-    point = belief.space.embed(curve.params)[None]
-    full = belief.features.full(point)
+    point = models.space.embed(curve.params)[None]
+    full = models.features.full(point)
     shares = [p.env_steps / curve.total_env_steps for p in curve.points]
     useful = [
         i for i, share in enumerate(shares) if share >= FIRST_SHARE / 2 and abs(curve.points[i].score) <= LARGEST
     ][-4:]
-    if useful and belief.features.curve_points:
-        rows = np.array([belief.features.partial(full[0], shares[i]) for i in useful])
-        scores = belief.score.warp.forward(belief.sign * np.array([curve.points[i].score for i in useful]))
+    if useful and models.features.curve_points:
+        rows = np.array([models.features.partial(full[0], shares[i]) for i in useful])
+        scores = models.score.warp.forward(models.sign * np.array([curve.points[i].score for i in useful]))
         noise = Noise(np.array([noise_scale(shares[i]) for i in useful]), np.zeros(len(useful), dtype=np.int64))
         gp = gp.informed(rows, noise, scores)
     mean, std = gp.mean_std(full)
-    evaluated = belief.evaluated
+    evaluated = models.evaluated
     front = evaluated.front
     # A run cheaper than every other is on the front whatever its score: then only the cheapest point's score is asked
     # of it.
     best = front_values(
-        evaluated.log_cost[front], evaluated.mean[front], belief.log_cost(full), float(evaluated.mean[front][0])
+        evaluated.log_cost[front], evaluated.mean[front], models.log_cost(full), float(evaluated.mean[front][0])
     )
     return float(ndtr((mean[0] - best[0]) / std[0]))

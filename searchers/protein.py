@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.belief import Belief
 from searchers.config import ProteinConfig
 from searchers.early_stop import Advice, RunningCurve, advise
 from searchers.features import Features
 from searchers.observation import Interval, Observation, Params, Suggestion
-from searchers.proposal import Proposer
+from searchers.proposer import Proposer
 from searchers.space import Space
+from searchers.surrogate_models import SurrogateModels
 
 Goal = Literal["maximize", "minimize"]
 # Latest observations of an earlier sweep: they fix a prior mean well enough, and its fit stays short; not tuned
@@ -89,21 +89,21 @@ class Protein:
         self._next_number = 0
         features = Features.of(space, self.config.fidelity, self.config.curve_points)
         sign = 1.0 if goal == "maximize" else -1.0
-        self._belief = Belief(
+        self._models = SurrogateModels(
             space, features, sign, tuple(_learned(space, features, sign, sweep) for sweep in self._earlier)
         )
 
     @property
     def observations(self) -> tuple[Observation, ...]:
         """The history, in order."""
-        return tuple(self._belief.observations)
+        return tuple(self._models.observations)
 
     def observe(self, observation: Observation) -> None:
         """Learn from one run. Order matters: it is part of the history.
 
         Never fails: a model that cannot take the run in stays as it was, and the log says so.
         """
-        self._belief.observe(observation)
+        self._models.observe(observation)
 
     def suggest(self, pending: Sequence[Params] = (), number: int | None = None) -> Suggestion:
         """The next point to run.
@@ -116,51 +116,51 @@ class Protein:
         self._next_number = number + 1
         points = [self.space.embed(params) for params in pending]
         pending_unit = np.array(points).reshape(len(points), self.space.dimension)
-        features = self._belief.features
+        features = self._models.features
         pending_rows = np.array([features.row(*one) for one in zip(pending, points, strict=True)]).reshape(
             len(points), len(features.groups)
         )
-        return Proposer(self._belief, self.config, self._seed).suggest(number, pending_unit, pending_rows)
+        return Proposer(self._models, self.config, self._seed).suggest(number, pending_unit, pending_rows)
 
     def incumbent(self) -> FrontPoint | None:
         """The completed run with the best posterior mean (never merely the luckiest draw); None before there is one."""
-        if not self._belief.has_completed:
+        if not self._models.has_completed:
             return None
-        evaluated = self._belief.evaluated
+        evaluated = self._models.evaluated
         return self._front_points(np.array([evaluated.best]))[0]
 
     def front(self) -> tuple[FrontPoint, ...]:
         """The score-cost front of completed runs by posterior mean, cheapest first."""
-        if not self._belief.has_completed:
+        if not self._models.has_completed:
             return ()
-        return tuple(self._front_points(self._belief.evaluated.front))
+        return tuple(self._front_points(self._models.evaluated.front))
 
     def predict(self, params: Params) -> Prediction:
         """What is believed of a run at `params`."""
         point = self.space.embed(params)[None]
-        predictions = self._belief.predict(point)
-        score = self._belief.score_intervals(predictions.mean, predictions.std)[0] if self._belief.num_scored else None
-        cost = self._belief.cost_interval(point)
+        predictions = self._models.predict(point)
+        score = self._models.score_intervals(predictions.mean, predictions.std)[0] if self._models.num_scored else None
+        cost = self._models.cost_interval(point)
         return Prediction(score, cost, float(predictions.success[0]))
 
     def advise(self, curve: RunningCurve) -> Advice:
         """Whether a running run should be stopped early; see `early_stop`."""
-        return advise(self._belief, self.config, curve)
+        return advise(self._models, self.config, curve)
 
     def with_phase(self, space: Space, config: ProteinConfig) -> Protein:
         """A new optimiser over another space and with other settings: same seed, same observations."""
         other = Protein(space, config, self.goal, rng=np.random.default_rng(0), earlier=self._earlier)
         other._seed, other._next_number = self._seed, self._next_number
-        for observation in self._belief.observations:
+        for observation in self._models.observations:
             other.observe(observation)
         return other
 
     def _front_points(self, index: NDArray[np.int64]) -> list[FrontPoint]:
-        evaluated = self._belief.evaluated
+        evaluated = self._models.evaluated
         points = evaluated.points_unit[index]
-        predictions = self._belief.predict(points)
-        intervals = self._belief.score_intervals(predictions.mean, predictions.std)
-        observations = [self._belief.observations[i] for i in evaluated.observation[index]]
+        predictions = self._models.predict(points)
+        intervals = self._models.score_intervals(predictions.mean, predictions.std)
+        observations = [self._models.observations[i] for i in evaluated.observation[index]]
         costs, runs = evaluated.cost[index], evaluated.runs[index]
         return [
             FrontPoint(observation.params, interval, float(cost), int(count))
@@ -168,9 +168,9 @@ class Protein:
         ]
 
 
-def _learned(space: Space, features: Features, sign: float, observations: Sequence[Observation]) -> Belief:
+def _learned(space: Space, features: Features, sign: float, observations: Sequence[Observation]) -> SurrogateModels:
     """What an earlier sweep taught, in terms of this one's space; only its latest runs when there are many."""
-    belief = Belief(space, features, sign)
+    models = SurrogateModels(space, features, sign)
     for observation in observations[-MAX_EARLIER:]:
-        belief.observe(observation)
-    return belief
+        models.observe(observation)
+    return models

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from searchers import NoAffordableCandidate
-from searchers.acquisition import (
+from searchers.acquisition import van_der_corput
+from searchers.acquisition_functions import (
     expected_improvement,
     front_values,
     gittins_index,
@@ -16,7 +17,6 @@ from searchers.acquisition import (
     pick,
 )
 from searchers.pareto import front_indices
-from searchers.rating import van_der_corput
 from searchers.warp import Warp
 
 

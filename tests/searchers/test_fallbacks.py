@@ -45,7 +45,7 @@ def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the
     def refuse(*_: object) -> None:
         raise np.linalg.LinAlgError
 
-    monkeypatch.setattr("searchers.rating.Rater.of", refuse)
+    monkeypatch.setattr("searchers.acquisition.Acquisition.of", refuse)
     suggestion = protein.suggest()
     assert suggestion.explanation.reason == "the model could not be factorised; a random affordable point"
     cost = protein.predict(suggestion.params).cost

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from searchers import CurvePoint, FailureKind, Observation, ObservationError, Outcome, Space
-from searchers.belief import Belief
 from searchers.cost_model import CostModel
 from searchers.features import Features
 from searchers.surrogate import is_refit_due, representative
+from searchers.surrogate_models import SurrogateModels
 
 LENGTH = "trainer.total_timesteps"
 SPACE = Space.from_config(
@@ -17,8 +17,8 @@ SPACE = Space.from_config(
 )
 
 
-def belief(space: Space = SPACE, sign: float = 1.0, curve_points: int = 3) -> Belief:
-    return Belief(space, Features.of(space, None, curve_points), sign)
+def new_models(space: Space = SPACE, sign: float = 1.0, curve_points: int = 3) -> SurrogateModels:
+    return SurrogateModels(space, Features.of(space, None, curve_points), sign)
 
 
 def cost_at(model: CostModel, steps: float) -> float:
@@ -49,7 +49,7 @@ def test_predicted_costs_never_overflow() -> None:
 
 
 def test_failures_teach_where_not_to_go() -> None:
-    model = belief()
+    model = new_models()
     for x in np.linspace(0.02, 0.98, 25):
         params = {LENGTH: 1e6, "x": float(x)}
         model.observe(
@@ -62,7 +62,7 @@ def test_failures_teach_where_not_to_go() -> None:
 
 @pytest.mark.parametrize("kind", [FailureKind.INFRASTRUCTURE, FailureKind.CODE])
 def test_lost_nodes_and_broken_code_teach_nothing(kind: FailureKind) -> None:
-    model = belief()
+    model = new_models()
     model.observe(Observation.failed({LENGTH: 1e6, "x": 0.5}, 5.0, kind))
     assert model.success.num_failures == 0
     assert model.predict(np.zeros((1, 2))).success.tolist() == [1.0]
@@ -81,7 +81,7 @@ def test_a_learning_curve_is_evidence_about_shorter_runs() -> None:
     shorter = SPACE.embed({LENGTH: 9e5, "x": 0.5})[None]
     stds = []
     for points in (0, 3):
-        model = belief(curve_points=points)
+        model = new_models(curve_points=points)
         for x in (0.1, 0.3, 0.5, 0.7, 0.9):
             model.observe(run(x, 3e6, 1.0 - (x - 0.5) ** 2))
         stds.append(model.predict(shorter).std[0])
@@ -100,7 +100,7 @@ def test_the_earliest_curve_points_and_the_end_are_no_rows() -> None:
 @pytest.mark.parametrize("length", [{"distribution": "log_normal", "min": 2.9e6, "max": 3e6}, {"value": 3e6}])
 def test_short_runs_of_another_phase_do_not_pass_for_bad_long_ones(length: dict[str, object]) -> None:
     space = Space.from_config({LENGTH: length, "x": {"min": 0.0, "max": 1.0}})
-    phase = belief(space)
+    phase = new_models(space)
     for x in np.linspace(0.5, 1.0, 8):  # promising, but short
         phase.observe(Observation({LENGTH: 1e5, "x": float(x)}, 0.3 * float(x), 1.0))
     for x in np.linspace(0.0, 0.4, 8):
@@ -110,13 +110,13 @@ def test_short_runs_of_another_phase_do_not_pass_for_bad_long_ones(length: dict[
     assert cost_of(phase, beyond) == pytest.approx(30.0, rel=0.2)
 
 
-def cost_of(model: Belief, point: np.ndarray) -> float:
+def cost_of(model: SurrogateModels, point: np.ndarray) -> float:
     return float(np.exp(model.predict(point).log_cost[0]))
 
 
 def test_a_schedule_gap_does_not_pass_for_a_bad_short_run() -> None:
     """The trap: halfway through annealed runs the score is far lower than that of finished runs of half the length."""
-    model = belief()
+    model = new_models()
     for x in (0.2, 0.4, 0.6, 0.8):
         for steps in (3e5, 1e6, 3e6):
             model.observe(run(x, steps, float(np.log10(steps)) - 5.0, gap=1.0))
@@ -125,7 +125,7 @@ def test_a_schedule_gap_does_not_pass_for_a_bad_short_run() -> None:
 
 
 def test_a_stopped_run_is_a_partial_run_and_not_on_the_front() -> None:
-    model = belief()
+    model = new_models()
     model.observe(run(0.2, 1e6, 1.0))
     partial = (CurvePoint(100_000, 10.0, 5.0), CurvePoint(300_000, 30.0, 6.0))
     model.observe(Observation({LENGTH: 1e6, "x": 0.4}, 6.0, 50.0, Outcome.STOPPED_EARLY, curve=partial))
@@ -134,7 +134,7 @@ def test_a_stopped_run_is_a_partial_run_and_not_on_the_front() -> None:
 
 
 def test_repeats_are_averaged_and_the_luckiest_draw_does_not_win() -> None:
-    model, rng = belief(), np.random.default_rng(0)
+    model, rng = new_models(), np.random.default_rng(0)
     for x in np.linspace(0, 1, 12):
         model.observe(
             Observation({LENGTH: 1e6, "x": float(x)}, float(1 - (x - 0.5) ** 2 + 0.1 * rng.standard_normal()), 10.0)
@@ -149,7 +149,7 @@ def test_repeats_are_averaged_and_the_luckiest_draw_does_not_win() -> None:
 
 
 def test_posterior_means_at_the_runs_are_those_of_the_predictor() -> None:
-    model, rng = belief(), np.random.default_rng(3)
+    model, rng = new_models(), np.random.default_rng(3)
     for x in rng.random(9):
         model.observe(Observation({LENGTH: 1e6, "x": float(x)}, float(np.sin(5 * x)), 10.0))
     evaluated = model.evaluated
@@ -157,7 +157,7 @@ def test_posterior_means_at_the_runs_are_those_of_the_predictor() -> None:
 
 
 def test_the_sceptic_knows_the_runs_as_well_and_less_of_what_lies_between() -> None:
-    model = belief()
+    model = new_models()
     for x in (0.1, 0.3, 0.5, 0.7, 0.9):
         for steps in (2e5, 2e6):
             model.observe(Observation({LENGTH: steps, "x": x}, np.sin(5 * x) * steps**0.2, steps / 1e4))
@@ -171,7 +171,7 @@ def test_the_sceptic_knows_the_runs_as_well_and_less_of_what_lies_between() -> N
 
 def test_among_choices_alone_there_is_nothing_to_be_sceptical_of() -> None:
     space = Space.from_config({"a": {"choices": ["x", "y", "z"]}, "b": {"choices": [1, 2]}})
-    model = belief(space, curve_points=0)
+    model = new_models(space, curve_points=0)
     for a in ("x", "y", "z"):
         model.observe(Observation({"a": a, "b": 1}, float(ord(a)), 1.0))
     assert model.score.gp is not None
@@ -192,7 +192,7 @@ def test_refits_come_every_row_at_first_and_then_every_five_percent() -> None:
 
 def test_a_stopped_run_says_nothing_of_whole_costs_where_nobody_knows_the_length() -> None:
     space = Space.from_config({"x": {"min": 0.0, "max": 1.0}})
-    known = belief(space)
+    known = new_models(space)
     curve = (CurvePoint(1000, 5.0, 0.5),)
     known.observe(Observation({"x": 0.5}, 0.5, 50.0, curve=(*curve, CurvePoint(10_000, 50.0, 0.5))))
     cost = known.log_cost(known.features.full(space.embed({"x": 0.4})[None]))
@@ -204,7 +204,7 @@ def test_models_that_know_nothing_say_so() -> None:
     with pytest.raises(RuntimeError, match="nothing observed yet"):
         CostModel(Features.of(SPACE, None, 0)).predict(np.zeros((1, 3)))
     with pytest.raises(RuntimeError, match="no run has a score yet"):
-        _ = belief().evaluated
+        _ = new_models().evaluated
 
 
 @pytest.mark.parametrize(

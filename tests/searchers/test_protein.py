@@ -126,14 +126,14 @@ def test_a_small_search_scale_stays_near_the_center_at_first() -> None:
 
 
 def test_expansion_rate_is_how_far_cost_targets_reach_beyond_the_front() -> None:
-    from searchers.rating import cost_target
+    from searchers.acquisition import cost_target
 
     protein = make(expansion_rate=0.5)
     played(protein, 15)
-    front = protein._belief.evaluated
+    front = protein._models.evaluated
     highest = float(front.log_cost[front.front[-1]])
     targets = [
-        cost_target(protein._belief, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)
+        cost_target(protein._models, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)
     ]
     assert highest < max(targets) <= highest + math.log(1.5)
 

@@ -1,4 +1,4 @@
-"""From belief to one suggestion: which rule is due, candidates, rating, pick."""
+"""From the models to one suggestion: which rule is due, candidates, rating, pick."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.acquisition import pick
-from searchers.belief import Belief
+from searchers.acquisition import Acquisition
+from searchers.acquisition_functions import pick
 from searchers.candidates import global_candidates, initial_design, local_candidates
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
 from searchers.errors import NoAffordableCandidate
 from searchers.kernel import squared_distances
 from searchers.observation import Explanation, Origin, Suggestion
-from searchers.rating import Rater
+from searchers.surrogate_models import SurrogateModels
 
 logger = logging.getLogger(__name__)
 
 CENTRES = 8  # leaders, and points of the front, that local candidates lie around; not tuned
-PRESELECTED = 192  # candidates that get a variance, which costs far more than a mean; see `Rater.effort`; not tuned
+PRESELECTED = 192  # candidates that get a variance, which costs far more than a mean; not tuned
 # Radii of the two rounds around the best, as shares of the local one: wide, then close; not tuned
 REFINEMENTS = (0.3, 0.1)
 REFINED = 8  # best candidates that each round starts from; not tuned
@@ -37,7 +37,7 @@ NOTHING_NEW = "every candidate was tried or is close to a pending run; a random 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Chosen:
     """A picked point and why."""
 
     point_unit: Array
@@ -48,15 +48,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proposer:
-    """One suggestion at a time from a belief that is not changed.
+    """One suggestion at a time from models that are not changed.
 
     Attributes:
-        belief: from all observations.
+        models: from all observations.
         config: settings.
         seed: of the sweep.
     """
 
-    belief: Belief
+    models: SurrogateModels
     config: ProteinConfig
     seed: int
 
@@ -70,12 +70,12 @@ class Proposer:
         """
         rng = np.random.default_rng([self.seed, number])
         choice = self._choose(number, pending_unit, pending_rows, rng)
-        return Suggestion(self.belief.space.from_unit(choice.point_unit), number, self._explain(choice))
+        return Suggestion(self.models.space.from_unit(choice.point_unit), number, self._explain(choice))
 
-    def _choose(self, number: int, pending: Array, pending_rows: Array, rng: np.random.Generator) -> Choice:
+    def _choose(self, number: int, pending: Array, pending_rows: Array, rng: np.random.Generator) -> Chosen:
         config = self.config
         is_initial = (
-            number < config.num_random_samples or self.belief.num_scored < MIN_SCORED or not self.belief.has_completed
+            number < config.num_random_samples or self.models.num_scored < MIN_SCORED or not self.models.has_completed
         )
         if is_initial:
             return self._initial(number, pending, rng)
@@ -83,40 +83,40 @@ class Proposer:
         if is_due and (choice := self._replicate(pending)):
             return choice
         try:
-            rater = Rater.of(self.belief, config, number, pending_rows, rng)
+            acquisition = Acquisition.of(self.models, config, number, pending_rows, rng)
             if config.exploration_share and rng.random() < config.exploration_share:
-                return self._explore(rater, pending, rng)
-            return self._exploit(rater, pending, rng)
+                return self._explore(acquisition, pending, rng)
+            return self._exploit(acquisition, pending, rng)
         except np.linalg.LinAlgError:
             logger.warning(
                 "suggestion %d: the model could not be factorised; a random affordable point instead", number
             )
             return self._random(pending, rng, "the model could not be factorised; a random affordable point")
 
-    def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Choice:
+    def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Chosen:
         """Centre first, then a fixed Sobol design; affordable points as soon as a cost is known."""
-        space = self.belief.space
+        space = self.models.space
         if number == 0 and self.config.seed_with_search_center:
-            return Choice(space.center_unit, Origin.CENTER, "the search centre comes first")
+            return Chosen(space.center_unit, Origin.CENTER, "the search centre comes first")
         count = max(self.config.num_random_samples, number + 1)
         scale = self.config.global_search_scale
         design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[
             number : number + 1
         ]
-        inherited = self.belief.inherited_points()
+        inherited = self.models.inherited_points()
         fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
             return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(fresh)
         if not affordable.any():
             return self._cheapest(fresh)
-        return Choice(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
+        return Chosen(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
 
-    def _replicate(self, pending: Array) -> Choice | None:
+    def _replicate(self, pending: Array) -> Chosen | None:
         """The least repeated point of the front; None when all of it was run in another phase's space and cannot be
         repeated here.
         """
-        evaluated = self.belief.evaluated
+        evaluated = self.models.evaluated
         front = evaluated.front[evaluated.is_here[evaluated.front]]
         if not len(front):
             return None
@@ -127,17 +127,17 @@ class Proposer:
         ]
         chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
         reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
-        return Choice(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
+        return Chosen(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
 
-    def _explore(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
-        points = self._fresh(global_candidates(self.belief.space, 256, self.config.global_search_scale, rng), pending)
+    def _explore(self, acquisition: Acquisition, pending: Array, rng: np.random.Generator) -> Chosen:
+        points = self._fresh(global_candidates(self.models.space, 256, self.config.global_search_scale, rng), pending)
         if not len(points):
             return self._random(pending, rng, NOTHING_NEW)
-        rating = rater.ignorance(points)
+        rating = acquisition.ignorance(points)
         best = self._pick(rating, points)
         return best or self._cheapest(points)
 
-    def _exploit(self, rater: Rater, pending: Array, rng: np.random.Generator) -> Choice:
+    def _exploit(self, acquisition: Acquisition, pending: Array, rng: np.random.Generator) -> Chosen:
         points = self._candidates(rng)
         points = self._without_pending(points, pending)
         if not len(points):
@@ -146,35 +146,41 @@ class Proposer:
         if not affordable.any():
             return self._cheapest(points)
         points = self._likely(points[affordable])
-        points = points[rater.preselect(points, rater.effort(PRESELECTED), rng)]
-        rating = rater.rate(points)
-        for radius in REFINEMENTS if rater.refines else ():
-            points, rating = self._refine(rater, points, rating, pending, radius, rng)
+        points = points[acquisition.preselect(points, acquisition.effort(PRESELECTED), rng)]
+        rating = acquisition.rate(points)
+        for radius in REFINEMENTS if acquisition.refines else ():
+            points, rating = self._refine(acquisition, points, rating, pending, radius, rng)
         if not np.isfinite(rating).any():
             return self._random(pending, rng, "no candidate has a finite rating")
         best = pick(rating, np.ones(len(points), dtype=bool))
-        is_repeat = self.belief.is_repeat(points[best])
+        is_repeat = self.models.is_repeat(points[best])
         origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
-        return Choice(points[best], origin, rater.reason(is_repeat), float(rating[best]))
+        return Chosen(points[best], origin, acquisition.reason(is_repeat), float(rating[best]))
 
     def _refine(
-        self, rater: Rater, points: Array, rating: Array, pending: Array, radius: float, rng: np.random.Generator
+        self,
+        acquisition: Acquisition,
+        points: Array,
+        rating: Array,
+        pending: Array,
+        radius: float,
+        rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """The candidates and new ones around the best of them."""
-        top = points[np.argsort(-rating, kind="stable")[: rater.effort(REFINED)]]
-        each = rater.effort(REFINED_EACH)
-        near = local_candidates(self.belief.space, top, each, radius * self.config.global_search_scale, rng)
-        near = np.concatenate([near, rater.other_lengths(top[: max(2, REFINED * each // REFINED_EACH)])])
+        top = points[np.argsort(-rating, kind="stable")[: acquisition.effort(REFINED)]]
+        each = acquisition.effort(REFINED_EACH)
+        near = local_candidates(self.models.space, top, each, radius * self.config.global_search_scale, rng)
+        near = np.concatenate([near, acquisition.other_lengths(top[: max(2, REFINED * each // REFINED_EACH)])])
         near = self._fresh(near, pending)
         near = near[self._affordable(near)]
-        near = near[self._success(near) >= self.belief.success.required]
+        near = near[self._success(near) >= self.models.success.required]
         if not len(near):
             return points, rating
-        return np.concatenate([points, near]), np.concatenate([rating, rater.rate(near)])
+        return np.concatenate([points, near]), np.concatenate([rating, acquisition.rate(near)])
 
     def _candidates(self, rng: np.random.Generator) -> Array:
         """Global ones, local ones around front and leaders, and the leaders themselves, which may be worth a repeat."""
-        space, config, evaluated = self.belief.space, self.config, self.belief.evaluated
+        space, config, evaluated = self.models.space, self.config, self.models.evaluated
         leaders = np.argsort(-evaluated.mean, kind="stable")[:CENTRES]
         front = evaluated.front[-CENTRES:]
         centers = evaluated.points_unit[np.unique(np.concatenate([leaders, front]))]
@@ -189,16 +195,16 @@ class Proposer:
         ]
         return np.concatenate([new, inside])
 
-    def _pick(self, rating: Array, points: Array) -> Choice | None:
+    def _pick(self, rating: Array, points: Array) -> Chosen | None:
         try:
             best = pick(rating, self._affordable(points))
         except NoAffordableCandidate:
             return None
-        return Choice(points[best], Origin.EXPLORE, "where the model knows least per cost", float(rating[best]))
+        return Chosen(points[best], Origin.EXPLORE, "where the model knows least per cost", float(rating[best]))
 
-    def _cheapest(self, points: Array) -> Choice:
+    def _cheapest(self, points: Array) -> Chosen:
         """Nothing is affordable: the least expensive candidate, and a plain word about it."""
-        log_wall = self.belief.log_wall(self.belief.features.full(points))
+        log_wall = self.models.log_wall(self.models.features.full(points))
         best = int(np.argmin(log_wall))
         cap, cost = self.config.max_suggestion_cost, math.exp(float(log_wall[best]))
         reason = (
@@ -206,28 +212,28 @@ class Proposer:
             f"{cost:.4g} s, instead"
         )
         logger.warning("%s", reason)
-        return Choice(points[best], Origin.FALLBACK, reason)
+        return Chosen(points[best], Origin.FALLBACK, reason)
 
-    def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Choice:
+    def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Chosen:
         """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space;
         else a repeat.
         """
-        points = global_candidates(self.belief.space, 256, self.config.global_search_scale, rng)
+        points = global_candidates(self.models.space, 256, self.config.global_search_scale, rng)
         fresh = self._fresh(points, pending)
         if not len(fresh):
-            every_point = self.belief.space.every_point
-            rest = without(self.belief.space.stock if every_point is None else every_point, pending)
-            fresh = select(rest, [not self.belief.is_repeat(point) for point in rest])
+            every_point = self.models.space.every_point
+            rest = without(self.models.space.stock if every_point is None else every_point, pending)
+            fresh = select(rest, [not self.models.is_repeat(point) for point in rest])
             if not len(fresh):
                 return self._repeat(points, pending, "candidate" if every_point is None else "point of the space")
         affordable = self._affordable(fresh)
         return (
-            Choice(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason)
+            Chosen(fresh[int(np.argmax(affordable))], Origin.FALLBACK, reason)
             if affordable.any()
             else self._cheapest(fresh)
         )
 
-    def _repeat(self, points: Array, pending: Array, every: str) -> Choice:
+    def _repeat(self, points: Array, pending: Array, every: str) -> Chosen:
         """Nothing is new: one of the points again, one that is not pending if there is one.
 
         Args:
@@ -239,16 +245,16 @@ class Proposer:
         affordable = points[self._affordable(points)]
         if not len(affordable):
             cheapest = self._cheapest(points)
-            return Choice(cheapest.point_unit, Origin.REPLICATE, f"{reason}, and {cheapest.reason}")
+            return Chosen(cheapest.point_unit, Origin.REPLICATE, f"{reason}, and {cheapest.reason}")
         options = without(affordable, pending)
-        return Choice((options if len(options) else affordable)[0], Origin.REPLICATE, reason)
+        return Chosen((options if len(options) else affordable)[0], Origin.REPLICATE, reason)
 
     def _fresh(self, points: Array, pending: Array) -> Array:
         points = self._without_pending(points, pending)
         return self._unseen(points)
 
     def _unseen(self, points: Array) -> Array:
-        return select(points, [self.belief.times_run(point) == 0 for point in points])
+        return select(points, [self.models.times_run(point) == 0 for point in points])
 
     @staticmethod
     def _without_pending(points: Array, pending: Array) -> Array:
@@ -259,33 +265,33 @@ class Proposer:
         return select(points, (squared > MIN_DISTANCE**2 * points.shape[1]).tolist())
 
     def _success(self, points: Array) -> Array:
-        return self.belief.success.probability(self.belief.features.full(points))
+        return self.models.success.probability(self.models.features.full(points))
 
     def _likely(self, points: Array) -> Array:
         """The points that are likely enough to work; the likeliest ones when none is."""
         chance = self._success(points)
-        enough = chance >= min(self.belief.success.required, float(chance.max()))
+        enough = chance >= min(self.models.success.required, float(chance.max()))
         return select(points, enough.tolist())
 
     def _affordable(self, points: Array) -> NDArray[np.bool_]:
         cap = self.config.max_suggestion_cost
         if cap is None or not len(points):
             return np.ones(len(points), dtype=bool)
-        return self.belief.log_wall(self.belief.features.full(points)) <= math.log(cap)
+        return self.models.log_wall(self.models.features.full(points)) <= math.log(cap)
 
-    def _explain(self, choice: Choice) -> Explanation:
-        belief, point = self.belief, choice.point_unit[None]
-        predictions = belief.predict(point)
-        has_score = belief.num_scored > 0
+    def _explain(self, choice: Chosen) -> Explanation:
+        models, point = self.models, choice.point_unit[None]
+        predictions = models.predict(point)
+        has_score = models.num_scored > 0
         return Explanation(
             origin=choice.origin,
             reason=choice.reason,
-            predicted_score=belief.score_intervals(predictions.mean, predictions.std)[0] if has_score else None,
-            predicted_cost=belief.cost_interval(point),
+            predicted_score=models.score_intervals(predictions.mean, predictions.std)[0] if has_score else None,
+            predicted_cost=models.cost_interval(point),
             success_probability=float(predictions.success[0]),
             acquisition=choice.acquisition,
-            nearest=belief.nearest(choice.point_unit, 3),
-            observations=len(belief.observations),
+            nearest=models.nearest(choice.point_unit, 3),
+            observations=len(models.observations),
         )
 
 

@@ -30,7 +30,7 @@ LARGEST_LOG = 700.0  # the exponential of more is no float
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedPoints:
     """The distinct completed points that the model holds; k of them.
 
     Attributes:
@@ -79,20 +79,20 @@ class Predictions:
 
 
 @dataclass
-class Belief:
+class SurrogateModels:
     """The models over one space.
 
     Attributes:
         space: candidates' space; observations of other spaces are embedded.
         features: rows of the models.
         sign: +1 to maximise, -1 to minimise.
-        earlier: beliefs of earlier sweeps over the same features.
+        earlier: models of earlier sweeps over the same features.
     """
 
     space: Space
     features: Features
     sign: float
-    earlier: tuple[Belief, ...] = ()
+    earlier: tuple[SurrogateModels, ...] = ()
     observations: list[Observation] = field(default_factory=list)
     points_unit: list[Array] = field(default_factory=list)
     spent: float = 0.0
@@ -105,10 +105,10 @@ class Belief:
     _numbers: dict[bytes, int] = field(default_factory=dict)
     _identities: list[int] = field(default_factory=list)
     _log_costs: list[float] = field(default_factory=list)
-    _evaluated: Evaluated | None = None
+    _evaluated: EvaluatedPoints | None = None
 
     def __post_init__(self) -> None:
-        models = tuple(belief.score.gp for belief in self.earlier if belief.score.gp is not None)
+        models = tuple(known.score.gp for known in self.earlier if known.score.gp is not None)
         self.score = ScoreModel(self.features, Trend.fresh(models) if models else None)
         self.cost = CostModel(self.features)
         self.success = SuccessModel(self.features)
@@ -185,14 +185,12 @@ class Belief:
 
     def inherited_points(self) -> Array:
         """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
-        points = [
-            belief.evaluated.points_unit[belief.evaluated.best] for belief in self.earlier if belief.has_completed
-        ]
+        points = [known.evaluated.points_unit[known.evaluated.best] for known in self.earlier if known.has_completed]
         snapped = self.space.snap(np.array(points).reshape(len(points), self.space.dimension))
         return snapped[self.space.feasible(snapped)]
 
     @property
-    def evaluated(self) -> Evaluated:
+    def evaluated(self) -> EvaluatedPoints:
         """What was run, by posterior mean. Costs O(n) once per observation: K alpha = y - noise * alpha.
 
         Raises:
@@ -202,10 +200,10 @@ class Belief:
             self._evaluated = self._evaluate()
         return self._evaluated
 
-    def _evaluate(self) -> Evaluated:
+    def _evaluate(self) -> EvaluatedPoints:
         index, means = self.score.fitted()
         if not len(index):
-            raise RuntimeError("belief: no run has a score yet")
+            raise RuntimeError("models: no run has a score yet")
         identities = np.array(self._identities)[index]
         _, first, member, counts = np.unique(identities, return_index=True, return_inverse=True, return_counts=True)
         log_cost = np.bincount(member, np.array(self._log_costs)[index]) / counts
@@ -216,7 +214,7 @@ class Belief:
         points = np.array(self.points_unit)[run]
         runs = np.array([self._keys[self.points_unit[i].tobytes()] for i in run])
         is_here = np.array([self.is_repeat(point) for point in points])
-        return Evaluated(points, mean, log_cost, cost, runs, is_here, run, front_indices(mean, log_cost))
+        return EvaluatedPoints(points, mean, log_cost, cost, runs, is_here, run, front_indices(mean, log_cost))
 
     def predict(self, points_unit: Array) -> Predictions:
         """Predictions for whole runs at points (m, d)."""
