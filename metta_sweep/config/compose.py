@@ -105,11 +105,11 @@ def compose(
         recipe, tree, chosen = _composed(primary, parsed, directories)
         tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
         tree = _with_overrides(tree)
-        found = cache(partial(_layers, recipe))
-        for layer in found() if recipe.typed else ():
+        for layer in _layers(recipe) if recipe.typed else ():
             if layer.is_above:
                 tree = _with_overrides(trees.merge(tree, layers.body_of(layer)))
     tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
+    found = cache(partial(_layers, recipe))
     values = cache(lambda: layers.read(found()))
     return Composition(
         tree=tree,

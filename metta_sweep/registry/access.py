@@ -1,4 +1,4 @@
-"""Who may call the service: tokens, roles, rate; and how its errors read."""
+"""Who may call the service: tokens and roles; and how its errors read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from metta_sweep.errors import (
     UnknownSweep,
 )
 from metta_sweep.registry.codec import dumps
-from metta_sweep.registry.limits import RateLimiter
 from metta_sweep.registry.tokens import Role, TokenRecord, TokenStore
 from metta_sweep.registry.wire import ErrorBody
 
@@ -55,12 +54,11 @@ class Access:
 
     Args:
         tokens: of the database.
-        limiter: by token, or by address where there are none.
         is_public: whether others than this machine reach the service; then a token is always needed.
     """
 
-    def __init__(self, tokens: TokenStore, limiter: RateLimiter, is_public: bool) -> None:
-        self._tokens, self._limiter, self._is_public = tokens, limiter, is_public
+    def __init__(self, tokens: TokenStore, is_public: bool) -> None:
+        self._tokens, self._is_public = tokens, is_public
 
     def admit(self, request: Request) -> None:
         """Let a request in and note whose it is; what it may do is asked by `needs`.
@@ -71,28 +69,11 @@ class Access:
         token = (
             credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")
         )  # the header of old clients
-        address = request.client.host if request.client else ""
         if not token and not self._is_public and self._tokens.is_empty():
             _refuse_browsers(request)
-            self._count(address)
             request.state.token = None
-            return
-        try:
-            record = self._tokens.check(token)
-        except AccessDenied:
-            self._count(address)  # guesses cost
-            raise
-        self._count(record.id)
-        request.state.token = record
-
-    def _count(self, client: str) -> None:
-        wait_seconds = self._limiter.wait_seconds(client)
-        if wait_seconds > 0:
-            raise HTTPException(
-                429,
-                f"too many requests; wait {wait_seconds:.3f} s",
-                headers={"Retry-After": f"{max(1, round(wait_seconds))}"},
-            )
+        else:
+            request.state.token = self._tokens.check(token)
 
 
 def needs(role: Role) -> Callable[..., Awaitable[None]]:

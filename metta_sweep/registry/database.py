@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import sqlite3
 import time
@@ -13,13 +14,15 @@ from typing import Any
 
 import psutil
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from metta_sweep.errors import RegistryError, RegistryUnavailable
 from metta_sweep.registry.trouble import shown
 from trainables.disk import PRIVATE, SHARED, allot
 
 BUSY_TIMEOUT_SECONDS = 60.0
+REST_SECONDS = 1.0
 NETWORK_FILE_SYSTEMS = frozenset(
     {
         "nfs",
@@ -83,10 +86,35 @@ def open_engine(address: URL) -> Engine:
     """
     try:
         if address.get_backend_name() == "postgresql":
-            return create_engine(address, pool_size=16, max_overflow=48, pool_pre_ping=True)
+            return _open_postgresql(address)
         return _open_sqlite(Path(address.database or ""))
     except (ImportError, NoSuchModuleError) as error:
         raise RegistryError(f"database {address.drivername}: {error}; pip install 'metta_sweep[postgres]'") from error
+
+
+def _open_postgresql(address: URL) -> Engine:
+    """Connections are asked whether they live only after a rest: each question is another way to the server."""
+    engine = create_engine(address, pool_size=16, max_overflow=48)
+
+    def note(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("rests_since", math.inf) > REST_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", ask)
+    return engine
+
+
+def reading(engine: Engine) -> Engine:
+    """For reads: on PostgreSQL each statement is one way to the server, with no transaction around it."""
+    is_postgresql = engine.dialect.name == "postgresql"
+    return engine.execution_options(isolation_level="AUTOCOMMIT") if is_postgresql else engine
 
 
 def _open_sqlite(path: Path) -> Engine:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, RowMapping, delete, insert, select
+from sqlalchemy import Connection, RowMapping, select, text
 
 from metta_sweep.registry.schema import lease_clocks, runs
 
@@ -42,13 +42,18 @@ def _boot() -> str:
     return f"{psutil.boot_time():.0f}"
 
 
+# Both databases know this form; SQLAlchemy has one for each.
+WIND = text(
+    "INSERT INTO lease_clocks (run_id, boot, ends_at) VALUES (:run_id, :boot, :ends_at) "
+    "ON CONFLICT (run_id) DO UPDATE SET boot = excluded.boot, ends_at = excluded.ends_at"
+)
+
+
 def wind(connection: Connection, run_ids: Iterable[str], now: Tick, lease_seconds: float) -> None:
-    """Leases of these runs begin now; an endless one has no clock."""
-    ids = list(run_ids)
-    connection.execute(delete(lease_clocks).where(lease_clocks.c.run_id.in_(ids)))
-    if ids and math.isfinite(lease_seconds):
-        rows = [{"run_id": run_id, "boot": now.boot, "ends_at": now.seconds + lease_seconds} for run_id in ids]
-        connection.execute(insert(lease_clocks), rows)
+    """Leases of these runs begin now; an endless one needs no clock, and what an old one says is not asked."""
+    rows = [{"run_id": run_id, "boot": now.boot, "ends_at": now.seconds + lease_seconds} for run_id in run_ids]
+    if rows and math.isfinite(lease_seconds):
+        connection.execute(WIND, rows)
 
 
 def ends(connection: Connection, sweep: str, now: Tick) -> dict[str, float]:

@@ -10,6 +10,7 @@ from metta_sweep.errors import InvalidRequest, UnknownRun
 
 KEY = "[!-~]{1,128}"
 SWEEP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+EVENT_KIND = "[a-z_]{1,64}"
 
 
 def check_sweep_name(name: str) -> None:
@@ -28,6 +29,12 @@ def check_key(key: str) -> None:
             f"key={key[:40]!r}: need an idempotency key of 1 to 128 ASCII characters without blanks, such as "
             "uuid.uuid4().hex"
         )
+
+
+def check_lease(seconds: float) -> None:
+    """Raises `InvalidRequest` for what is no length of a lease; `math.inf` is one."""
+    if not seconds > 0:
+        raise InvalidRequest(f"lease_seconds: need a number > 0, got {seconds!r}")
 
 
 def run_id(sweep: str, number: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, select
 
 from metta_sweep.errors import InvalidRequest, UnknownRun, UnknownSweep
+from metta_sweep.registry import schema as db
 from metta_sweep.registry.codec import decode
 from metta_sweep.registry.names import did_you_mean
 from metta_sweep.registry.records import (
@@ -23,10 +24,10 @@ from metta_sweep.registry.records import (
     RunState,
     SweepRecord,
 )
-from metta_sweep.registry.schema import attempts, curve_points, events, observations, runs, sweeps
 from trainables.result import FailureKind
 
 logger = logging.getLogger(__name__)
+Columns = Sequence[Column[Any]]
 
 
 def to_run(row: Mapping[Any, Any]) -> RunRecord:
@@ -39,8 +40,8 @@ def _with_known_failure(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {**row, "failure": FailureKind.known(row["failure"]) if row["failure"] else None}
 
 
-def get_sweep(connection: Connection, name: str, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> SweepRecord:
-    row = connection.execute(select(*columns).where(sweeps.c.name == name)).mappings().one_or_none()
+def get_sweep(connection: Connection, name: str, columns: Columns = tuple(db.sweeps.c)) -> SweepRecord:
+    row = connection.execute(select(*columns).where(db.sweeps.c.name == name)).mappings().one_or_none()
     if row is None:
         raise unknown_sweep(connection, name)
     record: SweepRecord = decode(SweepRecord, dict(row))
@@ -48,81 +49,82 @@ def get_sweep(connection: Connection, name: str, columns: Sequence[Column[Any]] 
 
 
 def unknown_sweep(connection: Connection, name: str) -> UnknownSweep:
-    known = connection.execute(select(sweeps.c.name)).scalars()
+    known = connection.execute(select(db.sweeps.c.name)).scalars()
     return UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep{did_you_mean(name, known)}")
 
 
-def list_sweeps(connection: Connection, columns: Sequence[Column[Any]] = tuple(sweeps.c)) -> list[SweepRecord]:
-    rows = connection.execute(select(*columns).order_by(sweeps.c.created_at, sweeps.c.name)).mappings()
+def list_sweeps(
+    connection: Connection, after: int = 0, limit: int | None = None, columns: Columns = tuple(db.sweeps.c)
+) -> list[SweepRecord]:
+    rows = connection.execute(select(*columns).order_by(db.sweeps.c.created_at, db.sweeps.c.name)).mappings()
     found: list[SweepRecord] = []
     for row in rows:
         try:
             found.append(decode(SweepRecord, dict(row)))
         except InvalidRequest as error:  # the others are not concerned
             logger.warning("sweep %a cannot be read and is left out: %s", row["name"], error)
-    return found
+    return found[after:][:limit]
 
 
 def next_number(connection: Connection, sweep: str) -> int:
-    number = connection.execute(select(sweeps.c.next_run).where(sweeps.c.name == sweep)).scalar_one_or_none()
+    number = connection.execute(select(db.sweeps.c.next_run).where(db.sweeps.c.name == sweep)).scalar_one_or_none()
     if number is None:
         raise unknown_sweep(connection, sweep)
     return int(number)
 
 
 def get_run(connection: Connection, run_id: str) -> RunRecord:
-    row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    row = connection.execute(select(db.runs).where(db.runs.c.id == run_id)).mappings().one_or_none()
     if row is None:
         raise UnknownRun(f"run {run_id[:120]!r}: no such run; `status` lists them")
     return to_run(row)
 
 
-def list_runs(
+def runs(
     connection: Connection, sweep: str, states: Sequence[RunState] = (), after: int = -1, limit: int | None = None
 ) -> list[RunRecord]:
     """Runs with a number above `after`, in order."""
     # As an expression, the number has no index: SQLite then looks up the few runs in these states, and not through all
     # that there are.
-    number = runs.c.number + 0 if states else runs.c.number
-    chosen = select(runs).where(runs.c.sweep == sweep, number > after).order_by(number).limit(limit)
+    number = db.runs.c.number + 0 if states else db.runs.c.number
+    chosen = select(db.runs).where(db.runs.c.sweep == sweep, number > after).order_by(number).limit(limit)
     if states:
-        chosen = chosen.where(runs.c.state.in_(states))
+        chosen = chosen.where(db.runs.c.state.in_(states))
     return [to_run(row) for row in connection.execute(chosen).mappings()]
 
 
-def owners(connection: Connection, sweep: str) -> set[Owner]:
-    """Everybody who holds a run of the sweep."""
-    rows = connection.execute(
-        select(runs.c.owner).where(
-            runs.c.sweep == sweep, runs.c.state.in_(OPEN_STATES), runs.c.lease_until.is_not(None)
-        )
-    ).scalars()
-    return {decode(Owner, row) for row in rows}
+def owners(connection: Connection, name: str) -> list[Owner]:
+    """Everybody who holds a run of the sweep with a lease that ends."""
+    held = (db.runs.c.sweep == name, db.runs.c.state.in_(OPEN_STATES), db.runs.c.lease_until.is_not(None))
+    holders = {decode(Owner, row) for row in connection.execute(select(db.runs.c.owner).where(*held)).scalars()}
+    return sorted(holders, key=lambda owner: (owner.host, owner.pid, owner.started))
 
 
-def list_attempts(
-    connection: Connection, sweep: str, after: int = -1, num_runs: int | None = None
-) -> list[AttemptRecord]:
-    """Attempts of the runs with a number above `after`, of `num_runs` of them."""
+def attempts(connection: Connection, sweep: str, after: int = -1, limit: int | None = None) -> list[AttemptRecord]:
+    """Attempts of the runs with a number above `after`, of `limit` of them."""
     chosen = (
-        select(attempts)
-        .join(runs)
-        .where(runs.c.sweep == sweep, runs.c.number > after)
-        .order_by(runs.c.number, attempts.c.number)
+        select(db.attempts)
+        .join(db.runs)
+        .where(db.runs.c.sweep == sweep, db.runs.c.number > after)
+        .order_by(db.runs.c.number, db.attempts.c.number)
     )
-    if num_runs is not None:
-        chosen = chosen.where(runs.c.number <= after + num_runs)
+    if limit is not None:
+        chosen = chosen.where(db.runs.c.number <= after + limit)
     return [decode(AttemptRecord, dict(row)) for row in connection.execute(chosen).mappings()]
 
 
-def list_observations(
+def observations(
     connection: Connection, sweep: str, after: int = 0, limit: int | None = None
 ) -> list[ObservationRecord]:
     page = (
-        select(observations, runs.c.number.label("run_number"), runs.c.phase, runs.c.params)
-        .join(runs)
-        .where(observations.c.sweep == sweep, observations.c.sequence > after, observations.c.is_withdrawn.is_(False))
-        .order_by(observations.c.sequence)
+        select(db.observations, db.runs.c.number.label("run_number"), db.runs.c.phase, db.runs.c.params)
+        .join(db.runs)
+        .where(
+            db.observations.c.sweep == sweep,
+            db.observations.c.sequence > after,
+            db.observations.c.is_withdrawn.is_(False),
+        )
+        .order_by(db.observations.c.sequence)
         .limit(limit)
     )
     rows = connection.execute(page).mappings().all()
@@ -134,6 +136,7 @@ def list_observations(
 
 
 def curve(connection: Connection, run_id: str) -> list[JsonObject]:
+    get_run(connection, run_id)
     return list(_curves(connection, [run_id])[run_id])
 
 
@@ -141,9 +144,9 @@ def _curves(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Js
     points: dict[str, list[JsonObject]] = defaultdict(list)
     for chunk in _chunks(run_ids, 500):  # a statement takes a limited number of values
         chosen = (
-            select(curve_points.c.run_id, curve_points.c.point)
-            .where(curve_points.c.run_id.in_(chunk))
-            .order_by(curve_points.c.env_steps)
+            select(db.curve_points.c.run_id, db.curve_points.c.point)
+            .where(db.curve_points.c.run_id.in_(chunk))
+            .order_by(db.curve_points.c.env_steps)
         )
         for run_id, point in connection.execute(chosen):
             points[run_id].append(point)
@@ -154,11 +157,11 @@ def _chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def list_events(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[EventRecord]:
+def events(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[EventRecord]:
     page = (
-        select(events)
-        .where(events.c.sweep == sweep, events.c.sequence > after)
-        .order_by(events.c.sequence)
+        select(db.events)
+        .where(db.events.c.sweep == sweep, db.events.c.sequence > after)
+        .order_by(db.events.c.sequence)
         .limit(limit)
     )
     return [decode(EventRecord, dict(row)) for row in connection.execute(page).mappings()]

@@ -5,10 +5,10 @@ lock.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Column, Connection, create_engine, inspect
@@ -16,17 +16,10 @@ from sqlalchemy.pool import NullPool
 
 from metta_sweep.errors import ConfigError, InvalidRequest, SweepError, UnknownSweep, UnreadableSweep
 from metta_sweep.registry import queries
+from metta_sweep.registry.api import Reader as Reader
 from metta_sweep.registry.database import parse_url
 from metta_sweep.registry.open import open_registry
-from metta_sweep.registry.records import (
-    AttemptRecord,
-    EventRecord,
-    JsonObject,
-    ObservationRecord,
-    RunRecord,
-    RunState,
-    SweepRecord,
-)
+from metta_sweep.registry.operation import Operation
 from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.trouble import schema_of, translated_errors
 
@@ -63,29 +56,7 @@ def readable(sweep: str) -> Iterator[None]:
         raise UnreadableSweep(sweep, reason.removeprefix("InvalidRequest: ")[:300]) from error
 
 
-class Reader(Protocol):
-    """The reading half of `Registry`."""
-
-    def list_sweeps(self) -> list[SweepRecord]: ...
-
-    def get_sweep(self, name: str) -> SweepRecord: ...
-
-    def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]: ...
-
-    def get_run(self, run_id: str) -> RunRecord: ...
-
-    def attempts(self, sweep: str) -> list[AttemptRecord]: ...
-
-    def observations(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[ObservationRecord]: ...
-
-    def curve(self, run_id: str) -> list[JsonObject]: ...
-
-    def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]: ...
-
-    def close(self) -> None: ...
-
-
-class SqliteReader:
+class SqliteReader(Reader):
     """A registry file, opened with `mode=ro`. A file that is not there yet, or still without tables, reads as a
     registry without sweeps.
 
@@ -142,46 +113,19 @@ class SqliteReader:
                 self._is_checked = schema_of(connection, self._url) != ""
         return self._is_checked
 
-    def list_sweeps(self) -> list[SweepRecord]:
-        if not self._has_tables():
+    def _perform(self, operation: Operation, arguments: dict[str, Any]) -> Any:
+        if operation.name == "list_sweeps" and not self._has_tables():
             return []
-        with self._reading() as connection:
-            return queries.list_sweeps(connection, _columns(connection))
+        with self._reading(arguments.get("name", "")) as connection:
+            if operation.name in ("get_sweep", "list_sweeps"):
+                arguments["columns"] = _columns(connection)
+            if operation.name == "get_sweep" and not queries.list_sweeps(connection, columns=arguments["columns"]):
+                raise UnknownSweep(f"sweep_name={arguments['name'][:120]!r}: no such sweep; {self._path} holds none")
+            return getattr(queries, operation.name)(connection, **arguments)
 
     def _holding(self) -> str:
         is_empty = self._path.exists() and not self._path.stat().st_size
         return "is empty; bring back a copy of it if there were sweeps" if is_empty else "holds none"
-
-    def get_sweep(self, name: str) -> SweepRecord:
-        with self._reading(name) as connection:
-            columns = _columns(connection)
-            if not queries.list_sweeps(connection, columns):
-                raise UnknownSweep(f"sweep_name={name[:120]!r}: no such sweep; {self._path} holds none")
-            return queries.get_sweep(connection, name, columns)
-
-    def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
-        with self._reading() as connection:
-            return queries.list_runs(connection, sweep, states)
-
-    def get_run(self, run_id: str) -> RunRecord:
-        with self._reading() as connection:
-            return queries.get_run(connection, run_id)
-
-    def attempts(self, sweep: str) -> list[AttemptRecord]:
-        with self._reading() as connection:
-            return queries.list_attempts(connection, sweep)
-
-    def observations(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[ObservationRecord]:
-        with self._reading() as connection:
-            return queries.list_observations(connection, sweep, after, limit)
-
-    def curve(self, run_id: str) -> list[JsonObject]:
-        with self._reading() as connection:
-            return queries.curve(connection, run_id)
-
-    def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]:
-        with self._reading() as connection:
-            return queries.list_events(connection, sweep, after, limit)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from metta_sweep.errors import AccessDenied, RegistryError
 from metta_sweep.registry.codec import decode
-from metta_sweep.registry.database import open_engine, parse_url
+from metta_sweep.registry.database import open_engine, parse_url, reading
 from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.schema import tokens
 from metta_sweep.registry.trouble import translated_errors
@@ -47,7 +47,7 @@ class TokenStore:
     """The tokens of one database, whose schema is prepared."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._reading = engine, reading(engine)
 
     def create(self, name: str, role: Role) -> str:
         """A new token, `{id}.{secret}`; only its hash is kept."""
@@ -83,13 +83,13 @@ class TokenStore:
 
     def list(self) -> list[TokenRecord]:
         """All, revoked ones too, oldest first."""
-        with translated_errors(self._engine.url), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._reading.connect() as connection:
             rows = connection.execute(select(tokens).order_by(tokens.c.created_at)).mappings()
             return [decode(TokenRecord, dict(row)) for row in rows]
 
     def is_empty(self) -> bool:
         """Whether there never was a token: revoking the last one does not open the registry."""
-        with translated_errors(self._engine.url), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._reading.connect() as connection:
             return connection.execute(select(tokens.c.id).limit(1)).first() is None
 
     def has_active(self) -> bool:
@@ -98,7 +98,7 @@ class TokenStore:
     def check(self, token: str) -> TokenRecord:
         """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
         token_id, _, secret = token.partition(".")
-        with translated_errors(self._engine.url), self._engine.connect() as connection:
+        with translated_errors(self._engine.url), self._reading.connect() as connection:
             found = select(tokens).where(
                 tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None)
             )

@@ -4,22 +4,24 @@ other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, UnknownRun
 from metta_sweep.registry.codec import encode
 from metta_sweep.registry.lease_clock import Tick
-from metta_sweep.registry.names import check_key
 from metta_sweep.registry.records import STOP_EVENTS, JsonObject, Owner, RunState
 from metta_sweep.registry.schema import answers, attempts, events, runs, sweeps
 
+COUNTERS = ("next_run", "next_observation", "next_event")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Transaction:
-    """What a write works with.
+    """What writes work with. Counters, events and answers are kept here and written down together before the commit.
 
     Attributes:
         connection: inside its transaction.
@@ -32,52 +34,62 @@ class Transaction:
     before: RowMapping
     now: float
     tick: Tick
+    _next: dict[str, int] = field(init=False)
+    _events: list[dict[str, Any]] = field(init=False, default_factory=list)
+    _known: dict[str, Mapping[Any, Any]] = field(init=False, default_factory=dict)
+    _answers: list[dict[str, Any]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._next = {counter: self.before[counter] for counter in COUNTERS}
 
     @property
     def sweep(self) -> str:
         """Its name."""
         return str(self.before["name"])
 
-    def take(self, counter: Column[int]) -> int:
+    @property
+    def next_run(self) -> int:
+        """Number of the next run."""
+        return self._next["next_run"]
+
+    def take(self, counter: str) -> int:
         """Next value of one of the sweep's counters."""
-        taken = self.connection.execute(
-            update(sweeps).where(sweeps.c.name == self.sweep).values({counter: counter + 1}).returning(counter)
-        )
-        return int(taken.scalar_one()) - 1
+        self._next[counter] += 1
+        return self._next[counter] - 1
+
+    def recall(self, keys: Collection[str]) -> None:
+        """Read what these keys were answered."""
+        if keys:
+            asked = select(answers).where(answers.c.sweep == self.sweep, answers.c.key.in_(keys))
+            self._known = {row["key"]: row for row in self.connection.execute(asked).mappings()}
 
     def answer(self, key: str, method: str) -> list[Any]:
         """What this key was answered, in a list; empty when it is new."""
-        check_key(key)
-        row = (
-            self.connection.execute(select(answers).where(answers.c.sweep == self.sweep, answers.c.key == key))
-            .mappings()
-            .one_or_none()
-        )
-        if row is None:
+        if key not in self._known:
             return []
-        if row["method"] != method:
-            raise InvalidRequest(f"key={key!r} was used for {row['method']}; a {method} needs its own")
-        return [row["answer"]]
+        known = self._known[key]
+        if known["method"] != method:
+            raise InvalidRequest(f"key={key!r} was used for {known['method']}; a {method} needs its own")
+        return [known["answer"]]
 
     def remember(self, key: str, method: str, answer: object) -> None:
-        self.connection.execute(insert(answers).values(sweep=self.sweep, key=key, method=method, answer=encode(answer)))
+        self._known[key] = {"sweep": self.sweep, "key": key, "method": method, "answer": encode(answer)}
+        self._answers.append(dict(self._known[key]))
 
     def event(
         self, kind: str, run_id: str | None = None, *, by: Owner | str = "", detail: JsonObject | None = None
     ) -> None:
         author = by if isinstance(by, str) else f"{by.host}:{by.pid}"
-        sequence = self.take(sweeps.c.next_event)
-        self.connection.execute(
-            insert(events).values(
-                sweep=self.sweep,
-                sequence=sequence,
-                at=self.now,
-                kind=kind,
-                run_id=run_id,
-                by=author,
-                detail=detail or {},
-            )
-        )
+        row = {"sweep": self.sweep, "sequence": self.take("next_event"), "at": self.now, "kind": kind}
+        self._events.append({**row, "run_id": run_id, "by": author, "detail": detail or {}})
+
+    def write_down(self) -> None:
+        """One statement for all counters, one for all events and one for all answers."""
+        if any(self._next[counter] != self.before[counter] for counter in COUNTERS):
+            self.connection.execute(update(sweeps).where(sweeps.c.name == self.sweep), self._next)
+        for table, rows in ((events, self._events), (answers, self._answers)):
+            if rows:
+                self.connection.execute(insert(table), rows)
 
     def was_stopped_since(self, moment: float) -> bool:
         """Whether somebody asked the sweep's drivers to stop since then (epoch seconds); by a clock that was set back,
@@ -94,7 +106,7 @@ class Transaction:
             .one_or_none()
         )
         if row is None:
-            raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.before['next_run']} runs, numbered from 0")
+            raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.next_run} runs, numbered from 0")
         return row
 
     def held_run(self, run_id: str, fence: int, *states: RunState) -> RowMapping:

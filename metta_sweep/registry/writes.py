@@ -15,10 +15,11 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, NumberTaken, SpecChanged
-from metta_sweep.registry import lease_clock
+from metta_sweep.registry import lease_clock, queries
 from metta_sweep.registry.codec import decode, encode
+from metta_sweep.registry.names import EVENT_KIND, check_lease
 from metta_sweep.registry.names import run_id as make_run_id
-from metta_sweep.registry.queries import get_sweep, list_observations, to_run
+from metta_sweep.registry.queries import get_sweep, to_run
 from metta_sweep.registry.records import (
     OPEN_STATES,
     AttemptRecord,
@@ -50,7 +51,6 @@ MAX_LOG_CHARACTERS = 8192
 SKEW_SECONDS = 5.0  # hosts that share a database differ by less
 PARTS = frozenset(part.name for part in fields(Costs))
 CLOCKS = frozenset(clock.name for clock in fields(Span))
-EVENT_KIND = "[a-z_]{1,64}"
 OWN_EVENTS = frozenset(
     {
         "created",
@@ -81,7 +81,7 @@ def insert_sweep(connection: Connection, name: str, now: float, spec_yaml: str, 
     row = {**own, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), **wandb}
     try:
         with connection.begin_nested():
-            connection.execute(insert(sweeps).values(row))
+            connection.execute(insert(sweeps), row)
     except IntegrityError:
         return False
     return True
@@ -125,13 +125,13 @@ def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_secon
         raise IllegalTransition(
             f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active"
         )
-    if reservation.number not in (None, sweep["next_run"]):
+    if reservation.number not in (None, tx.next_run):
         raise NumberTaken(
-            f"run number {reservation.number} of sweep {tx.sweep}: the next is {sweep['next_run']}; compute the "
+            f"run number {reservation.number} of sweep {tx.sweep}: the next is {tx.next_run}; compute the "
             "suggestion again"
         )
     check_point(sweep["spec_yaml"], reservation.phase, reservation.params)
-    number = tx.take(sweeps.c.next_run)
+    number = tx.take("next_run")
     run_id = make_run_id(tx.sweep, number)
     row = {
         "id": run_id,
@@ -143,7 +143,7 @@ def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_secon
         "created_at": tx.now,
     }
     values = row | _point(reservation) | NO_FAILURE | _held(tx, owner, lease_seconds)
-    run = tx.connection.execute(insert(runs).values(values).returning(runs)).mappings().one()
+    run = tx.connection.execute(insert(runs).returning(runs), values).mappings().one()
     lease_clock.wind(tx.connection, [run_id], tx.tick, lease_seconds)
     tx.event("reserved", run_id, by=owner, detail={"phase": reservation.phase, "cursor": reservation.cursor})
     return to_run(run)
@@ -169,8 +169,7 @@ def _held(tx: Transaction, owner: Owner, lease_seconds: float) -> dict[str, obje
 
 def lease_end(now: float, lease_seconds: float) -> float | None:
     """When the lease is over, None for an endless one."""
-    if not lease_seconds > 0:
-        raise InvalidRequest(f"lease_seconds: need a number > 0, got {lease_seconds!r}")
+    check_lease(lease_seconds)
     return now + lease_seconds if math.isfinite(lease_seconds) else None
 
 
@@ -191,7 +190,7 @@ def start(tx: Transaction, run_id: str, fence: int, num_gpus: float) -> AttemptR
         "costs": {},
         "exit_reason": "",
     }
-    attempt = tx.connection.execute(insert(attempts).values(row).returning(attempts)).mappings().one()
+    attempt = tx.connection.execute(insert(attempts).returning(attempts), row).mappings().one()
     tx.event("started", run_id, by=decode(Owner, run["owner"]), detail={"attempt": number})
     record: AttemptRecord = decode(AttemptRecord, dict(attempt))
     return record
@@ -285,7 +284,7 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     run = tx.held_run(run_id, fence, RunState.RUNNING)
     _check_costs("costs", observation.costs)
     _check_costs("attempt_costs", observation.attempt_costs)
-    sequence = tx.take(sweeps.c.next_observation)
+    sequence = tx.take("next_observation")
     tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
     failure = {
         "failure": observation.failure,
@@ -295,7 +294,7 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     }
     values = {item.name: getattr(observation, item.name) for item in fields(observation) if item.name != "curve"}
     row = {"sweep": tx.sweep, "sequence": sequence, "run_id": run_id, "created_at": tx.now, "is_withdrawn": False}
-    tx.connection.execute(insert(observations).values(values | row | failure))
+    tx.connection.execute(insert(observations), values | row | failure)
     if observation.curve:  # the final curve replaces what attempts reported on the way; without one that stays
         tx.connection.execute(delete(curve_points).where(curve_points.c.run_id == run_id))
         _insert_curve(tx, run_id, observation.curve)
@@ -309,7 +308,7 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
         "sequence": sequence,
     }
     tx.event(observation.outcome, run_id, by=decode(Owner, run["owner"]), detail=detail)
-    return list_observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
+    return queries.observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
 
 
 def add_event(tx: Transaction, kind: str, run_id: str | None, by: str, detail: JsonObject) -> None:
@@ -360,7 +359,7 @@ def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[
     """Take over what nobody alive holds; `dead` are owners known to be dead."""
     opened = (
         select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)
-    )  # by state, see `list_runs`
+    )  # by state, see `queries.runs`
     rows = tx.connection.execute(opened).mappings().all()
     ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
     others = [row for row in rows if row["owner"] is None or decode(Owner, row["owner"]) != owner]

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from registry_backends import HERE, Clock, reserve, served
+from registry_backends import HERE, reserve, served
 
 from metta_sweep.errors import AccessDenied, InvalidRequest, RegistryError, SpecChanged, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.limits import Limits, RateLimiter
+from metta_sweep.registry.limits import Limits
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from metta_sweep.registry.schema import SCHEMA_VERSION
 from metta_sweep.registry.serve import is_loopback, make_server, serve
@@ -194,39 +194,6 @@ def test_a_taken_port_is_told(tmp_path: Path, store: SqlRegistry) -> None:
 
 
 # Limits
-
-
-def test_a_client_that_asks_too_often_is_told_to_wait(store: SqlRegistry) -> None:
-    clock = Clock()
-    with local(store, limits=Limits(requests_per_second=1.0, burst=2), clock=clock) as web:
-        assert [web.get("/sweeps").status_code for _ in range(3)] == [200, 200, 429]
-        assert web.get("/sweeps").headers["Retry-After"] == "1"
-        clock.now += 1
-        assert [web.get("/sweeps").status_code for _ in range(2)] == [200, 429]
-
-
-def test_tokens_have_their_own_limits_and_guesses_count_for_the_address(store: SqlRegistry) -> None:
-    tokens = TokenStore(store.engine)
-    first, second = tokens.create("a", Role.READER), tokens.create("b", Role.READER)
-    with local(store, limits=Limits(requests_per_second=0.001, burst=1), clock=Clock()) as web:
-        assert [web.get("/sweeps", headers=bearer(token)).status_code for token in (first, first, second)] == [
-            200,
-            429,
-            200,
-        ]
-        assert [web.get("/sweeps", headers=bearer("guess.x")).status_code for _ in range(2)] == [401, 429]
-
-
-def test_the_longest_idle_client_is_forgotten_when_there_are_too_many() -> None:
-    limiter = RateLimiter(Limits(requests_per_second=0.001, burst=1), Clock(), max_clients=2)
-    assert [limiter.wait_seconds(client) == 0.0 for client in ("a", "b", "a", "c", "a", "b")] == [
-        True,
-        True,
-        False,
-        True,
-        False,
-        True,
-    ]
 
 
 @pytest.mark.parametrize("is_declared", [True, False])

@@ -1,0 +1,138 @@
+"""Writes that wait for each other share a transaction, and none suffers for another."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from registry_backends import HERE
+
+from metta_sweep.errors import NumberTaken, RegistryUnavailable
+from metta_sweep.registry import queries, writes
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.operation import Operation, operations
+from metta_sweep.registry.records import Reservation
+from metta_sweep.registry.store import SqlRegistry
+from metta_sweep.registry.turns import Turns, Write
+
+DECLARED = {operation.name: operation for operation in operations(Registry)}
+NUM_WAITING = 8
+
+
+def write(number: int) -> Write:
+    return Write(DECLARED["reserve"], str(number), {})
+
+
+class Desk:
+    """Commits what is not refused, slowly the first time, so that others come to wait."""
+
+    def __init__(self, refuse: Callable[[Sequence[Write]], Exception | None] = lambda _batch: None) -> None:
+        self.batches: list[list[str]] = []
+        self.go_on = threading.Event()
+        self._refuse = refuse
+
+    def commit(self, _sweep: str, batch: Sequence[Write]) -> None:
+        self.batches.append([write.key for write in batch])
+        if len(self.batches) == 1:
+            assert self.go_on.wait(30)
+        if error := self._refuse(batch):
+            raise error
+        for write in batch:
+            write.result, write.is_done = f"{write.key} is done", True
+
+
+def race(desk: Desk) -> list[Future[Any]]:
+    """One write that is slow, and the others that come meanwhile."""
+    turns = Turns(desk.commit)
+    with ThreadPoolExecutor(NUM_WAITING + 1) as pool:
+        asked = [pool.submit(turns.take, "s", write(0))]
+        until(lambda: len(desk.batches) == 1)
+        asked += [pool.submit(turns.take, "s", write(number)) for number in range(1, NUM_WAITING + 1)]
+        until(lambda: len(turns._turns["s"].waiting) == NUM_WAITING)
+        desk.go_on.set()
+    return asked
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_writes_that_wait_are_committed_together_and_each_gets_its_own_answer() -> None:
+    desk = Desk()
+    asked = race(desk)
+    assert [len(batch) for batch in desk.batches] == [1, NUM_WAITING]
+    assert [future.result() for future in asked] == [f"{number} is done" for number in range(NUM_WAITING + 1)]
+
+
+def test_a_refused_write_is_refused_alone() -> None:
+    desk = Desk(lambda batch: NumberTaken("3 is taken") if "3" in [write.key for write in batch] else None)
+    asked = race(desk)
+    with pytest.raises(NumberTaken, match="3 is taken"):
+        asked.pop(3).result()
+    assert all(future.result().endswith("is done") for future in asked)
+
+
+def test_a_database_that_is_gone_is_asked_once_for_all_that_wait() -> None:
+    desk = Desk(lambda _batch: RegistryUnavailable("gone"))
+    for future in race(desk):
+        with pytest.raises(RegistryUnavailable, match="gone"):
+            future.result()
+    assert len(desk.batches) == 2
+
+
+@pytest.fixture
+def num_commits(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the store's transactions, the first of which waits until there are others."""
+    sizes: list[int] = []
+    if isinstance(registry, SqlRegistry):
+        turns, commit = registry._turns, registry._turns._commit
+
+        def slowly(sweep: str, batch: Sequence[Write]) -> None:
+            if not sizes:
+                until(lambda: len(turns._turns[sweep].waiting) == NUM_WAITING)
+            sizes.append(len(batch))
+            commit(sweep, batch)
+
+        monkeypatch.setattr(turns, "_commit", slowly)
+    return sizes
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_numbers_events_and_answers_of_a_shared_transaction_are_as_of_many(
+    registry: Registry, num_commits: list[int]
+) -> None:
+    def reserve(number: int) -> str:
+        key = f"k{number // 2}"  # each key comes twice
+        return registry.reserve("s", Reservation(None, {"x": 1}), HERE, lease_seconds=300, key=key).id
+
+    with ThreadPoolExecutor(NUM_WAITING + 1) as pool:
+        ids = list(pool.map(reserve, range(NUM_WAITING + 1)))
+    assert num_commits == [1, NUM_WAITING]
+    assert ids[0:8:2] == ids[1:8:2]
+    assert sorted(set(ids)) == [f"s.r.{number}" for number in range(5)]
+    assert [run.id for run in registry.runs("s")] == sorted(set(ids))
+    assert [event.sequence for event in registry.events("s")] == list(range(1, 7))
+    assert reserve(3) == ids[3]
+
+
+# The protocol and the functions that do it
+
+
+@pytest.mark.parametrize("operation", DECLARED.values(), ids=DECLARED)
+def test_each_method_has_a_function_that_takes_and_gives_the_same(operation: Operation) -> None:
+    function = getattr(queries if operation.verb == "GET" else writes, operation.name)
+    signature = inspect.signature(function, eval_str=True)
+    taken = {name for name in list(signature.parameters)[1:] if name != "columns"}
+    asked = set(operation.parameters) - {"key"}
+    if operation.name in ("set_sweep_state", "delete_sweep", "heartbeat"):
+        return  # the store does more than to call it
+    assert taken == (asked if operation.verb == "GET" else asked - {"sweep"})
+    assert signature.return_annotation == operation.result
