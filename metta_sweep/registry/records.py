@@ -193,9 +193,9 @@ class NewObservation(RunEnd):
 
     cost_seconds: float
     wall_seconds: float
-    _: KW_ONLY
     costs: JsonObject = field(default_factory=dict)
     attempt_costs: JsonObject = field(default_factory=dict)
+    _: KW_ONLY
     curve: tuple[JsonObject, ...] = ()
 
     def __post_init__(self) -> None:
