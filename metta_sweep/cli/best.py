@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import Source, add_reader_arguments, print_json, reading
+from metta_sweep.cli.readers import OpenSweep, add_reader_arguments, print_json, reading
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranking) -> Path:
+def write_patch(args: argparse.Namespace, source: OpenSweep[Reader], ranking: Ranking) -> Path:
     """Write the winner's configuration as a patch file that makes `train` reproduce it.
 
     Raises:
@@ -84,7 +84,7 @@ def write_patch(args: argparse.Namespace, source: Source[Reader], ranking: Ranki
     return path
 
 
-def own_config(source: Source[Reader], run_id: str) -> Mapping[str, Any] | None:
+def own_config(source: OpenSweep[Reader], run_id: str) -> Mapping[str, Any] | None:
     """What the run was given, from its own file; None when that is on another machine."""
     import yaml
 

@@ -17,7 +17,6 @@ from metta_sweep.errors import ConfigError
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-    from metta_sweep.launch.clusters import Cluster
     from metta_sweep.launch.request import ClusterRequest
 
 ACTIONS = {
@@ -327,6 +326,6 @@ def reached(args: argparse.Namespace) -> Iterator[JobSubmissionClient]:
         with job_client(args.address, token) as client:
             yield client
         return
-    cluster: Cluster = open_cluster(cluster_path(args))
+    cluster = open_cluster(cluster_path(args))
     with tunnel(cluster) as address, job_client(address, cluster.token()) as client:
         yield client

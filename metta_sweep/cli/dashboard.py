@@ -118,20 +118,20 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
         ConfigError: the address cannot be served on.
     """
     from metta_sweep.dashboard.app import create_app, serve
-    from metta_sweep.dashboard.desk import Desk
-    from metta_sweep.dashboard.digests import Digests
+    from metta_sweep.dashboard.background_fits import BackgroundFits
     from metta_sweep.dashboard.door import Door
+    from metta_sweep.dashboard.queries import Queries
     from metta_sweep.dashboard.source import Source
-    from metta_sweep.dashboard.studies import Studies
+    from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    source, studies = Source(reader, feed_options(args, location)), Studies()
+    source, fits = Source(reader, feed_options(args, location)), BackgroundFits()
     try:
         if location.sweep_name:
             source.snapshot(location.sweep_name)
-        desk = Desk(source, studies, Digests(reader), location.data_dir, location.sweep_name)
+        queries = Queries(source, fits, SweepSummaries(reader), location.data_dir, location.sweep_name)
         door = Door(args.host, access_token(args, os.environ), args.allow_host)
-        app = create_app(desk, door=door, actions=actions(location) if args.allow_actions else None)
+        app = create_app(queries, door=door, actions=actions(location) if args.allow_actions else None)
         host = f"[{args.host}]" if ":" in args.host else args.host
         print(f"dashboard: http://{host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
         serve(app, args.host, args.port)
@@ -142,7 +142,7 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
     except KeyboardInterrupt:
         return
     finally:
-        studies.close()
+        fits.close()
         source.close()
 
 

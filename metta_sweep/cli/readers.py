@@ -22,7 +22,7 @@ Store = TypeVar("Store")
 
 
 @dataclass(frozen=True, slots=True)
-class Source(Generic[Store]):
+class OpenSweep(Generic[Store]):
     """An open registry, the sweep that the user named ("" for all), and what else the configuration says about
     where.
     """
@@ -43,7 +43,7 @@ def add_reader_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Source[Reader]]:
+def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[OpenSweep[Reader]]:
     """The registry that the configuration names, for reading: nothing is made or changed.
 
     Raises:
@@ -57,13 +57,13 @@ def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[So
     try:
         if location.sweep_name:
             reader.get_sweep(location.sweep_name)
-        yield Source(reader, location)
+        yield OpenSweep(reader, location)
     finally:
         reader.close()
 
 
 @contextmanager
-def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Source[Registry]]:
+def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[OpenSweep[Registry]]:
     """The same for writing.
 
     Raises:
@@ -77,7 +77,7 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Sou
     try:
         if must_exist:
             registry.get_sweep(location.sweep_name)
-        yield Source(registry, location)
+        yield OpenSweep(registry, location)
     finally:
         registry.close()
 

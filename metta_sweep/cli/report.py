@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.dashboard import feed_options, located, need_extra
 
     need_extra()
+    from metta_sweep.dashboard.background_fits import fit
+    from metta_sweep.dashboard.figure_input import FigureInput
     from metta_sweep.dashboard.report import write_report
-    from metta_sweep.dashboard.scene import Scene
     from metta_sweep.dashboard.snapshot import Feed
-    from metta_sweep.dashboard.studies import study
     from metta_sweep.dashboard.view import View
     from metta_sweep.registry.reader import open_reader
 
@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
     finally:
         reader.close()
     path = args.output or location.data_dir / "sweep" / location.sweep_name / "report.html"
-    write_report(Scene(snapshot, View(sweep=location.sweep_name, theme=args.theme), study(snapshot), {}), path)
+    write_report(FigureInput(snapshot, View(sweep=location.sweep_name, theme=args.theme), fit(snapshot)), path)
     print(f"wrote {path}")
     return 0

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """Where the runs would be: this machine or the cluster of RAY_ADDRESS, or one that `--for-cluster` describes.
 
     Attributes:
@@ -82,19 +82,19 @@ class Place:
         return slots_of(job.resources, job.machine, self.environ)
 
 
-def place_of(args: argparse.Namespace) -> Place:
+def place_of(args: argparse.Namespace) -> Destination:
     """The place that the flags name.
 
     Raises:
         ConfigError: a description that cannot be read.
     """
     if not args.for_cluster:
-        return Place(os.environ)
+        return Destination(os.environ)
     from metta_sweep.launch.described import described_nodes
     from metta_sweep.launch.jobs import environment_of
 
     nodes = described_nodes(args.for_cluster)
-    return Place(os.environ | environment_of(nodes), nodes)
+    return Destination(os.environ | environment_of(nodes), nodes)
 
 
 def show_notes(notes: Iterable[str]) -> None:

@@ -11,7 +11,6 @@ from metta_sweep.config.tree import Path
 from trainables.kinds import kind_of, unread_settings
 
 OUR_TRAINING = (("trainer",), ("model",), ("env",), ("sim",))
-Say = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from metta_sweep.dashboard import layout
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.callbacks import register, register_actions
-from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.door import Door
+from metta_sweep.dashboard.queries import Queries
 
 STYLESHEET = "/bootstrap.min.css"
 # Everything comes from this server: the page works without a network, and a text that slipped through could load
@@ -27,8 +27,8 @@ CONTENT_POLICY = (
 )
 
 
-def create_app(desk: Desk, *, door: Door | None = None, actions: Actions | None = None) -> Dash:
-    """The application over a desk; `app.server` is its WSGI callable.
+def create_app(queries: Queries, *, door: Door | None = None, actions: Actions | None = None) -> Dash:
+    """The application over a queries; `app.server` is its WSGI callable.
 
     Args:
         door: who may open it; None = who reaches a loopback address under a loopback name.
@@ -47,9 +47,9 @@ def create_app(desk: Desk, *, door: Door | None = None, actions: Actions | None 
         suppress_callback_exceptions=True,
     )
     app.layout = layout.shell()
-    register(app, desk if actions is None else replace(desk, has_actions=True))
+    register(app, queries if actions is None else replace(queries, has_actions=True))
     if actions is not None:
-        register_actions(app, desk, actions)
+        register_actions(app, queries, actions)
     protect(server, door or Door("127.0.0.1"))
     server.add_url_rule(STYLESHEET, "bootstrap", bootstrap)
     return app

@@ -1,4 +1,4 @@
-"""Wiring: which change on the page asks the desk for what. Nothing is computed here."""
+"""Wiring: which change on the page asks the queries for what. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx
 
 from metta_sweep.dashboard import export, layout
 from metta_sweep.dashboard.actions import Actions
-from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.figures.parallel import Brush
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
 
 FIGURE = {"type": "figure", "name": ALL}
@@ -19,21 +19,21 @@ OPTION = {"type": "option", "name": ALL}
 PICK = {"type": "pick", "run": ALL}
 
 
-def register(app: Dash, desk: Desk) -> None:
+def register(app: Dash, queries: Queries) -> None:
     """Connect every callback."""
-    register_page(app, desk)
-    register_view(app, desk)
-    register_updates(app, desk)
-    register_brush(app, desk)
-    register_run(app, desk)
-    register_exports(app, desk)
+    register_page(app, queries)
+    register_view(app, queries)
+    register_updates(app, queries)
+    register_brush(app, queries)
+    register_run(app, queries)
+    register_exports(app, queries)
     register_browser(app)
 
 
-def register_page(app: Dash, desk: Desk) -> None:
+def register_page(app: Dash, queries: Queries) -> None:
     @app.callback(Output("page", "children"), Input("url", "search"))  # type: ignore[untyped-decorator]
     def open_page(search: str | None) -> Any:
-        return desk.page(desk.view(search or ""))
+        return queries.page(queries.view(search or ""))
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output("page", "children", allow_duplicate=True),
@@ -42,11 +42,11 @@ def register_page(app: Dash, desk: Desk) -> None:
         prevent_initial_call=True,
     )
     def open_sweep(name: str, search: str) -> Any:
-        view = desk.view(search)
+        view = queries.view(search)
         return (
             no_update
             if name == view.sweep
-            else desk.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
+            else queries.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
         )
 
     @app.callback(  # type: ignore[untyped-decorator]
@@ -57,11 +57,15 @@ def register_page(app: Dash, desk: Desk) -> None:
         State("view", "data"),
     )
     def open_tab(page: str, search: str) -> tuple[Any, bool, bool]:
-        view = dataclasses.replace(desk.view(search), page=page)
-        return layout.content(page, view, desk.parameters(view)), page not in FILTERED or not view.sweep, page == HOME
+        view = dataclasses.replace(queries.view(search), page=page)
+        return (
+            layout.content(page, view, queries.parameters(view)),
+            page not in FILTERED or not view.sweep,
+            page == HOME,
+        )
 
 
-def register_view(app: Dash, desk: Desk) -> None:
+def register_view(app: Dash, queries: Queries) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("view", "data"),
         Output("shown", "data"),
@@ -80,7 +84,7 @@ def register_view(app: Dash, desk: Desk) -> None:
         },
     )
     def note_view(**now: Any) -> tuple[str, Any]:
-        view = read_controls(desk.view(now["before"]), now, ctx.args_grouping)
+        view = read_controls(queries.view(now["before"]), now, ctx.args_grouping)
         drawn = view.drawn()
         return view.to_search(), no_update if drawn == now["shown"] else drawn
 
@@ -119,7 +123,7 @@ def costs_of(slider: Range | None) -> Range | None:
     return None if slider is None else (10 ** slider[0], 10 ** slider[1])
 
 
-def register_updates(app: Dash, desk: Desk) -> None:
+def register_updates(app: Dash, queries: Queries) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("version", "data"),
         Output("notice", "children"),
@@ -129,14 +133,14 @@ def register_updates(app: Dash, desk: Desk) -> None:
         prevent_initial_call=True,
     )
     def look(_ticks: int, search: str, version: str) -> tuple[Any, Any]:
-        return desk.news(desk.view(search), version)
+        return queries.news(queries.view(search), version)
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output("money", "children"), Output("state", "children"), Input("version", "data"), State("view", "data")
     )
     def show_summary(_version: str, search: str) -> tuple[Any, str]:
-        view = desk.view(search)
-        return desk.summary(view), desk.state(view)
+        view = queries.view(search)
+        return queries.summary(view), queries.state(view)
 
     @app.callback(  # type: ignore[untyped-decorator]
         *[Output(name, part) for name in ("score", "cost") for part in ("min", "max", "value", "step")],
@@ -145,8 +149,8 @@ def register_updates(app: Dash, desk: Desk) -> None:
         State("view", "data"),
     )
     def move_ends(_version: str, _clear: int, search: str) -> tuple[Any, ...]:
-        view = desk.view(search)
-        return desk.slider_ends(
+        view = queries.view(search)
+        return queries.slider_ends(
             dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view
         )
 
@@ -157,7 +161,10 @@ def register_updates(app: Dash, desk: Desk) -> None:
         State({"type": "drawn", "name": MATCH}, "id"),
     )
     def draw(search: str, _version: str, identity: dict[str, str]) -> dict[str, Any]:
-        return {"figure": desk.figure(identity["name"], desk.view(search)), "keeps_zoom": ctx.triggered_id == "version"}
+        return {
+            "figure": queries.figure(identity["name"], queries.view(search)),
+            "keeps_zoom": ctx.triggered_id == "version",
+        }
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output({"type": "panel", "name": MATCH}, "children"),
@@ -166,10 +173,10 @@ def register_updates(app: Dash, desk: Desk) -> None:
         State({"type": "panel", "name": MATCH}, "id"),
     )
     def tell(search: str, _version: str, identity: dict[str, str]) -> Any:
-        return desk.panel(identity["name"], desk.view(search))
+        return queries.panel(identity["name"], queries.view(search))
 
 
-def register_brush(app: Dash, desk: Desk) -> None:
+def register_brush(app: Dash, queries: Queries) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("brush", "data"),
         Input({"type": "figure", "name": ALL}, "restyleData"),
@@ -183,7 +190,7 @@ def register_brush(app: Dash, desk: Desk) -> None:
         if source == "clear-ranges":
             return {}
         is_brush = value and isinstance(source, dict) and source["name"] == "parallel"
-        return desk.brushed(value, before, desk.view(search)) if is_brush else no_update
+        return queries.brushed(value, before, queries.view(search)) if is_brush else no_update
 
     @app.callback(  # type: ignore[untyped-decorator]
         Output("download", "data", allow_duplicate=True),
@@ -194,8 +201,8 @@ def register_brush(app: Dash, desk: Desk) -> None:
     def save_space(_clicks: Any, search: str) -> Any:
         if not ctx.triggered[0]["value"]:
             return no_update
-        kind, view = ctx.triggered_id["name"], desk.view(search)
-        text = export.narrowed_yaml(desk.scene(view), as_phase=kind == "phase")
+        kind, view = ctx.triggered_id["name"], queries.view(search)
+        text = export.narrowed_yaml(queries.inputs(view), as_phase=kind == "phase")
         return dcc.send_string(text, f"{view.sweep}_{'phase' if kind == 'phase' else 'narrowed'}.yaml")
 
     @app.callback(  # type: ignore[untyped-decorator]
@@ -205,11 +212,11 @@ def register_brush(app: Dash, desk: Desk) -> None:
         Input("version", "data"),
     )
     def say_filters(search: str, _version: str) -> tuple[str, bool]:
-        view = desk.view(search)
-        return desk.filter_words(view), not view.is_filtered
+        view = queries.view(search)
+        return queries.filter_words(view), not view.is_filtered
 
 
-def register_run(app: Dash, desk: Desk) -> None:
+def register_run(app: Dash, queries: Queries) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("run", "data"),
         Output("panel", "is_open"),
@@ -222,7 +229,7 @@ def register_run(app: Dash, desk: Desk) -> None:
     )
     def open_run(clicks: list[Any], _picks: list[Any], is_open: bool, search: str, run: str) -> tuple[str, bool, Any]:
         chosen = chosen_run(ctx.triggered, ctx.triggered_id, run, is_open=is_open)
-        panel = desk.details(chosen, desk.view(search)) if chosen else None
+        panel = queries.details(chosen, queries.view(search)) if chosen else None
         return (chosen, True, panel) if panel is not None else ("", False, None)
 
 
@@ -238,7 +245,7 @@ def chosen_run(triggered: list[dict[str, Any]], source: Any, run: str, *, is_ope
     return "" if kind == "panel" and not is_open else run
 
 
-def register_exports(app: Dash, desk: Desk) -> None:
+def register_exports(app: Dash, queries: Queries) -> None:
     @app.callback(  # type: ignore[untyped-decorator]
         Output("download", "data"),
         Input("export-csv", "n_clicks"),
@@ -247,14 +254,14 @@ def register_exports(app: Dash, desk: Desk) -> None:
         prevent_initial_call=True,
     )
     def save(_csv: int, _parquet: int, search: str) -> Any:
-        view = desk.view(search)
-        runs = desk.scene(view).runs
+        view = queries.view(search)
+        runs = queries.inputs(view).runs
         if ctx.triggered_id == "export-csv":
             return dcc.send_string(export.csv_text(runs), f"{view.sweep}.csv")
         return dcc.send_bytes(export.parquet_bytes(runs), f"{view.sweep}.parquet")
 
 
-def register_actions(app: Dash, desk: Desk, actions: Actions) -> None:
+def register_actions(app: Dash, queries: Queries, actions: Actions) -> None:
     """Retry and stop; only registered when the command line allowed them."""
 
     @app.callback(  # type: ignore[untyped-decorator]
@@ -269,7 +276,7 @@ def register_actions(app: Dash, desk: Desk, actions: Actions) -> None:
     def act(_retry: int, _stop: int, token: str | None, run: str, search: str) -> str:
         if ctx.triggered_id == "retry-run":
             return actions.retry(run, token or "")
-        return actions.stop(desk.view(search).sweep, token or "")
+        return actions.stop(queries.view(search).sweep, token or "")
 
 
 def register_browser(app: Dash) -> None:

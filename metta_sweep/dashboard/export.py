@@ -12,8 +12,8 @@ import yaml
 
 from metta_sweep.analysis.frame import PARAM, RESULTS
 from metta_sweep.config.patches import FinishedRun, one_line, plain_data, without_code
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.errors import InvalidRequest
 from metta_sweep.registry.specs import parse_spec
 
@@ -26,7 +26,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.drop(columns="params")
 
 
-def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
+def narrowed_yaml(inputs: FigureInput, *, as_phase: bool) -> str:
     """A sweep file with the brushed ranges as bounds, complete with what its runs have in common.
 
     `validate` accepts it; where the registry names code to run it asks for that first, as the file's head says.
@@ -37,21 +37,21 @@ def narrowed_yaml(scene: Scene, *, as_phase: bool) -> str:
     Raises:
         InvalidRequest: the sweep has no specification to narrow.
     """
-    sweep = scene.snapshot.sweep
-    if scene.space is None or not sweep.spec_yaml:
+    sweep = inputs.snapshot.sweep
+    if inputs.space is None or not sweep.spec_yaml:
         raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
     spec = parse_spec(sweep.spec_yaml)
     narrowed = {
         **spec["phases"][-1],
-        "parameters": narrowed_parameters(scene.space, {**scene.view.brush, **scene.view.only}),
+        "parameters": narrowed_parameters(inputs.space, {**inputs.view.brush, **inputs.view.only}),
     }
     content = {**shared_settings(spec), **(search_of(spec["phases"][0]) if as_phase else search_of(narrowed))}
     if as_phase:
         content["schedule"] = {
-            "phases": [*past_phases(scene, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]
+            "phases": [*past_phases(inputs, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]
         }
     text = yaml.dump(plain_data(content), Dumper=Plain, sort_keys=False, allow_unicode=True)
-    return narrowed_head(scene, spec, as_phase=as_phase) + text
+    return narrowed_head(inputs, spec, as_phase=as_phase) + text
 
 
 class Plain(yaml.SafeDumper):
@@ -61,11 +61,11 @@ class Plain(yaml.SafeDumper):
         return True
 
 
-def narrowed_head(scene: Scene, spec: Mapping[str, Any], *, as_phase: bool) -> str:
+def narrowed_head(inputs: FigureInput, spec: Mapping[str, Any], *, as_phase: bool) -> str:
     """What was narrowed, and the command that runs the file."""
-    name = scene.snapshot.sweep.name
-    ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in scene.view.brush.items() if path not in RESULTS]
-    ranges += [f"{path} {' or '.join(choices)}" for path, choices in scene.view.only.items()]
+    name = inputs.snapshot.sweep.name
+    ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in inputs.view.brush.items() if path not in RESULTS]
+    ranges += [f"{path} {' or '.join(choices)}" for path, choices in inputs.view.only.items()]
     groups = [f"{group}={option}" for group, option in spec["choices"].items()]
     asked = [
         f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]
@@ -102,13 +102,16 @@ def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:
     return {key: phase[key] for key in ("parameters", "constraints", "protein") if phase[key]}
 
 
-def past_phases(scene: Scene, phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def past_phases(inputs: FigureInput, phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The phases so far, each with a name; the last one ends with the runs that it has."""
     past = [
         {"name": one["name"] or "before", "num_runs": one["num_runs"], "auto": one["auto"], "sweep": search_of(one)}
         for one in phases
     ]
-    past[-1] |= {"num_runs": max(int((scene.snapshot.all_runs["phase"] == phases[-1]["name"]).sum()), 1), "auto": False}
+    past[-1] |= {
+        "num_runs": max(int((inputs.snapshot.all_runs["phase"] == phases[-1]["name"]).sum()), 1),
+        "auto": False,
+    }
     return [{key: value for key, value in one.items() if value not in (None, False)} for one in past]
 
 

@@ -1,4 +1,4 @@
-"""Which figures each page has: a name, a heading, one sentence of help, and how it is drawn from a scene."""
+"""Which figures each page has: a name, a heading, one sentence of help, and how it is drawn from a inputs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis.curves import thinned, with_axis
 from metta_sweep.analysis.timeline import spans
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import compare, curves, importance, model, parallel, scores, theme, timeline
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.view import CORRELATION
 
 MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
-Draw = Callable[[Scene], go.Figure]
+Draw = Callable[[FigureInput], go.Figure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,96 +35,97 @@ class Figure:
     width: int = 6
 
 
-def cost_vs_score(scene: Scene) -> go.Figure:
-    return scores.cost_vs_score(scene.runs, scene.goal, scene.look, cost=scene.view.cost_axis)
+def cost_vs_score(inputs: FigureInput) -> go.Figure:
+    return scores.cost_vs_score(inputs.runs, inputs.goal, inputs.look, cost=inputs.view.cost_axis)
 
 
-def efficiency(scene: Scene) -> go.Figure:
-    return scores.efficiency_frontier(scene.runs, scene.goal, scene.look, cost=scene.view.cost_axis)
+def efficiency(inputs: FigureInput) -> go.Figure:
+    return scores.efficiency_frontier(inputs.runs, inputs.goal, inputs.look, cost=inputs.view.cost_axis)
 
 
-def progression(scene: Scene) -> go.Figure:
-    return scores.score_progression(scene.runs, scene.goal, scene.look)
+def progression(inputs: FigureInput) -> go.Figure:
+    return scores.score_progression(inputs.runs, inputs.goal, inputs.look)
 
 
-def distributions(scene: Scene) -> go.Figure:
-    return scores.distributions(scene.runs, scene.look, cost=scene.view.cost_axis)
+def distributions(inputs: FigureInput) -> go.Figure:
+    return scores.distributions(inputs.runs, inputs.look, cost=inputs.view.cost_axis)
 
 
-def parameters(scene: Scene) -> go.Figure:
-    return scores.parameter_grid(scene.runs, scene.look, scene.log_params)
+def parameters(inputs: FigureInput) -> go.Figure:
+    return scores.parameter_grid(inputs.runs, inputs.look, inputs.log_params)
 
 
-def belief(scene: Scene) -> go.Figure:
-    if scene.study is None or scene.study.surrogate is None:
-        return waiting(scene)
-    return model.belief_front(scene.runs, scene.study.front, scene.goal, scene.look)
+def belief(inputs: FigureInput) -> go.Figure:
+    if inputs.fit is None or inputs.fit.surrogate is None:
+        return waiting(inputs)
+    return model.belief_front(inputs.runs, inputs.fit.front, inputs.goal, inputs.look)
 
 
-def slices(scene: Scene) -> go.Figure:
-    if scene.study is None or scene.study.surrogate is None or scene.held is None:
-        return waiting(scene)
-    order = scene.study.importance["score"]["parameter"].tolist()
-    return model.slices(scene.study.surrogate, scene.runs, scene.held, model.Order(order, scene.study.hits), scene.look)
+def slices(inputs: FigureInput) -> go.Figure:
+    if inputs.fit is None or inputs.fit.surrogate is None or inputs.held is None:
+        return waiting(inputs)
+    order = inputs.fit.importance["score"]["parameter"].tolist()
+    return model.slices(
+        inputs.fit.surrogate, inputs.runs, inputs.held, model.Ranked(order, inputs.fit.hits), inputs.look
+    )
 
 
-def surface(scene: Scene) -> go.Figure:
-    pair = scene.pair
-    if scene.study is None or scene.study.surrogate is None or scene.held is None:
-        return waiting(scene)
+def surface(inputs: FigureInput) -> go.Figure:
+    pair = inputs.pair
+    if inputs.fit is None or inputs.fit.surrogate is None or inputs.held is None:
+        return waiting(inputs)
     if pair is None:
-        return theme.empty(scene.look, "A contour needs two free parameters")
-    return model.surface(scene.study.surrogate, pair, scene.held, scene.runs, scene.look)
+        return theme.empty(inputs.look, "A contour needs two free parameters")
+    return model.surface(inputs.fit.surrogate, pair, inputs.held, inputs.runs, inputs.look)
 
 
 def importance_of(target: str) -> Draw:
     """Bars for score or cost; correlation when the view asks for it, and until there is a model."""
     column = "score" if target == "score" else "cost_seconds"
 
-    def draw(scene: Scene) -> go.Figure:
-        has_model = scene.study is not None and target in scene.study.importance
-        is_asked = scene.view.measure == CORRELATION
-        if is_asked or scene.study is None or not has_model:
-            return importance.correlation_bars(scene.runs, scene.look, column, is_asked=is_asked)
-        return importance.importance_bars(scene.study.importance[target], scene.look, target)
+    def draw(inputs: FigureInput) -> go.Figure:
+        has_model = inputs.fit is not None and target in inputs.fit.importance
+        is_asked = inputs.view.measure == CORRELATION
+        if is_asked or inputs.fit is None or not has_model:
+            return importance.correlation_bars(inputs.runs, inputs.look, column, is_asked=is_asked)
+        return importance.importance_bars(inputs.fit.importance[target], inputs.look, target)
 
     return draw
 
 
-def marginals(scene: Scene) -> go.Figure:
-    if scene.study is None or not scene.study.marginals:
-        return waiting(scene)
-    return importance.marginal_effects(scene.study.marginals, scene.look)
+def marginals(inputs: FigureInput) -> go.Figure:
+    if inputs.fit is None or not inputs.fit.marginals:
+        return waiting(inputs)
+    return importance.marginal_effects(inputs.fit.marginals, inputs.look)
 
 
-def learning_curves(scene: Scene) -> go.Figure:
-    snapshot = scene.snapshot
-    is_whole = len(scene.runs) == len(snapshot.all_runs)
-    inside = snapshot.curves if is_whole else snapshot.curves[snapshot.curves["id"].isin(scene.runs["id"])]
-    points = with_axis(inside, snapshot.all_runs, scene.view.curve_x, snapshot.budget.hourly_cost)
-    shown = thinned(points, snapshot.all_runs, scene.goal, np.random.default_rng(0))
-    return curves.learning_curves(points, shown, scene.goal, scene.look, scene.view.curve_x, chosen=scene.view.run)
+def learning_curves(inputs: FigureInput) -> go.Figure:
+    snapshot = inputs.snapshot
+    is_whole = len(inputs.runs) == len(snapshot.all_runs)
+    inside = snapshot.curves if is_whole else snapshot.curves[snapshot.curves["id"].isin(inputs.runs["id"])]
+    points = with_axis(inside, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
+    shown = thinned(points, snapshot.all_runs, inputs.goal, np.random.default_rng(0))
+    return curves.learning_curves(points, shown, inputs.goal, inputs.look, inputs.view.curve_x, chosen=inputs.view.run)
 
 
-def parallel_coordinates(scene: Scene) -> go.Figure:
+def parallel_coordinates(inputs: FigureInput) -> go.Figure:
     return parallel.parallel_coordinates(
-        scene.unbrushed, scene.space, {**scene.view.brush, **scene.view.only}, scene.look
+        inputs.unbrushed, inputs.space, {**inputs.view.brush, **inputs.view.only}, inputs.look
     )
 
 
-def timeline_of(scene: Scene) -> go.Figure:
-    attempts = sorted(scene.snapshot.attempts_until(scene.snapshot.read_at), key=lambda attempt: attempt.started_at)
-    return timeline.timeline(spans(attempts[-MAX_ATTEMPTS:], scene.snapshot.read_at), scene.look)
+def timeline_of(inputs: FigureInput) -> go.Figure:
+    attempts = sorted(inputs.snapshot.attempts_until(inputs.snapshot.read_at), key=lambda attempt: attempt.started_at)
+    return timeline.timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
 
 
-def comparison(scene: Scene) -> go.Figure:
-    others = {name: (other.all_runs, other.goal) for name, other in scene.others.items()}
-    return compare.compare(others or {scene.snapshot.sweep.name: (scene.snapshot.all_runs, scene.goal)}, scene.look)
+def comparison(inputs: FigureInput) -> go.Figure:
+    return compare.compare({inputs.snapshot.sweep.name: (inputs.snapshot.all_runs, inputs.goal)}, inputs.look)
 
 
-def waiting(scene: Scene) -> go.Figure:
+def waiting(inputs: FigureInput) -> go.Figure:
     """Why there is no model: it is being made, or it cannot be."""
-    return theme.empty(scene.look, model.WAITING if scene.study is None else model.NO_MODEL)
+    return theme.empty(inputs.look, model.WAITING if inputs.fit is None else model.NO_MODEL)
 
 
 TREND_HELP = "Solid: the running median. Dashed: the fitted line, with its correlation on hover."

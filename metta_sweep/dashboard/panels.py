@@ -19,21 +19,21 @@ from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.timeline import idle_seconds, spans
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard import tables
-from metta_sweep.dashboard.digests import Digest
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
-from metta_sweep.dashboard.scene import Scene
+from metta_sweep.dashboard.sweep_summaries import SweepSummary
 
 MAX_ROWS = 100
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
 
 
-def health(scene: Scene) -> list[Any]:
+def health(inputs: FigureInput) -> list[Any]:
     """Findings, warnings first."""
-    found = [*check_runs(scene.snapshot.all_runs), *(scene.study.findings if scene.study is not None else ())]
+    found = [*check_runs(inputs.snapshot.all_runs), *(inputs.fit.findings if inputs.fit is not None else ())]
     order = list(LEVELS)[::-1]
     cards = [finding(one) for one in sorted(found, key=lambda one: order.index(one.level))]
-    if scene.study is None:
+    if inputs.fit is None:
         cards.append(html.P("The model's findings follow when it is fitted.", className="text-body-secondary"))
     return cards or [html.P("Nothing to say before the first run ended.", className="text-body-secondary")]
 
@@ -49,16 +49,16 @@ def finding(one: Finding) -> html.Div:
     return html.Div([head, html.Div(one.text), *advice], className=f"finding {one.level} mb-3")
 
 
-def failed(scene: Scene) -> list[Any]:
+def failed(inputs: FigureInput) -> list[Any]:
     """One card per signature with the log of the newest run."""
-    table = failures(scene.snapshot.all_runs)
+    table = failures(inputs.snapshot.all_runs)
     if table.empty:
         return [html.P("No run has failed.", className="text-body-secondary")]
-    return [failure_card(scene, row) for row in table.to_dict("records")]
+    return [failure_card(inputs, row) for row in table.to_dict("records")]
 
 
-def failure_card(scene: Scene, row: dict[Any, Any]) -> dbc.Card:
-    record = scene.snapshot.records[row["example"]]
+def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
+    record = inputs.snapshot.records[row["example"]]
     lost = f"{theme.seconds(row['paid_wall_seconds'])} and {theme.dollars(row['dollars'])} lost"
     body = [
         html.H2([html.Code(row["signature"] or "no signature")], className="h6"),
@@ -73,10 +73,10 @@ def failure_card(scene: Scene, row: dict[Any, Any]) -> dbc.Card:
     return dbc.Card(dbc.CardBody(body), className="mb-3")
 
 
-def runs_table(scene: Scene) -> list[Any]:
+def runs_table(inputs: FigureInput) -> list[Any]:
     """The best configuration as a patch with its command, and the runs, best first."""
-    rows = scene.runs
-    order = (direction(scene.goal) * rows["score"]).sort_values(ascending=False, na_position="last").index
+    rows = inputs.runs
+    order = (direction(inputs.goal) * rows["score"]).sort_values(ascending=False, na_position="last").index
     shown = rows.loc[order].head(MAX_ROWS)
     cells = [
         (
@@ -93,19 +93,19 @@ def runs_table(scene: Scene) -> list[Any]:
     note = f"The {len(shown)} best of {len(rows):,} runs" if len(shown) < len(rows) else f"{len(rows):,} runs"
     head = ("run", "state", "phase", "score", "cost", "paid", "message")
     return [
-        *best_patch(scene),
+        *best_patch(inputs),
         html.H2("Runs", className="h6 mt-4"),
         html.P(note, className="small"),
         tables.table(head, cells, label="Runs"),
     ]
 
 
-def best_patch(scene: Scene) -> list[Any]:
+def best_patch(inputs: FigureInput) -> list[Any]:
     """The best configuration as a patch to copy, and the commands that write it and train with it."""
-    if scored(scene.snapshot.runs).empty:
+    if scored(inputs.snapshot.runs).empty:
         return []
-    name = scene.snapshot.sweep.name
-    winner = best(scene.snapshot.runs, 1, scene.goal, by="score")[0]
+    name = inputs.snapshot.sweep.name
+    winner = best(inputs.snapshot.runs, 1, inputs.goal, by="score")[0]
     patch = patch_text(
         winner.params, [f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."]
     )
@@ -127,34 +127,34 @@ def copyable(text: str) -> html.Div:
     return html.Div([html.Pre(text, className="p-2 border rounded small"), button], className="position-relative")
 
 
-def idle(scene: Scene) -> list[Any]:
+def idle(inputs: FigureInput) -> list[Any]:
     """Time and money between attempts."""
-    table = spans(scene.snapshot.attempts_until(scene.snapshot.read_at), scene.snapshot.read_at)
+    table = spans(inputs.snapshot.attempts_until(inputs.snapshot.read_at), inputs.snapshot.read_at)
     seconds = idle_seconds(table)
     busy = float((table["end"] - table["start"])[table["kind"] != "idle"].sum())
-    price = scene.snapshot.budget.hourly_cost
+    price = inputs.snapshot.budget.hourly_cost
     money = f", {theme.dollars(seconds / 3600 * price)}" if price is not None else ""
     share = seconds / (seconds + busy) if seconds + busy > 0 else 0.0
     return [html.P(f"Idle between attempts: {theme.seconds(seconds)}{money}, {share:.0%} of the slots' time.")]
 
 
-def model_notes(scene: Scene) -> list[Any]:
+def model_notes(inputs: FigureInput) -> list[Any]:
     """What the model rests on, and its warnings."""
-    study = scene.study
-    if study is None or study.surrogate is None:
+    fit = inputs.fit
+    if fit is None or fit.surrogate is None:
         return []
-    left_out = f", {study.surrogate.num_left_out} more are left out" if study.surrogate.num_left_out else ""
+    left_out = f", {fit.surrogate.num_left_out} more are left out" if fit.surrogate.num_left_out else ""
     words = (
-        f"Fitted by this page to {len(study.surrogate.score.y)} completed runs{left_out}; results so far: "
-        f"{study.num_results}."
+        f"Fitted by this page to {len(fit.surrogate.score.y)} completed runs{left_out}; results so far: "
+        f"{fit.num_results}."
     )
-    notes = [finding(one) for one in study.findings if one.title in ("Bounds", "Score model")]
+    notes = [finding(one) for one in fit.findings if one.title in ("Bounds", "Score model")]
     return [html.P(words, className="small text-body-secondary"), *notes]
 
 
-def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -> list[Any]:
+def sweeps_table(summaries: Sequence[SweepSummary], compared: Sequence[str], hue: str) -> list[Any]:
     """Every sweep with its owner, state, runs, best score, cost and a sparkline; ticked ones are compared below."""
-    if not digests:
+    if not summaries:
         words = "No sweeps yet. Start one with: python -m metta_sweep run sweep_name=demo sweep=quick"
         return [html.P(words, className="text-body-secondary")]
     rows = [
@@ -169,7 +169,7 @@ def sweeps_table(digests: Sequence[Digest], compared: Sequence[str], hue: str) -
             one.owner,
             when(one.last_at),
         )
-        for one in digests
+        for one in summaries
     ]
     head = (
         "compare",

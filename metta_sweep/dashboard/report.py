@@ -12,9 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.health import Finding, check_runs
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.view import HOME, PAGES
 from trainables.disk import write_whole
 
@@ -25,21 +25,21 @@ figure { margin: 0 0 2rem 0; } figcaption { color: #7b8794; } .cards { display: 
 """
 
 
-def write_report(scene: Scene, path: Path) -> None:
+def write_report(inputs: FigureInput, path: Path) -> None:
     """Write the report; the directory is made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, report_html(scene))
+    write_whole(path, report_html(inputs))
 
 
-def report_html(scene: Scene) -> str:
+def report_html(inputs: FigureInput) -> str:
     """The whole page. Texts of the sweep are escaped; Plotly's own code is part of the file."""
-    name = html.escape(scene.snapshot.sweep.name)
-    body = "\n".join([f"<h1>Sweep {name}</h1>", summary(scene), words(scene), *sections(scene)])
+    name = html.escape(inputs.snapshot.sweep.name)
+    body = "\n".join([f"<h1>Sweep {name}</h1>", summary(inputs), words(inputs), *sections(inputs)])
     head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body class="{scene.view.theme}">{body}</body></html>\n'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body class="{inputs.view.theme}">{body}</body></html>\n'
 
 
-def sections(scene: Scene) -> Iterator[str]:
+def sections(inputs: FigureInput) -> Iterator[str]:
     """A heading for each page with its figures."""
     for page, figures in FIGURES.items():
         if page == HOME:
@@ -47,7 +47,7 @@ def sections(scene: Scene) -> Iterator[str]:
         yield f"<h2>{html.escape(PAGES[page])}</h2>"
         for name, figure in figures.items():
             caption = f"<figcaption><b>{html.escape(figure.title)}</b> {html.escape(figure.help)}</figcaption>"
-            yield f"<figure>{caption}{drawing(figure.draw(scene), name)}</figure>"
+            yield f"<figure>{caption}{drawing(figure.draw(inputs), name)}</figure>"
 
 
 def drawing(figure: go.Figure, name: str) -> str:
@@ -61,15 +61,15 @@ def drawing(figure: go.Figure, name: str) -> str:
     return fragment
 
 
-def summary(scene: Scene) -> str:
+def summary(inputs: FigureInput) -> str:
     """The cards of the dashboard."""
-    all_runs = totals(scene.snapshot.all_runs, scene.goal)
+    all_runs = totals(inputs.snapshot.all_runs, inputs.goal)
     cards = {
         "runs": f"{all_runs.num_runs:,}",
         "best score": theme.number(all_runs.best_score),
         "compute cost": theme.dollars(all_runs.dollars),
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
-        "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(scene.snapshot.read_at)),
+        "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(inputs.snapshot.read_at)),
     }
     return (
         '<div class="cards">'
@@ -78,9 +78,9 @@ def summary(scene: Scene) -> str:
     )
 
 
-def words(scene: Scene) -> str:
+def words(inputs: FigureInput) -> str:
     """Findings as a list."""
-    found = [*check_runs(scene.snapshot.all_runs), *(scene.study.findings if scene.study is not None else ())]
+    found = [*check_runs(inputs.snapshot.all_runs), *(inputs.fit.findings if inputs.fit is not None else ())]
     return "<ul>" + "".join(f"<li>{sentence(one)}</li>" for one in found) + "</ul>"
 
 

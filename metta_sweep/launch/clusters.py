@@ -33,7 +33,7 @@ DASHBOARD_PORT = 8265
 REACH_SECONDS = 60.0
 
 
-class Cluster(Protocol):
+class ProviderCluster(Protocol):
     """One cluster, described by a rendered file."""
 
     def up(self) -> None: ...
@@ -50,7 +50,7 @@ class Cluster(Protocol):
         """A command that forwards the local port to the head's dashboard for as long as it runs."""
 
 
-def open_cluster(path: Path) -> Cluster:
+def open_cluster(path: Path) -> ProviderCluster:
     """The cluster that a rendered file describes.
 
     Raises:
@@ -251,7 +251,7 @@ def ensure_token() -> None:
 
 
 @contextmanager
-def tunnel(cluster: Cluster) -> Iterator[str]:
+def tunnel(cluster: ProviderCluster) -> Iterator[str]:
     """Address of the cluster's dashboard on this machine, for the length of the block.
 
     Raises:

@@ -89,7 +89,7 @@ def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -
     ]
 
 
-class Order(NamedTuple):
+class Ranked(NamedTuple):
     """Parameters by importance, and the bounds ("min" or "max") that the best runs crowd at."""
 
     names: Sequence[str]
@@ -101,7 +101,7 @@ class Order(NamedTuple):
         return theme.short_names(self.names)[name] + (f"  ⚠ best runs at its {' and '.join(sides)}" if sides else "")
 
 
-def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: Order, look: Look) -> go.Figure:
+def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], order: Ranked, look: Look) -> go.Figure:
     """Predicted score along each parameter through one point, with the 90 % interval, over the runs' scores.
 
     Args:

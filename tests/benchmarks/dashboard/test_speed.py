@@ -16,12 +16,12 @@ import pytest
 
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.app import create_app
-from metta_sweep.dashboard.desk import Desk
-from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
-from metta_sweep.dashboard.studies import Studies
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import View
 from metta_sweep.registry.reader import SqliteReader
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
@@ -36,24 +36,24 @@ VIEW = View(sweep="big")
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def queries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queries]:
     directory = Path(os.environ.get("DASHBOARD_BENCHMARK_DIR") or tmp_path_factory.mktemp("big"))
     if not (directory / "registry.db").exists():
         simulate(directory, PLAN)
     reader = SqliteReader(directory / "registry.db")
-    source, studies = Source(reader, FeedOptions(Budget(hourly_cost=3.0, dollars=10_000.0))), Studies()
+    source, fits = Source(reader, FeedOptions(Budget(hourly_cost=3.0, dollars=10_000.0))), BackgroundFits()
     started = time.perf_counter()
     snapshot = source.snapshot("big")
     print(
         f"\nfirst read of 5,000 runs and {len(snapshot.curves):,} curve points: {time.perf_counter() - started:.1f} "
         "s, before the server starts"
     )
-    studies.get(snapshot)
-    while studies.version("big") < 0:
+    fits.get(snapshot)
+    while fits.version("big") < 0:
         time.sleep(0.1)
     print(f"surrogate and importance, in the background: {time.perf_counter() - started:.1f} s after the start")
-    yield Desk(source, studies, Digests(reader), directory, "big")
-    studies.close()
+    yield Queries(source, fits, SweepSummaries(reader), directory, "big")
+    fits.close()
     source.close()
 
 
@@ -67,34 +67,37 @@ def median_seconds(call: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("name", [name for figures in FIGURES.values() for name in figures])
-def test_every_figure_is_served_in_half_a_second(desk: Desk, name: str) -> None:
-    size = len(desk.figure(name, VIEW).to_json())
-    median = median_seconds(lambda: desk.figure(name, VIEW).to_json())
+def test_every_figure_is_served_in_half_a_second(queries: Queries, name: str) -> None:
+    size = len(queries.figure(name, VIEW).to_json())
+    median = median_seconds(lambda: queries.figure(name, VIEW).to_json())
     print(f"{name}: median of {REPEATS} {median * 1000:.0f} ms, {size / 1000:,.0f} kB")
     assert median < CALLBACK_SECONDS
 
 
-def test_page_and_summary_are_served_in_half_a_second(desk: Desk) -> None:
-    assert median_seconds(lambda: desk.page(VIEW)) < CALLBACK_SECONDS
-    assert median_seconds(lambda: desk.summary(VIEW)) < CALLBACK_SECONDS
+def test_page_and_summary_are_served_in_half_a_second(queries: Queries) -> None:
+    assert median_seconds(lambda: queries.page(VIEW)) < CALLBACK_SECONDS
+    assert median_seconds(lambda: queries.summary(VIEW)) < CALLBACK_SECONDS
 
 
-def test_the_first_figures_are_served_in_a_second(desk: Desk) -> None:
+def test_the_first_figures_are_served_in_a_second(queries: Queries) -> None:
     """Everything that the server does for the first two figures, one after the other."""
     median = median_seconds(
-        lambda: [desk.page(VIEW), *(desk.figure(name, VIEW).to_json() for name in ("cost_vs_score", "efficiency"))]
+        lambda: [
+            queries.page(VIEW),
+            *(queries.figure(name, VIEW).to_json() for name in ("cost_vs_score", "efficiency")),
+        ]
     )
     print(f"page and first two figures: median of {REPEATS} {median * 1000:.0f} ms")
     assert median < FIRST_FIGURES_SECONDS
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
-def test_what_the_browser_takes(desk: Desk, tmp_path: Path) -> None:
+def test_what_the_browser_takes(queries: Queries, tmp_path: Path) -> None:
     """The server's part is from the request of a figure to the end of its answer, six at once, as the browser's own
     clock has it.
     """
     page = Page(tmp_path)
-    with served(create_app(desk)) as address:
+    with served(create_app(queries)) as address:
         for visit in ("first", "second"):  # the second has the scripts in its cache
             started = time.perf_counter()
             page.open(f"{address}?sweep=big")

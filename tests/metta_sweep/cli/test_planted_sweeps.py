@@ -14,8 +14,8 @@ from sqlalchemy import update
 
 from metta_sweep.cli.main import main
 from metta_sweep.config import load_sweep_job, load_train_job
-from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.errors import ConfigError, UnreadableSweep
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.owner import current_owner
@@ -93,7 +93,7 @@ def test_plan_goes_on_and_names_it(bad: str, capsys: pytest.CaptureFixture[str])
 
 def test_the_dashboards_list_goes_on_and_names_it(bad: str, store: SqlRegistry, tmp_path: Path) -> None:
     reader = SqliteReader(tmp_path / "train_dir" / "registry.db")
-    lines = {one.sweep.name: one for one in Digests(reader).read(reader.list_sweeps())}
+    lines = {one.sweep.name: one for one in SweepSummaries(reader).read(reader.list_sweeps())}
     assert (lines["s"].best, lines["s"].unreadable) == ((1.0,), "")
     assert "need a mapping" in lines["bad"].unreadable
     with pytest.raises(UnreadableSweep):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.config.job import Budget
-from metta_sweep.dashboard.desk import Desk
-from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.background_fits import BackgroundFits, Fit, fit
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
-from metta_sweep.dashboard.studies import Studies, Study, study
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.registry.reader import SqliteReader
 from tests.metta_sweep.dashboard.simulated import Plan, simulate
 
@@ -48,14 +48,14 @@ def snapshot(data_dir: Path) -> Snapshot:
 
 
 @pytest.fixture(scope="session")
-def known(snapshot: Snapshot) -> Study:
-    return study(snapshot)
+def known(snapshot: Snapshot) -> Fit:
+    return fit(snapshot)
 
 
 @pytest.fixture(scope="session")
-def desk(data_dir: Path) -> Iterator[Desk]:
+def queries(data_dir: Path) -> Iterator[Queries]:
     reader = SqliteReader(data_dir / "registry.db")
-    source, studies = Source(reader, OPTIONS), Studies()
-    yield Desk(source, studies, Digests(reader), data_dir)
-    studies.close()
+    source, fits = Source(reader, OPTIONS), BackgroundFits()
+    yield Queries(source, fits, SweepSummaries(reader), data_dir)
+    fits.close()
     source.close()

@@ -23,13 +23,13 @@ from metta_sweep.cli.main import main
 from metta_sweep.dashboard import export, panels
 from metta_sweep.dashboard.actions import WRONG_TOKEN, Actions
 from metta_sweep.dashboard.app import create_app
+from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.callbacks import chosen_run
-from metta_sweep.dashboard.desk import Desk
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.report import report_html
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Feed, Snapshot
-from metta_sweep.dashboard.studies import Study
 from metta_sweep.dashboard.view import View
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
@@ -44,8 +44,8 @@ FORK = multiprocessing.get_context("fork")  # a reader is there in milliseconds
 
 
 @pytest.fixture
-def app(desk: Desk) -> Dash:
-    return create_app(desk)
+def app(queries: Queries) -> Dash:
+    return create_app(queries)
 
 
 def test_the_page_and_its_style_come_from_this_server(app: Dash) -> None:
@@ -78,11 +78,11 @@ def components(tree: Any) -> str:
     return json.dumps(tree, default=lambda component: component.to_plotly_json())
 
 
-def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
-    page = components(desk.page(SIM))
+def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(queries: Queries) -> None:
+    page = components(queries.page(SIM))
     for label in ("Overview", "Importance", "Timeline", "Score", "Cost (s)", "Dark"):
         assert f'"{label}"' in page
-    summary = components(desk.summary(SIM))
+    summary = components(queries.summary(SIM))
     for words in (
         "Runs",
         "Best score",
@@ -95,12 +95,12 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(desk: Desk) -> None:
         assert words in summary
 
 
-def test_a_sweep_that_does_not_exist_gives_its_name_back_as_text(desk: Desk) -> None:
-    assert "no such sweep" in components(desk.page(View(sweep=HOSTILE)))
+def test_a_sweep_that_does_not_exist_gives_its_name_back_as_text(queries: Queries) -> None:
+    assert "no such sweep" in components(queries.page(View(sweep=HOSTILE)))
 
 
-def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(desk: Desk) -> None:
-    panel = components(desk.details("sim.r.6", SIM))  # stopped early
+def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(queries: Queries) -> None:
+    panel = components(queries.details("sim.r.6", SIM))  # stopped early
     for words in (
         "trainer.ppo.gamma",
         "highest expected improvement per dollar",
@@ -117,19 +117,19 @@ def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(desk: Des
         "paid",
     ):
         assert words in panel
-    failed = components(desk.details("sim.r.8", SIM))
+    failed = components(queries.details("sim.r.8", SIM))
     assert "OutOfMemoryError" in failed
     assert "End of the log" in failed
 
 
-def test_an_unknown_run_in_the_url_opens_no_panel(desk: Desk) -> None:
-    assert desk.details("../../etc/passwd", SIM) is None
+def test_an_unknown_run_in_the_url_opens_no_panel(queries: Queries) -> None:
+    assert queries.details("../../etc/passwd", SIM) is None
 
 
 @pytest.mark.parametrize("page", [*panels.PANELS, "home"])
 @pytest.mark.parametrize("sweep", ["sim", "empty", "one", "allfailed"])
-def test_every_panel_has_something_to_say_about_every_sweep(desk: Desk, page: str, sweep: str) -> None:
-    told = components(desk.panel(page, View(sweep=sweep, page=page)))
+def test_every_panel_has_something_to_say_about_every_sweep(queries: Queries, page: str, sweep: str) -> None:
+    told = components(queries.panel(page, View(sweep=sweep, page=page)))
     assert page == "model" or len(told) > 40
 
 
@@ -141,29 +141,29 @@ def test_clicks_choose_the_run_under_the_pointer() -> None:
     assert chosen_run([{"value": False}], "panel", "s.r.2", is_open=False) == ""
 
 
-def test_a_brush_filters_runs_and_a_cleared_axis_does_not(desk: Desk) -> None:
-    axes = desk.scene(SIM).unbrushed
-    lower_half = desk.brushed([{"dimensions[1].constraintrange": [[-1.0, 0.0]]}, [0]], {}, SIM)
+def test_a_brush_filters_runs_and_a_cleared_axis_does_not(queries: Queries) -> None:
+    axes = queries.inputs(SIM).unbrushed
+    lower_half = queries.brushed([{"dimensions[1].constraintrange": [[-1.0, 0.0]]}, [0]], {}, SIM)
     ((path, limits),) = lower_half.items()
     assert path == "trainer.optimizer.learning_rate"
     assert limits == pytest.approx([1e-5, 10**-3.5], rel=1e-3)
     view = replace(SIM, brush={path: (limits[0], limits[1])})
-    assert 0 < len(desk.scene(view).runs) < len(axes)
-    assert desk.brushed([{"dimensions[1].constraintrange": None}, [0]], lower_half, SIM) == {}
-    assert desk.brushed([{"dimensions[99].constraintrange": [0, 1]}, [0]], {}, SIM) == {}
+    assert 0 < len(queries.inputs(view).runs) < len(axes)
+    assert queries.brushed([{"dimensions[1].constraintrange": None}, [0]], lower_half, SIM) == {}
+    assert queries.brushed([{"dimensions[99].constraintrange": [0, 1]}, [0]], {}, SIM) == {}
 
 
-def test_choices_cost_and_score_are_brushed_as_parameters_are(desk: Desk) -> None:
-    kinds = desk.brushed([{"dimensions[5].constraintrange": [-0.2, 0.3]}, [0]], {}, SIM)
+def test_choices_cost_and_score_are_brushed_as_parameters_are(queries: Queries) -> None:
+    kinds = queries.brushed([{"dimensions[5].constraintrange": [-0.2, 0.3]}, [0]], {}, SIM)
     assert kinds == {"model.type": ["lstm"]}
-    narrow = desk.brushed([{"dimensions[6].constraintrange": [1.0, 2.0]}, [0]], kinds, SIM)
+    narrow = queries.brushed([{"dimensions[6].constraintrange": [1.0, 2.0]}, [0]], kinds, SIM)
     assert narrow == {**kinds, "cost_seconds": pytest.approx([10.0, 100.0])}
     view = replace(SIM, only={"model.type": ("lstm",)}, brush={"cost_seconds": (10.0, 100.0)})
-    runs = desk.scene(view).runs
+    runs = queries.inputs(view).runs
     assert set(runs["param.model.type"]) == {"lstm"}
     assert runs["cost_seconds"].between(10.0, 100.0).all()
-    assert f"{len(runs)} of 43 runs shown: cost (s) from 10 to 100, model.type lstm" == desk.filter_words(view)
-    assert yaml.safe_load(export.narrowed_yaml(desk.scene(view), as_phase=False))["parameters"]["model.type"] == {
+    assert f"{len(runs)} of 43 runs shown: cost (s) from 10 to 100, model.type lstm" == queries.filter_words(view)
+    assert yaml.safe_load(export.narrowed_yaml(queries.inputs(view), as_phase=False))["parameters"]["model.type"] == {
         "value": "lstm"
     }
 
@@ -194,9 +194,11 @@ def test_no_cell_or_heading_of_a_csv_is_a_formula(snapshot: Snapshot) -> None:
 
 
 @pytest.mark.parametrize("as_phase", [False, True])
-def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_path: Path, *, as_phase: bool) -> None:
+def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(
+    queries: Queries, tmp_path: Path, *, as_phase: bool
+) -> None:
     view = replace(SIM, brush={"trainer.ppo.gamma": (0.9, 0.95)})
-    text = export.narrowed_yaml(desk.scene(view), as_phase=as_phase)
+    text = export.narrowed_yaml(queries.inputs(view), as_phase=as_phase)
     (tmp_path / "narrowed.yaml").write_text(text)
     assert main(["validate", str(tmp_path / "narrowed.yaml")]) == 0
     content = yaml.safe_load(text)
@@ -209,8 +211,8 @@ def test_a_narrowed_space_is_a_sweep_file_that_validate_accepts(desk: Desk, tmp_
     assert (gamma.low, gamma.high) == pytest.approx((0.9, 0.95))  # type: ignore[union-attr]
 
 
-def test_the_report_is_one_file_that_needs_no_network(snapshot: Snapshot, known: Study) -> None:
-    page = report_html(Scene(snapshot, SIM, known, {}))
+def test_the_report_is_one_file_that_needs_no_network(snapshot: Snapshot, known: Fit) -> None:
+    page = report_html(FigureInput(snapshot, SIM, known))
     assert page.count("<figure>") == sum(len(figures) for key, figures in FIGURES.items() if key != "home")
     assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']""", page.partition("</script>")[2])
     assert HOSTILE not in page
@@ -233,10 +235,10 @@ def test_a_port_that_is_taken_is_a_clear_error(data_dir: Path, capsys: pytest.Ca
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_nothing_can_be_done_from_the_page_unless_it_was_allowed(desk: Desk) -> None:
-    assert "action-answer" not in components(desk.page(SIM))
-    assert not any("action-answer" in output for output in create_app(desk).callback_map)
-    allowed = create_app(desk, actions=Actions(lambda: pytest.fail("opened"), "secret"))
+def test_nothing_can_be_done_from_the_page_unless_it_was_allowed(queries: Queries) -> None:
+    assert "action-answer" not in components(queries.page(SIM))
+    assert not any("action-answer" in output for output in create_app(queries).callback_map)
+    allowed = create_app(queries, actions=Actions(lambda: pytest.fail("opened"), "secret"))
     assert any("action-answer" in output for output in allowed.callback_map)
 
 

@@ -15,13 +15,13 @@ from selenium.webdriver.common.keys import Keys
 
 from metta_sweep.cli.main import main
 from metta_sweep.dashboard.app import create_app
-from metta_sweep.dashboard.desk import Desk
-from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.door import Door
 from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
-from metta_sweep.dashboard.studies import Studies
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import PAGES
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
 from tests.metta_sweep.dashboard.conftest import HOSTILE
@@ -77,9 +77,9 @@ def page(window: Page) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def simulated(desk: Desk) -> Iterator[str]:
+def simulated(queries: Queries) -> Iterator[str]:
     """Address of a dashboard over the simulated sweeps."""
-    with served(create_app(desk)) as address:
+    with served(create_app(queries)) as address:
         yield address
 
 
@@ -90,10 +90,10 @@ def address(real: RealSweep) -> Iterator[str]:
     while real.num_scored() < PAUSE_AFTER:
         assert time.monotonic() < deadline, f"{real.num_scored()} runs in {START_SECONDS:.0f} s"
         time.sleep(0.1)
-    source, studies = Source(real.reader, FeedOptions()), Studies()
-    with served(create_app(Desk(source, studies, Digests(real.reader), real.directory, NAME))) as address:
+    source, fits = Source(real.reader, FeedOptions()), BackgroundFits()
+    with served(create_app(Queries(source, fits, SweepSummaries(real.reader), real.directory, NAME))) as address:
         yield address
-    studies.close()
+    fits.close()
     source.close()
 
 
@@ -203,8 +203,8 @@ def test_a_figure_that_comes_as_its_page_is_left_is_no_error(page: Page, simulat
     page.assert_silent()
 
 
-def test_a_browser_is_asked_for_the_token_once(page: Page, desk: Desk) -> None:
-    with served(create_app(desk, door=Door("0.0.0.0", TOKEN))) as address:
+def test_a_browser_is_asked_for_the_token_once(page: Page, queries: Queries) -> None:
+    with served(create_app(queries, door=Door("0.0.0.0", TOKEN))) as address:
         page.open(f"{address}?sweep=sim&page=overview")
         page.find("#token").send_keys(TOKEN + Keys.ENTER)
         page.drawn("progression")

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from metta_sweep.dashboard.app import create_app, serve
-from metta_sweep.dashboard.desk import Desk
-from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.background_fits import BackgroundFits
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.source import Source
-from metta_sweep.dashboard.studies import Studies
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.registry.reader import SqliteReader
 from tests.metta_sweep.dashboard.conftest import OPTIONS
 from tests.metta_sweep.driver.drive import SWEEP, kill_everything, start_driver, wait_for
@@ -45,8 +45,8 @@ OPEN_PAGE = {
 def show(data_dir: Path, port: int) -> None:
     """A dashboard as a process of its own."""
     reader = SqliteReader(data_dir / "registry.db")
-    desk = Desk(Source(reader, OPTIONS), Studies(), Digests(reader), data_dir, SWEEP)
-    serve(create_app(desk), "127.0.0.1", port)
+    queries = Queries(Source(reader, OPTIONS), BackgroundFits(), SweepSummaries(reader), data_dir, SWEEP)
+    serve(create_app(queries), "127.0.0.1", port)
 
 
 def open_dashboard(data_dir: Path) -> tuple[BaseProcess, str]:

@@ -19,8 +19,8 @@ from dash import Dash
 
 from metta_sweep.cli.main import main
 from metta_sweep.dashboard.app import create_app
-from metta_sweep.dashboard.desk import Desk
 from metta_sweep.dashboard.door import Door
+from metta_sweep.dashboard.queries import Queries
 from metta_sweep.errors import ConfigError
 
 TOKEN = "the-token-of-this-test"
@@ -36,13 +36,13 @@ Dashboard = Callable[..., tuple[subprocess.Popen[str], int]]  # starts the comma
 
 
 @pytest.fixture
-def app(desk: Desk) -> Dash:
-    return create_app(desk, door=Door("0.0.0.0", TOKEN, ["sweeps.example"]))
+def app(queries: Queries) -> Dash:
+    return create_app(queries, door=Door("0.0.0.0", TOKEN, ["sweeps.example"]))
 
 
 @pytest.fixture
-def local(desk: Desk) -> Dash:
-    return create_app(desk)
+def local(queries: Queries) -> Dash:
+    return create_app(queries)
 
 
 def routes(app: Dash) -> list[tuple[str, str]]:
@@ -111,14 +111,14 @@ def test_a_browser_shows_the_token_once_and_comes_back_to_its_page(app: Dash, sh
     assert app.server.test_client().get(HOME).status_code == 401
 
 
-def test_a_wrong_token_is_told_and_a_cookie_of_another_dashboard_is_worth_nothing(app: Dash, desk: Desk) -> None:
+def test_a_wrong_token_is_told_and_a_cookie_of_another_dashboard_is_worth_nothing(app: Dash, queries: Queries) -> None:
     client = app.server.test_client()
     wrong = client.post(HOME, data={"token": f"{TOKEN}<script>"})
     assert wrong.status_code == 401
     assert "This is not the token." in wrong.text
     assert "<script>" not in wrong.text
     session = client.get(f"{HOME}&token={TOKEN}").headers["Set-Cookie"].split(";")[0]
-    restarted = create_app(desk, door=Door("0.0.0.0", TOKEN))
+    restarted = create_app(queries, door=Door("0.0.0.0", TOKEN))
     assert restarted.server.test_client().get("/", headers={"Cookie": session}).status_code == 401
 
 

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 import pytest
 
 from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.dashboard.background_fits import Fit, fit
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import compare, parallel, scores, theme
 from metta_sweep.dashboard.figures.theme import DARK, LIGHT
 from metta_sweep.dashboard.pages import FIGURES, find
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Snapshot
-from metta_sweep.dashboard.studies import Study, study
 from metta_sweep.dashboard.view import View
 from searchers import Space
 from tests.metta_sweep.dashboard.conftest import HOSTILE, PLANS, read
@@ -26,13 +26,13 @@ NAMES = [name for figures in FIGURES.values() for name in figures]
 SPACE = Space.from_config(PARAMETERS)
 
 
-def scene_of(snapshot: Snapshot, known: Study | None, **view: object) -> Scene:
-    return Scene(snapshot, View(sweep=snapshot.sweep.name, **view), known, {snapshot.sweep.name: snapshot})  # type: ignore[arg-type]
+def scene_of(snapshot: Snapshot, known: Fit | None, **view: object) -> FigureInput:
+    return FigureInput(snapshot, View(sweep=snapshot.sweep.name, **view), known)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_of_a_full_sweep_has_data(name: str, look: str, snapshot: Snapshot, known: Study) -> None:
+def test_every_figure_of_a_full_sweep_has_data(name: str, look: str, snapshot: Snapshot, known: Fit) -> None:
     figure = find(name).draw(scene_of(snapshot, known, theme=look))
     assert len(figure.data) > 0
     assert figure.layout.height >= 240
@@ -41,7 +41,7 @@ def test_every_figure_of_a_full_sweep_has_data(name: str, look: str, snapshot: S
 @pytest.mark.parametrize("plan", [plan.name for plan in PLANS if plan.name != "sim"])
 def test_poor_sweeps_get_a_figure_or_a_sentence_on_every_page(plan: str, data_dir: Path) -> None:
     snapshot = read(data_dir, plan)
-    for known in (None, study(snapshot)):
+    for known in (None, fit(snapshot)):
         for name in NAMES:
             figure = find(name).draw(scene_of(snapshot, known))
             assert len(figure.data) > 0 or figure.layout.annotations[0].text, name
@@ -100,7 +100,7 @@ def test_many_points_are_drawn_with_webgl_and_few_are_not(snapshot: Snapshot) ->
 
 
 def test_what_is_hidden_in_a_legend_stays_hidden_because_uirevision_never_changes(
-    snapshot: Snapshot, known: Study
+    snapshot: Snapshot, known: Fit
 ) -> None:
     assert {find(name).draw(scene_of(snapshot, known)).layout.uirevision for name in NAMES} == {"kept"}
 
@@ -141,7 +141,7 @@ def test_equal_scores_have_a_flat_line_without_a_correlation() -> None:
     assert math.isnan(line.correlation)
 
 
-def test_each_number_has_both_trend_lines(snapshot: Snapshot, known: Study) -> None:
+def test_each_number_has_both_trend_lines(snapshot: Snapshot, known: Fit) -> None:
     traces = find("parameters").draw(scene_of(snapshot, known)).data
     lines = [trace for trace in traces if trace.mode == "lines"]
     fitted = [trace for trace in lines if trace.line.dash == "dash"]
@@ -152,7 +152,7 @@ def test_each_number_has_both_trend_lines(snapshot: Snapshot, known: Study) -> N
 
 
 @pytest.mark.parametrize("name", ["importance_overview", "importance_score", "importance_cost"])
-def test_importance_is_correlation_when_that_is_asked_for(name: str, snapshot: Snapshot, known: Study) -> None:
+def test_importance_is_correlation_when_that_is_asked_for(name: str, snapshot: Snapshot, known: Fit) -> None:
     asked = find(name).draw(scene_of(snapshot, known, measure="correlation"))
     assert asked.layout.xaxis.title.text == "absolute rank correlation (blind to humps and interactions)"
     assert "fANOVA" in find(name).draw(scene_of(snapshot, known)).layout.xaxis.title.text

@@ -14,9 +14,9 @@ import pytest
 
 from metta_sweep.analysis.overview import DRIVER_STARTED
 from metta_sweep.config.job import Budget
-from metta_sweep.dashboard.digests import Digests
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.errors import RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.open import sqlite_url
@@ -153,13 +153,13 @@ def test_a_source_follows_a_sweep_by_itself(simulator: Simulator, tmp_path: Path
 def test_a_service_that_is_away_leaves_what_was_read_before(simulator: Simulator) -> None:
     with served(simulator.registry) as url:
         reader = HttpRegistry(url, None, patience_seconds=0.1)
-        source, digests = Source(reader, OPTIONS), Digests(reader)
-        lines = digests.read(source.sweeps())
+        source, summaries = Source(reader, OPTIONS), SweepSummaries(reader)
+        lines = summaries.read(source.sweeps())
         names = [sweep.name for sweep in source.sweeps()]
         version = source.snapshot("live").version
     assert [sweep.name for sweep in source.sweeps()] == names == ["live"]
     assert source.snapshot("live").version == version
-    assert digests.read(source.sweeps()) == lines
+    assert summaries.read(source.sweeps()) == lines
     source.close()
     never = Source(HttpRegistry(url, None, patience_seconds=0.1), OPTIONS)
     with pytest.raises(RegistryUnavailable):
@@ -169,11 +169,11 @@ def test_a_service_that_is_away_leaves_what_was_read_before(simulator: Simulator
 
 def test_a_digest_adds_up_the_events(data_dir: Path) -> None:
     reader = SqliteReader(data_dir / "registry.db")
-    digests = {one.sweep.name: one for one in Digests(reader).read(reader.list_sweeps())}
-    sim, failed = digests["sim"], digests["allfailed"]
+    summaries = {one.sweep.name: one for one in SweepSummaries(reader).read(reader.list_sweeps())}
+    sim, failed = summaries["sim"], summaries["allfailed"]
     assert (sim.num_runs, sim.num_ended, sim.num_failed) == (43, 40, 4)
     assert sim.best[-1] == pytest.approx(max(Feed(reader, "sim", OPTIONS).refresh().runs["score"].dropna()))
     assert list(sim.best) == sorted(sim.best)
     assert (failed.num_failed, failed.best, failed.owner) == (4, (), f"{OWNER.host}:{OWNER.pid}")
-    assert digests["empty"].num_runs == 0
+    assert summaries["empty"].num_runs == 0
     assert math.isclose(failed.cost_seconds, 80.0)

@@ -18,40 +18,39 @@ from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.money import Forecast, Money, expected_best, money
 from metta_sweep.analysis.overview import in_slots
 from metta_sweep.dashboard import layout, panels, tables
-from metta_sweep.dashboard.digests import Digests
+from metta_sweep.dashboard.background_fits import BackgroundFits
+from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import compare
 from metta_sweep.dashboard.figures.parallel import TINY_COST, Brush, brushed
 from metta_sweep.dashboard.figures.theme import LOOKS
 from metta_sweep.dashboard.pages import UNFILTERED, find
 from metta_sweep.dashboard.run_panel import run_panel
-from metta_sweep.dashboard.scene import Scene
 from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.dashboard.source import Source
-from metta_sweep.dashboard.studies import Studies
+from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import HOME, Range, View
 from metta_sweep.errors import SweepError
 
 SLIDER_STEPS = 500
-MAX_COMPARED = 6
 
 
 @dataclass(frozen=True)
-class Desk:
+class Queries:
     """One dashboard.
 
     Attributes:
         source: snapshots.
-        studies: what is worked out in the background.
-        digests: lines of the list of sweeps.
+        fits: what is worked out in the background.
+        summaries: lines of the list of sweeps.
         data_dir: where the runs' files lie; shown, never opened.
         default_sweep: opened when the URL names none; "" = the list of sweeps.
         has_actions: whether runs may be retried and sweeps stopped from the page.
     """
 
     source: Source
-    studies: Studies
-    digests: Digests
+    fits: BackgroundFits
+    summaries: SweepSummaries
     data_dir: Path
     default_sweep: str = ""
     has_actions: bool = False
@@ -71,12 +70,12 @@ class Desk:
     def version(self, view: View) -> str:
         """Changes whenever something that the page shows has changed."""
         if view.page == HOME:
-            return " ".join(str(one.last_at) for one in self.digests.read(self.source.sweeps()))
-        return f"{self.source.snapshot(view.sweep).version}.{self.studies.version(view.sweep)}" if view.sweep else ""
+            return " ".join(str(one.last_at) for one in self.summaries.read(self.source.sweeps()))
+        return f"{self.source.snapshot(view.sweep).version}.{self.fits.version(view.sweep)}" if view.sweep else ""
 
-    def scene(self, view: View) -> Scene:
+    def inputs(self, view: View) -> FigureInput:
         snapshot = self.source.snapshot(view.sweep)
-        return Scene(snapshot, view, self.studies.get(snapshot), {})
+        return FigureInput(snapshot, view, self.fits.get(snapshot))
 
     def figure(self, name: str, view: View) -> go.Figure:
         """One figure; never raises for what a sweep may hold."""
@@ -85,10 +84,10 @@ class Desk:
                 {one: (self.source.snapshot(one).all_runs, self.source.snapshot(one).goal) for one in view.compare},
                 LOOKS[view.theme],
             )
-        scene = self.scene(view)
-        if scene.runs.empty and len(scene.snapshot.runs) and name not in UNFILTERED:
-            return theme.empty(scene.look, "No run lies inside these ranges")
-        return find(name).draw(scene)
+        inputs = self.inputs(view)
+        if inputs.runs.empty and len(inputs.snapshot.runs) and name not in UNFILTERED:
+            return theme.empty(inputs.look, "No run lies inside these ranges")
+        return find(name).draw(inputs)
 
     def news(self, view: View, version: str) -> tuple[Any, Any]:
         """(version, notice) for the page: the same version as before is not sent again."""
@@ -128,8 +127,10 @@ class Desk:
     def panel(self, page: str, view: View) -> list[Any]:
         """What a page says beside its figures."""
         if page == HOME:
-            return panels.sweeps_table(self.digests.read(self.source.sweeps()), view.compare, LOOKS[view.theme].accent)
-        return panels.PANELS[page](self.scene(view)) if page in panels.PANELS else []
+            return panels.sweeps_table(
+                self.summaries.read(self.source.sweeps()), view.compare, LOOKS[view.theme].accent
+            )
+        return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
     def parameters(self, view: View) -> list[str]:
         """Free parameters of the sweep, for choices."""
@@ -140,15 +141,15 @@ class Desk:
 
     def brushed(self, changes: Sequence[Any], brush: Brush, view: View) -> dict[str, list[Any]]:
         """The brush after the parallel coordinates said what was dragged."""
-        scene = self.scene(view)
-        return brushed(changes[0], brush, scene.unbrushed, scene.space)
+        inputs = self.inputs(view)
+        return brushed(changes[0], brush, inputs.unbrushed, inputs.space)
 
     def filter_words(self, view: View) -> str:
         """Which runs are shown."""
         if not (view.sweep and view.is_filtered):
             return ""
-        scene = self.scene(view)
-        return f"{len(scene.runs):,} of {len(scene.snapshot.runs):,} runs shown: {', '.join(filters_of(view))}"
+        inputs = self.inputs(view)
+        return f"{len(inputs.runs):,} of {len(inputs.snapshot.runs):,} runs shown: {', '.join(filters_of(view))}"
 
     def summary(self, view: View) -> list[Any]:
         """Money bar and summary cards; they count all runs, whatever the ranges are."""

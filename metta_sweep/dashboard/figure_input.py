@@ -12,28 +12,26 @@ import pandas as pd
 
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.figures.theme import LOOKS, Look
 from metta_sweep.dashboard.snapshot import Snapshot
-from metta_sweep.dashboard.studies import Study
 from metta_sweep.dashboard.view import View, filtered
 from searchers import NumericParameter, Space
 
 
 @dataclass(frozen=True)
-class Scene:
+class FigureInput:
     """Input of every figure of a sweep.
 
     Attributes:
         snapshot: the sweep as it was read.
         view: what the page shows.
-        study: what the background worked out, or None while it is at it.
-        others: snapshots of the sweeps to compare with, by name.
+        fit: what the background worked out, or None while it is at it.
     """
 
     snapshot: Snapshot
     view: View
-    study: Study | None
-    others: Mapping[str, Snapshot]
+    fit: Fit | None
 
     @property
     def look(self) -> Look:
@@ -80,9 +78,9 @@ class Scene:
     @property
     def pair(self) -> tuple[str, str] | None:
         """The two parameters of the contour: the view's, else the most important ones; None when there are no two."""
-        if self.study is None or self.space is None or self.space.dimension < 2 or "score" not in self.study.importance:
+        if self.fit is None or self.space is None or self.space.dimension < 2 or "score" not in self.fit.importance:
             return None
-        order = self.study.importance["score"]["parameter"].tolist()
+        order = self.fit.importance["score"]["parameter"].tolist()
         x = self.view.x if self.view.x in order else order[0]
         y = self.view.y if self.view.y in order and self.view.y != x else next(name for name in order if name != x)
         return x, y

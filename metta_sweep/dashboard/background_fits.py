@@ -28,7 +28,7 @@ MAX_MARGINALS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class Fit:
     """What was worked out about one sweep.
 
     Attributes:
@@ -50,13 +50,13 @@ class Study:
     findings: tuple[Finding, ...]
 
 
-def study(snapshot: Snapshot) -> Study:
-    """Work everything out; the same snapshot gives the same study."""
+def fit(snapshot: Snapshot) -> Fit:
+    """Work everything out; the same snapshot gives the same fit."""
     num_results = count_results(snapshot)
     space = snapshot.spec.phases[-1].space if snapshot.spec is not None else None
     surrogate = fit_surrogate(snapshot.runs, space, snapshot.goal) if space is not None else None
     if surrogate is None:
-        return Study(num_results, None, {}, {}, pd.DataFrame(), (), ())
+        return Fit(num_results, None, {}, {}, pd.DataFrame(), (), ())
     rng = np.random.default_rng(SEED)
     importance = {
         "score": fanova(surrogate.space, surrogate.score, rng),
@@ -66,7 +66,7 @@ def study(snapshot: Snapshot) -> Study:
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
     hits = front_hits(snapshot.runs, surrogate)
     findings = check_model(snapshot.runs, surrogate, importance["score"], hits)
-    return Study(
+    return Fit(
         num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(hits), tuple(findings)
     )
 
@@ -75,22 +75,22 @@ def count_results(snapshot: Snapshot) -> int:
     return int((snapshot.runs["sequence"] > 0).sum())
 
 
-class Studies:
-    """Studies by sweep, made in the background one after the other.
+class BackgroundFits:
+    """BackgroundFits by sweep, made in the background one after the other.
 
     Safe to use from any thread; `close` ends its own.
     """
 
     def __init__(self) -> None:
-        self._done: dict[str, Study] = {}
+        self._done: dict[str, Fit] = {}
         self._asked: set[str] = set()
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Snapshot | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="dashboard-studies", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="dashboard-fits", daemon=True)
         self._thread.start()
 
-    def get(self, snapshot: Snapshot) -> Study | None:
-        """The newest study of this sweep, which may be a few results old; None while the first is being made."""
+    def get(self, snapshot: Snapshot) -> Fit | None:
+        """The newest fit of this sweep, which may be a few results old; None while the first is being made."""
         name = snapshot.sweep.name
         with self._lock:
             known = self._done.get(name)
@@ -101,7 +101,7 @@ class Studies:
         return known
 
     def version(self, sweep: str) -> int:
-        """Results behind the newest study of this sweep, -1 before there is one."""
+        """Results behind the newest fit of this sweep, -1 before there is one."""
         with self._lock:
             return self._done[sweep].num_results if sweep in self._done else -1
 
@@ -113,10 +113,10 @@ class Studies:
         while (snapshot := self._queue.get()) is not None:
             name = snapshot.sweep.name
             try:
-                result = study(snapshot)
+                result = fit(snapshot)
             except (np.linalg.LinAlgError, ValueError) as error:
                 logger.warning("%s: no surrogate: %s", name, error)
-                result = Study(count_results(snapshot), None, {}, {}, pd.DataFrame(), (), ())
+                result = Fit(count_results(snapshot), None, {}, {}, pd.DataFrame(), (), ())
             with self._lock:
                 self._done[name] = result
                 self._asked.discard(name)

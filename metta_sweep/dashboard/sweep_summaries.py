@@ -18,7 +18,7 @@ SPARK_POINTS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
+class SweepSummary:
     """What the list of sweeps says about one.
 
     Attributes:
@@ -52,42 +52,42 @@ class Digest:
         return [*self.best[:-1:step], *self.best[-1:]]
 
 
-class Digests:
-    """Digests of every sweep, kept up to date by reading new events only. Safe to use from any thread."""
+class SweepSummaries:
+    """SweepSummaries of every sweep, kept up to date by reading new events only. Safe to use from any thread."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._events: dict[str, list[EventRecord]] = {}
         self._lock = threading.Lock()
 
-    def read(self, sweeps: list[SweepRecord]) -> list[Digest]:
-        """One digest for each sweep.
+    def read(self, sweeps: list[SweepRecord]) -> list[SweepSummary]:
+        """One summary for each sweep.
 
         Raises:
             RegistryError: the first read of a sweep failed; later ones keep what was read last.
         """
         with self._lock:
-            return [self._digest(sweep) for sweep in sweeps]
+            return [self._summary(sweep) for sweep in sweeps]
 
-    def _digest(self, sweep: SweepRecord) -> Digest:
+    def _summary(self, sweep: SweepRecord) -> SweepSummary:
         known = self._events.setdefault(sweep.name, [])
         try:
             with readable(sweep.name):
                 known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
         except UnreadableSweep as error:
-            return Digest(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
+            return SweepSummary(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
         except RegistryError as error:
             if not known:
                 raise
             logger.warning("%s: %s; showing what was read before", sweep.name, error)
         try:
             with readable(sweep.name):
-                return digest(sweep, known)
+                return summary(sweep, known)
         except UnreadableSweep as error:
-            return Digest(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
+            return SweepSummary(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
 
 
-def digest(sweep: SweepRecord, events: list[EventRecord]) -> Digest:
+def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:
     """Add up a sweep's events."""
     goal = read_spec(sweep.spec_yaml).sweep.goal if sweep.spec_yaml else "maximize"
     sign = direction(goal)
@@ -97,7 +97,7 @@ def digest(sweep: SweepRecord, events: list[EventRecord]) -> Digest:
         score = event.detail.get("score")
         if score is not None:
             best.append(sign * max(sign * score, sign * best[-1]) if best else score)
-    return Digest(
+    return SweepSummary(
         sweep=sweep,
         goal=goal,
         num_runs=sum(event.kind == RunState.RESERVED for event in events),
