@@ -134,18 +134,10 @@ class HttpRegistry(Registry):
             cursor = page["next"]
         return items
 
-    def create_sweep(
-        self,
-        name: str,
-        spec_yaml: str,
-        *,
-        wandb_entity: str = "",
-        wandb_project: str = "",
-        wandb_sweep_id: str = "",
-        update: bool = False,
-    ) -> SweepRecord:
+    def create_sweep(self, name: str, spec_yaml: str, *, update: bool = False, **wandb: str) -> SweepRecord:
         check_sweep_name(name)
-        body = wire.SweepBody(wandb_project, wandb_entity, wandb_sweep_id, spec_yaml, update)
+        entity, project = wandb.get("wandb_entity", ""), wandb.get("wandb_project", "")
+        body = wire.SweepBody(project, entity, wandb.get("wandb_sweep_id", ""), spec_yaml, update)
         answer = self._call("POST", f"/sweeps/{name}/create_sweep", body=body)
         created: wire.SweepCreated = decode(wire.SweepCreated, answer)
         return created.sweep

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 
 
 class Doorman:
@@ -20,11 +20,10 @@ class Doorman:
     oldest, and whoever comes new and says what he wants is served.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
         self.limits = limits
         self._opened: dict[str, int] = defaultdict(int)
         self._waiting: dict[str, OrderedDict[Connection, None]] = defaultdict(OrderedDict)
-        self._num_waiting = 0
 
     def opens(self, connection: Connection) -> None:
         """A new connection, which waits; the client's oldest waiting one goes when it has too many, or this one when
@@ -38,17 +37,13 @@ class Doorman:
 
     def waits(self, connection: Connection) -> None:
         """The connection has nothing to do."""
-        if connection not in self._waiting[connection.address]:
-            self._waiting[connection.address][connection] = None
-            self._num_waiting += 1
-        if self._num_waiting > self.limits.waiting_connections:
+        self._waiting[connection.address].setdefault(connection)
+        if sum(map(len, self._waiting.values())) > self.limits.waiting_connections:
             self._drop_oldest(max(self._waiting, key=lambda client: len(self._waiting[client])))
 
     def works(self, connection: Connection) -> None:
         """A request has come."""
-        if connection in self._waiting[connection.address]:
-            del self._waiting[connection.address][connection]
-            self._num_waiting -= 1
+        self._waiting[connection.address].pop(connection, None)
 
     def closes(self, connection: Connection) -> None:
         self.works(connection)
@@ -109,6 +104,6 @@ class Connection(H11Protocol):
         self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
 
-def guarded(limits: Limits) -> type[Connection]:
+def guarded(limits: ServiceLimits) -> type[Connection]:
     """The connection class of one server."""
     return type("GuardedConnection", (Connection,), {"doorman": Doorman(limits)})

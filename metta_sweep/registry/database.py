@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import math
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -23,37 +24,9 @@ from trainables.disk import PRIVATE, SHARED, allot
 
 BUSY_TIMEOUT_SECONDS = 60.0
 REST_SECONDS = 1.0
-NETWORK_FILE_SYSTEMS = frozenset(
-    {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "afs",
-        "afpfs",
-        "lustre",
-        "gpfs",
-        "beegfs",
-        "ceph",
-        "davfs",
-        "webdav",
-        "9p",
-    }
-)
-NETWORK_FUSE = (
-    "sshfs",
-    "s3fs",
-    "gcsfuse",
-    "goofys",
-    "mount-s3",
-    "mountpoint-s3",
-    "rclone",
-    "juicefs",
-    "glusterfs",
-    "ceph",
-    "blobfuse2",
-    "davfs",
+NETWORK_FILE_SYSTEM = re.compile("nfs4?|cifs|smb3|smbfs|afs|afpfs|lustre|gpfs|beegfs|ceph|davfs|webdav|9p")
+NETWORK_FUSE = re.compile(
+    "sshfs|s3fs|gcsfuse|goofys|mount-s3|mountpoint-s3|rclone|juicefs|glusterfs|ceph|blobfuse2|davfs"
 )
 ADVISORY_LOCK = 0x6D657474  # "mett": whoever prepares the schema holds it
 
@@ -201,7 +174,7 @@ def umask_of_files() -> int:
 def refuse_network_file_system(directory: Path) -> None:
     """Raises `RegistryError` for a directory on a network file system, whose locks SQLite cannot trust."""
     kind = _file_system(directory.resolve(), psutil.disk_partitions(all=True))
-    if kind in NETWORK_FILE_SYSTEMS or kind.removeprefix("fuse.") in NETWORK_FUSE:
+    if NETWORK_FILE_SYSTEM.fullmatch(kind) or NETWORK_FUSE.fullmatch(kind.removeprefix("fuse.")):
         raise RegistryError(
             f"data_dir={directory}: on {kind}, a network file system, whose locks SQLite cannot trust; "
             "use a local disk, or one registry for all machines: settings.sweep_server_uri=http://..."

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metta_sweep.errors import InvalidRequest, RegistryError
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 
 OPEN_PATHS = frozenset({"/health", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 MAX_JSON_DEPTH = 64
@@ -37,7 +37,7 @@ class Gate:
         limits: of bodies.
     """
 
-    def __init__(self, app: ASGIApp, admit: Callable[[Request], None], answer: Answer, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, admit: Callable[[Request], None], answer: Answer, limits: ServiceLimits) -> None:
         self._app, self._admit, self._answer, self._limits = app, admit, answer, limits
         self._held: dict[str, int] = defaultdict(int)  # bytes of bodies by client
         self._num_drains = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServiceLimits:
     """Attributes:
     body_bytes: of one request.
     client_bytes: of all bodies that one address is sending.

@@ -6,22 +6,8 @@ import json
 import math
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Dialect,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Column, Dialect, Double, ForeignKey, Integer, String, Table, Text, TypeDecorator
 
 from metta_sweep.errors import InvalidRequest
 from metta_sweep.registry.codec import dumps
@@ -68,19 +54,25 @@ class Real(TypeDecorator[float]):
 
 
 SCHEMA_VERSION = "0003"  # of the last file in migrations/versions
-metadata = MetaData()
+metadata = sa.MetaData()
+
+
+def _needed(kind: Any, *names: str) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=False) for name in names]
+
+
+def _optional(kind: Any, *names: str) -> list[Column[Any]]:
+    return [Column(name, kind) for name in names]
+
 
 sweeps = Table(
     "sweeps",
     metadata,
     Column("name", String(128), primary_key=True),
-    Column("spec_yaml", Printable, nullable=False),
     Column("spec_hash", String(64), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("wandb_entity", Printable, nullable=False),
-    Column("wandb_project", Printable, nullable=False),
-    Column("wandb_sweep_id", Printable, nullable=False),
+    *_needed(Double, "created_at"),
+    *_needed(Printable, "spec_yaml", "wandb_entity", "wandb_project", "wandb_sweep_id"),
     # Counters, not max() over the rows: numbers stay gapless and are never used twice, whatever is withdrawn.
     Column("next_run", Integer, nullable=False, server_default="0"),
     Column("next_observation", Integer, nullable=False, server_default="1"),
@@ -94,28 +86,16 @@ runs = Table(
     metadata,
     Column("id", String(160), primary_key=True),
     Column("sweep", ForeignKey("sweeps.name"), nullable=False),
-    Column("number", Integer, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("params", Json, nullable=False),
-    Column("explanation", Json, nullable=False),
-    Column("phase", Printable, nullable=False),
-    Column("cursor", Integer, nullable=False),
-    Column("fence", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("owner", Json),
-    Column("lease_until", Real),
-    Column("seen_at", Double, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("started_at", Real),
-    Column("ended_at", Real),
-    Column("predicted_score", Real),
-    Column("predicted_cost", Real),
-    Column("failure", Printable),
-    Column("signature", Printable, nullable=False),
-    Column("message", Printable, nullable=False),
-    Column("log_tail", Printable, nullable=False),
-    UniqueConstraint("sweep", "number", name="runs_sweep_number"),
-    Index("runs_sweep_state", "sweep", "state"),
+    *_needed(Integer, "number", "cursor", "fence", "attempts"),
+    *_needed(Json, "params", "explanation"),
+    *_needed(Printable, "phase", "signature", "message", "log_tail"),
+    *_needed(Double, "seen_at", "created_at"),
+    *_optional(Real, "lease_until", "started_at", "ended_at", "predicted_score", "predicted_cost"),
+    *_optional(Json, "owner"),
+    *_optional(Printable, "failure"),
+    sa.UniqueConstraint("sweep", "number", name="runs_sweep_number"),
+    sa.Index("runs_sweep_state", "sweep", "state"),
 )
 
 attempts = Table(
@@ -123,12 +103,10 @@ attempts = Table(
     metadata,
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("nodes", Json, nullable=False),
-    Column("num_gpus", Double, nullable=False),
-    Column("started_at", Double, nullable=False),
-    Column("ended_at", Real),
-    Column("costs", Json, nullable=False),
-    Column("exit_reason", Printable, nullable=False),
+    *_needed(Json, "nodes", "costs"),
+    *_needed(Double, "num_gpus", "started_at"),
+    *_needed(Printable, "exit_reason"),
+    *_optional(Real, "ended_at"),
 )
 
 observations = Table(
@@ -137,22 +115,14 @@ observations = Table(
     Column("sweep", ForeignKey("sweeps.name"), primary_key=True),
     Column("sequence", Integer, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
-    Column("created_at", Double, nullable=False),
-    Column("is_withdrawn", Boolean, nullable=False),
     Column("outcome", String(16), nullable=False),
-    Column("score", Real),
-    Column("standard_error", Real),
-    Column("cost_seconds", Double, nullable=False),
-    Column("wall_seconds", Double, nullable=False),
-    Column("env_steps", BigInteger, nullable=False),
-    Column("costs", Json, nullable=False),
-    Column("attempt_costs", Json, nullable=False),
-    Column("metrics", Json, nullable=False),
-    Column("nodes", Json, nullable=False),
-    Column("failure", Printable),
-    Column("signature", Printable, nullable=False),
-    Column("message", Printable, nullable=False),
-    Column("log_tail", Printable, nullable=False),
+    *_needed(sa.Boolean, "is_withdrawn"),
+    *_needed(BigInteger, "env_steps"),
+    *_needed(Double, "created_at", "cost_seconds", "wall_seconds"),
+    *_needed(Json, "costs", "attempt_costs", "metrics", "nodes"),
+    *_needed(Printable, "signature", "message", "log_tail"),
+    *_optional(Real, "score", "standard_error"),
+    *_optional(Printable, "failure"),
 )
 
 curve_points = Table(
@@ -160,7 +130,7 @@ curve_points = Table(
     metadata,
     Column("run_id", ForeignKey("runs.id"), primary_key=True),
     Column("env_steps", BigInteger, primary_key=True),
-    Column("point", Json, nullable=False),
+    *_needed(Json, "point"),
 )
 
 events = Table(
@@ -168,11 +138,11 @@ events = Table(
     metadata,
     Column("sweep", ForeignKey("sweeps.name"), primary_key=True),
     Column("sequence", Integer, primary_key=True),
-    Column("at", Double, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("run_id", String(160)),
-    Column("by", Printable, nullable=False),
-    Column("detail", Json, nullable=False),
+    *_needed(Double, "at"),
+    *_needed(Printable, "by"),
+    *_needed(Json, "detail"),
 )
 
 lease_clocks = Table(
@@ -180,8 +150,8 @@ lease_clocks = Table(
     metadata,
     # No foreign key: what is left of a run that is gone says nothing, and its id winds it anew.
     Column("run_id", String(160), primary_key=True),
-    Column("boot", Text, nullable=False),
-    Column("ends_at", Double, nullable=False),
+    *_needed(Text, "boot"),
+    *_needed(Double, "ends_at"),
 )
 
 answers = Table(
@@ -199,9 +169,9 @@ tokens = Table(
     metadata,
     # Rows stay when a token is revoked: a registry that ever had a token never opens itself again.
     Column("id", String(16), primary_key=True),
-    Column("name", Printable, nullable=False),
     Column("role", String(16), nullable=False),
     Column("secret_hash", String(64), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("revoked_at", Real),
+    *_needed(Printable, "name"),
+    *_needed(Double, "created_at"),
+    *_optional(Real, "revoked_at"),
 )

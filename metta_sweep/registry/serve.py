@@ -12,7 +12,7 @@ import uvicorn
 
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.connections import guarded
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import TokenStore
@@ -39,7 +39,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8800,
-    limits: Limits | None = None,
+    limits: ServiceLimits | None = None,
     on_ready: Callable[[str], None] = log.info,
 ) -> None:
     """Serve the registry until a signal ends it; requests under way are answered first.
@@ -68,7 +68,7 @@ def make_server(
     *,
     host: str = "127.0.0.1",
     port: int = 8800,
-    limits: Limits | None = None,
+    limits: ServiceLimits | None = None,
     on_ready: Callable[[str], None] = log.info,
 ) -> Server:
     """The server, not yet running. Raises `RegistryError` for a public address without a token."""
@@ -83,7 +83,7 @@ def make_server(
         app,
         host=host,
         port=port,
-        http=guarded(limits or Limits()),
+        http=guarded(limits or ServiceLimits()),
         ws="none",
         backlog=256,  # so many are accepted in one go, before any of them can be told to wait
         log_config=None,

@@ -22,7 +22,7 @@ from metta_sweep.registry import wire
 from metta_sweep.registry.access import Access, AsciiJson, answer, http_error, needs, registry_error, validation_error
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.gate import Gate
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.names import KEY, SWEEP_NAME
 from metta_sweep.registry.operation import Operation, operations
 from metta_sweep.registry.records import AttemptRecord, Owner, RunState, SweepRecord
@@ -48,7 +48,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(store: SqlRegistry, *, limits: Limits | None = None, is_public: bool = False) -> FastAPI:
+def create_app(store: SqlRegistry, *, limits: ServiceLimits | None = None, is_public: bool = False) -> FastAPI:
     """The service over this store.
 
     Args:
@@ -58,7 +58,7 @@ def create_app(store: SqlRegistry, *, limits: Limits | None = None, is_public: b
     """
     access = Access(TokenStore(store.engine), is_public)
     app = FastAPI(title="metta_sweep registry", version=SCHEMA_VERSION, default_response_class=AsciiJson)
-    app.add_middleware(Gate, admit=access.admit, answer=answer, limits=limits or Limits())
+    app.add_middleware(Gate, admit=access.admit, answer=answer, limits=limits or ServiceLimits())
     app.add_exception_handler(RegistryError, registry_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, validation_error)
@@ -176,7 +176,7 @@ def _old_routes(store: SqlRegistry) -> APIRouter:
     @router.post("/sweeps/{name}/create_sweep", **writing)
     def create_sweep(name: Name, body: SweepBody) -> SweepCreated:
         wandb = {"wandb_entity": body.entity, "wandb_project": body.project, "wandb_sweep_id": body.wandb_sweep_id}
-        sweep, is_new = store.register_sweep(name, body.spec_yaml, wandb, update=body.update)
+        sweep, is_new = store.register_sweep(name, body.spec_yaml, update=body.update, **wandb)
         return SweepCreated(is_new, sweep.name, sweep)
 
     @router.post("/sweeps/{name}/runs/next", response_model=NextRun, **writing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import URL, Connection, select
@@ -107,21 +107,11 @@ class SqlRegistry(Registry):
         yield tx
         tx.write_down()
 
-    def create_sweep(
-        self,
-        name: str,
-        spec_yaml: str,
-        *,
-        wandb_entity: str = "",
-        wandb_project: str = "",
-        wandb_sweep_id: str = "",
-        update: bool = False,
-    ) -> SweepRecord:
-        wandb = {"wandb_entity": wandb_entity, "wandb_project": wandb_project, "wandb_sweep_id": wandb_sweep_id}
-        return self.register_sweep(name, spec_yaml, wandb, update=update)[0]
+    def create_sweep(self, name: str, spec_yaml: str, *, update: bool = False, **wandb: str) -> SweepRecord:
+        return self.register_sweep(name, spec_yaml, update=update, **wandb)[0]
 
     def register_sweep(
-        self, name: str, spec_yaml: str, wandb: Mapping[str, str], *, update: bool = False
+        self, name: str, spec_yaml: str, *, update: bool = False, **wandb: str
     ) -> tuple[SweepRecord, bool]:
         """`create_sweep`, and whether it was new."""
         check_sweep_name(name)

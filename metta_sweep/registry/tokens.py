@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from metta_sweep.errors import AccessDenied, RegistryError
 from metta_sweep.registry.codec import decode
@@ -49,25 +51,26 @@ class TokenStore:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._reading = engine, reading(engine)
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with (
+            translated_errors(self._engine.url),
+            self._engine.connect().execution_options(is_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
     def create(self, name: str, role: Role) -> str:
         """A new token, `{id}.{secret}`; only its hash is kept."""
         token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
         row = {"id": token_id, "name": name, "role": role, "secret_hash": _hash(secret), "created_at": time.time()}
-        with (
-            translated_errors(self._engine.url),
-            self._engine.connect().execution_options(is_write=True) as connection,
-            connection.begin(),
-        ):
-            connection.execute(insert(tokens).values(row))
+        with self._writing() as connection:
+            connection.execute(insert(tokens), row)
         return f"{token_id}.{secret}"
 
     def revoke(self, token_id: str) -> TokenRecord:
         """Raises `RegistryError` for an unknown id."""
-        with (
-            translated_errors(self._engine.url),
-            self._engine.connect().execution_options(is_write=True) as connection,
-            connection.begin(),
-        ):
+        with self._writing() as connection:
             first_time = func.coalesce(tokens.c.revoked_at, time.time())
             row = (
                 connection.execute(

@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, UnknownRun
-from metta_sweep.registry.codec import encode
+from metta_sweep.registry.codec import decode, encode
 from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.records import STOP_EVENTS, JsonObject, Owner, RunState
 from metta_sweep.registry.schema import answers, attempts, events, runs, sweeps
 
+Author = Owner | JsonObject | str
 COUNTERS = ("next_run", "next_observation", "next_event")
 
 
@@ -76,10 +77,10 @@ class Transaction:
         self._known[key] = {"sweep": self.sweep, "key": key, "method": method, "answer": encode(answer)}
         self._answers.append(dict(self._known[key]))
 
-    def event(
-        self, kind: str, run_id: str | None = None, *, by: Owner | str = "", detail: JsonObject | None = None
-    ) -> None:
-        author = by if isinstance(by, str) else f"{by.host}:{by.pid}"
+    def event(self, kind: str, run_id: str | None = None, *, by: Author = "", detail: JsonObject | None = None) -> None:
+        """`by` a person, an owner, or one as a row has it."""
+        owner = decode(Owner, by) if isinstance(by, Mapping) else by
+        author = owner if isinstance(owner, str) else f"{owner.host}:{owner.pid}"
         row = {"sweep": self.sweep, "sequence": self.take("next_event"), "at": self.now, "kind": kind}
         self._events.append({**row, "run_id": run_id, "by": author, "detail": detail or {}})
 

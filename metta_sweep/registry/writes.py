@@ -21,6 +21,7 @@ from metta_sweep.registry.names import EVENT_KIND, check_lease
 from metta_sweep.registry.names import run_id as make_run_id
 from metta_sweep.registry.queries import get_sweep, to_run
 from metta_sweep.registry.records import (
+    FINAL_STATES,
     OPEN_STATES,
     AttemptRecord,
     JsonObject,
@@ -51,24 +52,14 @@ MAX_LOG_CHARACTERS = 8192
 SKEW_SECONDS = 5.0  # hosts that share a database differ by less
 PARTS = frozenset(part.name for part in fields(Costs))
 CLOCKS = frozenset(clock.name for clock in fields(Span))
-OWN_EVENTS = frozenset(
-    {
-        "created",
-        "spec_updated",
-        "reserved",
-        "replaced",
-        "started",
-        "interrupted",
-        "released",
-        "claimed",
-        "late_result",
-        "retry",
-    }
-    | {f"sweep_{state}" for state in SweepState}
-    | {state.value for state in RunState if state.is_final}
-)
+RUN_EVENTS = ("reserved", "replaced", "started", "interrupted", "released", "claimed", "late_result", "retry")
+SWEEP_EVENTS = ("created", "spec_updated", *(f"sweep_{state}" for state in SweepState))
+OWN_EVENTS = frozenset((*SWEEP_EVENTS, *RUN_EVENTS, *FINAL_STATES))
+NO_WANDB = {"wandb_entity": "", "wandb_project": "", "wandb_sweep_id": ""}
 NOBODY = {"owner": None, "lease_until": None}
 NO_FAILURE = {"failure": None, "signature": "", "message": "", "log_tail": ""}
+NEW_RUN = {"state": RunState.RESERVED, "fence": 1, "attempts": 0, **NO_FAILURE}
+NEW_ATTEMPT = {"nodes": [], "costs": {}, "exit_reason": ""}
 
 
 def spec_hash(spec_yaml: str) -> str:
@@ -78,7 +69,7 @@ def spec_hash(spec_yaml: str) -> str:
 def insert_sweep(connection: Connection, name: str, now: float, spec_yaml: str, wandb: Mapping[str, str]) -> bool:
     """Whether the sweep is new."""
     own = {"id": uuid.uuid4().hex, "name": name, "state": SweepState.ACTIVE, "created_at": now}
-    row = {**own, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), **wandb}
+    row = {**own, "spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml), **NO_WANDB, **wandb}
     try:
         with connection.begin_nested():
             connection.execute(insert(sweeps), row)
@@ -133,16 +124,8 @@ def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_secon
     check_point(sweep["spec_yaml"], reservation.phase, reservation.params)
     number = tx.take("next_run")
     run_id = make_run_id(tx.sweep, number)
-    row = {
-        "id": run_id,
-        "sweep": tx.sweep,
-        "number": number,
-        "state": RunState.RESERVED,
-        "fence": 1,
-        "attempts": 0,
-        "created_at": tx.now,
-    }
-    values = row | _point(reservation) | NO_FAILURE | _held(tx, owner, lease_seconds)
+    row = {"id": run_id, "sweep": tx.sweep, "number": number, "created_at": tx.now, **NEW_RUN}
+    values = row | _point(reservation) | _held(tx, owner, lease_seconds)
     run = tx.connection.execute(insert(runs).returning(runs), values).mappings().one()
     lease_clock.wind(tx.connection, [run_id], tx.tick, lease_seconds)
     tx.event("reserved", run_id, by=owner, detail={"phase": reservation.phase, "cursor": reservation.cursor})
@@ -155,7 +138,7 @@ def replace_suggestion(tx: Transaction, run_id: str, fence: int, reservation: Re
         raise InvalidRequest(f"number={reservation.number}: run {run_id} has number {run['number']}")
     check_point(tx.before["spec_yaml"], reservation.phase, reservation.params)
     changed = tx.change_run(run_id, **_point(reservation))
-    tx.event("replaced", run_id, by=decode(Owner, run["owner"]), detail={"cursor": reservation.cursor})
+    tx.event("replaced", run_id, by=run["owner"], detail={"cursor": reservation.cursor})
     return to_run(changed)
 
 
@@ -181,17 +164,9 @@ def start(tx: Transaction, run_id: str, fence: int, num_gpus: float) -> AttemptR
     tx.change_run(
         run_id, state=RunState.RUNNING, attempts=number, started_at=run["started_at"] or tx.now, seen_at=tx.now
     )
-    row = {
-        "run_id": run_id,
-        "number": number,
-        "nodes": [],
-        "num_gpus": num_gpus,
-        "started_at": tx.now,
-        "costs": {},
-        "exit_reason": "",
-    }
+    row = {"run_id": run_id, "number": number, "num_gpus": num_gpus, "started_at": tx.now, **NEW_ATTEMPT}
     attempt = tx.connection.execute(insert(attempts).returning(attempts), row).mappings().one()
-    tx.event("started", run_id, by=decode(Owner, run["owner"]), detail={"attempt": number})
+    tx.event("started", run_id, by=run["owner"], detail={"attempt": number})
     record: AttemptRecord = decode(AttemptRecord, dict(attempt))
     return record
 
@@ -256,15 +231,16 @@ def interrupt(tx: Transaction, run_id: str, fence: int, reason: str, costs: Json
     if run["state"] == RunState.RUNNING:
         _check_costs("costs", costs)
         tx.close_attempt(run, ended_at=tx.now, costs=costs, exit_reason=reason)
-    tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
+    tx.event("interrupted", run_id, by=run["owner"], detail={"reason": reason})
     # To nobody is a change of owner: what this owner still sends about the run comes too late.
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1, **NOBODY))
 
 
 def requeue(tx: Transaction, run_id: str, fence: int, reason: str, costs: JsonObject) -> RunRecord:
     run = tx.held_run(run_id, fence, RunState.RUNNING)
+    _check_costs("costs", costs)
     tx.close_attempt(run, ended_at=tx.now, costs=costs, exit_reason=reason)
-    tx.event("interrupted", run_id, by=decode(Owner, run["owner"]), detail={"reason": reason})
+    tx.event("interrupted", run_id, by=run["owner"], detail={"reason": reason})
     # What the attempt that was lost may still send comes too late, though the owner is the same.
     return to_run(tx.change_run(run_id, state=RunState.INTERRUPTED, fence=fence + 1))
 
@@ -273,7 +249,7 @@ def release(tx: Transaction, run_id: str, fence: int) -> RunRecord:
     run = tx.held_run(run_id, fence, RunState.RESERVED, RunState.INTERRUPTED)
     if run["owner"] is None:
         return to_run(run)
-    tx.event("released", run_id, by=decode(Owner, run["owner"]))
+    tx.event("released", run_id, by=run["owner"])
     return to_run(tx.change_run(run_id, fence=fence + 1, **NOBODY))
 
 
@@ -285,13 +261,8 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     _check_costs("costs", observation.costs)
     _check_costs("attempt_costs", observation.attempt_costs)
     sequence = tx.take("next_observation")
-    tail = observation.log_tail[-MAX_LOG_CHARACTERS:]
-    failure = {
-        "failure": observation.failure,
-        "signature": observation.signature,
-        "message": observation.message,
-        "log_tail": tail,
-    }
+    failure = {name: getattr(observation, name) for name in NO_FAILURE}
+    failure["log_tail"] = observation.log_tail[-MAX_LOG_CHARACTERS:]
     values = {item.name: getattr(observation, item.name) for item in fields(observation) if item.name != "curve"}
     row = {"sweep": tx.sweep, "sequence": sequence, "run_id": run_id, "created_at": tx.now, "is_withdrawn": False}
     tx.connection.execute(insert(observations), values | row | failure)
@@ -301,13 +272,8 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
     tx.connection.execute(delete(lease_clocks).where(lease_clocks.c.run_id == run_id))
     tx.close_attempt(run, ended_at=tx.now, costs=observation.attempt_costs, exit_reason=observation.outcome)
     tx.change_run(run_id, state=observation.outcome, ended_at=tx.now, seen_at=tx.now, **NOBODY, **failure)
-    detail = {
-        "score": observation.score,
-        "cost_seconds": observation.cost_seconds,
-        "failure": observation.failure,
-        "sequence": sequence,
-    }
-    tx.event(observation.outcome, run_id, by=decode(Owner, run["owner"]), detail=detail)
+    told = {name: getattr(observation, name) for name in ("score", "cost_seconds", "failure")}
+    tx.event(observation.outcome, run_id, by=run["owner"], detail={**told, "sequence": sequence})
     return queries.observations(tx.connection, tx.sweep, after=sequence - 1, limit=1)[0]
 
 

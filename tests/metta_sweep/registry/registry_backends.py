@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import Owner, Reservation, RunRecord
 from metta_sweep.registry.schema import metadata
 from metta_sweep.registry.serve import make_server
@@ -49,7 +49,7 @@ def reserve(registry: Registry, number: int | None = None, owner: Owner = HERE, 
 
 
 @contextmanager
-def served(store: SqlRegistry, limits: Limits | None = None) -> Iterator[str]:
+def served(store: SqlRegistry, limits: ServiceLimits | None = None) -> Iterator[str]:
     """The service over this store in a thread; gives its URL."""
     urls: list[str] = []
     is_ready = threading.Event()

@@ -18,7 +18,7 @@ from registry_backends import reserve, served
 
 from metta_sweep.errors import AccessDenied, IllegalTransition, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import SweepState
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore
@@ -75,7 +75,7 @@ def test_a_thousand_half_open_connections_keep_nobody_out(store: SqlRegistry) ->
 
 
 def test_a_request_whose_head_never_ends_is_given_up(store: SqlRegistry) -> None:
-    with served(store, limits=Limits(header_seconds=0.2)) as url:
+    with served(store, limits=ServiceLimits(header_seconds=0.2)) as url:
         for sent in (
             b"",
             b"GET /sweeps HTTP/1.1\r\nHost: 127.0.0.1\r\n",
@@ -87,13 +87,13 @@ def test_a_request_whose_head_never_ends_is_given_up(store: SqlRegistry) -> None
 
 
 def test_an_answer_that_never_comes_ends_with_the_requests_time(store: SqlRegistry) -> None:
-    limits = Limits(body_seconds=60.0, request_seconds=0.2)
+    limits = ServiceLimits(body_seconds=60.0, request_seconds=0.2)
     with served(store, limits=limits) as url, talking(url, HEAD + b"Content-Length: 9\r\n\r\n{") as connection:
         assert heard(connection) == b""
 
 
 def test_one_address_holds_so_many_connections_and_its_newest_are_served(store: SqlRegistry) -> None:
-    with served(store, limits=Limits(connections_per_client=5)) as url, contextlib.ExitStack() as opened:
+    with served(store, limits=ServiceLimits(connections_per_client=5)) as url, contextlib.ExitStack() as opened:
         connections = [opened.enter_context(talking(url, b"")) for _ in range(8)]
         assert httpx.get(f"{url}/health").status_code == 200
         assert [heard(connection) for connection in connections[:3]] == [b"", b"", b""]
@@ -137,14 +137,14 @@ def test_the_token_is_asked_for_before_the_body(store: SqlRegistry) -> None:
 
 @pytest.mark.parametrize("head", [b"Content-Length: 1000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])
 def test_a_body_that_does_not_come_is_given_up(store: SqlRegistry, head: bytes) -> None:
-    with served(store, limits=Limits(body_seconds=0.2)) as url, talking(url, HEAD + head) as connection:
+    with served(store, limits=ServiceLimits(body_seconds=0.2)) as url, talking(url, HEAD + head) as connection:
         said = heard(connection)
         assert b"408" in said
         assert b"body: not complete after 0.2 s" in said
 
 
 def test_bodies_of_one_address_fill_so_much_memory_and_no_more(store: SqlRegistry) -> None:
-    limits = Limits(client_bytes=300_000)
+    limits = ServiceLimits(client_bytes=300_000)
     part = HEAD + b"Content-Length: 200000\r\n\r\n" + b" " * 100_000
     with served(store, limits=limits) as url, contextlib.ExitStack() as opened:
         connections = [opened.enter_context(talking(url, part)) for _ in range(8)]

@@ -13,7 +13,7 @@ from registry_backends import HERE, reserve, served
 
 from metta_sweep.errors import AccessDenied, InvalidRequest, RegistryError, SpecChanged, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
-from metta_sweep.registry.limits import Limits
+from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from metta_sweep.registry.schema import SCHEMA_VERSION
 from metta_sweep.registry.serve import is_loopback, make_server, serve
@@ -193,13 +193,13 @@ def test_a_taken_port_is_told(tmp_path: Path, store: SqlRegistry) -> None:
         serve(f"sqlite:///{tmp_path}/other.db", port=int(url.rsplit(":", 1)[1]))
 
 
-# Limits
+# ServiceLimits
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_a_body_over_the_limit_is_413(store: SqlRegistry, is_declared: bool) -> None:
     body = b" " * 2000
-    with local(store, limits=Limits(body_bytes=1000)) as web:
+    with local(store, limits=ServiceLimits(body_bytes=1000)) as web:
         response = web.post(
             "/sweeps/s/events",
             content=body if is_declared else iter([body]),

@@ -2,126 +2,63 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
 down_revision = None
+# Types that SQLite and PostgreSQL both know.
+TABLES = """
+CREATE TABLE sweeps (
+    name VARCHAR(128) NOT NULL PRIMARY KEY, spec_yaml TEXT NOT NULL, spec_hash VARCHAR(64) NOT NULL,
+    state VARCHAR(16) NOT NULL, created_at DOUBLE PRECISION NOT NULL, wandb_entity TEXT NOT NULL,
+    wandb_project TEXT NOT NULL, wandb_sweep_id TEXT NOT NULL, next_run INTEGER DEFAULT '0' NOT NULL,
+    next_observation INTEGER DEFAULT '1' NOT NULL, next_event INTEGER DEFAULT '1' NOT NULL
+);
+CREATE TABLE runs (
+    id VARCHAR(160) NOT NULL PRIMARY KEY, sweep VARCHAR(128) NOT NULL REFERENCES sweeps (name), number INTEGER NOT NULL,
+    state VARCHAR(16) NOT NULL, params TEXT NOT NULL, explanation TEXT NOT NULL, phase TEXT NOT NULL,
+    cursor INTEGER NOT NULL, fence INTEGER NOT NULL, attempts INTEGER NOT NULL, owner TEXT,
+    lease_until DOUBLE PRECISION, seen_at DOUBLE PRECISION NOT NULL, created_at DOUBLE PRECISION NOT NULL,
+    started_at DOUBLE PRECISION, ended_at DOUBLE PRECISION, predicted_score DOUBLE PRECISION,
+    predicted_cost DOUBLE PRECISION, failure TEXT, signature TEXT NOT NULL, message TEXT NOT NULL,
+    log_tail TEXT NOT NULL, CONSTRAINT runs_sweep_number UNIQUE (sweep, number)
+);
+CREATE INDEX runs_sweep_state ON runs (sweep, state);
+CREATE TABLE attempts (
+    run_id VARCHAR(160) NOT NULL REFERENCES runs (id), number INTEGER NOT NULL, nodes TEXT NOT NULL,
+    num_gpus DOUBLE PRECISION NOT NULL, started_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION,
+    costs TEXT NOT NULL, exit_reason TEXT NOT NULL, PRIMARY KEY (run_id, number)
+);
+CREATE TABLE observations (
+    sweep VARCHAR(128) NOT NULL REFERENCES sweeps (name), sequence INTEGER NOT NULL,
+    run_id VARCHAR(160) NOT NULL REFERENCES runs (id), created_at DOUBLE PRECISION NOT NULL,
+    is_withdrawn BOOLEAN NOT NULL, outcome VARCHAR(16) NOT NULL, score DOUBLE PRECISION,
+    standard_error DOUBLE PRECISION, cost_seconds DOUBLE PRECISION NOT NULL, wall_seconds DOUBLE PRECISION NOT NULL,
+    env_steps BIGINT NOT NULL, costs TEXT NOT NULL, attempt_costs TEXT NOT NULL, metrics TEXT NOT NULL,
+    nodes TEXT NOT NULL, failure TEXT, signature TEXT NOT NULL, message TEXT NOT NULL, log_tail TEXT NOT NULL,
+    PRIMARY KEY (sweep, sequence)
+);
+CREATE INDEX ix_observations_run_id ON observations (run_id);
+CREATE TABLE curve_points (
+    run_id VARCHAR(160) NOT NULL REFERENCES runs (id), env_steps BIGINT NOT NULL, point TEXT NOT NULL,
+    PRIMARY KEY (run_id, env_steps)
+);
+CREATE TABLE events (
+    sweep VARCHAR(128) NOT NULL REFERENCES sweeps (name), sequence INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL,
+    kind VARCHAR(64) NOT NULL, run_id VARCHAR(160), "by" TEXT NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (sweep, sequence)
+);
+CREATE TABLE answers (
+    sweep VARCHAR(128) NOT NULL REFERENCES sweeps (name), "key" VARCHAR(128) NOT NULL, method VARCHAR(32) NOT NULL,
+    answer TEXT, PRIMARY KEY (sweep, "key")
+);
+CREATE TABLE tokens (
+    id VARCHAR(16) NOT NULL PRIMARY KEY, name TEXT NOT NULL, role VARCHAR(16) NOT NULL,
+    secret_hash VARCHAR(64) NOT NULL, created_at DOUBLE PRECISION NOT NULL, revoked_at DOUBLE PRECISION
+);
+"""
 
 
 def upgrade() -> None:
-    op.create_table(
-        "sweeps",
-        sa.Column("name", sa.String(128), primary_key=True),
-        sa.Column("spec_yaml", sa.Text, nullable=False),
-        sa.Column("spec_hash", sa.String(64), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("wandb_entity", sa.Text, nullable=False),
-        sa.Column("wandb_project", sa.Text, nullable=False),
-        sa.Column("wandb_sweep_id", sa.Text, nullable=False),
-        sa.Column("next_run", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("next_observation", sa.Integer, nullable=False, server_default="1"),
-        sa.Column("next_event", sa.Integer, nullable=False, server_default="1"),
-    )
-    _create_runs()
-    _create_results()
-    op.create_table(
-        "events",
-        sa.Column("sweep", sa.String(128), sa.ForeignKey("sweeps.name"), primary_key=True),
-        sa.Column("sequence", sa.Integer, primary_key=True),
-        sa.Column("at", sa.Double, nullable=False),
-        sa.Column("kind", sa.String(64), nullable=False),
-        sa.Column("run_id", sa.String(160)),
-        sa.Column("by", sa.Text, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
-    )
-    op.create_table(
-        "answers",
-        sa.Column("sweep", sa.String(128), sa.ForeignKey("sweeps.name"), primary_key=True),
-        sa.Column("key", sa.String(128), primary_key=True),
-        sa.Column("method", sa.String(32), nullable=False),
-        sa.Column("answer", sa.Text),
-    )
-    op.create_table(
-        "tokens",
-        sa.Column("id", sa.String(16), primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("role", sa.String(16), nullable=False),
-        sa.Column("secret_hash", sa.String(64), nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("revoked_at", sa.Double),
-    )
-
-
-def _create_runs() -> None:
-    op.create_table(
-        "runs",
-        sa.Column("id", sa.String(160), primary_key=True),
-        sa.Column("sweep", sa.String(128), sa.ForeignKey("sweeps.name"), nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("params", sa.Text, nullable=False),
-        sa.Column("explanation", sa.Text, nullable=False),
-        sa.Column("phase", sa.Text, nullable=False),
-        sa.Column("cursor", sa.Integer, nullable=False),
-        sa.Column("fence", sa.Integer, nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("owner", sa.Text),
-        sa.Column("lease_until", sa.Double),
-        sa.Column("seen_at", sa.Double, nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("started_at", sa.Double),
-        sa.Column("ended_at", sa.Double),
-        sa.Column("predicted_score", sa.Double),
-        sa.Column("predicted_cost", sa.Double),
-        sa.Column("failure", sa.Text),
-        sa.Column("signature", sa.Text, nullable=False),
-        sa.Column("message", sa.Text, nullable=False),
-        sa.Column("log_tail", sa.Text, nullable=False),
-        sa.UniqueConstraint("sweep", "number", name="runs_sweep_number"),
-    )
-    op.create_index("runs_sweep_state", "runs", ["sweep", "state"])
-    op.create_table(
-        "attempts",
-        sa.Column("run_id", sa.String(160), sa.ForeignKey("runs.id"), primary_key=True),
-        sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("nodes", sa.Text, nullable=False),
-        sa.Column("num_gpus", sa.Double, nullable=False),
-        sa.Column("started_at", sa.Double, nullable=False),
-        sa.Column("ended_at", sa.Double),
-        sa.Column("costs", sa.Text, nullable=False),
-        sa.Column("exit_reason", sa.Text, nullable=False),
-    )
-
-
-def _create_results() -> None:
-    op.create_table(
-        "observations",
-        sa.Column("sweep", sa.String(128), sa.ForeignKey("sweeps.name"), primary_key=True),
-        sa.Column("sequence", sa.Integer, primary_key=True),
-        sa.Column("run_id", sa.String(160), sa.ForeignKey("runs.id"), nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("is_withdrawn", sa.Boolean, nullable=False),
-        sa.Column("outcome", sa.String(16), nullable=False),
-        sa.Column("score", sa.Double),
-        sa.Column("standard_error", sa.Double),
-        sa.Column("cost_seconds", sa.Double, nullable=False),
-        sa.Column("wall_seconds", sa.Double, nullable=False),
-        sa.Column("env_steps", sa.BigInteger, nullable=False),
-        sa.Column("costs", sa.Text, nullable=False),
-        sa.Column("attempt_costs", sa.Text, nullable=False),
-        sa.Column("metrics", sa.Text, nullable=False),
-        sa.Column("nodes", sa.Text, nullable=False),
-        sa.Column("failure", sa.Text),
-        sa.Column("signature", sa.Text, nullable=False),
-        sa.Column("message", sa.Text, nullable=False),
-        sa.Column("log_tail", sa.Text, nullable=False),
-    )
-    op.create_index("ix_observations_run_id", "observations", ["run_id"])
-    op.create_table(
-        "curve_points",
-        sa.Column("run_id", sa.String(160), sa.ForeignKey("runs.id"), primary_key=True),
-        sa.Column("env_steps", sa.BigInteger, primary_key=True),
-        sa.Column("point", sa.Text, nullable=False),
-    )
+    for statement in TABLES.split(";")[:-1]:
+        op.execute(statement)
