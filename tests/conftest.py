@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-class RayApart(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed for us
+class RayApart(LoadScopeScheduling):
     """Two Rays that start at once on a small machine keep each other waiting; one and a test without Ray do not.
 
     Modules stay whole, for what their tests share. The marks of `--dist loadgroup` do not reach the scheduler under

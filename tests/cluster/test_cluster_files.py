@@ -104,10 +104,17 @@ def test_no_file_holds_a_key_or_says_where_one_is_written() -> None:
 LOCKS = ("requirements.txt", "cluster/image.txt", "cluster/build.txt", "cluster/cuda.txt", "audit.txt")
 
 
+def groups(pattern: str, line: str) -> tuple[str, str]:
+    """The two groups of a line that must match."""
+    found = re.fullmatch(pattern, line)
+    assert found is not None, line
+    return found[1], found[2]
+
+
 def pins_of(file: str) -> dict[str, str]:
     """Version by package."""
     lines = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith((" ", "#"))]
-    return dict(re.fullmatch(r"([a-z0-9.-]+)(?:\[[a-z,]+\])?==(\S+).*", line).groups() for line in lines)
+    return dict(groups(r"([a-z0-9.-]+)(?:\[[a-z,]+\])?==(\S+).*", line) for line in lines)
 
 
 @pytest.mark.parametrize("file", LOCKS)
@@ -138,9 +145,7 @@ def test_what_the_package_needs_is_pinned_everywhere_at_the_same_version() -> No
     nodes = (
         (CLUSTER / "requirements.txt").read_text().splitlines()
     )  # stands in the cluster files, where hashes would be most of them
-    named = dict(
-        re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", line).groups() for line in nodes if not line.startswith("#")
-    )
+    named = dict(groups(r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", line) for line in nodes if not line.startswith("#"))
     assert {plain(name) for name in named} == wanted
     assert {plain(name): version for name, version in named.items()}.items() <= ours.items()
 

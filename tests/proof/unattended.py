@@ -98,7 +98,7 @@ class Sweep:
     def play(self) -> None:
         """Every fault in turn, then the end."""
         for count, what, act in self.faults():
-            wait_for(lambda least=count: self.ended() >= least, f"{count} runs", SWEEP_SECONDS)
+            wait_for(lambda least=count: self.ended() >= least, f"{count} runs", SWEEP_SECONDS)  # type: ignore[misc]
             self.say(f"{self.ended()} runs ended: {what}")
             act()
         code = self.first.wait(timeout=SWEEP_SECONDS)

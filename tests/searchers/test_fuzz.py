@@ -118,7 +118,7 @@ def leaves(draw: st.DrawFn) -> dict[str, Any]:
             "min": draw(st.sampled_from([5e-324, 1e-9, 0.3])),
             "max": draw(st.sampled_from([0.5, 0.999, 0.9999999999999999])),
         }
-    low = abs(draw(FLOATS)) or 1.0 if kind == "log_normal" else draw(FLOATS)
+    low = abs(draw(FLOATS)) or 1.0 if kind == "log_normal" else draw(FLOATS)  # type: ignore[assignment]
     return {"distribution": kind, "min": low, "max": low + (abs(low) or 1.0) * draw(WIDTHS), **scale}
 
 

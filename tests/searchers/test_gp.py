@@ -42,7 +42,7 @@ def test_gradient_is_that_of_finite_differences(length: int | None) -> None:
     data = Data(rng.uniform(-1, 1, (20, 4)), noise, Layout(np.array([0, 1, 1, 2]), length))
     y = rng.standard_normal(20)
     at = Hyperparameters(np.array([0.7, 1.3, 2.0]), 1.2, 0.3, 0.6, 0.1).to_vector()
-    numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)
+    numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)  # type: ignore[misc]
     gradient = negative_log_posterior(at, data, y)[1]
     if (
         length is None

@@ -25,7 +25,7 @@ def test_numbers_and_texts_of_numpy_become_pythons() -> None:
     }
     observation = Observation(
         params, np.float16(0.5), np.int32(7), curve=(CurvePoint(np.int64(9), np.float32(1), np.float16(0.25)),)
-    )  # type: ignore[arg-type]
+    )
     assert observation.params == {
         "half": 0.1,
         "single": 0.1,
@@ -114,7 +114,7 @@ def test_points_of_a_curve_without_a_possible_score_are_left_out_and_the_rest_is
         CurvePoint(5, 1, 0.1),
         CurvePoint(30, 3, 0.4),
     )
-    points = (*points, CurvePoint(7, 1, None))  # type: ignore[arg-type]
+    points = (*points, CurvePoint(7, 1, None))  # type: ignore[assignment]
     assert Observation({}, 0.5, 1.0, curve=points).curve == (CurvePoint(5, 1, 0.1), CurvePoint(30, 3, 0.4))
 
 
@@ -159,9 +159,8 @@ def test_embedding_forgives_every_value(value: Any) -> None:
 
 def test_a_choice_is_known_by_its_value_in_half_precision() -> None:
     space = Space.from_config({"c": {"choices": [0.1, 0.3, True, 1]}})
-    assert [
-        space.embed({"c": value})[0] for value in (np.float16(0.3), np.float32(0.3), np.bool_(True), np.int8(1))
-    ] == [-0.25, -0.25, 0.25, 0.75]
+    values: list[Any] = [np.float16(0.3), np.float32(0.3), np.bool_(True), np.int8(1)]
+    assert [space.embed({"c": value})[0] for value in values] == [-0.25, -0.25, 0.25, 0.75]
 
 
 def test_configuration_takes_numpys_numbers() -> None:

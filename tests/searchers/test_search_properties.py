@@ -25,11 +25,11 @@ def leaves(draw: st.DrawFn) -> dict[str, Any]:
     if kind == "categorical":
         return {"choices": draw(st.sampled_from([["a", "b"], [True, False], [1, 2.5, "x"], [0, 1, 2, 3]]))}
     if kind == "uniform_pow2":
-        low = draw(st.integers(0, 6))
-        return {"distribution": kind, "min": 2**low, "max": 2 ** (low + draw(st.integers(1, 8)))}
+        power = draw(st.integers(0, 6))
+        return {"distribution": kind, "min": 2**power, "max": 2 ** (power + draw(st.integers(1, 8)))}
     if kind in ("int_uniform", "int_log_normal"):
-        low = draw(st.integers(1, 50))
-        return {"distribution": kind, "min": low, "max": low + draw(st.integers(1, 1000))}
+        whole = draw(st.integers(1, 50))
+        return {"distribution": kind, "min": whole, "max": whole + draw(st.integers(1, 1000))}
     if kind == "logit_normal":
         low = draw(st.floats(1e-4, 0.9))
         return {"distribution": kind, "min": low, "max": draw(st.floats(low + 0.01, 0.9999))}
@@ -88,7 +88,7 @@ def test_any_history_over_any_space_yields_a_legal_new_point(
 ) -> None:
     chosen = {"acquisition": objective} if objective in ("naive", "gittins") else {"objective": objective}
     target = {"target_score": 0.5} if objective == "target" else {}
-    config = ProteinConfig(num_random_samples=3, max_suggestion_cost=cap, random_suggestions=32, **chosen, **target)  # type: ignore[arg-type]
+    config = ProteinConfig(num_random_samples=3, max_suggestion_cost=cap, random_suggestions=32, **chosen, **target)
     protein = Protein(space, config, goal, rng=np.random.default_rng(seed))
     seen: set[bytes] = set()
     for score, cost, kind, repeat in reports:
@@ -171,7 +171,7 @@ def test_minimise_mirrors_maximise_exactly(seed: int) -> None:
     up, down = (
         Protein(space, ProteinConfig(num_random_samples=3), goal, rng=np.random.default_rng(seed))
         for goal in ("maximize", "minimize")
-    )  # type: ignore[arg-type]
+    )
     for _ in range(10):
         suggestion = up.suggest()
         assert suggestion == down.suggest()

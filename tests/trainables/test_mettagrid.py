@@ -22,7 +22,7 @@ SMALL = Task(max_steps=10)
 def vector(
     task: Task = SMALL, num_envs: int = 3, name: str = "arena/basic", seed: int = 0, **options: object
 ) -> MettaGridVector:
-    env = MettaGridVector(MettaGridSetup(((name, task),), num_envs, training_seeds(seed, 0, 0), **options))  # type: ignore[arg-type]
+    env = MettaGridVector(MettaGridSetup(((name, task),), num_envs, training_seeds(seed, 0, 0), **options))
     env.reset()
     return env
 

@@ -56,7 +56,7 @@ def test_this_ray_has_each_private_part(module: str, path: str) -> None:
 
 @pytest.mark.parametrize(("function", "names"), [(row[0], row[1:]) for row in PARAMETERS])
 def test_this_ray_takes_each_private_parameter(function: object, names: tuple[str, ...]) -> None:
-    missing = set(names) - set(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    missing = set(names) - set(inspect.signature(function).parameters)
     assert not missing, moved(f"{function}: {sorted(missing)}")
 
 

@@ -82,7 +82,7 @@ def finish(actor: Any) -> tuple[list[dict[str, Any]], RunResult]:
     """Steps to the end: the answers on the way, and the result."""
     import ray
 
-    answers = []
+    answers: list[Any] = []
     while True:
         answer = ray.get(actor.train.remote())
         if answer["done"]:

@@ -140,7 +140,7 @@ def test_metrics_of_ones_own_are_called_by_path() -> None:
 
 
 def several(episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
-    return {"winners": share_of_winners(episodes), "efficiency": np.float32(len(episodes) / 2)}
+    return {"winners": share_of_winners(episodes), "efficiency": np.float32(len(episodes) / 2)}  # type: ignore[dict-item]
 
 
 def breaks(episodes: Sequence[PlayedEpisode]) -> dict[str, float]:

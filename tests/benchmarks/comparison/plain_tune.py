@@ -48,7 +48,7 @@ def drawn(trial: Any, job: SweepJob) -> dict[str, Any]:
 
 
 @dataclass
-class Log(tune.Callback, tune.Stopper):  # type: ignore[misc]
+class Log(tune.Callback, tune.Stopper):
     """What ended, in order, and whether that is enough.
 
     Attributes:

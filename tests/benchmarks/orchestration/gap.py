@@ -66,7 +66,7 @@ class Watcher:
         of runs, in seconds.
         """
         order = sorted(self._seen, key=lambda name: self._seen[name])
-        found = []
+        found: list[tuple[float, ...]] = []
         for before, after in itertools.pairwise(order):
             end = RunFiles(self._runs / before).eval_results.stat().st_mtime
             placed = RunFiles(self._runs / after).dist(1).stat().st_mtime

@@ -28,9 +28,9 @@ def latency(counts: list[int], samples: int = 15) -> Iterator[dict[str, Any]]:
             done += 1
         suggest, observe = [], []
         for extra in range(samples):
-            suggest.append(_cpu(lambda number=done: protein.suggest(number=number)))  # type: ignore[misc]
+            suggest.append(_cpu(lambda number=done: protein.suggest(number=number)))
             point = points[min(count + extra, len(points) - 1)]
-            observe.append(_cpu(lambda p=point: protein.observe(_observation(task, p, rng))))  # type: ignore[misc]
+            observe.append(_cpu(lambda p=point: protein.observe(_observation(task, p, rng))))
             done += 1
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         yield {

@@ -116,7 +116,7 @@ class Training:
         """Seconds: set-up and evaluation, then steps times what the network and the epochs cost."""
         width = (float(params.get(WIDTH, 256)) / 256) ** 0.6
         epochs = (1.0 + float(params.get(EPOCHS, 4)) / 4) / 2
-        return 40.0 + steps / 1e6 * 12.0 * width * epochs
+        return float(40.0 + steps / 1e6 * 12.0 * width * epochs)
 
     def run(self, params: Params, rng: np.random.Generator) -> Run:
         steps = float(params[LENGTH])

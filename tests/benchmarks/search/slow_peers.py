@@ -79,7 +79,7 @@ class BoTorch(UnitPeer):
 
         dimension = self.task.space.dimension
         if self.count < 10:
-            return 2 * Sobol(dimension, rng=np.random.default_rng(self.seed)).random(16)[self.count] - 1
+            return 2 * Sobol(dimension, rng=np.random.default_rng(self.seed)).random(16)[self.count] - 1  # type: ignore[no-any-return]
         warnings.simplefilter("ignore")
         torch.manual_seed(int(rng.integers(2**31)))
         unit = torch.tensor((np.array(self.points) + 1) / 2, dtype=torch.double)

@@ -77,7 +77,7 @@ class Bench:
         for update in range(updates + 2):
             if update == 2:  # warm by now
                 self.seconds, self.steps = dict.fromkeys(self.seconds, 0.0), 0
-            self._timed("simulator", lambda: [self.bare.step(row) for row in actions])()
+            self._timed("simulator", lambda: [self.bare.step(row) for row in actions])()  # type: ignore[func-returns-value]
             rollout = self._timed("rollout", self.collector.collect)(self.generator)
             self._timed("update", self.learner.update)(rollout, 3e-4, self.generator)
             self.steps += self.plan.horizon * self.plan.rows

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sweep_rows import observation, run
 
 from metta_sweep.analysis.best import best, with_posterior
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.pareto import pareto_front
 from searchers import Interval
+from tests.metta_sweep.analysis.sweep_rows import observation, run
 
 
 def table(*rows: tuple[dict[str, Any], float | None, float]) -> pd.DataFrame:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sweep_rows import attempt, observation, run
 
 from metta_sweep.analysis.estimates import progression, totals
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.importance import importance
+from tests.metta_sweep.analysis.sweep_rows import attempt, observation, run
 
 
 def table(rows: list[tuple[dict[str, Any], float]]) -> pd.DataFrame:

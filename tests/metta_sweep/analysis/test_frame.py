@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sweep_rows import attempt, observation, run
 
 from metta_sweep.analysis.best import best
 from metta_sweep.analysis.frame import COLUMNS, build, frame, scored, varying_params
 from metta_sweep.errors import UnknownSweep
 from metta_sweep.registry.open import open_registry
+from tests.metta_sweep.analysis.sweep_rows import attempt, observation, run
 
 
 def test_a_finished_run_has_its_score_costs_parameters_and_metrics() -> None:

@@ -84,10 +84,10 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
         succeed(tmp_path, "train", "run=again", "+trainer/patch=s_best", "resources.world_size=2", "--json")
     )
     assert result["score"] == pytest.approx(best["score"], abs=1e-9)
-    files = (
+    written = (
         directory / "train_config_overrides.yaml" for directory in (tmp_path / "train_dir" / "again", runs / best["id"])
     )
-    again, before = (file.read_text().splitlines() for file in files)
+    again, before = (file.read_text().splitlines() for file in written)
     assert [(new, old) for new, old in zip(again, before, strict=True) if new != old] == [
         ("run: again", f"run: {best['id']}")
     ]

@@ -51,7 +51,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         (DISTRIBUTIONS, "square_root"),
         (gymnasium.registry, "OwnPole-v0"),
     ):
-        registry.pop(name, None)  # type: ignore[attr-defined]
+        registry.pop(name, None)
 
 
 def test_a_sweep_file_brings_its_own_distribution_and_environment(directory: Path) -> None:

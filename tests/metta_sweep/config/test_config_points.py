@@ -30,7 +30,7 @@ def runs(job: SweepJob) -> Iterator[RunSpec]:
     """Random points of all phases, as the driver makes runs of them."""
     rng = np.random.default_rng(0)
     for phase in job.sweep.phases:
-        for point in phase.space.sample(50, lambda count, d=phase.space.dimension: rng.uniform(-1, 1, (count, d))):
+        for point in phase.space.sample(50, lambda count, d=phase.space.dimension: rng.uniform(-1, 1, (count, d))):  # type: ignore[misc]
             yield RunSpec.from_mapping(
                 resolve_run(job.train, "x.r.0", phase.space.from_unit(point), seed=1), strict=False
             )

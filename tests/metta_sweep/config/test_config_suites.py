@@ -66,14 +66,14 @@ def test_two_environments_of_one_kind_are_compared_by_what_they_show_and_take() 
     assert problem.endswith("it shows (4,) and takes ('one of', 2), not (6,) and ('one of', 3)")
 
 
-class Halts(gymnasium.Env):  # type: ignore[misc]  # gymnasium is not typed for us
+class Halts(gymnasium.Env):
     """Ends its process while it is made."""
 
     def __init__(self) -> None:
         raise SystemExit("no licence")
 
 
-class Nested(gymnasium.Env):  # type: ignore[misc]
+class Nested(gymnasium.Env):
     """Shows what no policy of ours reads."""
 
     observation_space = gymnasium.spaces.Dict({"a": gymnasium.spaces.Discrete(2)})

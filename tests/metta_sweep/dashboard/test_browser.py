@@ -173,8 +173,8 @@ def test_every_page_shows_hostile_texts_as_text_and_nothing_fails(
     page.driver.set_window_size(width, 1200)
     page.open(f"{simulated}?sweep=sim&theme={look}&compare=one,sim")
     for key in pages:
-        open_tab(page, page.wait(lambda key=key: page.count(".nav-link") and PAGES[key], "tabs"))
-        page.wait(lambda key=key: key == "overview" or f"page={key}" in page.driver.current_url, key)
+        open_tab(page, page.wait(lambda key=key: page.count(".nav-link") and PAGES[key], "tabs"))  # type: ignore[misc]
+        page.wait(lambda key=key: key == "overview" or f"page={key}" in page.driver.current_url, key)  # type: ignore[misc]
         for name in FIGURES.get(key, {}):
             page.drawn(name)
         page.screenshot(f"{key}_{look}")
@@ -318,7 +318,7 @@ def test_figures_can_be_saved_and_dark_mode_changes_page_figures_and_url(page: P
             if "istributions" in card_of(page, one)
         )
         page.run("arguments[0].click()", button)
-        path = page.wait(lambda kind=kind: next(page.downloads.glob(f"distributions.{kind}"), None), kind)
+        path = page.wait(lambda kind=kind: next(page.downloads.glob(f"distributions.{kind}"), None), kind)  # type: ignore[misc]
         assert path.stat().st_size > 1000
     page.run("document.querySelector('#dark').click()")
     page.wait(lambda: page.run("return document.documentElement.dataset.bsTheme") == "dark", "dark page")

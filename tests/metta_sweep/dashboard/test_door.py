@@ -25,7 +25,7 @@ from metta_sweep.errors import ConfigError
 
 TOKEN = "the-token-of-this-test"
 HOME = "/?sweep=sim&page=model"
-WITHOUT_TOKEN = (
+WITHOUT_TOKEN: tuple[dict[str, str], ...] = (
     {},
     {"Authorization": "Bearer wrong"},
     {"Authorization": f"Basic {TOKEN}"},

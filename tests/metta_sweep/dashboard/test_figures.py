@@ -27,7 +27,7 @@ SPACE = Space.from_config(PARAMETERS)
 
 
 def scene_of(snapshot: Snapshot, known: Fit | None, **view: object) -> FigureInput:
-    return FigureInput(snapshot, View(sweep=snapshot.sweep.name, **view), known)  # type: ignore[arg-type]
+    return FigureInput(snapshot, View(sweep=snapshot.sweep.name, **view), known)
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
@@ -75,7 +75,7 @@ def texts(figure: go.Figure) -> str:
 
 @pytest.mark.parametrize("draw", [scores.cost_vs_score, scores.score_progression, scores.efficiency_frontier])
 def test_markup_in_a_runs_texts_is_shown_and_not_read(draw: object, snapshot: Snapshot) -> None:
-    figure = draw(hostile_runs(snapshot.runs), "maximize", LIGHT)  # type: ignore[operator]
+    figure = draw(hostile_runs(snapshot.runs), "maximize", LIGHT)
     assert "<script" not in texts(figure)
     assert "&lt;script&gt;" in texts(figure)
 

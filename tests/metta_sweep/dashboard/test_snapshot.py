@@ -6,8 +6,8 @@ import dataclasses
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ from metta_sweep.errors import RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
-from metta_sweep.registry.records import RunRecord, RunState
+from metta_sweep.registry.records import RunRecord
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.conftest import OPTIONS
 from tests.metta_sweep.dashboard.simulated import OWNER, Clock, Plan, Simulator
@@ -52,8 +52,8 @@ def test_a_run_that_ends_between_two_reads_has_its_state_with_its_score(simulato
     class Late(SqliteReader):
         """A run ends just after the runs were read."""
 
-        def runs(self, sweep: str, *, states: Sequence[RunState] = ()) -> list[RunRecord]:
-            before = super().runs(sweep, states=states)
+        def runs(self, sweep: str, **filters: Any) -> list[RunRecord]:
+            before = super().runs(sweep, **filters)
             simulator.finish_one()
             return before
 

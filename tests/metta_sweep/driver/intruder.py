@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from ray._raylet import GcsClient  # before it becomes nobody, who may not read this installation
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # before it becomes nobody, who may not read this installation
 
 NOBODY = 65534
 ROUTES = ("/api/job_agent/jobs/", "/api/jobs/")

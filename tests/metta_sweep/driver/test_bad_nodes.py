@@ -42,7 +42,7 @@ def environ(cluster: Cluster) -> Environ:
 @contextmanager
 def when(condition: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
     """Acts beside the block once the condition holds."""
-    thread = threading.Thread(target=lambda: (wait_for(condition, seconds=240), act()))
+    thread = threading.Thread(target=lambda: (wait_for(condition, seconds=240), act()))  # type: ignore[func-returns-value]
     thread.start()
     yield
     thread.join()

@@ -96,7 +96,7 @@ class TwoNodes:
             [*psutil.Process(process.pid).children(recursive=True), process] if process.poll() is None else []
         ):
             try:
-                member.kill()
+                member.kill()  # type: ignore[attr-defined]
             except psutil.NoSuchProcess:
                 continue
         process.wait()

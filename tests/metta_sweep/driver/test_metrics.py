@@ -34,7 +34,7 @@ def record(number: int) -> RunRecord:
         "message": "",
         "log_tail": "",
     }
-    return RunRecord(f"s.r.{number}", "s", number, RunState.RUNNING, {}, {}, "", 0, 0, 1, **nothing, **more)  # type: ignore[arg-type]
+    return RunRecord(f"s.r.{number}", "s", number, RunState.RUNNING, {}, {}, "", 0, 0, 1, **nothing, **more)
 
 
 def ended(number: int, score: float | None) -> LiveRun:

@@ -79,7 +79,7 @@ def test_another_user_can_run_nothing_in_it(cluster: Cluster, tmp_path: Path) ->
 
     def attack() -> bool:
         answers.extend(found := json.loads(intrude("jobs", mark, *(port for _, port in listeners()))))
-        return found.count("401") >= 2  # the dashboard and its agent, once they are up
+        return bool(found.count("401") >= 2)  # the dashboard and its agent, once they are up
 
     wait_for(lambda: attack() or "200" in answers)
     assert "200" not in answers

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 from metta_sweep.driver.metrics import GAUGES
 from tests.metta_sweep.driver.clusters import started_cluster

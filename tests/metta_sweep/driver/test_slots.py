@@ -18,7 +18,8 @@ class Watched:
     """Slots of a cluster that the test changes, with a clock that is always ripe for a look."""
 
     def __init__(self, *nodes: Node, resources: Resources | None = None) -> None:
-        self.nodes, self.told, self.now = list(nodes), [], 0.0
+        self.nodes, self.now = list(nodes), 0.0
+        self.told: list[Any] = []
         self.slots = Slots(resources or Resources(), lambda: self.nodes, self.note, clock=lambda: self.now)
 
     def note(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def test_machines_of_ones_own_are_measured_by_ray() -> None:
 )
 def test_what_rays_schema_refuses_is_said_with_its_place(change: object, message: str) -> None:
     config = yaml.safe_load(render(ClusterRequest("aws", gpus=8, nodes=4)))
-    change(config)  # type: ignore[operator]
+    change(config)
     with pytest.raises(ConfigError, match=message):
         check_cluster_file(yaml.safe_dump(config))
 

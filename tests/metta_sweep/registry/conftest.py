@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from registry_backends import Backend, Clock, served, wipe
-from registry_postgres import Postgres, binary, running_postgres
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import Backend, Clock, served, wipe
+from tests.metta_sweep.registry.registry_postgres import Postgres, binary, running_postgres
 
 
 @pytest.fixture

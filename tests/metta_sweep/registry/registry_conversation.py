@@ -16,8 +16,6 @@ from typing import Any
 
 import httpx
 from fastapi.testclient import TestClient
-from registry_backends import HERE, THERE, Clock, wipe
-from registry_examples import BROKEN, DONE
 
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.api import Registry
@@ -26,6 +24,8 @@ from metta_sweep.registry.codec import encode
 from metta_sweep.registry.records import Reservation, RunState, SweepState
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, Clock, wipe
+from tests.metta_sweep.registry.registry_examples import BROKEN, DONE
 
 PATH = Path(__file__).with_name("conversation.json")
 POINT = Reservation(0, {"x": 0.5, "kind": "adam"}, {"why": ["ei"]}, "cheap", 0, 1.5, 10.0)
@@ -131,7 +131,8 @@ class Player(httpx.BaseTransport):
     """Answers as the file says, and keeps what was asked."""
 
     def __init__(self, said: list[dict[str, Any]]) -> None:
-        self._said, self.asked = iter(said), []
+        self._said = iter(said)
+        self.asked: list[Any] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(asked(request))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from registry_backends import reserve
-
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import NewObservation
+from tests.metta_sweep.registry.registry_backends import reserve
 
 DONE = NewObservation(
     outcome="completed",

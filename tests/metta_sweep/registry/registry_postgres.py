@@ -80,7 +80,7 @@ class Postgres:
         ]
         command = [binary("postgres"), "-D", str(self.directory / "cluster"), "-p", str(self.port), *settings]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # type: ignore[assignment]
                 command, stdout=log, stderr=log, cwd=self.directory, start_new_session=True, **self.identity
             )
         self._wait()
@@ -88,7 +88,7 @@ class Postgres:
     def _wait(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            ready = subprocess.run([binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)])
+            ready = subprocess.run([binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)])  # type: ignore[list-item]
             if ready.returncode == 0:
                 return
             time.sleep(0.05)

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from registry_backends import reserve, served
 
 from metta_sweep.errors import AccessDenied, IllegalTransition, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
@@ -22,10 +21,11 @@ from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import SweepState
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore
+from tests.metta_sweep.registry.registry_backends import reserve, served
 
 NUM_HALF_OPEN = 1100
 HEAD = b"POST /sweeps/s/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-NOTE = {"kind": "note", "run_id": None, "by": "me", "detail": {}}
+NOTE: dict[str, Any] = {"kind": "note", "run_id": None, "by": "me", "detail": {}}
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from registry_backends import HERE, reserve, served
 
 from metta_sweep.errors import RegistryError, RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.api import Registry
@@ -15,6 +14,7 @@ from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import NewObservation, Reservation
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import HERE, reserve, served
 
 
 class Network(httpx.BaseTransport):
@@ -102,7 +102,7 @@ def test_it_gives_up_with_the_last_reason_and_pauses_grow() -> None:
     registry = HttpRegistry(
         "http://127.0.0.1:1",
         patience_seconds=0.2,
-        sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),
+        sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),  # type: ignore[func-returns-value]
     )
     with pytest.raises(RegistryUnavailable, match=r"http://127.0.0.1:1.*refused"):
         registry.next_number("s")

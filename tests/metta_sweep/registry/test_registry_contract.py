@@ -8,8 +8,6 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from registry_backends import HERE, THERE, Backend, reserve
-from registry_examples import BROKEN, DONE, running
 
 from metta_sweep.errors import (
     Fenced,
@@ -23,6 +21,8 @@ from metta_sweep.errors import (
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import dumps
 from metta_sweep.registry.records import NewObservation, Reservation, RunState, SweepState
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend, reserve
+from tests.metta_sweep.registry.registry_examples import BROKEN, DONE, running
 
 
 def test_the_same_specification_returns_the_same_sweep(registry: Registry) -> None:

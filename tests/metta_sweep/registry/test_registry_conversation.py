@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from registry_backends import Clock
-from registry_conversation import Player, described, hold, known, steady
 
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import Clock
+from tests.metta_sweep.registry.registry_conversation import Player, described, hold, known, steady
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from registry_backends import HERE
 from sqlalchemy.exc import OperationalError
 
 from metta_sweep.errors import RegistryError, RegistryUnavailable
@@ -25,6 +24,7 @@ from metta_sweep.registry.reader import open_reader
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import HERE
 from trainables import faults
 
 Partition = namedtuple("Partition", "mountpoint fstype")

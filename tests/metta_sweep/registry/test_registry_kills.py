@@ -19,12 +19,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from registry_backends import served
-from registry_postgres import Postgres, free_port
-from registry_zygote import Job, suggest
 
 from metta_sweep.registry.records import RunState
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import served
+from tests.metta_sweep.registry.registry_postgres import Postgres, free_port
+from tests.metta_sweep.registry.registry_zygote import Job, suggest
 
 HERE = Path(__file__).parent
 DRIVER_POINTS = (

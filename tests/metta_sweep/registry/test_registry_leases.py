@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from registry_backends import HERE, THERE, Backend, Clock, reserve
-from registry_examples import DONE, running
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.records import Reservation, RunState
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend, Clock, reserve
+from tests.metta_sweep.registry.registry_examples import DONE, running
 from trainables import faults
 
 

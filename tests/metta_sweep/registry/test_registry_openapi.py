@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from registry_backends import HERE, wipe
 from schemathesis import GenerationMode
 
 from metta_sweep.registry.records import NewObservation, Reservation
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore
+from tests.metta_sweep.registry.registry_backends import HERE, wipe
 
 FEW = settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
@@ -42,14 +43,14 @@ def ask(store: SqlRegistry, how_many: settings) -> None:
     headers = {"Authorization": f"Bearer {TokenStore(store.engine).create('tester', Role.WRITER)}"}
     answered: Counter[int] = Counter()
     description = schemathesis.openapi.from_asgi("/openapi.json", create_app(store))
-    for operation in (result.ok() for result in description.get_all_operations()):
+    for operation in (result.ok() for result in description.get_all_operations()):  # type: ignore[union-attr]
         for mode in (
             (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) if operation.path != "/health" else ()
         ):  # which takes nothing
 
             @how_many
             @given(case=operation.as_strategy(generation_mode=mode))
-            def answer(case: schemathesis.Case) -> None:
+            def answer(case: Any) -> None:
                 response = case.call(headers=headers)
                 answered[response.status_code] += 1
                 assert response.status_code < 500, (case.as_curl_command(), response.text)

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from registry_backends import HERE, THERE, reserve
 
 from metta_sweep.errors import Fenced, InvalidRequest, RegistryError, RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Outbox
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, reserve
 
 DONE = NewObservation("completed", 1.5, 10.0, 11.0, metrics={"reward": 1.5})
 
@@ -142,7 +142,7 @@ class Unavailable:
 def test_what_an_unavailable_registry_did_not_take_stays_pending(registry: Registry, tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
-    assert len(outbox.deliver(Unavailable(registry, 1))) == 1  # type: ignore[arg-type]
+    assert len(outbox.deliver(Unavailable(registry, 1))) == 1
     assert [message.kind for message in outbox.pending()] == ["finish"]
     assert len(outbox.deliver(registry)) == 1
 

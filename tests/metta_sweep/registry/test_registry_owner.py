@@ -8,10 +8,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from registry_backends import reserve
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.owner import current_owner, is_dead
+from tests.metta_sweep.registry.registry_backends import reserve
 
 HERE = current_owner()
 MACHINE, BOOT, NAMESPACE = HERE.boot_id.split(".")

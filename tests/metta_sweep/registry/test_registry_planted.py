@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
-from registry_backends import HERE, THERE, Backend, reserve
-from registry_examples import BROKEN, DONE, running
 
 from metta_sweep.config import load_sweep_job
 from metta_sweep.errors import IllegalTransition, InvalidRequest, UnknownRun, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.specs import SPEC_KEYS
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend, reserve
+from tests.metta_sweep.registry.registry_examples import BROKEN, DONE, running
 
 PARAMETERS = {
     "lr": {"distribution": "log_normal", "min": 1e-4, "max": 1e-1},

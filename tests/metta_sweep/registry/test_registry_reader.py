@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from registry_backends import reserve, served
-from registry_examples import DONE, running
 
 from metta_sweep.errors import RegistryError, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.reader import SqliteReader, open_reader
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import reserve, served
+from tests.metta_sweep.registry.registry_examples import DONE, running
 
 
 def test_a_directory_without_a_registry_reads_as_one_without_sweeps_and_stays_empty(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from registry_backends import HERE, reserve, served
 
 from metta_sweep.errors import AccessDenied, InvalidRequest, RegistryError, SpecChanged, UnknownSweep
 from metta_sweep.registry.client import HttpRegistry
@@ -20,6 +19,7 @@ from metta_sweep.registry.serve import is_loopback, make_server, serve
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore, create_token, list_tokens, revoke_token
+from tests.metta_sweep.registry.registry_backends import HERE, reserve, served
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def web(store: SqlRegistry) -> Iterator[TestClient]:
 
 
 def local(store: SqlRegistry, **options: object) -> TestClient:
-    return TestClient(create_app(store, **options), base_url="http://127.0.0.1:8800", raise_server_exceptions=False)  # type: ignore[arg-type]
+    return TestClient(create_app(store, **options), base_url="http://127.0.0.1:8800", raise_server_exceptions=False)
 
 
 # Old Cogweb clients

@@ -19,11 +19,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from registry_backends import HERE, THERE, Backend
-from registry_oracle import Oracle
 
 from metta_sweep.errors import RegistryError
 from metta_sweep.registry.records import NewObservation, Owner, Reservation
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend
+from tests.metta_sweep.registry.registry_oracle import Oracle
 
 LEASE_SECONDS = 300.0
 OWNERS = st.sampled_from([HERE, THERE])

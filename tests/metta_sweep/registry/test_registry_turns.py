@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from registry_backends import HERE
 
 from metta_sweep.errors import NumberTaken, RegistryUnavailable
 from metta_sweep.registry import queries, writes
@@ -19,6 +18,7 @@ from metta_sweep.registry.operation import Operation, operations
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.turns import Turns, Write
+from tests.metta_sweep.registry.registry_backends import HERE
 
 DECLARED = {operation.name: operation for operation in operations(Registry)}
 NUM_WAITING = 8

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mirrored_sweep import SweepOnDisk, completed
-from wandb_files import read_offline_runs
-from wandb_server import KEY, WandbServer, serving
 
 from metta_sweep.tracking import mirror_process
 from metta_sweep.tracking.mirror_process import MirrorBusy, MirrorProcess, SyncReport, sweep_lock, sync
+from tests.metta_sweep.tracking.mirrored_sweep import SweepOnDisk, completed
+from tests.metta_sweep.tracking.wandb_files import read_offline_runs
+from tests.metta_sweep.tracking.wandb_server import KEY, WandbServer, serving
 
 CLOSED_PORT_URL = "http://127.0.0.1:9"
 

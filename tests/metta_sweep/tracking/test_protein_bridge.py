@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import wandb
 from omegaconf import OmegaConf
-from wandb_files import OfflineRun, read_offline_runs
-from wandb_server import KEY, StoredRun, WandbServer, serving
 
 import metta_sweep
 from metta_sweep.errors import ConfigError
 from metta_sweep.tracking.protein_bridge import MettaProtein, WandbProtein
 from searchers import Observation, ObservationError
+from tests.metta_sweep.tracking.wandb_files import OfflineRun, read_offline_runs
+from tests.metta_sweep.tracking.wandb_server import KEY, StoredRun, WandbServer, serving
 
 CONFIG = {
     "method": "bayes",
@@ -198,8 +198,8 @@ def test_the_first_pages_spelling_and_omegaconf_give_the_same_suggestions(open_r
         "protein": {"num_random_samples": 3},
         "goal": "maximize",
         "metric": "reward",
-        "parameters": inner["parameters"],
-    }  # type: ignore[index]
+        "parameters": inner["parameters"],  # type: ignore[index]
+    }
     expected = MettaProtein(CONFIG, open_run()).suggest()[0]
     assert MettaProtein(first_page, open_run(id="other")).suggest()[0] == expected
     assert MettaProtein(OmegaConf.create(CONFIG), open_run(id="third")).suggest()[0] == expected

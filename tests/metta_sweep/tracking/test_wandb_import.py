@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from mirrored_sweep import SweepOnDisk, completed, failed
-from wandb_server import KEY, StoredRun, WandbServer, serving
 
 from metta_sweep.cli import dashboard
 from metta_sweep.config.registered import read_spec
@@ -24,6 +22,8 @@ from metta_sweep.registry.reader import open_reader
 from metta_sweep.tracking import presentation
 from metta_sweep.tracking.past_runs import number, read
 from metta_sweep.tracking.wandb_import import NothingToImport, WandbUnavailable, import_wandb, inferred_parameter
+from tests.metta_sweep.tracking.mirrored_sweep import SweepOnDisk, completed, failed
+from tests.metta_sweep.tracking.wandb_server import KEY, StoredRun, WandbServer, serving
 
 
 @pytest.fixture

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
-from mirrored_sweep import CURVE, SweepOnDisk, completed, failed
-from wandb_files import OfflineRun, read_offline_runs
 
 from metta_sweep.tracking.wandb_mirror import Mirror, offline_text
+from tests.metta_sweep.tracking.mirrored_sweep import CURVE, SweepOnDisk, completed, failed
+from tests.metta_sweep.tracking.wandb_files import OfflineRun, read_offline_runs
 
 
 @pytest.fixture
-def sweep(tmp_path) -> SweepOnDisk:
+def sweep(tmp_path: Path) -> SweepOnDisk:
     return SweepOnDisk(tmp_path)
 
 
-def mirror(sweep: SweepOnDisk, **options) -> Mirror:
+def mirror(sweep: SweepOnDisk, **options: Any) -> Mirror:
     return Mirror(sweep.job(), sweep.registry, {}, **options)
 
 
-def only_copy(sweep: SweepOnDisk, run) -> OfflineRun:
+def only_copy(sweep: SweepOnDisk, run: Any) -> OfflineRun:
     (copy,) = read_offline_runs(sweep.directory(run))
     return copy
 
@@ -242,7 +244,7 @@ def test_a_run_that_was_imported_from_wandb_is_not_sent_there_again(sweep: Sweep
     assert (report.mirrored, report.up_to_date) == ((), 1)
 
 
-def test_offline_text_is_read_across_the_blocks_of_the_log(tmp_path) -> None:
+def test_offline_text_is_read_across_the_blocks_of_the_log(tmp_path: Path) -> None:
     # A record that is split by a block's end: the next block opens with a 7-byte header of its own.
     (tmp_path / "run-x.wandb").write_bytes(b"h" * 7 + b"." * (32768 - 7 - 4) + b"mirr" + b"h" * 7 + b"ored:1.2")
     assert offline_text(tmp_path).endswith("mirrored:1.2")
