@@ -1,70 +1,189 @@
-"""Plain mappings into frozen dataclasses: every problem is collected, each with its dotted key, the value and the
-fix.
+"""Plain mappings into frozen dataclasses: every problem is collected, each with its dotted key, the value and the fix.
+
+The type of a field says what it holds and in which range: `Whole`, `Share`, ... Pydantic walks the mapping; the rules
+and their words are ours, and `searchers.config` has the same ones.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-import types
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+from pydantic import AfterValidator, ConfigDict, PlainValidator, TypeAdapter, ValidationError
 
 from trainables.errors import Problem
 
 T = TypeVar("T")
 
 
+def whole(value: object) -> int:
+    """Whole floats pass, since searches return them, and texts that spell one, since plain YAML reads 1e6 as text."""
+    number = _finite(value, "need a whole number")
+    if not number.is_integer():
+        raise ValueError("need a whole number")
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def number(value: object) -> float:
+    """Numbers, and texts that spell one; neither NaN nor infinity."""
+    return _finite(value, "need a finite number")
+
+
+def _finite(value: object, wanted: str) -> float:
+    try:
+        found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):  # no number, or a whole one of hundreds of digits
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(wanted)
+    return found
+
+
+def _of(kind: type[Any] | tuple[type[Any], ...], wanted: str) -> Callable[[object], Any]:
+    def check(value: object) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"need {wanted}")
+        return value
+
+    return check
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError("need a list of texts")
+    return tuple(value)
+
+
+def in_range(wanted: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """Refuses values for which `holds` is false; in `wanted`, {} stands for the value."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"need {wanted}")
+        return value
+
+    return AfterValidator(check)
+
+
+def at_least(least: float, what: str = "") -> AfterValidator:
+    """Refuses smaller numbers."""
+    return in_range(f"at least {least}{what}", lambda value: value >= least)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The rule of `one_of`."""
+
+    choices: tuple[str, ...]
+    wrong: str
+
+    def __call__(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("need a text")
+        if value not in self.choices:
+            raise ValueError(f"{self.wrong}{nearest(value, self.choices)}")
+        return value
+
+
+def one_of(*choices: str, wrong: str = "unknown value {}") -> PlainValidator:
+    """A text that is one of these; `wrong` is told of others, {} in it is the value."""
+    return PlainValidator(OneOf(choices, wrong))
+
+
+RULES: Mapping[type[Any], Callable[[object], Any]] = {
+    int: whole,
+    float: number,
+    bool: _of(bool, "true or false"),
+    str: _of(str, "a text"),
+}
+Whole = Annotated[int, PlainValidator(whole)]
+Number = Annotated[float, PlainValidator(number)]
+Flag = Annotated[bool, PlainValidator(RULES[bool])]
+Text = Annotated[str, PlainValidator(RULES[str])]
+Texts = Annotated[tuple[str, ...], PlainValidator(texts)]
+Table = Annotated[Mapping[str, Any], PlainValidator(_of(Mapping, "a mapping"))]
+TextOrTable = Annotated[str | Mapping[str, Any], PlainValidator(_of((str, Mapping), "a text or a mapping"))]
+Count = Annotated[Whole, at_least(0)]
+Positive = Annotated[Whole, at_least(1)]
+Amount = Annotated[Number, at_least(0)]
+Share = Annotated[Number, in_range("a number from 0 to 1", lambda value: 0 <= value <= 1)]
+Limit = Annotated[Number, in_range("a number > 0, got {}; leave it out for no limit", lambda value: value > 0)] | None
+
+
 def build(cls: type[T], mapping: object, path: str, problems: list[Problem], elsewhere: Collection[str] = ()) -> T:
     """An instance of the dataclass from a mapping with (some of) its field names.
 
     Args:
-        cls: dataclass whose fields are scalars, optional scalars, tuples of str, mappings, or dataclasses again; all
-            with defaults.
+        cls: dataclass whose fields have the types above, or are dataclasses again; all with defaults.
         mapping: what the configuration says; None means nothing.
         path: dotted path of the mapping, for messages.
         problems: gets what is wrong; a field with a problem keeps its default.
         elsewhere: dotted keys among which an unknown one may be meant, when none of its own section is near.
     """
-    if mapping is None:
-        mapping = {}
-    if not isinstance(mapping, Mapping):
-        problems.append(Problem(path, f"need a mapping, got {mapping!r}"))
-        mapping = {}
-    hints = _hints(cast(Any, cls))
-    problems += [
-        Problem(key := join(path, str(name)), f"unknown key{nearest(str(name), hints, key, elsewhere)}")
-        for name in mapping
-        if name not in hints
-    ]
-    values: dict[str, Any] = {}
-    for name, hint in hints.items():
-        if name not in mapping:
-            continue
-        key = join(path, name)
-        if is_dataclass(hint):
-            values[name] = build(cast("type[Any]", hint), mapping[name], key, problems, elsewhere)
-            continue
-        value, problem = convert(mapping[name], hint)
-        if problem:
-            problems.append(Problem(key, f"{problem}, got {mapping[name]!r}"))
-        else:
-            values[name] = value
-    return cls(**values)
+    try:
+        return cast(T, _adapter(cast(Any, cls)).validate_python((mapping,))[0])
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            place = one["loc"][1:]
+            if one["input"] is not None or one["type"] != "dataclass_type":  # a section may be left empty
+                key = ".".join(map(str, (path, *place) if path else place))
+                problems.append(Problem(key, _said(cls, one, key, elsewhere)))
+            mapping = _without(mapping, place)
+    return build(cls, mapping, path, problems)
+
+
+def read(cls: type[T], mapping: object, path: str, problems: list[Problem]) -> T | None:
+    """Like `build`, but None when something is wrong."""
+    before = len(problems)
+    built = build(cls, mapping, path, problems)
+    return built if len(problems) == before else None
+
+
+def convert(value: object, rule: Callable[[object], T]) -> tuple[T | None, str]:
+    """(the value by a rule such as `whole`, what is wrong with it or "")."""
+    try:
+        return rule(value), ""
+    except ValueError as error:
+        return None, _got(str(error), value)
 
 
 @cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    inside: Any = tuple[cls]  # type: ignore[valid-type]  # a dataclass alone takes no configuration
+    return TypeAdapter(inside, config=ConfigDict(extra="forbid"))
+
+
+def _without(mapping: Any, place: tuple[Any, ...]) -> Any:
+    if not place:
+        return {}
+    rest = {name: value for name, value in mapping.items() if isinstance(name, str) and name != place[0]}
+    return rest if len(place) == 1 else {**rest, place[0]: _without(mapping[place[0]], place[1:])}
+
+
+def _said(cls: type[Any], error: Any, key: str, elsewhere: Collection[str]) -> str:
+    if error["type"] == "value_error":
+        return _got(str(error["ctx"]["error"]), error["input"])
+    if error["type"] == "dataclass_type":
+        return f"need a mapping, got {error['input']!r}"
+    for name in error["loc"][1:-1]:
+        cls = get_type_hints(cls)[name]
+    return f"unknown key{nearest(str(error['loc'][-1]), [field.name for field in fields(cls)], key, elsewhere)}"
+
+
+def _got(wrong: str, value: object) -> str:
+    return wrong.replace("{}", repr(value)) if "{}" in wrong else f"{wrong}, got {value!r}"
 
 
 def nearest(name: str, known: Iterable[str], key: str = "", elsewhere: Collection[str] = ()) -> str:
     """`; did you mean a or b?` with the names closest to `name`, or those of `elsewhere` closest to its whole `key`;
     the list of all when nothing is close.
     """
-    names = sorted(known)
+    names = sorted(set(known))
     close = _close(name, names) or _close(key, sorted(elsewhere))
     if close:
         return f"; did you mean {' or '.join(close)}?"
@@ -78,73 +197,12 @@ def _close(name: str, known: list[str]) -> list[str]:
     return near
 
 
-def convert(value: object, hint: Any) -> tuple[Any, str]:
-    """The value as the type of a field, and what is wrong with it ("" when nothing is)."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if value is None and type(None) in options:
-        return None, ""
-    plain = [option for option in options if option is not type(None)]
-    answers = [_convert_plain(value, option) for option in plain]
-    return next((answer for answer in answers if not answer[1]), answers[0])
-
-
-def _convert_plain(value: object, hint: Any) -> tuple[Any, str]:
-    if hint is bool:
-        return (value, "") if isinstance(value, bool) else (None, "need true or false")
-    if hint in (int, float):
-        return _number(value, hint)
-    if hint is str:
-        return (value, "") if isinstance(value, str) else (None, "need a text")
-    if get_origin(hint) is tuple:
-        good = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-        return (tuple(cast("list[str]", value)), "") if good else (None, "need a list of texts")
-    return (value, "") if isinstance(value, Mapping) else (None, "need a mapping")
-
-
-def _number(value: object, kind: type) -> tuple[Any, str]:
-    """Numbers also from text, since YAML reads 3e-4 as text, and whole floats as int, since searches return them."""
-    wanted = "a whole number" if kind is int else "a finite number"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None, f"need {wanted}"
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):  # no number, or a whole one of hundreds of digits
-        return None, f"need {wanted}"
-    if not math.isfinite(number):
-        return None, f"need {wanted}"
-    if kind is float:
-        return number, ""
-    return (
-        (int(value) if isinstance(value, int) else int(number), "") if number.is_integer() else (None, f"need {wanted}")
-    )
-
-
 def known_keys(cls: type[Any], path: str = "") -> dict[str, Any]:
     """Dotted keys of all leaves of a dataclass with their types."""
     keys: dict[str, Any] = {}
     for name, hint in get_type_hints(cls).items():
-        if is_dataclass(hint):
-            keys |= known_keys(cast("type[Any]", hint), join(path, name))
-        else:
-            keys[join(path, name)] = hint
+        keys |= known_keys(cast(Any, hint), join(path, name)) if is_dataclass(hint) else {join(path, name): hint}
     return keys
-
-
-def defaults(cls: type[Any]) -> dict[str, Any]:
-    """Default of every field of a dataclass, nested dataclasses as nested dicts: what a configuration file may spell
-    out.
-    """
-    answer: dict[str, Any] = {}
-    for field in fields(cls):
-        value = (
-            field.default
-            if field.default is not MISSING
-            else field.default_factory()
-            if field.default_factory is not MISSING
-            else None
-        )
-        answer[field.name] = defaults(type(value)) if is_dataclass(value) else value
-    return answer
 
 
 def join(path: str, name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
-from trainables.fields import convert, join, nearest
+from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest
 from trainables.metering import add
 from trainables.result import LARGEST_SCORE, Costs, Point, Progress, Span, is_score
 from trainables.run_files import append_json_line
@@ -56,26 +56,24 @@ class TrainableConfig:
         stop_seconds: how long the program may take to end by itself when it is asked to (SIGTERM) before it is killed.
     """
 
-    kind: str = "ppo"
-    command: str = ""
-    override: str = "++{key}={value}"
-    function: str = ""
-    workdir: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    types: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    results: str = ""
-    pattern: str = ""
-    metrics: tuple[str, ...] = ()
-    total_steps: int = 0
-    stop_seconds: float = 20.0
+    kind: Text = "ppo"
+    command: Text = ""
+    override: Text = "++{key}={value}"
+    function: Text = ""
+    workdir: Text = ""
+    parameters: Table = field(default_factory=dict)
+    types: Table = field(default_factory=dict)
+    environment: Table = field(default_factory=dict)
+    results: Text = ""
+    pattern: Text = ""
+    metrics: Texts = ()
+    total_steps: Count = 0
+    stop_seconds: Amount = 20.0
 
 
 def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with settings that more than one kind of training reads."""
     problems = []
-    if config.stop_seconds < 0:
-        problems.append(Problem("trainable.stop_seconds", f"need at least 0, got {config.stop_seconds}"))
     problems += _type_problems(config, parameters)
     for key, text in (("command", config.command), ("results", config.results)):
         unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
@@ -114,9 +112,9 @@ def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> li
                 Problem(f"trainable.types.{name}", f"no such parameter of the run{nearest(name, parameters)}")
             )
             continue
-        _, problem = convert(parameters[name], kind)
+        _, problem = convert(parameters[name], RULES[kind])
         key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
-        problems += [Problem(key, f"{problem}, got {parameters[name]!r}")] if problem else []
+        problems += [Problem(key, problem)] if problem else []
     return problems
 
 

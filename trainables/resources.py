@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from trainables.errors import Problem
-from trainables.fields import nearest
+from trainables.fields import Amount, Count, Texts, Whole, at_least, in_range, one_of
 
 LABEL = re.compile(r"[\w./-]+=[\w.-]+")  # of a node, as Ray takes it
+STRATEGIES = ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")  # of a placement group, as Ray takes them
+LABELS = 'name=value each, such as ["market=spot"]'  # what is needed of `node_labels`
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +31,15 @@ class Resources:
             ends; programs may be silent as long as they like.
     """
 
-    world_size: int = 1
-    gpus_per_worker: float = 0.0
-    cpus_per_worker: float = 1.0
-    strategy: str = "PACK"
-    node_labels: tuple[str, ...] = ()
-    max_concurrent_runs: int | None = None
-    max_restarts: int = 2
-    collective_timeout_seconds: float = 45.0
-    stall_seconds: float = 1800.0
+    world_size: Annotated[Whole, at_least(1, " rank")] = 1
+    gpus_per_worker: Amount = 0.0
+    cpus_per_worker: Amount = 1.0
+    strategy: Annotated[str, one_of(*STRATEGIES, wrong="{} is no strategy")] = "PACK"
+    node_labels: Annotated[Texts, in_range(LABELS, lambda labels: all(map(LABEL.fullmatch, labels)))] = ()
+    max_concurrent_runs: Annotated[Whole, at_least(1, ", or null for as many as fit")] | None = None
+    max_restarts: Count = 2
+    collective_timeout_seconds: Amount = 45.0
+    stall_seconds: Amount = 1800.0
 
     @property
     def labels(self) -> dict[str, str]:
@@ -52,26 +55,12 @@ class Resources:
 
 def resource_problems(resources: Resources, device: str) -> list[Problem]:
     """What is wrong with them, whatever the machine."""
-    problems = []
-    if resources.world_size < 1:
-        problems.append(Problem("resources.world_size", f"need at least 1, got {resources.world_size}"))
-    if resources.strategy not in (choices := ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")):
-        problems.append(
-            Problem("resources.strategy", f"unknown value {resources.strategy!r}{nearest(resources.strategy, choices)}")
-        )
-    problems += [
-        Problem("resources.node_labels", f"need name=value, got {label!r}")
-        for label in resources.node_labels
-        if not LABEL.fullmatch(label)
-    ]
+    problems: list[Problem] = []
     gpus = resources.gpus_per_worker
-    if gpus < 0 or (gpus != int(gpus) and (resources.world_size > 1 or gpus > 1)):
+    if gpus != int(gpus) and (resources.world_size > 1 or gpus > 1):
         problems.append(
             Problem("resources.gpus_per_worker", f"need 0, 1, 2, ... or a fraction below 1 at world_size 1, got {gpus}")
         )
     if device == "cuda" and gpus == 0:
         problems.append(Problem("device", "cuda needs resources.gpus_per_worker above 0; set it, or use device=cpu"))
-    for name in ("cpus_per_worker", "max_restarts", "collective_timeout_seconds", "stall_seconds"):
-        if getattr(resources, name) < 0:
-            problems.append(Problem(f"resources.{name}", f"need at least 0, got {getattr(resources, name)}"))
     return problems

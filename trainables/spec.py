@@ -9,43 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 from trainables.environments.catalog import Family, env_option_types, share_observations
 from trainables.environments.curriculum import Curriculum, resolve_curriculum
 from trainables.errors import Problem, SpecError
-from trainables.fields import build, known_keys, nearest
+from trainables.fields import Count, Table, Text, Texts, build, in_range, known_keys, nearest, one_of
 from trainables.kinds import KINDS, TrainableKind, kind_of
 from trainables.plugins import plugin_problems
-from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems, value_problems
+from trainables.ppo.config import ModelConfig, TrainerConfig, divisibility_problems, gpu_problems
 from trainables.programs import TrainableConfig, parameters_of, program_problems
 from trainables.resources import Resources, resource_problems
 from trainables.simulation.aggregate import custom_names
 from trainables.simulation.aggregate import metric_names as suite_metric_names
 from trainables.simulation.config import Suite, SuiteConfig, misfit_problems, resolve_suite
 
-DEVICES = ("auto", "cpu", "cuda")  # what `device` may be
 # What is said of a metric that no suite reports
 UNREPORTED = " is not reported by this suite; use reward, {suite}/{simulation}/reward or a counter such as heart.gained"
+
+
+def is_name(run: str) -> bool:
+    """Whether a run's name can name its directory."""
+    return bool(run) and "/" not in run and run not in (".", "..")
 
 
 @dataclass(frozen=True, slots=True)
 class _Sections:
     """The top level of the mapping."""
 
-    run: str = "run"
-    seed: int = 0
-    device: str = "auto"
-    code_version: str = ""
-    metric: str = "reward"
+    run: Annotated[Text, in_range("a name without '/'", is_name)] = "run"
+    seed: Count = 0
+    device: Annotated[str, one_of("auto", "cpu", "cuda")] = "auto"
+    code_version: Text = ""
+    metric: Text = "reward"
     trainable: TrainableConfig = field(default_factory=TrainableConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    env: Mapping[str, Any] = field(default_factory=dict)
+    env: Table = field(default_factory=dict)
     sim: SuiteConfig = field(default_factory=SuiteConfig)
     resources: Resources = field(default_factory=Resources)
-    suggestion: Mapping[str, Any] = field(default_factory=dict)
-    plugins: tuple[str, ...] = ()
+    suggestion: Table = field(default_factory=dict)
+    plugins: Texts = ()
 
 
 # Keys that a run without PPO has
@@ -172,15 +176,7 @@ def metric_names(spec: RunSpec) -> tuple[str, ...]:
 
 def _section_problems(sections: _Sections) -> list[Problem]:
     on_gpu = sections.device == "cuda" or (sections.device == "auto" and sections.resources.gpus_per_worker > 0)
-    problems = value_problems(sections.trainer, sections.model) + gpu_problems(sections.trainer, on_gpu)
-    for key, value, choices in (
-        ("trainable.kind", sections.trainable.kind, KINDS),
-        ("device", sections.device, DEVICES),
-    ):
-        if value not in choices:
-            problems.append(Problem(key, f"unknown value {value!r}{nearest(value, choices)}"))
-    if sections.seed < 0:
-        problems.append(Problem("seed", f"need at least 0, got {sections.seed}"))
-    if not sections.run or "/" in sections.run or sections.run in (".", ".."):
-        problems.append(Problem("run", f"need a name without '/', got {sections.run!r}"))
-    return problems + resource_problems(sections.resources, sections.device)
+    problems = gpu_problems(sections.trainer, on_gpu) + resource_problems(sections.resources, sections.device)
+    if (kind := sections.trainable.kind) not in KINDS:
+        problems.append(Problem("trainable.kind", f"unknown value {kind!r}{nearest(kind, KINDS)}"))
+    return problems

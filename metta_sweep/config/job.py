@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from metta_sweep.config.environment import MODES
 from searchers.config import ProteinConfig
 from searchers.membership import foreign
 from searchers.space import Space
 from trainables.disk import PRIVATE
+from trainables.fields import Amount, Count, Limit, Text, Texts, one_of
 from trainables.resources import Resources
 
 
@@ -38,19 +40,19 @@ class Settings:
         heartbeat_seconds: how often a live driver extends its leases.
     """
 
-    max_consecutive_failures: int = 3
-    max_infrastructure_failures: int = 20
-    infrastructure_retry_delay: float = 1.0
-    max_fast_losses: int = 3
-    fast_loss_seconds: float = 120.0
-    placement_warning_seconds: float = 60.0
-    placement_timeout_seconds: float = 1800.0
-    rollout_retry_delay: float = 5.0
-    max_observations_to_load: int = 250
-    sweep_server_uri: str | None = None
-    code: str | None = None
-    lease_seconds: float = 300.0
-    heartbeat_seconds: float = 30.0
+    max_consecutive_failures: Count = 3
+    max_infrastructure_failures: Count = 20
+    infrastructure_retry_delay: Amount = 1.0
+    max_fast_losses: Count = 3
+    fast_loss_seconds: Amount = 120.0
+    placement_warning_seconds: Amount = 60.0
+    placement_timeout_seconds: Amount = 1800.0
+    rollout_retry_delay: Amount = 5.0
+    max_observations_to_load: Count = 250
+    sweep_server_uri: Text | None = None
+    code: Text | None = None
+    lease_seconds: Amount = 300.0
+    heartbeat_seconds: Amount = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,10 @@ class Budget:
         wall_clock: seconds since the sweep was first started.
     """
 
-    gpu_hours: float | None = None
-    dollars: float | None = None
-    hourly_cost: float | None = None
-    wall_clock: float | None = None
+    gpu_hours: Limit = None
+    dollars: Limit = None
+    hourly_cost: Limit = None
+    wall_clock: Limit = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,10 @@ class WandbSettings:
         tags: of all runs.
     """
 
-    mode: str = "auto"
-    entity: str = ""
-    project: str = "metta"
-    tags: tuple[str, ...] = ()
+    mode: Annotated[str, one_of(*MODES, wrong="unknown mode {}")] = "auto"
+    entity: Text = ""
+    project: Text = "metta"
+    tags: Texts = ()
 
 
 @dataclass(frozen=True, slots=True)

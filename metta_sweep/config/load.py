@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from metta_sweep.config import checks, files, hardware, names, sections
+from metta_sweep.config import checks, files, hardware, names
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose, readable_errors
-from metta_sweep.config.environment import MODES, from_environment
+from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, doubts, read_phases
@@ -20,6 +20,7 @@ from metta_sweep.config.runs import (
     COMMON_KEYS,
     load_plugins,
     name_problems,
+    not_finite,
     raise_located,
     read_resources,
     read_umask,
@@ -33,28 +34,35 @@ from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from trainables.errors import Problem
+from trainables.fields import Flag, Number, Text, Whole, at_least, in_range, one_of, read
 
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
 JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
-CHOICES = {
-    "goal": ("maximize", "minimize"),
-    "method": ("bayes", "random", "sobol", "grid"),
-    "cost": ("auto", "wall", "cpu", "gpu"),
-}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """Keys of the job that stand in no section; `SweepJob` says what they mean."""
+
+    seed: Annotated[Whole, in_range("a whole number >= 0", lambda seed: seed >= 0)] = 0
+    data_dir: Text = ""
+
+
+CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepKeys:
     """Scalar keys of the `sweep` block; `SweepSpec` says what they mean."""
 
-    metric: str = "reward"
-    goal: str = "maximize"
-    method: str = "bayes"
-    num_samples: int | None = None
-    target_score: float | None = None
-    cost: str = "auto"
-    early_stopping: bool = False
-    searcher: str | None = None
+    metric: Text = "reward"
+    goal: Annotated[str, one_of("maximize", "minimize", wrong="unknown goal {}")] = "maximize"
+    method: Annotated[str, one_of("bayes", "random", "sobol", "grid", wrong="unknown method {}")] = "bayes"
+    num_samples: Annotated[Whole, at_least(1, ", got {}; leave it out for an endless sweep")] | None = None
+    target_score: Number | None = None
+    cost: Annotated[str, one_of("auto", "wall", "cpu", "gpu", wrong="unknown cost {}")] = "auto"
+    early_stopping: Flag = False
+    searcher: Annotated[Text, in_range("package.Class", CLASS.fullmatch)] | None = None
 
 
 BLOCKS = frozenset({"parameters", "protein", "constraints", "schedule"})
@@ -135,15 +143,17 @@ class _Loader:
         problems += self._unknown_keys()
         settings = self._settings()
         budget = self._budget()
-        wandb = self._wandb()
-        seed, data_dir, umask = self._seed(), self._data_dir(), read_umask(resolved, problems)
+        wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+        own = read(OwnKeys, {"seed": resolved.get("seed", 0), "data_dir": resolved.get("data_dir")}, "", problems)
+        umask = read_umask(resolved, problems)
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
         told = {problem.key for problem in problems}
-        problems += [problem for problem in sections.not_finite(resolved) if problem.key not in told]
+        problems += [problem for problem in not_finite(resolved) if problem.key not in told]
         raise_located(self._composed, _first_of(self._unresolved, problems))
-        assert settings is not None  # what could not be read is a problem
+        assert own is not None  # what could not be read is a problem
+        assert settings is not None
         assert budget is not None
         assert wandb is not None
         assert resources is not None
@@ -151,8 +161,8 @@ class _Loader:
         tree = trees.put(self._tree, ("metric",), sweep.metric)
         return SweepJob(
             sweep_name=str(resolved["sweep_name"]),
-            data_dir=data_dir,
-            seed=seed,
+            data_dir=Path(own.data_dir).expanduser().absolute(),
+            seed=own.seed,
             device=str(resolved["device"]),
             sweep=sweep,
             settings=settings,
@@ -160,7 +170,7 @@ class _Loader:
             budget=budget,
             wandb=wandb,
             train=template_of({**tree, "suggestion": dict(self._fixed)}, [phase.space for phase in sweep.phases]),
-            spec_yaml=spec_yaml(resolved, sweep, seed, self._composed.choices),
+            spec_yaml=spec_yaml(resolved, sweep, own.seed, self._composed.choices),
             notes=self._notes(settings, sweep),
             machine=self._machine,
             umask=umask,
@@ -199,7 +209,7 @@ class _Loader:
         ]
 
     def _settings(self) -> Settings | None:
-        settings = sections.read(Settings, self._resolved.get("settings"), "settings", self._problems)
+        settings = read(Settings, self._resolved.get("settings"), "settings", self._problems)
         if settings is not None and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
             text = (
                 f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got "
@@ -210,22 +220,11 @@ class _Loader:
                     "settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"
                 )
             )
-        for field in fields(settings) if settings is not None else ():
-            value = getattr(settings, field.name)
-            if isinstance(value, int | float) and value < 0:
-                self._problems.append(Problem(f"settings.{field.name}", f"need a number >= 0, got {value:g}"))
         return settings
 
     def _budget(self) -> Budget | None:
-        budget = sections.read(Budget, self._resolved.get("budget"), "budget", self._problems)
-        if budget is None:
-            return None
-        for key, value in asdict(budget).items():
-            if value is not None and value <= 0:
-                self._problems.append(
-                    Problem(f"budget.{key}", f"need a number > 0, got {value:g}; leave it out for no limit")
-                )
-        if budget.dollars is not None and budget.hourly_cost is None:
+        budget = read(Budget, self._resolved.get("budget"), "budget", self._problems)
+        if budget is not None and budget.dollars is not None and budget.hourly_cost is None:
             self._problems.append(
                 Problem(
                     "budget.dollars",
@@ -234,24 +233,6 @@ class _Loader:
                 )
             )
         return budget
-
-    def _wandb(self) -> WandbSettings | None:
-        wandb = sections.read(WandbSettings, self._resolved.get("wandb"), "wandb", self._problems)
-        if wandb is not None and wandb.mode not in MODES:
-            self._problems.append(Problem("wandb.mode", f"unknown mode {wandb.mode!r}{trees.hint(wandb.mode, MODES)}"))
-        return wandb
-
-    def _seed(self) -> int:
-        wrong, seed = sections.convert(self._resolved.get("seed", 0), int)
-        if wrong or seed < 0:
-            self._problems.append(Problem("seed", wrong or f"need a whole number >= 0, got {seed}"))
-        return 0 if wrong else int(seed)
-
-    def _data_dir(self) -> Path:
-        wrong, directory = sections.convert(self._resolved.get("data_dir"), str)
-        if wrong:
-            self._problems.append(Problem("data_dir", wrong))
-        return Path(str(directory)).expanduser().absolute()
 
     def _sweep(self) -> SweepSpec | None:
         block = self._resolved.get("sweep")
@@ -262,26 +243,10 @@ class _Loader:
         unknown = {key: value for key, value in block.items() if key not in known}
         self._problems += [Problem(f"sweep.{key}", f"unknown key{trees.hint(str(key), known)}") for key in unknown]
         scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
-        keys = sections.read(SweepKeys, scalars, "sweep", self._problems)
-        if keys is not None:
-            self._check_keys(keys)
+        keys = read(SweepKeys, scalars, "sweep", self._problems)
         search = Search(block, self._fixed, self._borrowed(block), self._below_sweep(), self._resolved, self._rounded)
         phases = read_phases(search, self._problems)
         return None if keys is None else _spec(keys, phases, self._fixed)
-
-    def _check_keys(self, keys: SweepKeys) -> None:
-        for key, allowed in CHOICES.items():
-            value = getattr(keys, key)
-            if value not in allowed:
-                self._problems.append(Problem(f"sweep.{key}", f"unknown {key} {value!r}{trees.hint(value, allowed)}"))
-        if keys.num_samples is not None and keys.num_samples < 1:
-            self._problems.append(
-                Problem(
-                    "sweep.num_samples", f"need at least 1, got {keys.num_samples}; leave it out for an endless sweep"
-                )
-            )
-        if keys.searcher is not None and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", keys.searcher):
-            self._problems.append(Problem("sweep.searcher", f"need package.Class, got {keys.searcher!r}"))
 
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
         """Training values that constraints, those of phases among them, mention without being searched."""

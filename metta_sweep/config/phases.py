@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from metta_sweep.config import overrides, sections
+from metta_sweep.config import overrides
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase
 from metta_sweep.config.overrides import Assignment
@@ -20,6 +20,7 @@ from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import length_parameter
 from searchers.space import Space
 from trainables.errors import Problem
+from trainables.fields import Flag, Table, Text, Whole, build, in_range
 
 PHASE_KEYS = frozenset({"protein", "parameters", "constraints"})
 NUMERIC_KEYS = frozenset({"min", "max", "mean", "scale"})
@@ -33,11 +34,13 @@ class PhaseEntry:
         name: shown wherever runs are.
         num_runs: runs until the next phase.
         auto: raise the longest training length only while the top ranks are unstable; see `searchers.length_cap`.
+        sweep: settings and parameters that differ from the sweep's own.
     """
 
-    name: str
-    num_runs: int | None = None
-    auto: bool = False
+    name: Text = ""
+    num_runs: Annotated[Whole, in_range("a whole number >= 1", lambda runs: runs >= 1)] | None = None
+    auto: Flag = False
+    sweep: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: list[Problem
         if entry.name in names:
             problems.append(Problem(f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
         names.add(entry.name)
-        block = merge_block(search.block, raw.get("sweep") or {})
+        block = merge_block(search.block, entry.sweep or {})
         phase = _phase(
             search, block, PhaseEntry(entry.name, None if is_last else entry.num_runs, entry.auto), first, key, problems
         )
@@ -110,32 +113,19 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: list[Problem
 
 
 def _read_entry(raw: Any, key: str, is_last: bool, problems: list[Problem]) -> PhaseEntry | None:
-    if not isinstance(raw, Mapping):
-        problems.append(Problem(key, f"need name, num_runs and sweep, got {raw!r}"))
-        return None
     before = len(problems)
-    unknown = set(raw) - {"name", "num_runs", "auto", "sweep"}
+    entry = build(PhaseEntry, raw, key, problems)
+    told = {problem.key for problem in problems[before:]}
     problems += [
-        Problem(f"{key}.{name}", f"unknown key{trees.hint(str(name), ('name', 'num_runs', 'auto', 'sweep'))}")
-        for name in sorted(unknown)
+        Problem(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
+        for name in entry.sweep or ()
+        if name not in PHASE_KEYS
     ]
-    block = raw.get("sweep") or {}
-    if not isinstance(block, Mapping):
-        problems.append(Problem(f"{key}.sweep", f"need protein: or parameters: below it, got {block!r}"))
-    else:
-        problems += [
-            Problem(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
-            for name in block
-            if name not in PHASE_KEYS
-        ]
-    if not raw.get("name"):
+    if not entry.name and not told & {key, f"{key}.name"}:
         problems.append(Problem(f"{key}.name", "missing; give the phase a name"))
-    num_runs = raw.get("num_runs")
-    if (num_runs is None and not is_last) or (isinstance(num_runs, int | float) and num_runs < 1):
-        problems.append(Problem(f"{key}.num_runs", f"need a whole number >= 1, got {num_runs!r}"))
-    if len(problems) > before:
-        return None
-    return sections.read(PhaseEntry, {name: value for name, value in raw.items() if name != "sweep"}, key, problems)
+    if entry.num_runs is None and not is_last and not told & {key, f"{key}.num_runs"}:
+        problems.append(Problem(f"{key}.num_runs", "need a whole number >= 1, got None"))
+    return entry if len(problems) == before else None
 
 
 def merge_block(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metta_sweep.config import sections
 from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
@@ -22,6 +21,7 @@ from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
 from searchers.membership import foreign
 from searchers.space import Space
+from trainables.fields import read
 
 OPTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 
@@ -78,9 +78,9 @@ def load_location(
     name = resolved.get("sweep_name")
     is_named = name not in (None, "", "???")
     problems = name_problems("sweep_name", name) if need_sweep or is_named else []
-    settings = sections.read(Settings, resolved.get("settings"), "settings", problems)
-    wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
-    budget = sections.read(Budget, resolved.get("budget"), "budget", problems)
+    settings = read(Settings, resolved.get("settings"), "settings", problems)
+    wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    budget = read(Budget, resolved.get("budget"), "budget", problems)
     umask = read_umask(resolved, problems)
     load_plugins(resolved, problems)  # distributions of the sweep that is read; its record names no module
     if problems or settings is None or wandb is None or budget is None:

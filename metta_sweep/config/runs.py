@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
@@ -14,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metta_sweep.config import checks, hardware, sections
+from metta_sweep.config import checks, hardware
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose
 from metta_sweep.config.environment import from_environment
@@ -25,9 +26,10 @@ from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.errors import Problem
+from trainables.fields import convert, read, texts
 from trainables.kinds import kind_of
 from trainables.plugins import import_plugins
-from trainables.resources import LABEL, Resources
+from trainables.resources import Resources
 from trainables.simulation.config import training_simulations
 
 RUN_KEYS = (
@@ -202,7 +204,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
         train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices
     )
     resources = read_resources(resolved, problems)
-    wandb = sections.read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
     if not problems:
         # A patch holds what a search proposed, sizes that do not divide included.
@@ -210,7 +212,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
             run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices
         )
     told = {problem.key for problem in problems}
-    problems += [problem for problem in sections.not_finite(resolved) if problem.key not in told]
+    problems += [problem for problem in not_finite(resolved) if problem.key not in told]
     problems += [] if problems else checks.environment_problems(run_mapping(resolved))
     raise_located(train.composed, problems)
     assert resources is not None
@@ -225,6 +227,17 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
         umask=umask,
         notes=train.composed.all_notes(resolved),
     )
+
+
+def not_finite(tree: Mapping[str, Any]) -> list[Problem]:
+    """Every NaN and infinity in a configuration, whoever would read it."""
+    values = [
+        (path, item)
+        for path, value in trees.leaves(tree)
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, float) and not math.isfinite(item)
+    ]
+    return [Problem(".".join(path), f"need a finite number, got {item!r}") for path, item in values]
 
 
 def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[Problem]:
@@ -255,8 +268,8 @@ def name_problems(key: str, name: Any) -> list[Problem]:
 
 def load_plugins(resolved: Mapping[str, Any], problems: list[Problem]) -> None:
     """Import what `plugins` names, before anything that they may have registered is looked up."""
-    wrong, names = sections.convert(resolved.get("plugins") or [], tuple[str, ...])
-    found = [wrong] if wrong else import_plugins(names)
+    names, wrong = convert(resolved.get("plugins") or [], texts)
+    found = import_plugins(names) if names is not None else [wrong]
     problems += [Problem("plugins", text) for text in found]
 
 
@@ -272,31 +285,17 @@ def read_umask(resolved: Mapping[str, Any], problems: list[Problem]) -> int:
 
 def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources | None:
     """The resources section, checked for sense."""
-    resources = sections.read(Resources, resolved.get("resources"), "resources", problems)
+    resources = read(Resources, resolved.get("resources"), "resources", problems)
     if resources is None:
         return None
-    strategies = ("PACK", "STRICT_PACK", "SPREAD", "STRICT_SPREAD")
     device = resolved.get("device")
     gpus = resources.gpus_per_worker
     rules = {
-        "resources.world_size": (resources.world_size >= 1, f"need at least 1 rank, got {resources.world_size}"),
         "resources.cpus_per_worker": (
             resources.cpus_per_worker > 0,
             f"need more than 0 cores, got {resources.cpus_per_worker:g}",
         ),
-        "resources.strategy": (
-            resources.strategy in strategies,
-            f"{resources.strategy!r} is no strategy{trees.hint(resources.strategy, strategies)}",
-        ),
-        "resources.max_concurrent_runs": (
-            resources.max_concurrent_runs is None or resources.max_concurrent_runs >= 1,
-            f"need at least 1, or null for as many as fit, got {resources.max_concurrent_runs}",
-        ),
         "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
-        "resources.node_labels": (
-            all(LABEL.fullmatch(label) for label in resources.node_labels),
-            f'need name=value each, such as ["market=spot"], got {list(resources.node_labels)}',
-        ),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }
     problems += [Problem(key, text) for key, (holds, text) in rules.items() if not holds]
@@ -304,8 +303,6 @@ def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Reso
 
 
 def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
-    if gpus < 0:
-        return False, f"need 0 or more, got {gpus:g}"
     if gpus % 1 and (world_size > 1 or gpus > 1):
         return (
             False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, Protocol, get_type_hints
 
@@ -24,7 +24,7 @@ from trainables.environments.mettagrid_tasks import (
     with_observation_of,
 )
 from trainables.errors import Problem
-from trainables.fields import convert, join, nearest
+from trainables.fields import build, convert, join, nearest, whole
 from trainables.seeding import EpisodeSeeds
 
 # What somebody reads who names an Atari game without it
@@ -207,8 +207,8 @@ def resolve(
     if kind == "mettagrid":
         return _resolve_mettagrid(name, options, key, options_key, problems)
     if kind in ("gymnasium", "atari") and MAX_STEPS in options:
-        steps, problem = convert(options[MAX_STEPS], int)
-        if problem or steps < 1:
+        steps, _ = convert(options[MAX_STEPS], whole)
+        if steps is None or steps < 1:
             problems.append(
                 Problem(join(options_key, MAX_STEPS), f"need a whole number of at least 1, got {options[MAX_STEPS]!r}")
             )
@@ -229,26 +229,11 @@ def _resolve_mettagrid(
     if name not in TASKS:
         problems.append(Problem(key, f"unknown MettaGrid task {name!r}{nearest(name, TASKS)}"))
         return None
-    task, found = override(TASKS[name], options, options_key)
+    found: list[Problem] = []
+    task = build(Task, {**asdict(TASKS[name]), **options}, options_key, found)
     found += [] if found else task_problems(options_key, task)
     problems += found
     return None if found else MettaGridFamily(((name, task),))
-
-
-def override(task: Task, options: Mapping[str, Any], key: str) -> tuple[Task, list[Problem]]:
-    """The task with some of its numbers replaced, and what is wrong with the replacements."""
-    hints = env_option_types()
-    values, problems = {}, []
-    for name, given in options.items():
-        if name not in hints:
-            problems.append(Problem(join(key, name), f"unknown key{nearest(name, hints)}"))
-            continue
-        value, problem = convert(given, hints[name])
-        if problem:
-            problems.append(Problem(join(key, name), f"{problem}, got {given!r}"))
-        else:
-            values[name] = value
-    return replace(task, **values), problems
 
 
 def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: list[Problem]) -> AtariFamily | None:

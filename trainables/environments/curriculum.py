@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from trainables.environments.catalog import Family, MettaGridFamily, resolve
 from trainables.environments.mettagrid_tasks import Task, with_observation_of
 from trainables.errors import Problem
-from trainables.fields import build, nearest
+from trainables.fields import Table, build, convert, number, one_of
 from trainables.seeding import Purpose, stream
 
-SAMPLING = ("weighted", "learning_progress")  # what `env.curriculum.sampling` may be
 FAST, SLOW = 0.3, 0.03  # weights of a new mean in the two moving averages
 FLOOR = 0.2  # share of episodes that go to all tasks by their weights, however little they teach
 
@@ -30,8 +29,8 @@ class CurriculumConfig:
         sampling: weighted, or learning_progress.
     """
 
-    tasks: Mapping[str, Any] = field(default_factory=dict)
-    sampling: str = "weighted"
+    tasks: Table = field(default_factory=dict)
+    sampling: Annotated[str, one_of("weighted", "learning_progress")] = "weighted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,11 @@ def resolve_curriculum(
         family = resolve(value, options, key, "env", problems)
         return None if family is None else Curriculum(family, (value,), (1.0,), "weighted")
     config = build(CurriculumConfig, value, key, problems)
-    if config.sampling not in SAMPLING:
-        problems.append(
-            Problem(f"{key}.sampling", f"unknown value {config.sampling!r}{nearest(config.sampling, SAMPLING)}")
-        )
     if not config.tasks:
         problems.append(Problem(f"{key}.tasks", "missing; give weights by path, such as /env/mettagrid/arena/basic: 1"))
-    weights = {str(path): weight for path, weight in config.tasks.items()}
-    for path, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+    weights = {str(path): convert(weight, number)[0] or 0.0 for path, weight in config.tasks.items()}
+    for path, weight in config.tasks.items():
+        if weights[str(path)] <= 0:
             problems.append(Problem(f"{key}.tasks.{path}", f"need a weight above 0, got {weight!r}"))
     families = [resolve(path, options, f"{key}.tasks", "env", problems) for path in weights]
     found = [family for family in families if family is not None]

@@ -8,11 +8,13 @@ turn ore into battery, altars turn battery into hearts, and hearts are the score
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
 from trainables.errors import Problem
+from trainables.fields import Count, Flag, Number, Positive, Share, Whole, at_least, in_range
 
 MAX_WALL_SHARE = 0.25  # of the inner cells at difficulty 1; more can cut the map into pieces
 
@@ -45,27 +47,27 @@ class Task:
         inventory_limit: most an agent carries of each resource but hearts.
     """
 
-    num_agents: int = 4
-    width: int = 11
-    height: int = 11
-    max_steps: int = 128
-    window: int = 9
-    num_tokens: int = 96
-    mines: int = 3
-    generators: int = 3
-    altars: int = 3
-    armories: int = 0
-    laseries: int = 0
-    walls: int = 0
-    difficulty: float = 0.0
-    ore_per_battery: int = 1
-    batteries_per_heart: int = 1
-    free_hearts: bool = False
-    combat: bool = False
-    ore_reward: float = 0.1
-    battery_reward: float = 0.3
-    heart_reward: float = 1.0
-    inventory_limit: int = 10
+    num_agents: Positive = 4
+    width: Annotated[Whole, at_least(4)] = 11
+    height: Annotated[Whole, at_least(4)] = 11
+    max_steps: Positive = 128
+    window: Annotated[Whole, in_range("an odd number from 3 to 15", lambda side: side in range(3, 16, 2))] = 9
+    num_tokens: Count = 96
+    mines: Count = 3
+    generators: Count = 3
+    altars: Count = 3
+    armories: Count = 0
+    laseries: Count = 0
+    walls: Count = 0
+    difficulty: Share = 0.0
+    ore_per_battery: Positive = 1
+    batteries_per_heart: Positive = 1
+    free_hearts: Flag = False
+    combat: Flag = False
+    ore_reward: Number = 0.1
+    battery_reward: Number = 0.3
+    heart_reward: Number = 1.0
+    inventory_limit: Count = 10
 
 
 # By the name that `env.task` takes
@@ -85,33 +87,12 @@ COMBAT_OBJECTS = ("armory", "lasery")  # what tasks with combat add
 
 
 def task_problems(key: str, task: Task) -> list[Problem]:
-    """What is wrong with the numbers of a task, one line each; `key` is the path of the options in the
-    configuration.
-    """
-    problems = []
-    if not (task.window % 2 == 1 and 3 <= task.window <= 15):
-        problems.append(Problem(f"{key}.window", f"need an odd number from 3 to 15, got {task.window}"))
-    if not 0.0 <= task.difficulty <= 1.0:
-        problems.append(Problem(f"{key}.difficulty", f"need a number from 0 to 1, got {task.difficulty}"))
-    for field in fields(task):
-        value = getattr(task, field.name)
-        if field.type == "int" and value < (
-            1 if field.name in ("num_agents", "max_steps", "ore_per_battery", "batteries_per_heart") else 0
-        ):
-            problems.append(Problem(f"{key}.{field.name}", f"too small, got {value}; use a larger number"))
-    for name, cells in (("width", task.width), ("height", task.height)):
-        problems += [Problem(f"{key}.{name}", f"need at least 4, got {cells}")] if cells < 4 else []
-    if min(task.width, task.height) >= 4 and (wanted := num_placed(task)) > (
-        room := (task.width - 2) * (task.height - 2)
-    ):
-        problems.append(
-            Problem(
-                key,
-                f"{wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or "
-                "fewer objects",
-            )
-        )
-    return problems
+    """Whether everything has room on the map; `key` is the path of the options in the configuration."""
+    wanted, room = num_placed(task), (task.width - 2) * (task.height - 2)
+    if wanted <= room:
+        return []
+    text = f"{wanted} objects and agents do not fit {room} inner cells; use a larger width or height, or fewer objects"
+    return [Problem(key, text)]
 
 
 def num_placed(task: Task) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
 from trainables.errors import Problem
-from trainables.fields import nearest
+from trainables.fields import Amount, Count, Flag, Number, Positive, Share, Text, TextOrTable, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +24,14 @@ class PpoConfig:
         target_kl: the epochs of an update end when the approximate KL divergence passes this; 0 = never.
     """
 
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip_coef: float = 0.2
-    vf_coef: float = 0.5
-    vf_clip_coef: float = 0.2
-    ent_coef: float = 0.01
-    max_grad_norm: float = 0.5
-    target_kl: float = 0.0
+    gamma: Share = 0.99
+    gae_lambda: Share = 0.95
+    clip_coef: Amount = 0.2
+    vf_coef: Amount = 0.5
+    vf_clip_coef: Amount = 0.2
+    ent_coef: Number = 0.01
+    max_grad_norm: Amount = 0.5
+    target_kl: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,12 @@ class OptimizerConfig:
         weight_decay: as in torch.
     """
 
-    type: str = "adam"
-    learning_rate: float = 3e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-5
-    weight_decay: float = 0.0
+    type: Annotated[str, one_of("adam", "adamw", "sgd")] = "adam"
+    learning_rate: Amount = 3e-4
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    eps: Amount = 1e-5
+    weight_decay: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ class CheckpointConfig:
         keep: how many stay, the newest ones.
     """
 
-    interval_seconds: float = 60.0
-    keep: int = 2
+    interval_seconds: Amount = 60.0
+    keep: Positive = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ class CurveConfig:
             directory; "" = none.
     """
 
-    evaluate_interval: int = 0
-    curve_points: int = 4
-    curve_episodes: int = 8
-    replay_dir: str = ""
+    evaluate_interval: Count = 0
+    curve_points: Count = 4
+    curve_episodes: Positive = 8
+    replay_dir: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +108,19 @@ class TrainerConfig:
         cuda_graphs: let the compiled policy replay CUDA graphs; only on a GPU, and with `compile`.
     """
 
-    total_timesteps: int = 262_144
-    batch_size: int = 8192
-    minibatch_size: int = 2048
-    bptt_horizon: int = 16
-    update_epochs: int = 4
-    gradient_accumulation: int = 1
-    num_envs: int = 32
-    num_workers: int = 1
-    schedule: str = "linear"
-    curriculum: str | Mapping[str, Any] = "/env/mettagrid/arena/basic"
-    compile: bool = False
-    precision: str = "float32"
-    cuda_graphs: bool = False
+    total_timesteps: Positive = 262_144
+    batch_size: Positive = 8192
+    minibatch_size: Positive = 2048
+    bptt_horizon: Positive = 16
+    update_epochs: Positive = 4
+    gradient_accumulation: Positive = 1
+    num_envs: Positive = 32
+    num_workers: Positive = 1
+    schedule: Annotated[str, one_of("linear", "constant", "cosine")] = "linear"
+    curriculum: TextOrTable = "/env/mettagrid/arena/basic"
+    compile: Flag = False
+    precision: Annotated[str, one_of("float32", "bf16")] = "float32"
+    cuda_graphs: Flag = False
     ppo: PpoConfig = field(default_factory=PpoConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -140,73 +139,11 @@ class ModelConfig:
         separate_critic: True: the value has a network of its own instead of a head on the policy's.
     """
 
-    type: str = "mlp"
-    hidden_size: int = 64
-    num_layers: int = 2
-    activation: str = "tanh"
-    separate_critic: bool = False
-
-
-# Words that a setting may be
-CHOICES = {
-    "trainer.schedule": ("linear", "constant", "cosine"),
-    "trainer.precision": ("float32", "bf16"),
-    "trainer.optimizer.type": ("adam", "adamw", "sgd"),
-    "model.type": ("mlp", "cnn", "lstm"),
-    "model.activation": ("tanh", "relu"),
-}
-# Lowest value that a setting still has a meaning at
-_AT_LEAST = {
-    "trainer.total_timesteps": 1,
-    "trainer.batch_size": 1,
-    "trainer.minibatch_size": 1,
-    "trainer.bptt_horizon": 1,
-    "trainer.update_epochs": 1,
-    "trainer.gradient_accumulation": 1,
-    "trainer.num_envs": 1,
-    "trainer.num_workers": 1,
-    "trainer.ppo.clip_coef": 0,
-    "trainer.ppo.vf_coef": 0,
-    "trainer.ppo.vf_clip_coef": 0,
-    "trainer.ppo.max_grad_norm": 0,
-    "trainer.ppo.target_kl": 0,
-    "trainer.optimizer.learning_rate": 0,
-    "trainer.optimizer.eps": 0,
-    "trainer.optimizer.weight_decay": 0,
-    "trainer.checkpoint.interval_seconds": 0,
-    "trainer.checkpoint.keep": 1,
-    "trainer.simulation.evaluate_interval": 0,
-    "trainer.simulation.curve_points": 0,
-    "trainer.simulation.curve_episodes": 1,
-    "model.hidden_size": 1,
-    "model.num_layers": 0,
-}
-# Between 0 and 1
-_SHARES = ("trainer.ppo.gamma", "trainer.ppo.gae_lambda", "trainer.optimizer.beta1", "trainer.optimizer.beta2")
-
-
-def value_problems(trainer: TrainerConfig, model: ModelConfig) -> list[Problem]:
-    """Values outside what any run could use, one line each."""
-    roots = {"trainer": trainer, "model": model}
-    problems = []
-    for key, choices in CHOICES.items():
-        if (value := _look_up(roots, key)) not in choices:
-            problems.append(Problem(key, f"unknown value {value!r}{nearest(value, choices)}"))
-    for key, least in _AT_LEAST.items():
-        if not (value := _look_up(roots, key)) >= least:
-            problems.append(Problem(key, f"need at least {least}, got {value}"))
-    for key in _SHARES:
-        if not 0.0 <= (value := _look_up(roots, key)) <= 1.0:
-            problems.append(Problem(key, f"need a number from 0 to 1, got {value}"))
-    return problems
-
-
-def _look_up(roots: Mapping[str, object], key: str) -> Any:
-    first, *rest = key.split(".")
-    value: Any = roots[first]
-    for name in rest:
-        value = getattr(value, name)
-    return value
+    type: Annotated[str, one_of("mlp", "cnn", "lstm")] = "mlp"
+    hidden_size: Positive = 64
+    num_layers: Count = 2
+    activation: Annotated[str, one_of("tanh", "relu")] = "tanh"
+    separate_critic: Flag = False
 
 
 def divisibility_problems(trainer: TrainerConfig, world_size: int) -> list[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainables.environments.catalog import Family, resolve
 from trainables.errors import Problem
-from trainables.fields import convert, join
+from trainables.fields import Count, Flag, Positive, Table, Text, Texts, convert, join, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class SuiteConfig:
         metrics: further metrics as `package.module:function`; see `trainables.simulation.aggregate`.
     """
 
-    name: str = ""
-    episodes: int = 32
-    seed: int = 0
-    greedy: bool = False
-    simulations: Mapping[str, Any] = field(default_factory=dict)
-    metrics: tuple[str, ...] = ()
+    name: Text = ""
+    episodes: Positive = 32
+    seed: Count = 0
+    greedy: Flag = False
+    simulations: Table = field(default_factory=dict)
+    metrics: Texts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,6 @@ def resolve_suite(
         for name, entry in entries.items()
         if (found := _resolve_simulation(str(name), entry, config, problems)) is not None
     ]
-    if config.seed < 0:
-        problems.append(Problem("sim.seed", f"need at least 0, got {config.seed}"))
     for metric in config.metrics:
         if metric.count(":") != 1:
             problems.append(Problem("sim.metrics", f"need package.module:function, got {metric!r}"))
@@ -93,8 +91,8 @@ def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems:
         problems.append(Problem(key, f"need a mapping with env: /env/..., got {entry!r}"))
         return None
     options = {str(option): value for option, value in entry.items() if option not in ("env", "episodes")}
-    episodes, problem = convert(entry.get("episodes", config.episodes), int)
-    if problem or episodes < 1:
+    episodes, _ = convert(entry.get("episodes", config.episodes), whole)
+    if episodes is None or episodes < 1:
         problems.append(
             Problem(
                 join(key, "episodes"),

@@ -28,7 +28,6 @@ from searchers.config import CHOICES as PROTEIN_CHOICES
 from searchers.config import ProteinConfig
 from trainables.environments.mettagrid_tasks import Task
 from trainables.ppo.config import (
-    CHOICES,
     CheckpointConfig,
     CurveConfig,
     ModelConfig,
@@ -180,10 +179,9 @@ def all_keys() -> list[Key]:
 
 def _sweep_keys() -> Iterator[Key]:
     meanings = attributes(SweepSpec)
+    hints = get_type_hints(SweepKeys, include_extras=True)
     for item in fields(SweepKeys):
-        yield _key(
-            f"sweep.{item.name}", item.default, get_type_hints(SweepKeys)[item.name], meanings[item.name], PLACES[:3]
-        )
+        yield _key(f"sweep.{item.name}", item.default, hints[item.name], meanings[item.name], PLACES[:3])
     for key in _section("sweep.protein", ProteinConfig, PLACES[:3]):
         yield key
         name = key.name.removeprefix("sweep.protein.")
@@ -288,7 +286,7 @@ def _alias_keys() -> Iterator[Key]:
 
 
 def _section(prefix: str, kind: type, places: tuple[str, ...] = PLACES) -> Iterator[Key]:
-    meanings, hints = attributes(kind), get_type_hints(kind)
+    meanings, hints = attributes(kind), get_type_hints(kind, include_extras=True)
     for item in fields(kind):
         if is_dataclass(hints[item.name]):
             continue
@@ -302,7 +300,8 @@ def _key(name: str, default: Any, hint: Any, meaning: str, places: tuple[str, ..
 
 
 def _another(name: str, default: Any, hint: Any) -> Any:
-    choices = {**CHOICES, **{f"sweep.protein.{key}": allowed for key, allowed in PROTEIN_CHOICES.items()}}.get(name)
+    rule = next(iter(getattr(hint, "__metadata__", ())), None)
+    choices = getattr(getattr(rule, "func", None), "choices", PROTEIN_CHOICES.get(name.removeprefix("sweep.protein.")))
     if choices:
         return next(choice for choice in reversed(choices) if choice != default)
     if isinstance(default, bool):
@@ -311,9 +310,9 @@ def _another(name: str, default: Any, hint: Any) -> Any:
         return default + 1
     if isinstance(default, float):
         return default / 2 or 0.5
-    if default is None and "int" in str(hint):
+    if default is None and re.search(r"\bint\b", str(hint)):
         return 9
-    return 9.5 if default is None and "float" in str(hint) else f"{default}x"
+    return 9.5 if default is None and re.search(r"\bfloat\b", str(hint)) else f"{default}x"
 
 
 def attributes(kind: type) -> dict[str, str]:

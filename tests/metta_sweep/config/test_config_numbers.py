@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from pathlib import Path
-from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -25,8 +24,7 @@ PROGRAM = ["trainable=function", "trainable.function=json:loads", "sweep.metric=
 
 
 def is_number(hint: Any) -> bool:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return any(kind in (int, float) for kind in kinds)
+    return any(kind in (int, float) for kind in get_args(hint) or (hint,))
 
 
 def number_keys() -> list[str]:
