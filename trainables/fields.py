@@ -95,6 +95,7 @@ def one_of(*choices: str, wrong: str = "unknown value {}") -> PlainValidator:
     return PlainValidator(OneOf(choices, wrong))
 
 
+# What a plain type means, for values whose type is known at run time only
 RULES: Mapping[type[Any], Callable[[object], Any]] = {
     int: whole,
     float: number,
@@ -137,11 +138,9 @@ def build(cls: type[T], mapping: object, path: str, problems: list[Problem], els
     return build(cls, mapping, path, problems)
 
 
-def read(cls: type[T], mapping: object, path: str, problems: list[Problem]) -> T | None:
-    """Like `build`, but None when something is wrong."""
-    before = len(problems)
-    built = build(cls, mapping, path, problems)
-    return built if len(problems) == before else None
+def told(problems: Iterable[Problem], *keys: str) -> bool:
+    """Whether one of the keys, or what lies above it, has a problem already."""
+    return any(f"{key}.".startswith(f"{problem.key}.") for problem in problems for key in keys)
 
 
 def convert(value: object, rule: Callable[[object], T]) -> tuple[T | None, str]:
@@ -172,29 +171,23 @@ def _said(cls: type[Any], error: Any, key: str, elsewhere: Collection[str]) -> s
         return f"need a mapping, got {error['input']!r}"
     for name in error["loc"][1:-1]:
         cls = get_type_hints(cls)[name]
-    return f"unknown key{nearest(str(error['loc'][-1]), [field.name for field in fields(cls)], key, elsewhere)}"
+    own = nearest(str(error["loc"][-1]), [field.name for field in fields(cls)], cutoff=0.5)
+    return f"unknown key{own if '?' in own or not elsewhere else nearest(key, elsewhere)}"
 
 
 def _got(wrong: str, value: object) -> str:
     return wrong.replace("{}", repr(value)) if "{}" in wrong else f"{wrong}, got {value!r}"
 
 
-def nearest(name: str, known: Iterable[str], key: str = "", elsewhere: Collection[str] = ()) -> str:
-    """`; did you mean a or b?` with the names closest to `name`, or those of `elsewhere` closest to its whole `key`;
-    the list of all when nothing is close.
-    """
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean a or b?` with the names closest to `name`, or the list of all when nothing is close."""
     names = sorted(set(known))
-    close = _close(name, names) or _close(key, sorted(elsewhere))
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(names)}" if 0 < len(names) <= 30 else ""
-
-
-def _close(name: str, known: list[str]) -> list[str]:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=cutoff)
     if not near and "." in name:  # the right leaf at the wrong place
-        near = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]][:3]
-    return near
+        near = [other for other in names if other.rpartition(".")[2] == name.rpartition(".")[2]][:3]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= 30 else ""
 
 
 def known_keys(cls: type[Any], path: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from searchers.sobol import sobol_draws
 from searchers.space import Space
 from trainables.environments import probe
 from trainables.errors import Problem, SpecError
+from trainables.fields import nearest
 from trainables.kinds import kind_of
 from trainables.spec import RunSpec
 
@@ -101,12 +102,12 @@ def _missing(run: Mapping[str, Any], name: str, known: Collection[str]) -> str |
     present = trees.get(run, path)
     if isinstance(present, Mapping) and present:
         below = [key for key in known if key.startswith(f"{name}.")]
-        return f"names a section of the training configuration, not a value{trees.hint(name, below)}"
+        return f"names a section of the training configuration, not a value{nearest(name, below)}"
     is_program = not kind_of(run).plays_suite  # knows its own parameters
     is_open = is_program or (path[0] == "env" and len(path) > 1)  # the environment knows its own options
     if present is not None or name in known or is_open:
         return None
-    return f"no such parameter in the training configuration{trees.hint(name, known)}"
+    return f"no such parameter in the training configuration{nearest(name, known)}"
 
 
 def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Params]]:

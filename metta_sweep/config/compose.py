@@ -31,6 +31,7 @@ from metta_sweep.config.moot import moot_notes
 from metta_sweep.config.overrides import Assignment, Choice, Words
 from metta_sweep.config.tree import ABSENT, Path, Tree
 from metta_sweep.errors import ConfigError
+from trainables.fields import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath])
         option = word.choice.option
         known = files.options(directories, word.choice.group)
         if option is not None and option not in (*known, "null"):
-            problems.append(f"{word.origin}: no such option{trees.hint(option, known)}")
+            problems.append(f"{word.origin}: no such option{nearest(option, known)}")
     if problems:
         raise ConfigError(*problems)
 
@@ -384,7 +385,7 @@ def _missing_file(message: str, directories: Sequence[FilePath]) -> str | None:
     line = next((number for number, text in enumerate(lines, 1) if option in text), 1)
     return (
         f"{files.display(file)}:{line}: defaults: no config "
-        f"{found['missing']}{trees.hint(option, files.options(directories, group))}"
+        f"{found['missing']}{nearest(option, files.options(directories, group))}"
     )
 
 

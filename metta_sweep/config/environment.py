@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from metta_sweep.config.overrides import Assignment
-from metta_sweep.config.tree import hint
 from metta_sweep.errors import ConfigError
+from trainables.fields import nearest
 
 # Values of WANDB_MODE, and of `wandb.mode`; the last two are WandB's older words.
 WANDB_MODES = {"online": "online", "offline": "offline", "disabled": "off", "run": "online", "dryrun": "offline"}
@@ -24,7 +24,7 @@ def wandb_mode(environ: Mapping[str, str]) -> str | None:
     if not asked:
         return None
     if asked not in WANDB_MODES:
-        near = hint(asked, WANDB_MODES)
+        near = nearest(asked, WANDB_MODES)
         raise ConfigError(f"environment: WANDB_MODE: unknown value {asked!r}{near}; unset it, or say wandb.mode=off")
     return WANDB_MODES[asked]
 

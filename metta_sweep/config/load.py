@@ -34,7 +34,7 @@ from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from trainables.errors import Problem
-from trainables.fields import Flag, Number, Text, Whole, at_least, in_range, one_of, read
+from trainables.fields import Flag, Number, Text, Whole, at_least, build, in_range, nearest, one_of, told
 
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
 JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
@@ -143,21 +143,15 @@ class _Loader:
         problems += self._unknown_keys()
         settings = self._settings()
         budget = self._budget()
-        wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
-        own = read(OwnKeys, {"seed": resolved.get("seed", 0), "data_dir": resolved.get("data_dir")}, "", problems)
+        wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
+        own = build(OwnKeys, {"seed": resolved.get("seed", 0), "data_dir": resolved.get("data_dir")}, "", problems)
         umask = read_umask(resolved, problems)
         resources = read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
-        told = {problem.key for problem in problems}
-        problems += [problem for problem in not_finite(resolved) if problem.key not in told]
+        problems += [problem for problem in not_finite(resolved) if not told(problems, problem.key)]
         raise_located(self._composed, _first_of(self._unresolved, problems))
-        assert own is not None  # what could not be read is a problem
-        assert settings is not None
-        assert budget is not None
-        assert wandb is not None
-        assert resources is not None
-        assert sweep is not None
+        assert sweep is not None  # what could not be read is a problem
         tree = trees.put(self._tree, ("metric",), sweep.metric)
         return SweepJob(
             sweep_name=str(resolved["sweep_name"]),
@@ -208,23 +202,20 @@ class _Loader:
             for one in found
         ]
 
-    def _settings(self) -> Settings | None:
-        settings = read(Settings, self._resolved.get("settings"), "settings", self._problems)
-        if settings is not None and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
+    def _settings(self) -> Settings:
+        settings = build(Settings, self._resolved.get("settings"), "settings", self._problems)
+        keys = ("settings.heartbeat_seconds", "settings.lease_seconds")
+        if not told(self._problems, *keys) and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
             text = (
                 f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got "
                 f"{settings.heartbeat_seconds:g}"
             )
-            self._problems.append(
-                Problem(
-                    "settings.heartbeat_seconds", f"{text}; a late heartbeat would lose the runs of a living driver"
-                )
-            )
+            self._problems.append(Problem(keys[0], f"{text}; a late heartbeat would lose the runs of a living driver"))
         return settings
 
-    def _budget(self) -> Budget | None:
-        budget = read(Budget, self._resolved.get("budget"), "budget", self._problems)
-        if budget is not None and budget.dollars is not None and budget.hourly_cost is None:
+    def _budget(self) -> Budget:
+        budget = build(Budget, self._resolved.get("budget"), "budget", self._problems)
+        if budget.dollars is not None and budget.hourly_cost is None and not told(self._problems, "budget.hourly_cost"):
             self._problems.append(
                 Problem(
                     "budget.dollars",
@@ -241,12 +232,12 @@ class _Loader:
             return None
         known = {*SweepKeys.__dataclass_fields__, *BLOCKS, *names.PROTEIN_KEYS}
         unknown = {key: value for key, value in block.items() if key not in known}
-        self._problems += [Problem(f"sweep.{key}", f"unknown key{trees.hint(str(key), known)}") for key in unknown]
+        self._problems += [Problem(f"sweep.{key}", f"unknown key{nearest(str(key), known)}") for key in unknown]
         scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
-        keys = read(SweepKeys, scalars, "sweep", self._problems)
+        keys = build(SweepKeys, scalars, "sweep", self._problems)
         search = Search(block, self._fixed, self._borrowed(block), self._below_sweep(), self._resolved, self._rounded)
         phases = read_phases(search, self._problems)
-        return None if keys is None else _spec(keys, phases, self._fixed)
+        return _spec(keys, phases, self._fixed)
 
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
         """Training values that constraints, those of phases among them, mention without being searched."""
@@ -274,14 +265,13 @@ class _Loader:
         center = {**self._fixed, **(sweep.phases[0].space.center() if sweep and sweep.phases else {})}
         metric = sweep.metric if sweep else "reward"
         run = run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
-        told = {problem.key for problem in self._problems}
         told_to_program = [name for name in run.get("suggestion", {}) if name not in self._fixed]
         places = {"metric": "sweep.metric", **{name: f"sweep.parameters.{name}" for name in told_to_program}}
         found = [
             Problem(places.get(problem.key, problem.key), problem.text)
             for problem in checks.spec_problems(run, is_written=True)
         ]
-        self._problems += [problem for problem in found if problem.key not in told]
+        self._problems += [problem for problem in found if not told(self._problems, problem.key)]
         if sweep is None or found:
             return
         for index, phase in enumerate(sweep.phases):

@@ -14,6 +14,7 @@ from metta_sweep.config import names
 from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import ABSENT, Path, Tree
 from metta_sweep.errors import ConfigError
+from trainables.fields import nearest
 
 COMMAND_LINE = "command line"
 
@@ -97,7 +98,7 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
     if key in groups and (isinstance(value, str) or override.is_delete()):
         return Choice(key, None if override.is_delete() else str(value).removesuffix(".yaml"))
     if "/" in key or override.package is not None:
-        raise ValueError(f"no config group {key}{trees.hint(key, groups)}")
+        raise ValueError(f"no config group {key}{nearest(key, groups)}")
     return Assignment(trees.split(key), ABSENT if override.is_delete() else value, text, override.is_add())
 
 
@@ -143,7 +144,7 @@ def _misfit(tree: Mapping[str, Any], assignment: Assignment) -> str | None:
     key = ".".join(assignment.path)
     old = trees.get(tree, assignment.path, ABSENT)
     if assignment.value is ABSENT and old is ABSENT:
-        return f"{key}: nothing to delete{trees.hint(key, {'.'.join(path) for path, _ in trees.leaves(tree)})}"
+        return f"{key}: nothing to delete{nearest(key, {'.'.join(path) for path, _ in trees.leaves(tree)})}"
     if assignment.is_addition and old not in (ABSENT, None, {}) and not isinstance(assignment.value, dict | list):
         return f"{key} is {old!r} already; use {key}= or ++{key}= to replace it"
     return None

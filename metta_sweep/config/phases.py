@@ -20,7 +20,7 @@ from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import length_parameter
 from searchers.space import Space
 from trainables.errors import Problem
-from trainables.fields import Flag, Table, Text, Whole, build, in_range
+from trainables.fields import Flag, Table, Text, Whole, build, in_range, nearest
 
 PHASE_KEYS = frozenset({"protein", "parameters", "constraints"})
 NUMERIC_KEYS = frozenset({"min", "max", "mean", "scale"})
@@ -117,7 +117,7 @@ def _read_entry(raw: Any, key: str, is_last: bool, problems: list[Problem]) -> P
     entry = build(PhaseEntry, raw, key, problems)
     told = {problem.key for problem in problems[before:]}
     problems += [
-        Problem(f"{key}.sweep.{name}", f"unknown key{trees.hint(str(name), PHASE_KEYS)}")
+        Problem(f"{key}.sweep.{name}", f"unknown key{nearest(str(name), PHASE_KEYS)}")
         for name in entry.sweep or ()
         if name not in PHASE_KEYS
     ]

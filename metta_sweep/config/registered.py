@@ -21,7 +21,7 @@ from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
 from searchers.membership import foreign
 from searchers.space import Space
-from trainables.fields import read
+from trainables.fields import build
 
 OPTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 
@@ -78,12 +78,12 @@ def load_location(
     name = resolved.get("sweep_name")
     is_named = name not in (None, "", "???")
     problems = name_problems("sweep_name", name) if need_sweep or is_named else []
-    settings = read(Settings, resolved.get("settings"), "settings", problems)
-    wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
-    budget = read(Budget, resolved.get("budget"), "budget", problems)
+    settings = build(Settings, resolved.get("settings"), "settings", problems)
+    wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    budget = build(Budget, resolved.get("budget"), "budget", problems)
     umask = read_umask(resolved, problems)
     load_plugins(resolved, problems)  # distributions of the sweep that is read; its record names no module
-    if problems or settings is None or wandb is None or budget is None:
+    if problems:
         raise ConfigError(*problems)
     return Location(
         sweep_name=str(name) if is_named else "",

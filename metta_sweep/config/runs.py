@@ -26,7 +26,7 @@ from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.errors import Problem
-from trainables.fields import convert, read, texts
+from trainables.fields import build, convert, nearest, texts, told
 from trainables.kinds import kind_of
 from trainables.plugins import import_plugins
 from trainables.resources import Resources
@@ -204,19 +204,16 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
         train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices
     )
     resources = read_resources(resolved, problems)
-    wandb = read(WandbSettings, resolved.get("wandb"), "wandb", problems)
+    wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
     if not problems:
         # A patch holds what a search proposed, sizes that do not divide included.
         problems += checks.spec_problems(
             run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices
         )
-    told = {problem.key for problem in problems}
-    problems += [problem for problem in not_finite(resolved) if problem.key not in told]
+    problems += [problem for problem in not_finite(resolved) if not told(problems, problem.key)]
     problems += [] if problems else checks.environment_problems(run_mapping(resolved))
     raise_located(train.composed, problems)
-    assert resources is not None
-    assert wandb is not None
     return TrainJob(
         run=str(resolved["run"]),
         data_dir=Path(resolved["data_dir"]).absolute(),
@@ -244,7 +241,7 @@ def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collec
     """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
     text = str(tree)
     unknown = [key for key in tree if key not in known and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
-    return [Problem(key, f"unknown key{trees.hint(key, {*known, *groups})}") for key in unknown]
+    return [Problem(key, f"unknown key{nearest(key, {*known, *groups})}") for key in unknown]
 
 
 def _roots(suggestion: Any) -> list[str]:
@@ -278,16 +275,14 @@ def read_umask(resolved: Mapping[str, Any], problems: list[Problem]) -> int:
     share = resolved.get("share_files", "none") or "none"
     if share not in UMASKS:
         problems.append(
-            Problem("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{trees.hint(str(share), UMASKS)}")
+            Problem("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{nearest(str(share), UMASKS)}")
         )
     return UMASKS.get(str(share), PRIVATE)
 
 
-def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources | None:
+def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources:
     """The resources section, checked for sense."""
-    resources = read(Resources, resolved.get("resources"), "resources", problems)
-    if resources is None:
-        return None
+    resources = build(Resources, resolved.get("resources"), "resources", problems)
     device = resolved.get("device")
     gpus = resources.gpus_per_worker
     rules = {
@@ -298,7 +293,7 @@ def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Reso
         "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }
-    problems += [Problem(key, text) for key, (holds, text) in rules.items() if not holds]
+    problems += [Problem(key, text) for key, (holds, text) in rules.items() if not holds and not told(problems, key)]
     return resources
 
 

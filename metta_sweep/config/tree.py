@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from searchers.schedule import merge as merge
@@ -63,14 +62,3 @@ def literal(value: Any) -> Any:
     Before `${` a backslash escapes, so that those which stand there are doubled.
     """
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value) if isinstance(value, str) else value
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown name: `; did you mean gamma?`, or the known names when nothing is near."""
-    names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if not near and "." in name:  # the right leaf at the wrong place
-        near = [other for other in names if other.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]][:3]
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; known: {', '.join(names)}" if 0 < len(names) <= 30 else ""
