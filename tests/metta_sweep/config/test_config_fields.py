@@ -25,7 +25,7 @@ SECTIONS = (
     *(Settings, Budget, WandbSettings, OwnKeys, SweepKeys, PhaseEntry, Resources, TrainerConfig, ModelConfig),
     *(TrainableConfig, SuiteConfig, CurriculumConfig, Task),
 )
-ODD = (
+ODD: tuple[Any, ...] = (
     *(math.nan, math.inf, -math.inf, -1, 0, 1, 1.5, 3.0, 1e3, 10**400, 2**53 + 1, True, None),
     *(
         "",
@@ -51,7 +51,7 @@ ODD = (
 def fields_of(section: type) -> list[tuple[type, str, Any]]:
     """(dataclass, name, type) of all fields, those of sections in it too."""
     own = get_type_hints(section, include_extras=True).items()
-    below = [leaf for _, hint in own if is_dataclass(hint) for leaf in fields_of(hint)]  # type: ignore[arg-type]
+    below = [leaf for _, hint in own if is_dataclass(hint) for leaf in fields_of(hint)]
     return below + [(section, name, hint) for name, hint in own if not is_dataclass(hint)]
 
 
@@ -62,13 +62,13 @@ FIELDS = [leaf for section in SECTIONS for leaf in fields_of(section)]
     ("owner", "name", "hint"), FIELDS, ids=[f"{owner.__name__}.{name}" for owner, name, _ in FIELDS]
 )
 def test_every_field_has_a_rule_and_says_its_key_and_value_when_it_refuses_one(
-    owner: type, name: str, hint: Any
+    owner: type[Any], name: str, hint: Any
 ) -> None:
     rule = next(one for one in (hint, *get_args(hint)) if hasattr(one, "__metadata__"))
     is_number = get_args(rule)[0] in (int, float)
     for value in ODD:
         problems: list[Problem] = []
-        built = build(owner, {name: value}, "key", problems)
+        built: Any = build(owner, {name: value}, "key", problems)
         if problems:
             assert [problem.key for problem in problems] == [f"key.{name}"]
             assert repr(value) in problems[0].text
