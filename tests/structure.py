@@ -27,6 +27,7 @@ LAYERS = (
     ("analysis",),
     ("tracking",),
     ("launch",),
+    ("ray_cluster",),
     ("driver",),
     ("dashboard",),
     ("cli",),

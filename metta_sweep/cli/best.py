@@ -15,7 +15,7 @@ from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from metta_sweep.analysis.best import BestRun
-    from metta_sweep.driver.ranking import Ranking
+    from metta_sweep.driver.summary import Ranking
     from metta_sweep.registry.reader import Reader
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.driver.ranking import rank
+    from metta_sweep.driver.summary import rank
 
     if args.top_n < 1:
         raise ConfigError(f"--top-n: need at least 1, got {args.top_n}")
@@ -118,8 +118,8 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
     """The ranking, the Pareto front, and what to type next."""
     from rich.table import Table
 
+    from metta_sweep.driver.display import format_value, new_console, plain, short_names
     from metta_sweep.driver.summary import print_front
-    from metta_sweep.driver.table import format_value, new_console, plain, short_names
 
     console = new_console(sys.stdout)
     names = list(ranking.best[0].params)

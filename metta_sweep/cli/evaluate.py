@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.train import finish, show_notes
     from metta_sweep.config import load_train_job
+    from metta_sweep.driver.display import new_console
     from metta_sweep.driver.single import evaluate_one
-    from metta_sweep.driver.table import new_console
 
     job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
     os.umask(job.umask)

@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.readers import print_json
     from metta_sweep.config import load_sweep_job
-    from metta_sweep.driver.past import plan_from
-    from metta_sweep.driver.plan_text import print_plan
-    from metta_sweep.driver.table import new_console
+    from metta_sweep.driver.display import new_console
+    from metta_sweep.driver.plan import plan_from
+    from metta_sweep.driver.summary import print_plan
     from metta_sweep.registry.reader import open_reader
 
     place = place_of(args)

@@ -19,10 +19,10 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from metta_sweep.config import load_sweep_job
-    from metta_sweep.driver.cluster import slots_of
+    from metta_sweep.driver.display import new_console
     from metta_sweep.driver.summary import print_summary
     from metta_sweep.driver.sweep import Command, run_sweep
-    from metta_sweep.driver.table import new_console
+    from metta_sweep.ray_cluster.cluster import slots_of
     from metta_sweep.registry.open import open_registry
 
     job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config.job import Budget
-    from metta_sweep.driver.table import new_console
+    from metta_sweep.driver.display import new_console
 
     with reading(args, need_sweep=False) as source:
         names = [source.sweep_name] if source.sweep_name else [sweep.name for sweep in source.registry.list_sweeps()]
@@ -102,7 +102,7 @@ def known(value: float) -> float | None:
 
 def show(one: Overview, console: Console) -> None:
     """A sweep in a few lines."""
-    from metta_sweep.driver.table import plain
+    from metta_sweep.driver.display import plain
 
     states = ", ".join(f"{count} {state}" for state, count in one.states.items()) or "no runs yet"
     phase = f", phase {plain(one.phase)}" if one.phase else ""
@@ -121,7 +121,7 @@ def show(one: Overview, console: Console) -> None:
 
 def activity(one: Overview) -> str:
     """The sweep's state, and whether anybody works on it."""
-    from metta_sweep.driver.table import plain
+    from metta_sweep.driver.display import plain
 
     who = f" on {plain(', '.join(one.drivers))}" if one.drivers else ", no driver runs"
     return f"{one.sweep.state.value}{who}"
@@ -158,7 +158,7 @@ def run_table(one: Overview) -> Table:
     """A line per run."""
     from rich.table import Table
 
-    from metta_sweep.driver.table import plain
+    from metta_sweep.driver.display import plain
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for label in ("run", "phase", "state", "score", "cost s", "attempts", "nodes", "message"):

@@ -75,7 +75,7 @@ class Destination:
             ConfigError: not even one does.
         """
         from metta_sweep.capacity import count_slots
-        from metta_sweep.driver.cluster import slots_of
+        from metta_sweep.ray_cluster.cluster import slots_of
 
         if self.nodes:
             return count_slots(job.resources, self.nodes)

@@ -1,23 +1,29 @@
-"""What a sweep will do and cost, computed before anything starts: pure arithmetic over the job and what the registry
+"""What a sweep will do and cost, computed before anything starts: arithmetic over the job and what the registry
 knows.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from metta_sweep.config import resolve_run
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepJob
-from metta_sweep.driver.pace import Pace
-from metta_sweep.driver.proposer import Proposer
-from metta_sweep.driver.stop_rules import Limits, cap_seconds
-from metta_sweep.registry.records import ObservationRecord, RunRecord, RunState
+from metta_sweep.driver.rules import Limits, attempt_seconds, cap_seconds
+from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.errors import UnreadableSweep
+from metta_sweep.registry.reader import Reader, readable
+from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.specs import parse_spec
 from searchers import Suggestion
+
+logger = logging.getLogger(__name__)
 
 MAX_SUGGESTIONS = 5
 LENGTH = "trainer.total_timesteps"
@@ -244,3 +250,109 @@ def first_suggestions(job: SweepJob, slots: int, history: History, runs: int | N
         found.append(proposer.suggest(number, pending))
         pending.append(found[-1].params)
     return tuple(found)
+
+
+# What a task is: the world, how a policy is scored in it, and the program that trains.
+TASK_KEYS = ("env", "sim", "trainable", "trainer.curriculum")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What past runs took on their slot, set-up, evaluation and lost attempts included.
+
+    Attributes:
+        seconds_per_run: mean.
+        seconds_per_step: per environment step; None when the runs count no steps.
+        num_runs: how many runs this comes from.
+        sweeps: their sweeps.
+    """
+
+    seconds_per_run: float
+    seconds_per_step: float | None
+    num_runs: int
+    sweeps: tuple[str, ...]
+
+    def of_steps(self, env_steps: float) -> float:
+        """Expected seconds of a run of this length."""
+        return self.seconds_per_run if self.seconds_per_step is None else self.seconds_per_step * env_steps
+
+
+def past_pace(
+    registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Callable[[str], None] = logger.warning
+) -> Pace | None:
+    """The pace of all finished runs of the same task on the same kind of device; None when there are none.
+
+    Args:
+        left_out: hears of each sweep that cannot be read.
+    """
+    task = task_of(spec_yaml)
+    seconds: list[tuple[float, int]] = []
+    sweeps: list[str] = []
+    for sweep in registry.list_sweeps():
+        try:
+            found = runs_of_task(registry, sweep, task, has_gpus=has_gpus)
+        except UnreadableSweep as error:
+            left_out(str(error))
+            continue
+        seconds += found
+        sweeps += [sweep.name] if found else []
+    return mean_pace(seconds, sweeps)
+
+
+def runs_of_task(
+    registry: Reader, sweep: SweepRecord, task: Mapping[str, Any], *, has_gpus: bool
+) -> list[tuple[float, int]]:
+    """`finished` runs of a sweep; none when its task is another one.
+
+    Raises:
+        UnreadableSweep: its records make no sense.
+    """
+    with readable(sweep.name):
+        if not sweep.spec_yaml or task_of(sweep.spec_yaml) != task:
+            return []
+        return finished(registry.observations(sweep.name), registry.attempts(sweep.name), has_gpus=has_gpus)
+
+
+def task_of(spec_yaml: str) -> dict[str, Any]:
+    """What tells tasks apart in a registered specification."""
+    train: Mapping[str, Any] = parse_spec(spec_yaml).get("train") or {}
+    return {key: trees.get(train, trees.split(key)) for key in TASK_KEYS}
+
+
+def finished(
+    observations: Sequence[ObservationRecord], attempts: Iterable[AttemptRecord], *, has_gpus: bool
+) -> list[tuple[float, int]]:
+    """(slot seconds over all attempts, environment steps) of each run that ended with a score."""
+    paid: dict[str, float] = {}
+    for attempt in attempts:
+        if attempt.ended_at is not None and (attempt.num_gpus > 0) == has_gpus:
+            paid[attempt.run_id] = paid.get(attempt.run_id, 0.0) + attempt_seconds(attempt, gpus=False)
+    scored = [record for record in observations if record.observation.score is not None and record.run_id in paid]
+    return [(paid[record.run_id], record.observation.env_steps) for record in scored]
+
+
+def mean_pace(seconds: Sequence[tuple[float, int]], sweeps: Sequence[str]) -> Pace | None:
+    """Means over runs; the pace per step is the ratio of the sums, so that long runs weigh more."""
+    if not seconds:
+        return None
+    total, steps = sum(paid for paid, _ in seconds), sum(count for _, count in seconds)
+    return Pace(total / len(seconds), total / steps if steps else None, len(seconds), tuple(sweeps))
+
+
+def plan_from(registry: Reader, job: SweepJob, slots: int) -> Plan:
+    """Read what is known of this sweep and of runs like its own, and plan; nothing is written."""
+    has_gpus = job.resources.gpus_per_worker > 0
+    left_out: list[str] = []
+    pace = past_pace(registry, job.spec_yaml, has_gpus=has_gpus, left_out=left_out.append)
+    with readable(job.sweep_name):
+        history = read_history(registry, job.sweep_name, has_gpus=has_gpus)
+    return replace(make_plan(job, slots, history, pace), left_out=tuple(left_out))
+
+
+def read_history(registry: Reader, sweep_name: str, *, has_gpus: bool) -> History:
+    """This sweep so far; an empty history when it does not exist."""
+    sweep = next((one for one in registry.list_sweeps() if one.name == sweep_name), None)
+    if sweep is None:
+        return History()
+    spent = sum(attempt_seconds(attempt, gpus=has_gpus) for attempt in registry.attempts(sweep_name))
+    return History(registry.runs(sweep_name), registry.observations(sweep_name), spent, time.time() - sweep.created_at)

@@ -1,24 +1,33 @@
-"""One run without a sweep: `train` and `evaluate`."""
+"""One run without a sweep, for `train` and `evaluate`; and what a random policy scores."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
 
 from metta_sweep.capacity import count_slots
 from metta_sweep.config import TrainJob
 from metta_sweep.config import tree as trees
 from metta_sweep.config.files import read_yaml
-from metta_sweep.driver.cluster import connected
-from metta_sweep.driver.ray_watch import end_process, watched
-from metta_sweep.driver.run_files import RUN_CONFIG, write_run_config
-from metta_sweep.driver.sweep import TUNE_ENVIRONMENT
+from metta_sweep.driver.files import RUN_CONFIG, write_run_config, write_yaml
+from metta_sweep.driver.tune import TUNE_ENVIRONMENT
 from metta_sweep.errors import ConfigError
+from metta_sweep.ray_cluster.cluster import connected
+from metta_sweep.ray_cluster.watch import end_process, watched
 from trainables.disk import allot
 from trainables.errors import SpecError
+from trainables.kinds import kind_of
 from trainables.ownership import claim_run, moved_text, run_mark
 from trainables.result import Progress, RunResult
+
+logger = logging.getLogger(__name__)
 
 
 def train_one(
@@ -100,3 +109,67 @@ def check_same_policy(job: TrainJob) -> None:
             )
     if problems:
         raise ConfigError(*problems)
+
+
+WAIT_SECONDS = 30.0
+
+
+class RandomBaseline:
+    """Starts the measurement as a Ray task of its own, so that it takes no slot from a run.
+
+    Args:
+        directory: of the sweep; keeps the answer for whoever continues it.
+        config: resolved configuration of any run. Programs that are not ours (`trainable` command or function) have no
+            random policy.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        self._path = directory / "random_policy.yaml"
+        self._of = evaluation_hash(config)
+        self._task: ray.ObjectRef | None = None
+        self._known = read_score(self._path, self._of)
+        if kind_of(config).plays_suite and self._known is None:
+            self._task = ray.remote(measure).options(num_cpus=0, name="random policy").remote(dict(config))
+
+    def score(self) -> tuple[float, float | None] | None:
+        """Score and standard error, or None when there is none (the log says why)."""
+        if self._task is not None:
+            try:
+                mean, error = ray.get(self._task, timeout=WAIT_SECONDS)
+            except (ray.exceptions.RayError, TimeoutError) as failure:
+                logger.warning("the random policy was not measured: %s", failure)
+                return None
+            self._task = None
+            self._known = mean, error
+            try:
+                write_yaml(self._path, {"score": mean, "standard_error": error, "of": self._of})
+            except OSError as failure:
+                logger.warning("the random policy is measured again next time: %s", failure)
+        return self._known
+
+
+def read_score(path: Path, of: str) -> tuple[float, float | None] | None:
+    """Score and standard error that were measured before, unless the evaluation is another by now, or the file is
+    damaged.
+    """
+    try:
+        known = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return (float(known["score"]), known["standard_error"]) if known.get("of", of) == of else None
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as failure:
+        logger.warning("%s is damaged, the random policy is measured again: %s", path, failure)
+        return None
+
+
+def evaluation_hash(config: Mapping[str, Any]) -> str:
+    """Equal for equal evaluations of a policy that knows nothing."""
+    played = {key: config.get(key) for key in ("env", "sim", "metric")}
+    return run_mark("", "", {**played, "curriculum": (config.get("trainer") or {}).get("curriculum")})["hash"]
+
+
+def measure(config: dict[str, Any]) -> tuple[float, float | None]:
+    """Runs on a worker: torch and the simulator are imported there, not in the driver."""
+    from trainables.simulation.random_policy import random_policy_score
+
+    return random_policy_score(config)

@@ -26,7 +26,7 @@ import numpy as np
 
 from metta_sweep.config import load_sweep_job, resolve_run
 from metta_sweep.config.job import SweepJob
-from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.suggestions import Proposer
 from metta_sweep.registry.open import open_registry
 from tests.proof.afresh import MAPS_SEED
 from tests.proof.stage import Stage, wait_for

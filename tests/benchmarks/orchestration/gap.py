@@ -76,12 +76,12 @@ class Watcher:
 
 
 def ours(address: str, directory: Path, runs: int, told: dict[str, float], *, method: str) -> None:
-    from metta_sweep.driver.search import SweepSearch
+    from metta_sweep.driver.tune import SweepSearch
 
     original = SweepSearch.on_trial_complete
 
     def stamped(self: Any, trial_id: str, result: Any = None, error: bool = False) -> None:
-        told[self._runs[trial_id].id] = time.time()
+        told[self._runs[trial_id]] = time.time()
         original(self, trial_id, result, error)
 
     SweepSearch.on_trial_complete = stamped  # type: ignore[method-assign]

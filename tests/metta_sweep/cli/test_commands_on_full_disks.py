@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.cli.main import main
-from metta_sweep.driver.baseline import read_score
-from metta_sweep.driver.event_log import copy_events
+from metta_sweep.driver.files import copy_events
+from metta_sweep.driver.single import read_score
 from metta_sweep.registry.open import open_registry
 from metta_sweep.tracking.cursor import Cursor, CursorFile
 from tests.metta_sweep.dashboard.simulated import Plan, simulate

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from metta_sweep.config import load_sweep_job, load_train_job, resolve_run
-from metta_sweep.driver.run_files import write_run_config
+from metta_sweep.driver.files import write_run_config
 from metta_sweep.driver.single import check_same_policy
 from metta_sweep.errors import ConfigError
 from trainables.spec import RunSpec

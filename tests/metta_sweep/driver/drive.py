@@ -15,8 +15,9 @@ import psutil
 from rich.console import Console
 
 from metta_sweep.config import load_sweep_job
-from metta_sweep.driver.directory import claim_sweep_directory
-from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Command, Ending, run_sweep
+from metta_sweep.driver.files import claim_sweep_directory
+from metta_sweep.driver.summary import SweepOutcome
+from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Command, run_sweep
 from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
 
@@ -33,7 +34,7 @@ def drive(
     environ: dict[str, str] | None = None,
     config_dirs: Sequence[Path] = (),
     command: Command = INSTANT,
-) -> Ending:
+) -> SweepOutcome:
     """One `run` command, with instant runs in place of training unless another command is given."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}
     job = load_sweep_job(

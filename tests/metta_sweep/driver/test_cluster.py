@@ -6,8 +6,8 @@ import pytest
 
 from metta_sweep.capacity import Node, bundles, count_slots
 from metta_sweep.config.job import Machine
-from metta_sweep.driver.cluster import connected
 from metta_sweep.errors import ClusterError, ConfigError
+from metta_sweep.ray_cluster.cluster import connected
 from trainables.resources import Resources
 
 TWO_CORES = [Node({"CPU": 2.0})]

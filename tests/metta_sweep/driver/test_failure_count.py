@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metta_sweep.driver.failures import FailureCount, retry_seconds
+from metta_sweep.driver.rules import FailureCount, retry_seconds
 
 
 def test_the_limit_counts_failures_in_a_row() -> None:

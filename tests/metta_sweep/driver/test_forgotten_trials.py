@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ray.tune.experiment import Trial
 
-from metta_sweep.driver.callback import forget
-from metta_sweep.driver.sweep import run_id_of
+from metta_sweep.driver.tune import forget, run_id_of
 
 
 def test_of_a_trial_that_ended_its_name_and_score_stay() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from metta_sweep.driver.board import Board, LiveRun
-from metta_sweep.driver.metrics import GAUGES, Moment, readings
+from metta_sweep.capacity import Node
+from metta_sweep.config.job import Budget, Settings
+from metta_sweep.driver.messages import LiveRun
+from metta_sweep.driver.rules import Limits
+from metta_sweep.driver.state import Capacity, Rules, begin
+from metta_sweep.driver.tune import GAUGES, readings
 from metta_sweep.registry.records import NewObservation, RunRecord, RunState
+from trainables.resources import Resources
 from trainables.result import Costs, Progress, Span
 
 DASHBOARD = Path(__file__).parents[3] / "cluster" / "grafana" / "sweep.json"
@@ -52,10 +58,15 @@ def running(number: int) -> LiveRun:
 def shown(
     runs: list[LiveRun], *, dollars_per_second: float = 0.0, has_gpus: bool = False
 ) -> dict[tuple[str, str | None], float]:
-    moment = Moment(
-        runs, slots=4, incumbent=3.0, suggest_seconds=0.02, dollars_per_second=dollars_per_second, has_gpus=has_gpus
+    limits = Limits(None, None, True, Budget(), has_gpus=has_gpus)
+    state = begin(
+        Rules("s", Settings(), Resources(), limits, "cpu_seconds"),
+        0.0,
+        capacity=Capacity({"a": Node({"CPU": 4.0})}),
+        best=3.0,
     )
-    return {(reading.name, reading.state): reading.value for reading in readings(moment)}
+    state = replace(state, past={run.record.id: run for run in runs})
+    return {(reading.name, reading.state): reading.value for reading in readings(state, dollars_per_second)}
 
 
 def test_runs_and_slots_by_state() -> None:
@@ -83,12 +94,9 @@ def test_money_counts_running_runs_in_gpu_seconds_or_slot_seconds() -> None:
 
 
 def test_an_interrupted_attempt_is_paid_for_when_its_run_goes_on() -> None:
-    board = Board()
-    for seconds in (30.0, 12.0):
-        board.started(record(0))
-        board.progressed("s.r.0", Progress(1, 2, 1.0, attempt_costs=Costs(train=Span(seconds, 0.0, 0.0))))
-        board.ended("s.r.0", "interrupted")
-    assert shown(board.runs(), dollars_per_second=1.0)["spent_dollars", None] == 42.0
+    progress = Progress(1, 2, 1.0, attempt_costs=Costs(train=Span(12.0, 0.0, 0.0)))
+    again = LiveRun(record(0), "running", 0.0, progress=progress, before=Span(30.0, 0.0, 0.0))
+    assert shown([again], dollars_per_second=1.0)["spent_dollars", None] == 42.0
 
 
 def test_before_the_first_result_there_is_no_score_to_show() -> None:

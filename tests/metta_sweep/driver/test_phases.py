@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from metta_sweep.config.registered import RegisteredSweep, read_spec
-from metta_sweep.driver.proposer import Proposer
+from metta_sweep.driver.suggestions import Proposer
 from metta_sweep.registry.api import Registry
 from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive
 

@@ -16,10 +16,10 @@ from sqlalchemy import update
 
 from metta_sweep.config import SweepJob, load_sweep_job, resolve_run
 from metta_sweep.config.tree import literal
-from metta_sweep.driver.past import plan_from
-from metta_sweep.driver.proposer import Proposer
-from metta_sweep.driver.ranking import rank
-from metta_sweep.driver.search import FINISHED
+from metta_sweep.driver.plan import plan_from
+from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.summary import rank
+from metta_sweep.driver.tune import FINISHED
 from metta_sweep.errors import ConfigError, InvalidRequest, UnreadableSweep
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import NewObservation, Reservation, RunState

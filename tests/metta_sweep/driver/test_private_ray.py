@@ -19,9 +19,9 @@ import pytest
 import ray
 
 from metta_sweep.config.job import Machine
-from metta_sweep.driver.cluster import Cluster, connected
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED
 from metta_sweep.errors import ClusterError
+from metta_sweep.ray_cluster.cluster import Cluster, connected
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from tests.instant import CUT_OFF

@@ -16,10 +16,10 @@ def test_a_driver_takes_no_new_runs_once_the_specification_is_another(tmp_path: 
         started(driver, "first")
         changed = registry.get_sweep(SWEEP).spec_yaml + "# changed\n"
         registry.create_sweep(SWEEP, changed, update=True)
-        wait_for(lambda: driver.control.draining is not None, seconds=20)
-        assert driver.control.draining is not None
-        assert "`run --update` changed the sweep's specification" in driver.control.draining.reason
-        assert not driver.control.stop_now
+        wait_for(lambda: driver.machine.state.stop.reason is not None, seconds=20)
+        assert driver.machine.state.stop.reason is not None
+        assert "`run --update` changed the sweep's specification" in driver.machine.state.stop.reason.reason
+        assert not driver.machine.state.stop.now
 
 
 def test_a_driver_that_was_asked_for_before_a_stop_does_not_begin(tmp_path: Path, registry: Registry) -> None:

@@ -7,27 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.driver.search import FINISHED
-from metta_sweep.driver.slots import RestingSlots
+from metta_sweep.driver.tune import FINISHED
 from metta_sweep.registry.api import Registry
 from tests.metta_sweep.driver.drive import SWEEP, wait_for
 from tests.metta_sweep.driver.without_ray import driver_without_ray, ended, lost_its_workers, started
 
 LONG = "settings.rollout_retry_delay=1000"
 LOST_FOR_LONG = "settings.infrastructure_retry_delay=1000"
-
-
-def test_each_slot_rests_from_its_own_failure_on() -> None:
-    now = [0.0]
-    resting = RestingSlots(5.0, clock=lambda: now[0])
-    resting.failed()
-    now[0] = 3.0
-    resting.failed()
-    assert resting.count == 2
-    now[0] = 5.0
-    assert resting.count == 1
-    now[0] = 8.0
-    assert resting.count == 0
 
 
 @pytest.mark.parametrize("failure", ["hyperparameters", "code"])
@@ -54,7 +40,7 @@ def test_the_loop_does_not_wait_for_lost_runs_whose_time_has_not_come(tmp_path: 
         for trial_id in ("a", "b"):
             started(driver, trial_id)
             driver.search.on_trial_complete(trial_id, error=True)
-        wait_for(lambda: len(driver.stock.reserved()) == 2)
+        wait_for(lambda: len(driver.machine.state.ready) == 2)
         asked = time.monotonic()
         assert [driver.search.suggest("c") for _ in range(30)] == [None] * 30  # each waited a second
         assert time.monotonic() - asked < 15.0

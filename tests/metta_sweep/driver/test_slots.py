@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
-from metta_sweep.capacity import Node, count_slots, promised_nodes
-from metta_sweep.driver.cluster import ClusterNodes
-from metta_sweep.driver.slots import LOOK_SECONDS, Slots
+from metta_sweep.capacity import Node, count_slots, promised_nodes, slots_at_start
 from metta_sweep.errors import ConfigError
+from metta_sweep.ray_cluster.cluster import ClusterNodes
 from trainables.resources import Resources
 
 
-class Watched:
-    """Slots of a cluster that the test changes, with a clock that is always ripe for a look."""
-
-    def __init__(self, *nodes: Node, resources: Resources | None = None) -> None:
-        self.nodes, self.now = list(nodes), 0.0
-        self.told: list[Any] = []
-        self.slots = Slots(resources or Resources(), lambda: self.nodes, self.note, clock=lambda: self.now)
-
-    def note(self, kind: str, text: str, detail: Mapping[str, Any]) -> None:
-        self.told.append((kind, text, detail["slots"]))
-
-    def look(self) -> None:
-        self.now += LOOK_SECONDS
-        self.slots.look()
-
-
-def test_a_node_that_joins_is_counted_at_the_next_look_and_a_change_is_told_once() -> None:
-    watched = Watched(Node({"CPU": 2.0}))
-    watched.nodes.append(Node({"CPU": 4.0}))
-    watched.look()
-    watched.look()
-    assert watched.slots.now == 6
-    assert watched.told == [("slots_changed", "6 run(s) at a time", 6)]
-
-
-def test_a_cluster_without_a_node_for_runs_is_waited_for_with_one_run_that_asks_for_a_place() -> None:
-    watched = Watched(Node({"CPU": 0.0}), resources=Resources(gpus_per_worker=1.0))
-    assert (watched.slots.now, watched.slots.wanted) == (0, 1)
-    watched.nodes.append(Node({"CPU": 8.0, "GPU": 2.0}))
-    watched.look()
-    assert (watched.slots.now, watched.slots.wanted) == (2, 2)
-
-
-def test_nodes_that_all_leave_are_waited_for_too() -> None:
-    watched = Watched(Node({"CPU": 2.0}))
-    watched.nodes.clear()
-    watched.look()
-    assert watched.told == [("slots_changed", "no node can hold a run now: waiting for one", 0)]
+def test_a_cluster_without_a_node_for_runs_is_waited_for() -> None:
+    assert slots_at_start(Resources(gpus_per_worker=1.0), [Node({"CPU": 0.0})]) == 0
 
 
 def test_nodes_that_are_there_but_too_small_are_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"resources\.gpus_per_worker"):
-        Watched(Node({"CPU": 8.0}), resources=Resources(gpus_per_worker=1.0))
+        slots_at_start(Resources(gpus_per_worker=1.0), [Node({"CPU": 8.0})])
 
 
 def test_max_concurrent_runs_holds_whatever_joins() -> None:
-    watched = Watched(Node({"CPU": 2.0}), resources=Resources(max_concurrent_runs=3))
-    watched.nodes.append(Node({"CPU": 64.0}))
-    watched.look()
-    assert watched.slots.now == 3
+    assert count_slots(Resources(max_concurrent_runs=3), [Node({"CPU": 2.0}), Node({"CPU": 64.0})]) == 3
 
 
 SPOT, ON_DEMAND = Node({"CPU": 4.0}, {"market": "spot"}), Node({"CPU": 4.0}, {"market": "on-demand"})

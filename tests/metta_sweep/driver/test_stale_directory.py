@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.config import SweepJob, load_sweep_job
-from metta_sweep.driver.baseline import evaluation_hash
-from metta_sweep.driver.directory import claim_sweep_directory
+from metta_sweep.driver.files import claim_sweep_directory
+from metta_sweep.driver.single import evaluation_hash
 from metta_sweep.driver.sweep import Command
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.open import open_registry

@@ -10,10 +10,8 @@ import pytest
 from metta_sweep.cli.main import main
 from metta_sweep.config import load_sweep_job
 from metta_sweep.config.job import SweepJob
-from metta_sweep.driver.pace import Pace, past_pace
-from metta_sweep.driver.past import plan_from
-from metta_sweep.driver.plan import History, make_plan
-from metta_sweep.driver.plan_text import duration
+from metta_sweep.driver.plan import History, Pace, make_plan, past_pace, plan_from
+from metta_sweep.driver.summary import duration
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.reader import open_reader

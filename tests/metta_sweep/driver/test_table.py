@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from metta_sweep.driver.board import Board
-from metta_sweep.driver.outcome import finished
-from metta_sweep.driver.table import ProgressView, TableStyle, fitting
+from metta_sweep.driver.display import ProgressView, TableStyle, fitting
+from metta_sweep.driver.messages import LiveRun
+from metta_sweep.driver.runs import finished
 from metta_sweep.registry.records import RunRecord, RunState
 from trainables.result import Costs, RunResult, Span
 
@@ -41,30 +41,31 @@ RECORD = RunRecord(
 
 
 def test_brackets_in_a_message_are_no_markup() -> None:
-    board, said = Board(), io.StringIO()
-    board.started(RECORD)
+    said = io.StringIO()
     result = RunResult("failed", None, Costs(), Costs(), failure="code", message='pip install "metta_sweep[atari]"')
-    board.ended("s.r.0", "failed", finished(result, "cpu_seconds"))
-    with ProgressView(board, TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)):
+    run = LiveRun(RECORD, "failed", 0.0, result=finished(result, "cpu_seconds"))
+    with ProgressView(
+        lambda: [run], TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)
+    ):
         pass
     assert 'failed score=- cost=0.0 cpu s (pip install "metta_sweep[atari]")' in said.getvalue()
 
 
 @pytest.mark.parametrize(("width", "num_params"), [(80, 0), (90, 1), (105, 2), (120, 3), (200, 3)])
 def test_a_narrow_terminal_shows_fewer_parameters_and_cuts_nothing(width: int, num_params: int) -> None:
-    board = Board()
     params = {
         "trainer.optimizer.learning_rate": 0.00123456,
         "trainer.minibatch_size": 4096,
         "trainer.ppo.gae_lambda": 0.98765,
     }
-    for number in range(3):
-        board.started(replace(RECORD, id=f"a-long-name.r.{number}", phase="expensive", params=params))
-        result = RunResult("completed", 12.345, Costs(train=Span(1.0, 123.4, 0.0)), Costs(), env_steps=1)
-        board.ended(f"a-long-name.r.{number}", "completed", finished(result, "cpu_seconds"))
+    result = finished(
+        RunResult("completed", 12.345, Costs(train=Span(1.0, 123.4, 0.0)), Costs(), env_steps=1), "cpu_seconds"
+    )
+    records = [replace(RECORD, id=f"a-long-name.r.{number}", phase="expensive", params=params) for number in range(3)]
+    runs = [LiveRun(record, "completed", 0.0, result=result) for record in records]
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
     with console.capture() as captured:
-        console.print(fitting(board.runs(), TableStyle(list(params), show_phase=True, cost_label="cpu s"), console))
+        console.print(fitting(runs, TableStyle(list(params), show_phase=True, cost_label="cpu s"), console))
     said = captured.get()
     assert "…" not in said
     assert all(word in said for word in ("a-long-name.r.2", "expensive", "12.35", "123.4", "completed"))

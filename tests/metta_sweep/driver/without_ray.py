@@ -15,9 +15,9 @@ from rich.console import Console
 
 from metta_sweep.capacity import Node
 from metta_sweep.config import load_sweep_job
-from metta_sweep.driver.cluster import ClusterNodes
-from metta_sweep.driver.search import FINISHED
-from metta_sweep.driver.sweep import Driver, Stage
+from metta_sweep.driver.sweep import Driver, DriverContext
+from metta_sweep.driver.tune import FINISHED
+from metta_sweep.ray_cluster.cluster import ClusterNodes
 from metta_sweep.registry.api import Registry
 from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
@@ -47,14 +47,13 @@ def driver_without_ray(registry: Registry, data_dir: Path, *overrides: str, slot
     job = load_sweep_job([f"sweep_name={SWEEP}", "sweep=quick", f"data_dir={data_dir}", *overrides], environ=QUIET)
     registry.create_sweep(SWEEP, job.spec_yaml)
     mirror = WandbMirrorCallback(MirrorJob.of(job, QUIET))
-    driver = Driver(job, registry, Stage(OneNode(num_slots=slots), mirror, Console(file=sys.stdout)))
+    driver = Driver(job, registry, DriverContext(OneNode(num_slots=slots), mirror, Console(file=sys.stdout)))
     driver.begin(time.monotonic())
-    driver.stock.start(driver.clerk.open())
+    driver.open()
     try:
         yield driver
     finally:
-        driver.stock.close()
-        driver.clerk.close(driver.search.unfinished)
+        driver.close()
 
 
 def started(driver: Driver, trial_id: str) -> str:

@@ -14,7 +14,7 @@ from metta_sweep.cli import dashboard
 from metta_sweep.config.registered import read_spec
 from metta_sweep.dashboard.run_panel import wandb_address
 from metta_sweep.dashboard.snapshot import Feed
-from metta_sweep.driver.ranking import rank
+from metta_sweep.driver.summary import rank
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry

@@ -14,8 +14,8 @@ from typing import Any
 
 from metta_sweep.capacity import Node, promised_nodes, slots_at_start, usable
 from metta_sweep.config.job import Machine
-from metta_sweep.driver.private_ray import PrivateRay, private_ray
 from metta_sweep.errors import ClusterError
+from metta_sweep.ray_cluster.private_ray import PrivateRay, private_ray
 from trainables.ray_internals import draining_nodes, on_loopback, read_credentials
 from trainables.resources import Resources
 

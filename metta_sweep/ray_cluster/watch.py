@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from metta_sweep.driver.private_ray import PrivateRay
 from metta_sweep.errors import ClusterError
+from metta_sweep.ray_cluster.private_ray import PrivateRay
 
 LOOK_SECONDS = 0.5
 NOTICE_SECONDS = 3.0  # within which the keeper sees that a daemon died

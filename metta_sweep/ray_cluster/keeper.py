@@ -1,7 +1,7 @@
 """The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver
 ends.
 
-`python -m metta_sweep.driver.ray_keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends
+`python -m metta_sweep.ray_cluster.keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends
 when its standard input ends, for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray cannot
 do without.
 """

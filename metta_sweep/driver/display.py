@@ -1,10 +1,15 @@
-"""What a user sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+"""What a driver shows, and what it makes of its terminal: a live table or plain lines, signals, Ray's own output."""
 
 from __future__ import annotations
 
+import io
+import logging
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -13,14 +18,18 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from metta_sweep.driver.board import Board, LiveRun
+from metta_sweep.config.job import SweepJob
+from metta_sweep.driver.messages import Event, LiveRun, StopAsked
+from metta_sweep.driver.rules import STOPPED_BY_USER, cost_clock
 
 REFRESH_SECONDS = 0.5
 PLAIN_WIDTH = 200
 MAX_ROWS = 16
 MAX_PARAM_COLUMNS = 6
 UNLIMITED = 10_000
-# Words a person knows a parameter by; the rest of the dotted path is in `status` and the run's files.
+# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost
+# patience.
+ECHO_SECONDS = 0.5
 STATE_STYLES = {
     "running": "cyan",
     "completed": "green",
@@ -39,6 +48,11 @@ def new_console(stream: TextIO, *, plain: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, force_terminal=False if plain else None)
 
 
+def say(text: str, console: Console) -> None:
+    """One line, as it is."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
 @dataclass(frozen=True, slots=True)
 class TableStyle:
     """What the table shows.
@@ -53,12 +67,18 @@ class TableStyle:
     show_phase: bool
     cost_label: str
 
+    @classmethod
+    def of(cls, job: SweepJob) -> TableStyle:
+        """What the table of a sweep shows."""
+        clock, phases = cost_clock(job.sweep.cost, job.resources.gpus_per_worker), job.sweep.phases
+        return cls(phases[0].space.names, len(phases) > 1, f"{clock.split('_', maxsplit=1)[0]} s")
+
 
 class ProgressView:
-    """Draws the board; call `draw` often, it limits itself."""
+    """Draws the runs of this driver; call `draw` often, it limits itself."""
 
-    def __init__(self, board: Board, style: TableStyle, console: Console) -> None:
-        self._board = board
+    def __init__(self, runs: Callable[[], Sequence[LiveRun]], style: TableStyle, console: Console) -> None:
+        self._runs = runs
         self._style = style
         self._console = console
         self._live = (
@@ -78,7 +98,7 @@ class ProgressView:
         self.draw(force=True)
         if self._live is not None:
             self._live.stop()
-            self._console.print(fitting(self._board.runs(), self._style, self._console))
+            self._console.print(fitting(self._runs(), self._style, self._console))
 
     def draw(self, *, force: bool = False) -> None:
         """Show what changed since the last time."""
@@ -86,7 +106,7 @@ class ProgressView:
         if not force and now - self._drawn_at < REFRESH_SECONDS:
             return
         self._drawn_at = now
-        runs = self._board.runs()
+        runs = self._runs()
         if self._live is not None:
             self._live.update(fitting(runs, self._style, self._console), refresh=True)
             return
@@ -208,3 +228,58 @@ def params_text(params: Mapping[str, Any]) -> list[str]:
     """`path = value`, one a line, aligned."""
     width = max((len(name) for name in params), default=0)
     return [f"{name:<{width}}  {format_value(value)}" for name, value in params.items()]
+
+
+@contextmanager
+def stop_signals(post: Callable[[Event], None], console: Console) -> Iterator[None]:
+    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted.
+
+    The second stops at once.
+    """
+
+    asked_at: list[float] = []
+
+    def handle(number: int, frame: Any) -> None:
+        asked_at.append(time.monotonic())
+        if asked_at[-1] - asked_at[0] > ECHO_SECONDS:
+            raise KeyboardInterrupt
+        if len(asked_at) > 1:
+            return
+        post(StopAsked(STOPPED_BY_USER, now=True, by_user=True))
+        console.print("stopping: running runs write a checkpoint (Ctrl-C again stops at once)", highlight=False)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class LogFile(io.TextIOWrapper):
+    """Leaves out what a full disk does not take: a line that is lost must not end Tune's loop, which prints."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+
+@contextmanager
+def quiet(path: Path) -> Iterator[None]:
+    """Send what Ray prints, and the log of this process, to a file, where it does not break the table."""
+    with (
+        LogFile(path.open("ab", buffering=0), encoding="utf-8", write_through=True) as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        before, root.level = root.level, logging.INFO
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(before)

@@ -20,8 +20,8 @@ from typing import IO
 
 import metta_sweep
 from metta_sweep.config.job import Machine
-from metta_sweep.driver.ray_keeper import GRACE_SECONDS, LET_GO, Order
 from metta_sweep.errors import ClusterError
+from metta_sweep.ray_cluster.keeper import GRACE_SECONDS, LET_GO, Order
 
 PREFIX = "metta_sweep_ray_"
 NEW_PREFIX = "metta_sweep_new_"
@@ -95,7 +95,7 @@ def start_keeper(
         )
         source = str(Path(metta_sweep.__file__).parents[1])
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "metta_sweep.driver.ray_keeper"],
+            [sys.executable, "-m", "metta_sweep.ray_cluster.keeper"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

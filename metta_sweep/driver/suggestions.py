@@ -1,0 +1,271 @@
+"""The optimiser and its thread: points are computed and reserved ahead, so that no slot waits for that."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from metta_sweep.config.job import Phase, SweepSpec
+from metta_sweep.driver import messages as ms
+from metta_sweep.driver.workers import UNFINISHED, SweepContext, Worker
+from metta_sweep.errors import ConfigError, Fenced, IllegalTransition, NumberTaken, RegistryError
+from metta_sweep.registry.observations import to_searcher
+from metta_sweep.registry.records import ObservationRecord, Reservation, RunRecord
+from searchers import (
+    Advice,
+    CurvePoint,
+    Goal,
+    Interval,
+    Observation,
+    Params,
+    Protein,
+    RunningCurve,
+    Searcher,
+    Suggestion,
+    make_searcher,
+    pick_phase,
+)
+from searchers.config import ProteinConfig
+from searchers.features import DEFAULT_FIDELITY
+from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
+
+logger = logging.getLogger(__name__)
+
+
+class Proposer:
+    """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending
+    points only.
+    """
+
+    def __init__(self, spec: SweepSpec, seed: int) -> None:
+        self._spec = spec
+        self._seed = seed
+        self._observations: list[Observation] = []
+        self._searchers: dict[tuple[str, float | None], Searcher] = {}
+        self._cursor = 0
+
+    @property
+    def cursor(self) -> int:
+        """Sequence number of the last observation it was told."""
+        return self._cursor
+
+    @property
+    def learns(self) -> bool:
+        """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
+        return self._spec.searcher is not None or self._spec.method == "bayes"
+
+    @property
+    def maximizes(self) -> bool:
+        """Whether a larger score is better."""
+        return self._spec.goal == "maximize"
+
+    def observe(self, records: Sequence[ObservationRecord]) -> None:
+        """Take in observations in the registry's order."""
+        for record in records:
+            self._cursor = record.sequence
+            try:
+                observation = to_searcher(record)
+            except (TypeError, ValueError) as error:  # whoever wrote it, the sweep goes on without it
+                text = "result %d of %s says nothing to the optimiser: %s"
+                logger.warning(text, record.sequence, record.run_id, error)
+                continue
+            self._observations.append(observation)
+            for searcher in self._searchers.values():
+                searcher.observe(observation)
+
+    def phase(self, number: int) -> Phase:
+        """Phase of run `number`; decided once, when it is reserved."""
+        phases = self._spec.phases
+        return pick_phase(number, phases, [phase.num_runs for phase in phases])
+
+    def length_cap(self, number: int) -> LengthCap | None:
+        """How long run `number` may train at most, and why; None outside `auto` phases."""
+        phase = self.phase(number)
+        length = length_parameter(phase.space, length_name(phase.protein)) if phase.auto else None
+        return None if length is None else length_cap(length, self._observations, maximize=self.maximizes)
+
+    def suggest(self, number: int, pending: Sequence[Params]) -> Suggestion:
+        """The point for run `number`, given the parameters of runs that are not back yet."""
+        return self._searcher(self.phase(number), self.length_cap(number)).suggest(pending=pending, number=number)
+
+    def believe(self, params: Params) -> Interval | None:
+        """What the last phase's model believes of the noiseless score at a point; None without a model or outside
+        its space.
+        """
+        searcher = self._searcher(self._spec.phases[-1])
+        if not isinstance(searcher, Protein) or not searcher.space.contains(params):
+            return None
+        return searcher.predict(params).score
+
+    def advise(self, record: RunRecord, curve: RunningCurve) -> Advice | None:
+        """Whether a running run should be stopped early; None from a searcher that gives no advice."""
+        searcher = self._searcher(self.phase(record.number))
+        return searcher.advise(curve) if isinstance(searcher, Protein) else None
+
+    def _searcher(self, phase: Phase, cap: LengthCap | None = None) -> Searcher:
+        key = (phase.name, cap.steps if cap else None)
+        if key not in self._searchers:
+            if cap is not None:  # a cap that was left is rarely come back to, and each searcher fits every observation
+                self._searchers = {
+                    other: one for other, one in self._searchers.items() if other[0] != phase.name or other[1] is None
+                }
+                phase = replace(phase, space=capped(phase.space, length_name(phase.protein), cap.steps))
+            searcher = self._make(phase)
+            for observation in self._observations:
+                searcher.observe(observation)
+            self._searchers[key] = searcher
+        return self._searchers[key]
+
+    def _make(self, phase: Phase) -> Searcher:
+        spec = self._spec
+        if spec.searcher is None:
+            return make_searcher(spec.method, phase.space, phase.protein, goal=direction_of(spec.goal), seed=self._seed)
+        searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
+        return searcher
+
+
+def length_name(config: ProteinConfig) -> str:
+    """The parameter that sets the training length."""
+    return config.fidelity or DEFAULT_FIDELITY
+
+
+def direction_of(goal: str) -> Goal:
+    """The goal as the optimiser knows it; the configuration allows no other."""
+    return "maximize" if goal == "maximize" else "minimize"
+
+
+def load_class(path: str) -> Any:
+    """`package.module.Class` for `sweep.searcher`.
+
+    Raises:
+        ConfigError: when it cannot be imported.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"sweep.searcher: cannot import {path!r} ({error}); need package.module.Class") from error
+
+
+def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservation:
+    """What the registry stores of a suggestion before anything starts."""
+    explanation = suggestion.explanation
+    return Reservation(
+        number=suggestion.number,
+        params=dict(suggestion.params),
+        explanation=to_json(asdict(explanation)),
+        phase=phase,
+        cursor=cursor,
+        predicted_score=explanation.predicted_score.mean if explanation.predicted_score else None,
+        predicted_cost=explanation.predicted_cost.mean if explanation.predicted_cost else None,
+    )
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON types: mappings to dicts, tuples to lists."""
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+RETRY_SECONDS = 2.0
+CLOSE_SECONDS = 5.0
+
+
+class SuggestionWorker(Worker):
+    """Carries out what the machine asks of the optimiser, one command at a time; no other thread touches the optimiser.
+
+    Args:
+        context: of the driver.
+        proposer: the optimiser.
+    """
+
+    def __init__(self, context: SweepContext, proposer: Proposer) -> None:
+        super().__init__("optimiser", context.post)
+        self._context = context
+        self._registry = context.registry
+        self._proposer = proposer
+
+    def close(self) -> None:
+        """End; nothing is asked any more."""
+        self.join(CLOSE_SECONDS)
+
+    def work(self) -> None:
+        while (command := self._commands.get()) is not None:
+            self._post(ms.Idle() if self._closing.is_set() else self._carry_out(command))
+
+    def _carry_out(self, command: ms.ForOptimiser) -> ms.Event:
+        try:
+            return self._answer(command)
+        except NumberTaken:
+            return ms.Idle()
+        except RegistryError as error:
+            logger.warning("registry: %s; trying again in %.0f s", error, RETRY_SECONDS)
+            self._closing.wait(RETRY_SECONDS)
+            return ms.Idle()
+
+    def _answer(self, command: ms.ForOptimiser) -> ms.Event:
+        match command:
+            case ms.Advise():
+                return self._advise(command)
+            case ms.Propose(number, instead_of):
+                return self._read_news() or self._propose(number, instead_of)
+            case ms.Reserve(reservation, None):
+                return ms.Reserved(self._reserve(reservation))
+            case ms.Reserve(reservation, run) if run is not None:
+                return ms.Reserved(self._replace(run.record, reservation))
+        return self._read_news() or ms.Learned(self._proposer.cursor, None, self._context.tally())
+
+    def _read_news(self) -> ms.Learned | None:
+        """None when there is none; what there is may change what should be computed next."""
+        records = self._registry.observations(self._context.sweep.name, after=self._proposer.cursor)
+        if not records:
+            return None
+        self._proposer.observe(records)
+        scores = [record.observation.score for record in records if record.observation.score is not None]
+        best = (max if self._proposer.maximizes else min)(scores, default=None)
+        return ms.Learned(self._proposer.cursor, best, self._context.tally())
+
+    def _advise(self, command: ms.Advise) -> ms.Advised:
+        record = command.record
+        points = tuple(CurvePoint(point["env_steps"], point["seconds"], point["score"]) for point in command.curve)
+        advice = self._proposer.advise(record, RunningCurve(record.params, points, command.total_steps))
+        if advice is None or not advice.stop:
+            return ms.Advised(record.id, None)
+        logger.info("%s: stopped early: %s", record.id, advice.reason)
+        return ms.Advised(record.id, advice.reason)
+
+    def _propose(self, number: int, instead_of: ms.ReservedRun | None) -> ms.SuggestionReady:
+        replaced = "" if instead_of is None else instead_of.id
+        unfinished = self._registry.runs(self._context.sweep.name, states=UNFINISHED)
+        pending = [run.params for run in unfinished if run.id != replaced and run.number < number]
+        started = time.monotonic()
+        suggestion = self._proposer.suggest(number, pending)
+        seconds = time.monotonic() - started
+        reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
+        if cap := self._proposer.length_cap(number):
+            reservation = replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)})
+        return ms.SuggestionReady(reservation, self._context.tally(number), seconds)
+
+    def _reserve(self, reservation: Reservation) -> ms.ReservedRun:
+        sweep, owner = self._context.sweep.name, self._context.owner
+        seconds = self._context.rules.settings.lease_seconds
+        key = f"{sweep}:reserve:{reservation.number}:{owner.pid}:{owner.started}"
+        record = self._registry.reserve(sweep, reservation, owner, lease_seconds=seconds, key=key)
+        return self._context.prepare(record)
+
+    def _replace(self, record: RunRecord, reservation: Reservation) -> ms.ReservedRun | None:
+        """The run with its new point; None when it may not have one any more."""
+        key = f"{record.id}:point:{reservation.cursor}:{record.fence}"
+        try:
+            replaced = self._registry.replace_suggestion(record.id, record.fence, reservation, key=key)
+            return self._context.prepare(replaced)
+        except (Fenced, IllegalTransition) as error:
+            logger.warning("%s: %s", record.id, error)
+            return None

@@ -1,0 +1,1 @@
+"""The Ray under a sweep: found or started, watched, ended."""

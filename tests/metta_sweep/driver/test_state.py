@@ -1,0 +1,716 @@
+"""Stories of one driver, events in and commands out: failures, delays, caps, drains, two drivers, Ctrl-C."""
+
+from __future__ import annotations
+
+import pytest
+
+from metta_sweep.capacity import Node
+from metta_sweep.config.job import Budget
+from metta_sweep.driver import messages as ms
+from metta_sweep.driver.rules import STOPPED_BY_USER
+from metta_sweep.driver.runs import MAX_LOSSES
+from metta_sweep.errors import ClusterError, SweepAborted
+from tests.metta_sweep.driver.world import World, progress, result, settings
+from trainables.result import Costs, Outcome, RunResult
+
+SOON = settings(infrastructure_retry_delay=0.0, rollout_retry_delay=0.0)
+ENDLESS = settings(max_consecutive_failures=0, rollout_retry_delay=0.0, infrastructure_retry_delay=0.0)
+
+
+# What waits, and what a slot gets.
+
+
+def test_a_driver_reserves_a_point_per_slot_before_anybody_asks() -> None:
+    world = World(slots=3)
+    world.hear(ms.Tick())
+    world.settle()
+    assert [run.id for run in world.state.ready] == ["s.r.0", "s.r.1", "s.r.2"]
+
+
+def test_a_run_is_started_only_after_its_start_is_on_disk() -> None:
+    world = World()
+    world.hear(ms.Tick())
+    world.settle()
+    commands = world.hear(ms.SlotFree())
+    kinds = [command.kind if isinstance(command, ms.Write) else type(command).__name__ for command in commands]
+    assert kinds[:2] == ["start", "Start"]
+
+
+def test_each_slot_that_tune_offers_is_answered_once() -> None:
+    world = World(num_samples=1)
+    assert [world.ask(), world.ask(), world.ask()] == ["s.r.0", "declined", "declined"]
+    world.end("s.r.0")
+    assert world.ask() == "finished"
+    assert world.answers == []
+
+
+def test_with_one_slot_every_point_knows_every_result_before_it() -> None:
+    world = World()
+    cursors = []
+    for number in range(4):
+        assert world.ask() == f"s.r.{number}"
+        cursors.append(world.state.live[f"s.r.{number}"].record.cursor)
+        world.end(f"s.r.{number}")
+    assert cursors == [0, 1, 2, 3]
+
+
+def test_a_slot_waits_a_second_for_a_fresh_point_and_then_takes_the_one_that_is_there() -> None:
+    world = World()
+    world.ask()
+    world.settle()
+    world.end("s.r.0")
+    assert world.ask(wait=False) == ""  # the registry is slow: its result is not numbered yet
+    world.hear(ms.Tick(), after=0.9)
+    assert world.answer() == ""
+    world.hear(ms.Tick(), after=0.1)
+    assert world.answer() == "s.r.1"
+
+
+def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
+    world = World()
+    world.ask()
+    world.settle()
+    world.end("s.r.0")
+    world.hear(ms.SlotFree())
+    while not (isinstance(world.asked, ms.Reserve) and world.asked.instead_of):
+        world.deliver() if world.outbox else world.think()
+    world.hear(ms.Tick(), after=1.0)
+    assert world.answer() == "declined"
+    world.think()
+    assert world.ask() == "s.r.1"
+
+
+def test_a_number_that_another_driver_took_is_computed_again() -> None:
+    world = World(num_samples=2)
+    world.hear(ms.Tick())
+    while not isinstance(world.asked, ms.Reserve):
+        world.think()
+    world.add_row(owner="other")
+    assert world.ask() == "s.r.1"
+
+
+def test_a_registry_that_is_away_stops_no_slot_that_has_a_point() -> None:
+    world = World(slots=2)
+    world.hear(ms.Tick())
+    world.settle()
+    world.hear(ms.Tick(), after=1.0)
+    world.asked = None
+    world.hear(ms.Idle())  # could not be asked
+    assert {world.ask(wait=False), world.ask(wait=False)} == {"s.r.0", "s.r.1"}
+
+
+# Failures.
+
+
+def test_a_failure_delays_its_own_slot_only() -> None:
+    world = World(slots=2, settings=settings(rollout_retry_delay=5.0))
+    world.ask(), world.ask()
+    world.end("s.r.0", "hyperparameters")
+    world.end("s.r.1")
+    world.settle()
+    assert world.ask() == "s.r.2"  # in the slot of s.r.1
+    assert world.ask(wait=False) == "declined"  # the slot of s.r.0 rests
+    world.hear(ms.Tick(), after=5.0)
+    assert world.ask() == "s.r.3"
+
+
+def test_a_lost_run_waits_itself_and_its_slot_goes_on() -> None:
+    world = World(settings=settings(rollout_retry_delay=1000.0, infrastructure_retry_delay=1000.0))
+    world.ask()
+    world.end("s.r.0", "infrastructure")
+    assert world.ask() == "s.r.1"
+
+
+def test_a_slot_does_not_wait_for_lost_runs_whose_time_has_not_come() -> None:
+    world = World(settings=settings(infrastructure_retry_delay=1000.0))
+    for _ in range(2):
+        world.lose(world.ask())
+        world.settle()
+    assert world.ask(wait=False) == "declined"
+
+
+def test_a_sweep_whose_last_run_failed_ends_without_the_rest_of_its_slot() -> None:
+    world = World(num_samples=1, settings=settings(rollout_retry_delay=1000.0))
+    world.ask()
+    world.end("s.r.0", "hyperparameters")
+    world.settle()
+    assert world.ask() == "finished"
+
+
+def test_a_lost_run_comes_back_first_under_its_own_id_and_keeps_its_lease() -> None:
+    world = World(num_samples=2, settings=SOON)
+    world.ask()
+    world.lose("s.r.0")
+    world.settle()
+    row = world.rows["s.r.0"]
+    assert (row.owner, row.fence, row.state) == ("me", 2, "interrupted")
+    assert world.ask() == "s.r.0"
+    assert world.kinds("s.r.0") == ["start", "requeue", "start"]
+
+
+def test_the_last_run_of_a_sweep_comes_back_after_it_was_lost() -> None:
+    world = World(num_samples=1, settings=SOON)
+    world.ask()
+    world.lose("s.r.0")
+    assert world.ask(wait=False) != "finished"
+    world.settle()
+    assert world.answer() or world.ask() == "s.r.0"
+
+
+def test_the_pause_of_a_lost_run_doubles_each_time() -> None:
+    world = World(settings=settings(infrastructure_retry_delay=1.0, max_infrastructure_failures=0), num_samples=1)
+    pauses = []
+    for _ in range(4):
+        world.ask()
+        world.lose("s.r.0")
+        world.settle()
+        pauses.append(world.state.ready[0].not_before - world.now)
+        world.now += 100.0
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_run_that_was_lost_eight_times_is_given_up_as_infrastructure() -> None:
+    world = World(
+        num_samples=1,
+        settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=0, rollout_retry_delay=0.0),
+    )
+    for _ in range(MAX_LOSSES):
+        assert world.ask() == "s.r.0"
+        world.lose("s.r.0")
+        world.settle()
+    finish = world.written[-1]
+    assert (finish.kind, finish.payload["observation"]["failure"]) == ("finish", "infrastructure")
+    assert finish.payload["observation"]["message"] == "lost its trial driver or node 8 times"
+
+
+def test_losses_in_a_row_end_the_sweep_and_what_it_held_is_free_for_others() -> None:
+    world = World(settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=1))
+    for _ in range(2):
+        world.lose(world.ask())
+    assert isinstance(world.state.stop.error, SweepAborted)
+    assert world.kinds("s.r.0") == ["start", "requeue", "start", "interrupt"]
+    world.hear(ms.LoopEnded())
+    world.settle()
+    assert {row.owner for row in world.rows.values()} == {""}
+
+
+def test_losses_are_not_held_against_the_point_or_the_count_of_failures() -> None:
+    world = World(settings=settings(max_consecutive_failures=1, infrastructure_retry_delay=0.0))
+    for _ in range(3):
+        world.lose(world.ask())
+    assert world.state.stop.error is None
+    assert "finish" not in [message.kind for message in world.written]
+
+
+@pytest.mark.parametrize("failure", ["hyperparameters", "code"])
+def test_failures_in_a_row_end_the_sweep(failure: str) -> None:
+    world = World(settings=settings(max_consecutive_failures=3, rollout_retry_delay=0.0))
+    for number in range(4):
+        assert world.state.stop.error is None
+        world.end(world.ask(), failure, signature=f"line {number}")
+    assert "max_consecutive_failures=3" in str(world.state.stop.error)
+    assert world.ask() == "finished"
+
+
+def test_a_run_that_ends_well_sets_both_counters_to_zero() -> None:
+    world = World(
+        settings=settings(
+            max_consecutive_failures=2,
+            max_infrastructure_failures=2,
+            rollout_retry_delay=0.0,
+            infrastructure_retry_delay=0.0,
+        )
+    )
+    for number in range(3):
+        world.end(world.ask(), "hyperparameters", signature=f"line {number}")
+        world.lose(world.ask())
+        world.end(world.ask())
+    assert world.state.stop.error is None
+
+
+def test_the_first_two_runs_failing_in_the_same_line_say_that_the_code_is_broken() -> None:
+    world = World(settings=settings(max_consecutive_failures=9, rollout_retry_delay=0.0))
+    for _ in range(2):
+        world.end(world.ask(), "code", signature="KeyError train.py:7")
+    assert "KeyError train.py:7" in str(world.state.stop.error)
+
+
+def test_a_worker_that_ended_itself_twice_in_the_same_way_is_the_codes_fault() -> None:
+    world = World(settings=SOON)
+    for _ in range(2):
+        world.hear(ms.RunEnded(world.ask(), result("infrastructure", signature="ended with exit code 7 at mine.py:3")))
+        world.settle()
+    finish = world.written[-1] if world.written[-1].kind == "finish" else world.written[-2]
+    assert world.kinds("s.r.0") == ["start", "requeue", "start", "finish"]
+    assert (finish.payload["observation"]["failure"], finish.payload["observation"]["message"]) == (
+        "code",
+        "no, twice in a row",
+    )
+
+
+# Caps and other ends.
+
+
+def test_the_sweep_ends_when_all_runs_are_done_and_not_before() -> None:
+    world = World(slots=2, num_samples=3)
+    world.ask(), world.ask()
+    world.end("s.r.0")
+    assert world.ask() == "s.r.2"
+    world.end("s.r.1")
+    assert world.ask() == "declined"
+    world.end("s.r.2")
+    assert world.ask() == "finished"
+    world.hear(ms.LoopEnded())
+    assert world.state.stop.reason is not None
+    assert world.state.stop.reason.reason == "all 3 runs are done (sweep.num_samples)"
+
+
+def test_a_target_ends_the_sweep() -> None:
+    world = World(target_score=5.0)
+    world.end(world.ask(), score=5.5)
+    world.settle()
+    world.state.ready and world.end(world.ask())
+    world.settle()
+    assert world.ask() == "finished"
+
+
+def test_a_target_that_another_driver_reached_ends_the_sweep_too() -> None:
+    world = World(target_score=5.0)
+    world.hear(ms.Learned(1, 6.0, world.tally))
+    world.hear(ms.Tick())
+    assert world.ask() == "finished"
+
+
+def test_a_cap_of_money_counts_what_is_committed() -> None:
+    world = World(slots=4, cost=10.0, budget=Budget(dollars=25.0, hourly_cost=3600.0))
+    world.hear(ms.Tick())
+    world.settle()
+    assert len(world.rows) == 2  # a third would reach 30 of 25 seconds
+    assert world.state.optimiser.limit is not None
+    assert world.state.optimiser.limit.is_cap
+
+
+def test_runs_that_cost_less_than_predicted_leave_room_for_more() -> None:
+    world = World(cost=10.0, budget=Budget(dollars=25.0, hourly_cost=3600.0))
+    ended = []
+    while (answer := world.ask()) not in ("finished", "declined"):
+        ended.append(answer)
+        world.end(answer, seconds=1.0)
+        world.settle()
+    assert len(ended) > 10
+
+
+def test_running_runs_are_cut_when_the_cap_is_overspent() -> None:
+    world = World(cost=10.0, budget=Budget(dollars=25.0, hourly_cost=3600.0))
+    run_id = world.ask()
+    world.hear(ms.Progressed(run_id, progress(1, seconds=30.0)))
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert world.state.stop.now
+    assert world.state.stop.reason is not None
+    assert world.state.stop.reason.is_cap
+
+
+def test_wall_clock_ends_the_sweep_as_a_cap() -> None:
+    world = World(budget=Budget(wall_clock=60.0))
+    world.now = 61.0
+    assert world.ask() == "finished"
+    assert world.state.stop.reason is not None
+    assert world.state.stop.reason.is_cap
+
+
+# People.
+
+
+def test_stop_lets_running_runs_finish_and_starts_no_more() -> None:
+    world = World(slots=2)
+    world.ask(), world.ask()
+    world.requests.append("sweep_draining")
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert world.ask() == "declined"
+    assert not world.state.stop.now
+    world.end("s.r.0"), world.end("s.r.1")
+    assert world.ask() == "finished"
+
+
+def test_stop_now_checkpoints_running_runs_and_a_drain_may_become_one() -> None:
+    world = World()
+    world.ask()
+    for request, is_now in (("sweep_draining", False), ("sweep_stopped", True)):
+        world.requests.append(request)
+        world.hear(ms.Tick(), after=2.0)
+        world.see()
+        assert world.state.stop.now is is_now
+    world.hear(ms.Checkpointed({"s.r.0": {"train": {"wall_seconds": 7.0}}}))
+    world.hear(ms.LoopEnded())
+    (interrupt,) = [message for message in world.written if message.kind == "interrupt"]
+    assert interrupt.payload["costs"] == {"train": {"wall_seconds": 7.0}}
+    assert interrupt.payload["reason"] == "asked to stop"
+
+
+def test_a_changed_specification_ends_the_driver_for_its_points_would_be_of_the_old_one() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Looked(("spec_updated", "started")))
+    world.end("s.r.0")
+    assert world.ask() == "finished"
+    assert world.state.stop.reason is not None
+    assert world.state.stop.reason.reason.startswith("`run --update` changed")
+
+
+def test_ctrl_c_interrupts_what_runs_and_releases_what_never_started() -> None:
+    world = World(slots=2)
+    world.ask()
+    world.settle()
+    world.hear(ms.StopAsked(STOPPED_BY_USER, now=True, by_user=True))
+    assert (world.state.stop.now, world.state.stop.by_user) == (True, True)
+    assert world.ask() == "declined"
+    world.hear(ms.LoopEnded())
+    world.settle()
+    assert [(row.state, row.owner) for row in world.rows.values()] == [
+        ("interrupted", ""),
+        ("reserved", ""),
+        ("reserved", ""),
+    ]
+    assert world.kinds("s.r.1") == ["release"]
+
+
+def test_what_is_resumed_or_reserved_while_the_driver_ends_is_given_back() -> None:
+    world = World()
+    world.hear(ms.Tick())
+    while not isinstance(world.asked, ms.Reserve):
+        world.think()
+    other = world.add_row(owner="", state="interrupted")
+    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.LoopEnded())
+    assert not world.state.is_settled
+    world.asked = None
+    world.hear(ms.Reserved(world.reserved(world.add_row())))
+    world.see()
+    world.settle()
+    assert world.state.is_settled
+    assert (other.owner, world.rows["s.r.1"].owner) == ("", "")
+
+
+def test_a_run_that_is_lost_while_the_sweep_drains_is_left_for_other_drivers() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Looked(("sweep_draining",)))
+    world.lose("s.r.0")
+    world.settle()
+    assert world.rows["s.r.0"].owner == ""
+    assert world.ask() == "finished"
+
+
+def test_a_driver_ends_once() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.LoopEnded())
+    world.hear(ms.LoopEnded())
+    assert len(world.ends) == 1
+    world.hear(ms.SlotFree())
+    assert not [answer for answer in world.answers if isinstance(answer, ms.Start)]
+
+
+# Early stopping.
+
+
+def test_a_run_that_the_optimiser_gives_up_ends_with_its_last_score() -> None:
+    world = World(early_stopping=True, advice=lambda advise: "hopeless")
+    world.ask()
+    world.settle()
+    world.hear(ms.Progressed("s.r.0", progress(10, score=0.5)))
+    world.settle()
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.RunEnded("s.r.0", None))
+    finish = world.written[-1]
+    assert (finish.kind, finish.payload["observation"]["outcome"], finish.payload["observation"]["score"]) == (
+        "finish",
+        "stopped_early",
+        0.5,
+    )
+    assert finish.payload["observation"]["message"] == "hopeless"
+
+
+# Other drivers.
+
+
+def test_runs_that_lost_their_driver_are_resumed_first() -> None:
+    world = World()
+    world.add_row(owner="", state="interrupted", attempts=1)
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert world.ask() == "s.r.0"
+    assert world.rows["s.r.0"].owner == "me"
+
+
+def test_a_run_whose_point_is_not_of_this_sweep_fails_without_a_start() -> None:
+    world = World()
+    row = world.add_row(state="interrupted", attempts=1)
+    world.hear(ms.Looked(refused=((row.record, "'x': not a parameter of the search space"),)))
+    assert world.told == ["s.r.0: refused, outside the search space: 'x': not a parameter of the search space"]
+    assert world.ask() == "s.r.1"
+    assert (world.kinds("s.r.0"), row.state) == (["start", "finish"], "failed")
+    assert world.state.failures.lost == 0
+
+
+def test_a_sweep_that_somebody_deleted_is_aborted() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Looked(is_deleted=True))
+    assert world.state.stop.now
+    assert isinstance(world.state.stop.error, SweepAborted)
+    assert str(world.state.stop.error) == "sweep s: somebody deleted it from the registry"
+
+
+def test_a_run_never_overtakes_one_whose_point_only_knows_less() -> None:
+    world = World(slots=2)
+    world.ask(), world.ask()
+    world.settle()
+    for run_id in ("s.r.0", "s.r.1"):
+        world.end(run_id)
+        while world.outbox:
+            world.deliver()
+        world.think()  # one piece of work: the second result comes while the points of before are replaced
+    assert [world.ask(), world.ask()] == ["s.r.2", "s.r.3"]
+
+
+@pytest.mark.parametrize("sign", ["refused", "heartbeat"])
+def test_a_run_that_another_driver_holds_is_dropped_and_may_come_back(sign: str) -> None:
+    world = World(slots=2, settings=SOON)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    if sign == "refused":
+        world.hear(ms.Progressed("s.r.0", progress(10, score=0.5)))
+        world.settle()
+    else:
+        world.hear(ms.LeasesLost(frozenset({"s.r.0"})))
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.RunEnded("s.r.0", None))
+    world.settle()
+    assert world.rows["s.r.0"].owner == "other"
+    assert "s.r.0" not in world.state.held
+    world.rows["s.r.0"].owner = ""  # the other one dies
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert world.ask() == "s.r.0"
+    assert not world.state.should_stop("s.r.0")
+
+
+def test_a_run_that_came_back_while_the_old_attempt_still_runs_starts_after_that_has_ended() -> None:
+    world = World(num_samples=1)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.rows["s.r.0"].owner = ""  # and that one died
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.CapacitySeen({"a": Node({"CPU": 2.0})}, frozenset()))
+    assert world.ask() == "declined"
+    world.lose("s.r.0")
+    world.settle()
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert (world.rows["s.r.0"].state, world.rows["s.r.0"].fence) == ("running", 3)
+
+
+def test_a_waiting_run_that_came_back_from_another_driver_waits_once_and_starts_as_the_registry_has_it() -> None:
+    world = World()
+    world.hear(ms.Tick())
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.rows["s.r.0"].owner = ""
+    world.hear(ms.Tick(), after=2.0)
+    world.see()
+    assert [run.id for run in world.state.ready] == ["s.r.0"]
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert world.rows["s.r.0"].state == "running"
+
+
+def test_a_waiting_run_that_another_driver_holds_does_not_start() -> None:
+    world = World()
+    world.hear(ms.Tick())
+    world.settle()
+    world.hear(ms.LeasesLost(frozenset({"s.r.0"})))
+    assert world.ask() == "s.r.1"
+
+
+def test_leases_of_all_that_is_held_are_extended_while_the_loop_turns_and_not_longer() -> None:
+    world = World(settings=settings(heartbeat_seconds=10.0, lease_seconds=60.0, infrastructure_retry_delay=0.0))
+    world.ask()
+    world.settle()
+    world.lose("s.r.0")  # not answered: still ours
+    for _ in range(3):
+        world.hear(ms.LoopTurned((), 1), after=10.0)
+    assert [set(run_ids) for run_ids in world.beats] == [{"s.r.0", "s.r.1"}] * 3
+    for _ in range(6):
+        world.hear(ms.Tick(), after=10.0)
+    assert len(world.beats) == 3 + 2
+
+
+# Nodes.
+
+TWO_NODES = {"a": Node({"CPU": 1.0}), "b": Node({"CPU": 1.0})}
+
+
+def lose_on(world: World, node: str, after: float = 1.0) -> None:
+    world.hear(ms.RunEnded(world.ask(), None, frozenset({node}), is_error=True), after=after)
+    world.settle()
+
+
+def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_told_once() -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
+    for _ in range(4):
+        lose_on(world, "a")
+    assert world.state.capacity.avoided == ("a",)
+    told = "node a takes no more runs: it lost 3 in a row within 60 s of their start"
+    assert world.told == [told]
+    world.hear(ms.CapacitySeen(TWO_NODES, frozenset()))
+    assert world.told[1:] == ["1 run(s) at a time"]
+
+
+@pytest.mark.parametrize("interlude", ["well", "late"])
+def test_a_run_that_went_well_or_was_lost_late_begins_the_count_anew(interlude: str) -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
+    lose_on(world, "a"), lose_on(world, "a")
+    if interlude == "late":
+        lose_on(world, "a", after=61.0)
+    else:
+        world.hear(ms.RunEnded(world.ask(), result(), frozenset({"a"})))
+    lose_on(world, "a"), lose_on(world, "a")
+    assert world.state.capacity.cordoned == ()
+
+
+def test_nodes_are_counted_apart_and_the_last_one_stays() -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=0))
+    for node in "abab":
+        lose_on(world, node)
+    assert world.state.capacity.cordoned == ()
+    for node in "aabbbb":
+        lose_on(world, node)
+    assert world.state.capacity.cordoned == ("a",)
+
+
+def test_zero_fast_losses_cordon_nothing() -> None:
+    world = World(
+        nodes=TWO_NODES,
+        settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=0, max_fast_losses=0),
+    )
+    for _ in range(6):
+        lose_on(world, "a")
+    assert world.state.capacity.cordoned == ()
+
+
+def test_a_node_that_joins_or_leaves_changes_the_slots_and_is_told_once() -> None:
+    world = World(nodes={"a": Node({"CPU": 2.0})})
+    more = {"a": Node({"CPU": 2.0}), "b": Node({"CPU": 4.0})}
+    for _ in range(2):
+        world.hear(ms.CapacitySeen(more, frozenset()))
+    assert (world.state.capacity.slots, world.told) == (6, ["6 run(s) at a time"])
+    world.hear(ms.CapacitySeen({}, frozenset()))
+    assert (world.state.capacity.slots, world.state.capacity.wanted) == (0, 1)
+    assert world.told[1] == "no node can hold a run now: waiting for one"
+
+
+def test_a_node_that_ray_drains_has_no_slots_and_no_run_goes_there_again() -> None:
+    world = World(nodes=TWO_NODES)
+    world.hear(ms.CapacitySeen(TWO_NODES, frozenset({"a"})))
+    assert world.state.capacity.slots == 1
+    world.hear(ms.CapacitySeen({"b": TWO_NODES["b"]}, frozenset()))
+    world.hear(ms.SlotFree())
+    world.settle()
+    (answer,) = world.answers
+    assert isinstance(answer, ms.Start)
+    assert answer.avoid_nodes == ("a",)
+
+
+def test_a_run_that_left_a_node_in_order_goes_on_at_once_and_is_no_loss() -> None:
+    world = World(settings=settings(infrastructure_retry_delay=1000.0, max_infrastructure_failures=1))
+    world.ask()
+    world.hear(
+        ms.RunEnded(
+            "s.r.0", RunResult(Outcome.INTERRUPTED, None, Costs(), Costs(), message="node a will be taken away")
+        )
+    )
+    assert world.written[-1].payload["reason"] == "node a will be taken away"
+    assert world.ask() == "s.r.0"
+    assert world.state.stop.error is None
+
+
+def test_a_run_without_a_place_is_told_once_with_what_is_missing() -> None:
+    world = World(settings=settings(placement_warning_seconds=60.0))
+    for _ in range(100):
+        world.hear(ms.LoopTurned(("s.r.3",), 0), after=1.0)
+    (told,) = world.told
+    assert told.startswith("s.r.3: no place for 60 s: 1 node(s) can hold 1 run(s)")
+
+
+def test_a_wait_for_a_place_that_ended_is_forgotten() -> None:
+    world = World(settings=settings(placement_warning_seconds=60.0))
+    for waiting in ([("s.r.3",)] * 59, [()], [("s.r.3",)] * 59):
+        for runs in waiting:
+            world.hear(ms.LoopTurned(runs, 0), after=1.0)
+    assert world.told == []
+
+
+@pytest.mark.parametrize(("timeout", "gives_up"), [(600.0, True), (0.0, False)])
+def test_the_sweep_gives_up_when_nothing_runs_for_long_and_zero_waits_for_ever(timeout: float, gives_up: bool) -> None:
+    world = World(settings=settings(placement_timeout_seconds=timeout))
+    for _ in range(900):
+        world.hear(ms.LoopTurned(("s.r.3",), 1), after=1.0)
+    assert world.state.stop.error is None
+    for _ in range(601):
+        world.hear(ms.LoopTurned(("s.r.3",), 0), after=1.0)
+    assert isinstance(world.state.stop.error, ClusterError) is gives_up
+
+
+# What is written.
+
+
+def test_where_a_run_is_is_written_once_and_again_when_its_workers_moved() -> None:
+    world = World()
+    world.ask()
+    for nodes in (("x",), ("x",), ("y",)):
+        world.hear(ms.Progressed("s.r.0", progress(1, nodes=nodes)))
+    assert [message.payload["nodes"] for message in world.written if message.kind == "record_nodes"] == [("x",), ("y",)]
+
+
+def test_an_interrupted_attempt_is_paid_for_when_its_run_goes_on() -> None:
+    world = World(num_samples=1, settings=SOON)
+    for seconds in (30.0, 12.0):
+        world.ask()
+        world.hear(ms.Progressed("s.r.0", progress(1, seconds=seconds)))
+        world.lose("s.r.0")
+        world.settle()
+    (run,) = world.state.runs
+    assert run.spent.wall_seconds == 42.0
+
+
+def test_a_thread_that_died_is_the_sweeps_error_and_starts_nothing_more() -> None:
+    world = World()
+    world.hear(ms.Tick())
+    world.settle()
+    world.hear(ms.WorkerFailed(RuntimeError("bug")))
+    assert world.ask() == "declined"
+    assert str(world.state.error) == "bug"
+
+
+def test_steps_never_change_the_state_they_began_with() -> None:
+    world = World(slots=2)
+    world.ask()
+    before = world.state
+    kept = repr(before)
+    world.end("s.r.0")
+    world.settle()
+    assert repr(before) == kept
+
+
+def test_a_late_result_of_a_run_that_is_gone_changes_nothing() -> None:
+    world = World()
+    world.hear(ms.RunEnded("s.r.7", result()))
+    world.hear(ms.Progressed("s.r.7", progress(1)))
+    assert world.written == []
