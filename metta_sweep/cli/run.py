@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.display import new_console
     from metta_sweep.driver.summary import print_summary
-    from metta_sweep.driver.sweep import Command, run_sweep
+    from metta_sweep.driver.sweep import RunCommand, run_sweep
     from metta_sweep.ray_cluster.cluster import slots_of
     from metta_sweep.registry.open import open_registry
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             wandb_project=job.wandb.project,
             update=args.update,
         )
-        ending = run_sweep(job, registry, os.environ, console, Command(may_restart=True, begun=process_began()))
+        ending = run_sweep(job, registry, os.environ, console, RunCommand(may_restart=True, begun=process_began()))
         print_summary(job.sweep_name, registry, ending, console)
     finally:
         registry.close()

@@ -159,7 +159,7 @@ class StopAsked(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Tick(Event):
+class TimePassed(Event):
     """Time passed."""
 
 
@@ -249,8 +249,8 @@ class Delivered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Looked(Event):
-    """Answer to `Look`; empty where the registry could not be read.
+class Polled(Event):
+    """Answer to `Poll`; empty where the registry could not be read.
 
     Attributes:
         requests: kinds of the events since the last look that may ask something of this driver.
@@ -329,14 +329,14 @@ class Reserve(ForOptimiser):
 
 
 @dataclass(frozen=True, slots=True)
-class Beat(ForReporter):
+class ExtendLeases(ForReporter):
     """Extend the leases of these runs."""
 
     run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Look(ForReporter):
+class Poll(ForReporter):
     """See what people want and what is spent; with `may_resume`, take over runs that nobody alive holds."""
 
     may_resume: bool

@@ -15,8 +15,8 @@ from typing import Any
 from metta_sweep.config import resolve_run
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepJob
-from metta_sweep.driver.rules import Limits, attempt_seconds, cap_seconds
-from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.rules import SweepLimits, attempt_seconds, cap_seconds
+from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.errors import UnreadableSweep
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState, SweepRecord
@@ -80,7 +80,7 @@ class StopRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """The answer to "what will this do, and what will it cost?".
 
     Attributes:
@@ -112,7 +112,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
 
 
-def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> Plan:
+def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> SweepPlan:
     """Put the plan together.
 
     Args:
@@ -127,7 +127,7 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) ->
     hours = None if seconds is None else seconds / 3600.0
     gpus = job.resources.gpus_per_worker * job.resources.world_size
     price = job.budget.hourly_cost
-    return Plan(
+    return SweepPlan(
         sweep_name=job.sweep_name,
         phases=phases,
         slots=slots,
@@ -189,7 +189,7 @@ def stop_rules(job: SweepJob, slots: int, history: History, phases: Sequence[Pha
     caps = {"gpu_hours": budget.gpu_hours if gpus else None, "dollars": budget.dollars}
     for name, value in caps.items():
         only = replace(budget, **{other: None for other in caps if other != name})
-        cap = cap_seconds(Limits(None, None, True, only, has_gpus=gpus > 0))
+        cap = cap_seconds(SweepLimits(None, None, True, only, has_gpus=gpus > 0))
         if value is not None and cap is not None:
             room = max(cap - history.spent_seconds, 0.0) / (gpus or 1.0)
             found.append(StopRule(f"budget.{name}={value:g}", runs_within(phases, room)))
@@ -238,8 +238,8 @@ def wall_seconds(phases: Sequence[PhasePlan], runs: int, slots: int) -> float:
 
 def first_suggestions(job: SweepJob, slots: int, history: History, runs: int | None) -> tuple[Suggestion, ...]:
     """What the optimiser will propose for the first slots, as `run` itself will compute it."""
-    proposer = Proposer(job.sweep, job.seed)
-    proposer.observe(history.observations)
+    optimiser = SweepOptimiser(job.sweep, job.seed)
+    optimiser.observe(history.observations)
     waiting = [run for run in history.runs if not run.state.is_final]
     pending: list[Mapping[str, Any]] = [run.params for run in waiting]
     first = len(history.runs)  # numbers have no gaps
@@ -247,7 +247,7 @@ def first_suggestions(job: SweepJob, slots: int, history: History, runs: int | N
     count = wanted if runs is None else max(min(wanted, runs - len(waiting)), 0)
     found: list[Suggestion] = []
     for number in range(first, first + count):
-        found.append(proposer.suggest(number, pending))
+        found.append(optimiser.suggest(number, pending))
         pending.append(found[-1].params)
     return tuple(found)
 
@@ -339,7 +339,7 @@ def mean_pace(seconds: Sequence[tuple[float, int]], sweeps: Sequence[str]) -> Pa
     return Pace(total / len(seconds), total / steps if steps else None, len(seconds), tuple(sweeps))
 
 
-def plan_from(registry: Reader, job: SweepJob, slots: int) -> Plan:
+def plan_from(registry: Reader, job: SweepJob, slots: int) -> SweepPlan:
     """Read what is known of this sweep and of runs like its own, and plan; nothing is written."""
     has_gpus = job.resources.gpus_per_worker > 0
     left_out: list[str] = []

@@ -71,7 +71,7 @@ class RunReporter(Worker):
             events = self._registry.events(self._job.sweep_name)
             self._heard = max((event.sequence for event in events), default=0)
 
-    def resume(self) -> ms.Looked:
+    def resume(self) -> ms.Polled:
         """Deliver what a dead driver left on disk, then take over every run that nobody alive holds.
 
         Raises:
@@ -132,10 +132,10 @@ class RunReporter(Worker):
         match command:
             case ms.Start(run):
                 self._files.append(run)
-            case ms.Beat(run_ids):
+            case ms.ExtendLeases(run_ids):
                 self._guarded(lambda: self._beat(run_ids))
-            case ms.Look(may_resume):
-                self._guarded(lambda: self._look(may_resume), failed=ms.Looked())
+            case ms.Poll(may_resume):
+                self._guarded(lambda: self._look(may_resume), failed=ms.Polled())
                 self._guarded(self._copy_events)
         self._guarded(self._write_files)
         self._guarded(self._deliver)
@@ -187,21 +187,21 @@ class RunReporter(Worker):
         try:
             self._registry.get_sweep(self._job.sweep_name)
         except UnknownSweep:
-            self._post(ms.Looked(is_deleted=True))
+            self._post(ms.Polled(is_deleted=True))
             return
         events = self._registry.events(self._job.sweep_name, after=self._heard)
         tally = self._context.tally() if self._context.rules.limits.has_money_cap else None
-        looked = self._claim() if may_resume else ms.Looked()
+        looked = self._claim() if may_resume else ms.Polled()
         self._heard = max((event.sequence for event in events), default=self._heard)
         self._post(replace(looked, requests=tuple(event.kind for event in events), tally=tally))
 
-    def _claim(self) -> ms.Looked:
+    def _claim(self) -> ms.Polled:
         """Runs that nobody alive holds, ours from now on; those whose points are not of this sweep apart."""
         owner, lease_seconds = self._context.owner, self._job.settings.lease_seconds
         key = f"claim:{owner.pid}:{time.time_ns()}"
         records = self._registry.claim(self._job.sweep_name, owner, lease_seconds=lease_seconds, key=key)
         foreign = [(record, "; ".join(self._job.train.foreign(record.params)[:3])) for record in records]
-        return ms.Looked(
+        return ms.Polled(
             resumed=tuple(self._context.prepare(record) for record, why in foreign if not why),
             refused=tuple((record, why) for record, why in foreign if why),
         )

@@ -42,7 +42,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SweepLimits:
     """The stop rules of one sweep.
 
     Attributes:
@@ -81,7 +81,7 @@ STOPPED_BY_UPDATE = StopReason(
 )
 
 
-def cap_seconds(limits: Limits) -> float | None:
+def cap_seconds(limits: SweepLimits) -> float | None:
     """The tightest cap on GPU seconds (slot seconds without GPU), or None."""
     caps = []
     if limits.budget.gpu_hours is not None and limits.has_gpus:
@@ -91,14 +91,14 @@ def cap_seconds(limits: Limits) -> float | None:
     return min(caps) if caps else None
 
 
-def no_more_runs(limits: Limits, tally: Tally, next_seconds: float = 0.0) -> StopReason | None:
+def no_more_runs(limits: SweepLimits, tally: Tally, next_seconds: float = 0.0) -> StopReason | None:
     """Why no further run may be reserved; None when one that is predicted to use `next_seconds` may."""
     if limits.num_samples is not None and tally.num_runs >= limits.num_samples:
         return StopReason(f"all {limits.num_samples} runs are done (sweep.num_samples)", is_cap=False)
     return target_reached(limits, tally) or over_cap(limits, tally, tally.committed_seconds + next_seconds)
 
 
-def target_reached(limits: Limits, tally: Tally) -> StopReason | None:
+def target_reached(limits: SweepLimits, tally: Tally) -> StopReason | None:
     """Whether the incumbent is at least as good as `sweep.target_score`."""
     if limits.target_score is None or tally.best_score is None:
         return None
@@ -110,7 +110,7 @@ def target_reached(limits: Limits, tally: Tally) -> StopReason | None:
     )
 
 
-def over_cap(limits: Limits, tally: Tally, promised_seconds: float = 0.0) -> StopReason | None:
+def over_cap(limits: SweepLimits, tally: Tally, promised_seconds: float = 0.0) -> StopReason | None:
     """Whether a cap of money or time is reached, counting `promised_seconds` on top of what is spent."""
     budget = limits.budget
     if budget.wall_clock is not None and tally.elapsed_seconds >= budget.wall_clock:
@@ -124,7 +124,7 @@ def over_cap(limits: Limits, tally: Tally, promised_seconds: float = 0.0) -> Sto
     return StopReason(describe_cap(limits, tally.spent_seconds, promised_seconds), is_cap=True)
 
 
-def describe_cap(limits: Limits, spent_seconds: float, promised_seconds: float) -> str:
+def describe_cap(limits: SweepLimits, spent_seconds: float, promised_seconds: float) -> str:
     """One line: what was spent and promised against the cap, in the cap's own unit."""
     budget = limits.budget
     if budget.dollars is not None and budget.hourly_cost:
@@ -139,7 +139,7 @@ def describe_cap(limits: Limits, spent_seconds: float, promised_seconds: float) 
     )
 
 
-def must_stop_running(limits: Limits, tally: Tally) -> StopReason | None:
+def must_stop_running(limits: SweepLimits, tally: Tally) -> StopReason | None:
     """Whether running runs have to checkpoint and end now: the cap is overspent by more than `OVERSPEND_SHARE`."""
     cap = cap_seconds(limits)
     if cap is None or tally.spent_seconds < cap * (1.0 + OVERSPEND_SHARE):

@@ -221,7 +221,11 @@ def hold(turn: Turn, run: ReservedRun, *, first: bool) -> None:
         turn.write("release", run.record)
         return
     others = tuple(one for one in state.ready if one.id != run.id)
-    turn.set(ready=(run, *others) if first else (*others, run), lost=state.lost | ({run.id} & state.live.keys()))
+    turn.set(
+        ready=(run, *others) if first else (*others, run),
+        returning=without(state.returning, run.id),
+        lost=state.lost | ({run.id} & state.live.keys()),
+    )
 
 
 def refuse(turn: Turn, record: RunRecord, reason: str) -> None:

@@ -11,7 +11,7 @@ from metta_sweep.capacity import Node, slots_on, usable
 from metta_sweep.config.job import Settings, SweepJob
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.messages import LiveRun, ReservedRun
-from metta_sweep.driver.rules import FailureCount, Limits, StopReason, Tally, cost_clock
+from metta_sweep.driver.rules import FailureCount, StopReason, SweepLimits, Tally, cost_clock
 from metta_sweep.errors import SweepError
 from metta_sweep.registry.records import JsonObject, RunRecord
 from trainables.failures import Failure
@@ -42,7 +42,7 @@ class Rules:
     sweep: str
     settings: Settings
     resources: Resources
-    limits: Limits
+    limits: SweepLimits
     clock: str
     early_stopping: bool = False
     promised: tuple[Node, ...] = ()
@@ -51,7 +51,9 @@ class Rules:
     def of(cls, job: SweepJob, promised: tuple[Node, ...]) -> Rules:
         """What does not change while a driver of this sweep runs."""
         sweep, gpus = job.sweep, job.resources.gpus_per_worker * job.resources.world_size
-        limits = Limits(sweep.num_samples, sweep.target_score, sweep.goal == "maximize", job.budget, has_gpus=gpus > 0)
+        limits = SweepLimits(
+            sweep.num_samples, sweep.target_score, sweep.goal == "maximize", job.budget, has_gpus=gpus > 0
+        )
         clock = cost_clock(sweep.cost, gpus)
         return cls(job.sweep_name, job.settings, job.resources, limits, clock, sweep.early_stopping, promised)
 

@@ -102,7 +102,7 @@ def on_stop_asked(turn: Turn, event: ms.StopAsked) -> None:
     turn.drain(event.reason, now=event.now)
 
 
-def on_tick(turn: Turn, event: ms.Tick) -> None:
+def on_tick(turn: Turn, event: ms.TimePassed) -> None:
     """Only time passed: what is due is done after every event."""
 
 
@@ -186,7 +186,7 @@ def on_leases_lost(turn: Turn, event: ms.LeasesLost) -> None:
     hand_over(turn, event.run_ids)
 
 
-def on_looked(turn: Turn, event: ms.Looked) -> None:
+def on_looked(turn: Turn, event: ms.Polled) -> None:
     turn.set(is_looking=False)
     if event.is_deleted:
         turn.abort(SweepAborted(f"sweep {turn.state.rules.sweep}: somebody deleted it from the registry"))
@@ -274,10 +274,10 @@ def keep_time(turn: Turn) -> None:
     # A heartbeat says that Tune's loop is alive: a driver that hangs loses its runs.
     if now - state.beat_at >= settings.heartbeat_seconds and now - state.loop_seen_at < settings.lease_seconds / 2:
         turn.set(beat_at=now)
-        turn.do(ms.Beat(state.held))
+        turn.do(ms.ExtendLeases(state.held))
     if now - state.looked_at >= LOOK_SECONDS and not state.is_looking:
         turn.set(looked_at=now, is_looking=True)
-        turn.do(ms.Look(may_resume=state.stop.reason is None))
+        turn.do(ms.Poll(may_resume=state.stop.reason is None))
 
 
 HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
@@ -289,14 +289,14 @@ HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     ms.Checkpointed: on_checkpointed,
     ms.LoopEnded: on_loop_ended,
     ms.StopAsked: on_stop_asked,
-    ms.Tick: on_tick,
+    ms.TimePassed: on_tick,
     ms.Learned: on_learned,
     ms.Advised: on_advised,
     ms.SuggestionReady: on_suggestion_ready,
     ms.Reserved: on_reserved,
     ms.Idle: on_idle,
     ms.Delivered: on_delivered,
-    ms.Looked: on_looked,
+    ms.Polled: on_looked,
     ms.LeasesLost: on_leases_lost,
     ms.WorkerFailed: on_worker_failed,
     ms.Tell: on_tell,

@@ -36,7 +36,7 @@ from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
 logger = logging.getLogger(__name__)
 
 
-class Proposer:
+class SweepOptimiser:
     """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending
     points only.
     """
@@ -183,14 +183,14 @@ class SuggestionWorker(Worker):
 
     Args:
         context: of the driver.
-        proposer: the optimiser.
+        optimiser: the optimiser.
     """
 
-    def __init__(self, context: SweepContext, proposer: Proposer) -> None:
+    def __init__(self, context: SweepContext, optimiser: SweepOptimiser) -> None:
         super().__init__("optimiser", context.post)
         self._context = context
         self._registry = context.registry
-        self._proposer = proposer
+        self._optimiser = optimiser
 
     def close(self) -> None:
         """End; nothing is asked any more."""
@@ -220,22 +220,22 @@ class SuggestionWorker(Worker):
                 return ms.Reserved(self._reserve(reservation))
             case ms.Reserve(reservation, run) if run is not None:
                 return ms.Reserved(self._replace(run.record, reservation))
-        return self._read_news() or ms.Learned(self._proposer.cursor, None, self._context.tally())
+        return self._read_news() or ms.Learned(self._optimiser.cursor, None, self._context.tally())
 
     def _read_news(self) -> ms.Learned | None:
         """None when there is none; what there is may change what should be computed next."""
-        records = self._registry.observations(self._context.sweep.name, after=self._proposer.cursor)
+        records = self._registry.observations(self._context.sweep.name, after=self._optimiser.cursor)
         if not records:
             return None
-        self._proposer.observe(records)
+        self._optimiser.observe(records)
         scores = [record.observation.score for record in records if record.observation.score is not None]
-        best = (max if self._proposer.maximizes else min)(scores, default=None)
-        return ms.Learned(self._proposer.cursor, best, self._context.tally())
+        best = (max if self._optimiser.maximizes else min)(scores, default=None)
+        return ms.Learned(self._optimiser.cursor, best, self._context.tally())
 
     def _advise(self, command: ms.Advise) -> ms.Advised:
         record = command.record
         points = tuple(CurvePoint(point["env_steps"], point["seconds"], point["score"]) for point in command.curve)
-        advice = self._proposer.advise(record, RunningCurve(record.params, points, command.total_steps))
+        advice = self._optimiser.advise(record, RunningCurve(record.params, points, command.total_steps))
         if advice is None or not advice.stop:
             return ms.Advised(record.id, None)
         logger.info("%s: stopped early: %s", record.id, advice.reason)
@@ -246,10 +246,10 @@ class SuggestionWorker(Worker):
         unfinished = self._registry.runs(self._context.sweep.name, states=UNFINISHED)
         pending = [run.params for run in unfinished if run.id != replaced and run.number < number]
         started = time.monotonic()
-        suggestion = self._proposer.suggest(number, pending)
+        suggestion = self._optimiser.suggest(number, pending)
         seconds = time.monotonic() - started
-        reservation = reservation_of(suggestion, self._proposer.phase(number).name, self._proposer.cursor)
-        if cap := self._proposer.length_cap(number):
+        reservation = reservation_of(suggestion, self._optimiser.phase(number).name, self._optimiser.cursor)
+        if cap := self._optimiser.length_cap(number):
             reservation = replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)})
         return ms.SuggestionReady(reservation, self._context.tally(number), seconds)
 

@@ -17,12 +17,12 @@ from metta_sweep.analysis.frame import frame
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import format_value, params_text, plain, short_names
-from metta_sweep.driver.plan import PhasePlan, Plan
-from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.plan import PhasePlan, SweepPlan
+from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.reader import Reader, readable
 
 
-def print_plan(plan: Plan, console: Console) -> None:
+def print_plan(plan: SweepPlan, console: Console) -> None:
     """Phases, time and money, the first points, what ends the sweep."""
     for text in plan.left_out:
         console.print(f"note: {text}", highlight=False, soft_wrap=True, markup=False)
@@ -44,7 +44,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"ends: {stops_text(plan)}", highlight=False, soft_wrap=True)
 
 
-def runs_text(plan: Plan) -> str:
+def runs_text(plan: SweepPlan) -> str:
     """How many runs are to come, how many were."""
     done = sum(phase.done for phase in plan.phases)
     before = f" after the {done} that have ended" if done else ""
@@ -53,7 +53,7 @@ def runs_text(plan: Plan) -> str:
     return f"{plan.runs} run{'s' * (plan.runs != 1)} to come{before}"
 
 
-def expected_text(plan: Plan) -> str:
+def expected_text(plan: SweepPlan) -> str:
     """Time and money of what is to come."""
     if plan.seconds is None or plan.slot_hours is None:
         known = next(
@@ -69,7 +69,7 @@ def expected_text(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-def stops_text(plan: Plan) -> str:
+def stops_text(plan: SweepPlan) -> str:
     """What is expected to end it, then what else may."""
     if not plan.stops:
         return "nothing but Ctrl-C, `stop`, or failures in a row; sweep.num_samples, target_score and budget set limits"
@@ -79,7 +79,7 @@ def stops_text(plan: Plan) -> str:
     )
 
 
-def phase_table(plan: Plan) -> Table:
+def phase_table(plan: SweepPlan) -> Table:
     """A line per phase."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("phase", no_wrap=True)
@@ -98,7 +98,7 @@ def numbers_text(phase: PhasePlan) -> str:
     return f"{phase.first_number}-{last}"
 
 
-def suggestion_table(plan: Plan) -> Table:
+def suggestion_table(plan: SweepPlan) -> Table:
     """The first points and why each was chosen."""
     names = list(plan.suggestions[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -151,13 +151,13 @@ def rank(
     with readable(sweep_name):
         spec = read_spec(registry.get_sweep(sweep_name).spec_yaml)
         runs = frame(registry, sweep_name, hourly_cost=hourly_cost)
-        proposer = Proposer(replace(spec.sweep, searcher=None), spec.seed)
-        proposer.observe(registry.observations(sweep_name))
+        optimiser = SweepOptimiser(replace(spec.sweep, searcher=None), spec.seed)
+        optimiser.observe(registry.observations(sweep_name))
     is_ours = runs["params"].map(lambda params: not spec.foreign(params)).astype(bool)
     known = runs[is_ours]
     # A searcher of somebody's own is a name of a class; what a registry says is never imported.
     if by == "posterior" and spec.sweep.searcher is None:
-        known = with_posterior(known, lambda params: proposer.believe(dict(params)))
+        known = with_posterior(known, lambda params: optimiser.believe(dict(params)))
     goal = spec.sweep.goal
     return Ranking(spec, runs, best(known, top_n, goal, by=by), pareto_front(known, goal), int((~is_ours).sum()))
 

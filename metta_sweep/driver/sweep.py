@@ -24,11 +24,11 @@ from metta_sweep.driver.reporter import RunReporter
 from metta_sweep.driver.rules import STOPPED_BY_COMMAND, StopReason
 from metta_sweep.driver.single import RandomBaseline
 from metta_sweep.driver.state import Capacity, Rules, State, begin
-from metta_sweep.driver.suggestions import Proposer, SuggestionWorker
+from metta_sweep.driver.suggestions import SuggestionWorker, SweepOptimiser
 from metta_sweep.driver.summary import SweepOutcome, print_plan
 from metta_sweep.driver.tune import TUNE_ENVIRONMENT, Link, MetricsCallback, SweepSearch, run_tune
 from metta_sweep.driver.workers import StateMachine, SweepContext
-from metta_sweep.ray_cluster.cluster import Cluster, ClusterNodes, connected
+from metta_sweep.ray_cluster.cluster import ClusterNodes, RayCluster, connected
 from metta_sweep.ray_cluster.private_ray import PrivateRay
 from metta_sweep.ray_cluster.watch import end_process, watched
 from metta_sweep.registry.api import Registry
@@ -44,7 +44,7 @@ EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class RunCommand:
     """What is known of the command that runs the sweep.
 
     Attributes:
@@ -60,7 +60,7 @@ class Command:
 
 
 def run_sweep(
-    job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: Command = Command()
+    job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: RunCommand = RunCommand()
 ) -> SweepOutcome:
     """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
 
@@ -118,7 +118,7 @@ class DriverContext:
     nodes: ClusterNodes
     mirror: WandbMirrorCallback
     console: Console
-    command: Command = Command()
+    command: RunCommand = RunCommand()
     own_ray: PrivateRay | None = None
 
 
@@ -128,12 +128,12 @@ class Driver:
     def __init__(self, job: SweepJob, registry: Registry, context: DriverContext) -> None:
         self.job = job
         self.context = context
-        rules, proposer = Rules.of(job, context.nodes.promised), Proposer(job.sweep, job.seed)
+        rules, optimiser = Rules.of(job, context.nodes.promised), SweepOptimiser(job.sweep, job.seed)
         inbox: queue.SimpleQueue[ms.Event] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[ms.ForTune] = queue.SimpleQueue()
         sweep, owner = registry.get_sweep(job.sweep_name), current_owner()
-        shared = SweepContext(job, registry, sweep, owner, rules, proposer.learns, inbox.put, self.say)
-        self.suggestions = SuggestionWorker(shared, proposer)
+        shared = SweepContext(job, registry, sweep, owner, rules, optimiser.learns, inbox.put, self.say)
+        self.suggestions = SuggestionWorker(shared, optimiser)
         self.reporter = RunReporter(shared)
         capacity = Capacity(context.nodes.living(), context.nodes.leaving())
         self.machine = StateMachine(begin(rules, time.monotonic(), capacity=capacity), inbox, self._carry_out)
@@ -255,7 +255,7 @@ def any_config(job: SweepJob) -> dict[str, Any]:
     return resolve_run(job.train, f"{job.sweep_name}.r.0", job.sweep.phases[0].space.center(), seed=job.seed)
 
 
-def say_start(job: SweepJob, cluster: Cluster, console: Console) -> None:
+def say_start(job: SweepJob, cluster: RayCluster, console: Console) -> None:
     """Where it runs, where its files are, where to look."""
     where = "this machine" if cluster.own else f"{len(cluster.nodes.living())} node(s)"
     say(f"sweep {job.sweep_name} on {where}; files in {job.directory}", console)

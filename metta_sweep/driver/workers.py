@@ -15,7 +15,7 @@ import numpy as np
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.files import set_aside
-from metta_sweep.driver.messages import Command, Event, LoopEnded, NoRun, ReservedRun, Tick, WorkerFailed
+from metta_sweep.driver.messages import Command, Event, LoopEnded, NoRun, ReservedRun, TimePassed, WorkerFailed
 from metta_sweep.driver.rules import Tally, attempt_seconds
 from metta_sweep.driver.state import Rules, State
 from metta_sweep.driver.step import step
@@ -80,7 +80,7 @@ class StateMachine:
         try:
             return self._inbox.get(timeout=min(max(due, shortest), longest))
         except queue.Empty:
-            return Tick()
+            return TimePassed()
 
     def _hear(self, event: Event) -> None:
         self.state, commands = step(self.state, event, time.monotonic())

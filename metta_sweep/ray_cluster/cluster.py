@@ -52,7 +52,7 @@ class ClusterNodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class RayCluster:
     """What there is.
 
     Attributes:
@@ -67,7 +67,7 @@ class Cluster:
 
 
 @contextmanager
-def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> Iterator[Cluster]:
+def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> Iterator[RayCluster]:
     """Connect to the cluster of RAY_ADDRESS, or start a private one on this machine, for the length of the block.
 
     A process that is connected already keeps its cluster.
@@ -91,7 +91,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
             "RAY_ADDRESS=auto"
         )
     if ray.is_initialized():  # this process is connected already, and whoever did that ends it
-        yield Cluster(ClusterNodes(promised_nodes(environ)), "", own=None)
+        yield RayCluster(ClusterNodes(promised_nodes(environ)), "", own=None)
         return
     if address:
         check_answers(address)
@@ -113,7 +113,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ClusterError(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
         stack.callback(ray.shutdown)
-        yield Cluster(ClusterNodes(promised_nodes(environ)), url_of(context.dashboard_url), own)
+        yield RayCluster(ClusterNodes(promised_nodes(environ)), url_of(context.dashboard_url), own)
 
 
 @contextmanager

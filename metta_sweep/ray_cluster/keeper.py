@@ -1,9 +1,9 @@
 """The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver
 ends.
 
-`python -m metta_sweep.ray_cluster.keeper` reads one line of JSON (`Order`) and answers with one: Ray's address. It ends
-when its standard input ends, for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray cannot
-do without.
+`python -m metta_sweep.ray_cluster.keeper` reads one line of JSON (`KeeperRequest`) and answers with one: Ray's address.
+It ends when its standard input ends, for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray
+cannot do without.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHORT_GRACE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class KeeperRequest:
     """What a driver asks for.
 
     Attributes:
@@ -61,7 +61,7 @@ def main() -> int:
     adopt_orphans()
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-    order = Order(**json.loads(sys.stdin.buffer.readline()))
+    order = KeeperRequest(**json.loads(sys.stdin.buffer.readline()))
     is_orderly = False
     try:
         node = start_node(order)
@@ -75,7 +75,7 @@ def main() -> int:
     return 0 if is_orderly else 1
 
 
-def start_node(order: Order) -> Node:
+def start_node(order: KeeperRequest) -> Node:
     """Ray's daemons, with this driver's token."""
     environment = {
         "RAY_AUTH_MODE": "token",

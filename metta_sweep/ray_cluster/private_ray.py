@@ -21,7 +21,7 @@ from typing import IO
 import metta_sweep
 from metta_sweep.config.job import Machine
 from metta_sweep.errors import ClusterError
-from metta_sweep.ray_cluster.keeper import GRACE_SECONDS, LET_GO, Order
+from metta_sweep.ray_cluster.keeper import GRACE_SECONDS, LET_GO, KeeperRequest
 
 PREFIX = "metta_sweep_ray_"
 NEW_PREFIX = "metta_sweep_new_"
@@ -81,11 +81,11 @@ def private_ray(environ: Mapping[str, str], machine: Machine) -> Iterator[Privat
 
 def start_keeper(
     base: Path, environ: Mapping[str, str], machine: Machine, errors: IO[bytes]
-) -> tuple[subprocess.Popen[bytes], Order]:
+) -> tuple[subprocess.Popen[bytes], KeeperRequest]:
     """The keeper, on its way, and what it was told."""
     directory, lock = new_directory(base)
     try:
-        order = Order(
+        order = KeeperRequest(
             directory=str(directory),
             token_path=str(write_token(directory / "token")),
             python_path=os.environ.get("PYTHONPATH"),

@@ -26,7 +26,7 @@ import numpy as np
 
 from metta_sweep.config import load_sweep_job, resolve_run
 from metta_sweep.config.job import SweepJob
-from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.open import open_registry
 from tests.proof.afresh import MAPS_SEED
 from tests.proof.stage import Stage, wait_for
@@ -96,7 +96,7 @@ def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
         driver.wait(timeout=120)
         records = registry.observations("live")
     job = job_of(directory, seed, budget)
-    proposer, told, spent, advised = Proposer(job.sweep, seed), list[dict[str, Any]](), 0.0, list[Advised]()
+    proposer, told, spent, advised = SweepOptimiser(job.sweep, seed), list[dict[str, Any]](), 0.0, list[Advised]()
     for record in records:
         proposer.observe([record])
         told.append(dict(record.params))

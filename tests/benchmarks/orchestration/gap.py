@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from metta_sweep.config import load_sweep_job, resolve_run
-from metta_sweep.driver.sweep import Command
+from metta_sweep.driver.sweep import RunCommand
 from tests.metta_sweep.driver.drive import SWEEP, drive, write_known_baseline
 from tests.metta_sweep.driver.test_kills_on_ray import SMALL
 from trainables.run_files import RunFiles
@@ -91,7 +91,7 @@ def ours(address: str, directory: Path, runs: int, told: dict[str, float], *, me
         f"sweep.method={method}",
         *WORDS,
         environ={"RAY_ADDRESS": address},
-        command=Command(),
+        command=RunCommand(),
     )
 
 

@@ -17,12 +17,12 @@ from rich.console import Console
 from metta_sweep.config import load_sweep_job
 from metta_sweep.driver.files import claim_sweep_directory
 from metta_sweep.driver.summary import SweepOutcome
-from metta_sweep.driver.sweep import EXIT_INTERRUPTED, Command, run_sweep
+from metta_sweep.driver.sweep import EXIT_INTERRUPTED, RunCommand, run_sweep
 from metta_sweep.registry.open import open_registry
 from tests.instant import InstantTrainable
 
 SWEEP = "instant"
-INSTANT = Command(InstantTrainable)
+INSTANT = RunCommand(InstantTrainable)
 ROOT = Path(__file__).parents[3]
 Environ = dict[str, str]
 Instant = Callable[..., None]  # sets what instant runs of a test do
@@ -33,7 +33,7 @@ def drive(
     *overrides: str,
     environ: dict[str, str] | None = None,
     config_dirs: Sequence[Path] = (),
-    command: Command = INSTANT,
+    command: RunCommand = INSTANT,
 ) -> SweepOutcome:
     """One `run` command, with instant runs in place of training unless another command is given."""
     quiet = {"METTA_SWEEP_RAY_DASHBOARD": "0", "WANDB_MODE": "disabled", **(environ or {})}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from metta_sweep.capacity import Node
 from metta_sweep.config.job import Budget
 from metta_sweep.driver import messages as ms
-from metta_sweep.driver.rules import Limits
+from metta_sweep.driver.rules import SweepLimits
 from metta_sweep.driver.state import Capacity, Rules, begin
 from metta_sweep.driver.workers import StateMachine
 from tests.metta_sweep.driver.drive import wait_for
@@ -20,7 +20,7 @@ from trainables.resources import Resources
 
 def machine_of(carry_out: Callable[[ms.Command], None], heartbeat: float = 30.0) -> StateMachine:
     """One slot; nobody answers its commands."""
-    limits = Limits(None, None, True, Budget(), has_gpus=False)
+    limits = SweepLimits(None, None, True, Budget(), has_gpus=False)
     rules = Rules("s", settings(heartbeat_seconds=heartbeat), Resources(), limits, "cpu_seconds")
     inbox: queue.SimpleQueue[ms.Event] = queue.SimpleQueue()
     return StateMachine(begin(rules, time.monotonic(), capacity=Capacity({"a": Node({"CPU": 1.0})})), inbox, carry_out)
@@ -31,8 +31,8 @@ def test_what_is_due_is_done_when_nothing_happens() -> None:
     machine = machine_of(commands.append, heartbeat=0.1)
     machine.start()
     machine.post(ms.LoopTurned((), 0))
-    wait_for(lambda: sum(isinstance(command, ms.Beat) for command in commands) >= 3)
-    for event in (ms.LoopEnded(), ms.Idle(), ms.Looked()):
+    wait_for(lambda: sum(isinstance(command, ms.ExtendLeases) for command in commands) >= 3)
+    for event in (ms.LoopEnded(), ms.Idle(), ms.Polled()):
         machine.post(event)
     machine.close()
 
@@ -57,7 +57,7 @@ def test_it_ends_when_nothing_that_it_would_have_to_give_back_can_come_any_more(
     asked = threading.Event()
     machine = machine_of(lambda command: asked.set() if isinstance(command, ms.Learn) else None)
     machine.start()
-    machine.post(ms.Tick())
+    machine.post(ms.TimePassed())
     assert asked.wait(30)
     threading.Timer(0.2, lambda: machine.post(ms.Idle())).start()
     machine.close()

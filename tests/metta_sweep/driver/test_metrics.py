@@ -12,7 +12,7 @@ import pytest
 from metta_sweep.capacity import Node
 from metta_sweep.config.job import Budget, Settings
 from metta_sweep.driver.messages import LiveRun
-from metta_sweep.driver.rules import Limits
+from metta_sweep.driver.rules import SweepLimits
 from metta_sweep.driver.state import Capacity, Rules, begin
 from metta_sweep.driver.tune import GAUGES, readings
 from metta_sweep.registry.records import NewObservation, RunRecord, RunState
@@ -58,7 +58,7 @@ def running(number: int) -> LiveRun:
 def shown(
     runs: list[LiveRun], *, dollars_per_second: float = 0.0, has_gpus: bool = False
 ) -> dict[tuple[str, str | None], float]:
-    limits = Limits(None, None, True, Budget(), has_gpus=has_gpus)
+    limits = SweepLimits(None, None, True, Budget(), has_gpus=has_gpus)
     state = begin(
         Rules("s", Settings(), Resources(), limits, "cpu_seconds"),
         0.0,

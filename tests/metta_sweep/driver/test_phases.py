@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from metta_sweep.config.registered import RegisteredSweep, read_spec
-from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.api import Registry
 from tests.metta_sweep.driver.drive import SWEEP, Environ, Instant, drive
 
@@ -70,7 +70,7 @@ def test_one_after_the_other_each_run_comes_from_its_own_phases_settings(
         16384,
         16384,
     ]
-    replayed, observations = Proposer(spec.sweep, spec.seed), registry.observations(SWEEP)
+    replayed, observations = SweepOptimiser(spec.sweep, spec.seed), registry.observations(SWEEP)
     for run in runs:
         replayed.observe([one for one in observations if replayed.cursor < one.sequence <= run.cursor])
         assert dict(replayed.suggest(run.number, []).params) == run.params, run.id

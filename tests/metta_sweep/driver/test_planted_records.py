@@ -17,7 +17,7 @@ from sqlalchemy import update
 from metta_sweep.config import SweepJob, load_sweep_job, resolve_run
 from metta_sweep.config.tree import literal
 from metta_sweep.driver.plan import plan_from
-from metta_sweep.driver.suggestions import Proposer
+from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.driver.summary import rank
 from metta_sweep.driver.tune import FINISHED
 from metta_sweep.errors import ConfigError, InvalidRequest, UnreadableSweep
@@ -126,7 +126,7 @@ def test_a_planted_run_is_never_started_and_the_sweep_goes_on(
 def test_a_result_that_makes_no_sense_teaches_nothing_and_stops_nothing(store: SqlRegistry, job: SweepJob) -> None:
     finish(store, f"{SWEEP}.r.0")
     plant(store, observations, observations.c.sweep == SWEEP, outcome="failed", score=None, failure="nonsense")
-    proposer = Proposer(job.sweep, job.seed)
+    proposer = SweepOptimiser(job.sweep, job.seed)
     proposer.observe(store.observations(SWEEP))
     assert proposer.cursor == 1
     assert proposer.suggest(1, []).params.keys() == job.sweep.phases[0].space.center().keys()
@@ -140,7 +140,7 @@ def test_a_curve_point_without_its_numbers_is_left_out(store: SqlRegistry, job: 
         curve_points.c.run_id == f"{SWEEP}.r.0",
         point={"env_steps": 1, "seconds": "x", "score": None},
     )
-    proposer = Proposer(job.sweep, job.seed)
+    proposer = SweepOptimiser(job.sweep, job.seed)
     proposer.observe(store.observations(SWEEP))
     assert proposer.cursor == 1
 

@@ -21,7 +21,7 @@ import ray
 from metta_sweep.config.job import Machine
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED
 from metta_sweep.errors import ClusterError
-from metta_sweep.ray_cluster.cluster import Cluster, connected
+from metta_sweep.ray_cluster.cluster import RayCluster, connected
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import RunState
 from tests.instant import CUT_OFF
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[RayCluster]:
     """One with a dashboard, which has a door of its own."""
     with connected({}, Machine(num_cpus=1)) as cluster:
         yield cluster
@@ -60,7 +60,7 @@ def listeners() -> list[tuple[str, int]]:
     return [(socket.laddr.ip, socket.laddr.port) for socket in sockets]
 
 
-def test_it_listens_on_the_loopback_interface_alone(cluster: Cluster) -> None:
+def test_it_listens_on_the_loopback_interface_alone(cluster: RayCluster) -> None:
     assert {address.removeprefix("::ffff:") for address, _ in listeners()} == {"127.0.0.1"}
 
 
@@ -74,7 +74,7 @@ def intrude(*words: object) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_another_user_can_run_nothing_in_it(cluster: Cluster, tmp_path: Path) -> None:
+def test_another_user_can_run_nothing_in_it(cluster: RayCluster, tmp_path: Path) -> None:
     mark, answers = tmp_path / "mark", []
 
     def attack() -> bool:
@@ -88,12 +88,12 @@ def test_another_user_can_run_nothing_in_it(cluster: Cluster, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_another_user_can_read_nothing_of_it(cluster: Cluster) -> None:
+def test_another_user_can_read_nothing_of_it(cluster: RayCluster) -> None:
     port = ray.get_runtime_context().gcs_address.rpartition(":")[2]
     assert not intrude("keys", port).strip().isdecimal()
 
 
-def test_the_token_is_in_a_file_that_only_its_owner_can_reach_and_in_no_command_line(cluster: Cluster) -> None:
+def test_the_token_is_in_a_file_that_only_its_owner_can_reach_and_in_no_command_line(cluster: RayCluster) -> None:
     assert cluster.own is not None
     token = cluster.own.token_path.read_text()
     assert len(token) == 64

@@ -13,7 +13,7 @@ import pytest
 from metta_sweep.config import SweepJob, load_sweep_job
 from metta_sweep.driver.files import claim_sweep_directory
 from metta_sweep.driver.single import evaluation_hash
-from metta_sweep.driver.sweep import Command
+from metta_sweep.driver.sweep import RunCommand
 from metta_sweep.errors import ConfigError
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.outbox import Outbox
@@ -48,7 +48,7 @@ def test_three_ways_to_a_stale_directory_give_the_right_score(
     def score(bonus: float, uri: str | None = None) -> float | None:
         where = [f"settings.sweep_server_uri={uri}"] if uri else []
         words = [*FUNCTION, f"trainable.parameters.bonus={bonus}", *where]
-        assert drive(tmp_path, *words, environ=environ, config_dirs=[config_dir], command=Command()).exit_code == 0
+        assert drive(tmp_path, *words, environ=environ, config_dirs=[config_dir], command=RunCommand()).exit_code == 0
         registry = open_registry(tmp_path, uri)
         [record] = registry.observations(SWEEP)
         registry.close()

@@ -22,14 +22,14 @@ ENDLESS = settings(max_consecutive_failures=0, rollout_retry_delay=0.0, infrastr
 
 def test_a_driver_reserves_a_point_per_slot_before_anybody_asks() -> None:
     world = World(slots=3)
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     assert [run.id for run in world.state.ready] == ["s.r.0", "s.r.1", "s.r.2"]
 
 
 def test_a_run_is_started_only_after_its_start_is_on_disk() -> None:
     world = World()
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     commands = world.hear(ms.SlotFree())
     kinds = [command.kind if isinstance(command, ms.Write) else type(command).__name__ for command in commands]
@@ -60,9 +60,9 @@ def test_a_slot_waits_a_second_for_a_fresh_point_and_then_takes_the_one_that_is_
     world.settle()
     world.end("s.r.0")
     assert world.ask(wait=False) == ""  # the registry is slow: its result is not numbered yet
-    world.hear(ms.Tick(), after=0.9)
+    world.hear(ms.TimePassed(), after=0.9)
     assert world.answer() == ""
-    world.hear(ms.Tick(), after=0.1)
+    world.hear(ms.TimePassed(), after=0.1)
     assert world.answer() == "s.r.1"
 
 
@@ -74,7 +74,7 @@ def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
     world.hear(ms.SlotFree())
     while not (isinstance(world.asked, ms.Reserve) and world.asked.instead_of):
         world.deliver() if world.outbox else world.think()
-    world.hear(ms.Tick(), after=1.0)
+    world.hear(ms.TimePassed(), after=1.0)
     assert world.answer() == "declined"
     world.think()
     assert world.ask() == "s.r.1"
@@ -82,7 +82,7 @@ def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
 
 def test_a_number_that_another_driver_took_is_computed_again() -> None:
     world = World(num_samples=2)
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     while not isinstance(world.asked, ms.Reserve):
         world.think()
     world.add_row(owner="other")
@@ -91,9 +91,9 @@ def test_a_number_that_another_driver_took_is_computed_again() -> None:
 
 def test_a_registry_that_is_away_stops_no_slot_that_has_a_point() -> None:
     world = World(slots=2)
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
-    world.hear(ms.Tick(), after=1.0)
+    world.hear(ms.TimePassed(), after=1.0)
     world.asked = None
     world.hear(ms.Idle())  # could not be asked
     assert {world.ask(wait=False), world.ask(wait=False)} == {"s.r.0", "s.r.1"}
@@ -110,7 +110,7 @@ def test_a_failure_delays_its_own_slot_only() -> None:
     world.settle()
     assert world.ask() == "s.r.2"  # in the slot of s.r.1
     assert world.ask(wait=False) == "declined"  # the slot of s.r.0 rests
-    world.hear(ms.Tick(), after=5.0)
+    world.hear(ms.TimePassed(), after=5.0)
     assert world.ask() == "s.r.3"
 
 
@@ -277,13 +277,13 @@ def test_a_target_ends_the_sweep() -> None:
 def test_a_target_that_another_driver_reached_ends_the_sweep_too() -> None:
     world = World(target_score=5.0)
     world.hear(ms.Learned(1, 6.0, world.tally))
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     assert world.ask() == "finished"
 
 
 def test_a_cap_of_money_counts_what_is_committed() -> None:
     world = World(slots=4, cost=10.0, budget=Budget(dollars=25.0, hourly_cost=3600.0))
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     assert len(world.rows) == 2  # a third would reach 30 of 25 seconds
     assert world.state.optimiser.limit is not None
@@ -304,7 +304,7 @@ def test_running_runs_are_cut_when_the_cap_is_overspent() -> None:
     world = World(cost=10.0, budget=Budget(dollars=25.0, hourly_cost=3600.0))
     run_id = world.ask()
     world.hear(ms.Progressed(run_id, progress(1, seconds=30.0)))
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert world.state.stop.now
     assert world.state.stop.reason is not None
@@ -326,7 +326,7 @@ def test_stop_lets_running_runs_finish_and_starts_no_more() -> None:
     world = World(slots=2)
     world.ask(), world.ask()
     world.requests.append("sweep_draining")
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert world.ask() == "declined"
     assert not world.state.stop.now
@@ -339,7 +339,7 @@ def test_stop_now_checkpoints_running_runs_and_a_drain_may_become_one() -> None:
     world.ask()
     for request, is_now in (("sweep_draining", False), ("sweep_stopped", True)):
         world.requests.append(request)
-        world.hear(ms.Tick(), after=2.0)
+        world.hear(ms.TimePassed(), after=2.0)
         world.see()
         assert world.state.stop.now is is_now
     world.hear(ms.Checkpointed({"s.r.0": {"train": {"wall_seconds": 7.0}}}))
@@ -352,7 +352,7 @@ def test_stop_now_checkpoints_running_runs_and_a_drain_may_become_one() -> None:
 def test_a_changed_specification_ends_the_driver_for_its_points_would_be_of_the_old_one() -> None:
     world = World()
     world.ask()
-    world.hear(ms.Looked(("spec_updated", "started")))
+    world.hear(ms.Polled(("spec_updated", "started")))
     world.end("s.r.0")
     assert world.ask() == "finished"
     assert world.state.stop.reason is not None
@@ -378,11 +378,11 @@ def test_ctrl_c_interrupts_what_runs_and_releases_what_never_started() -> None:
 
 def test_what_is_resumed_or_reserved_while_the_driver_ends_is_given_back() -> None:
     world = World()
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     while not isinstance(world.asked, ms.Reserve):
         world.think()
     other = world.add_row(owner="", state="interrupted")
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.hear(ms.LoopEnded())
     assert not world.state.is_settled
     world.asked = None
@@ -396,7 +396,7 @@ def test_what_is_resumed_or_reserved_while_the_driver_ends_is_given_back() -> No
 def test_a_run_that_is_lost_while_the_sweep_drains_is_left_for_other_drivers() -> None:
     world = World()
     world.ask()
-    world.hear(ms.Looked(("sweep_draining",)))
+    world.hear(ms.Polled(("sweep_draining",)))
     world.lose("s.r.0")
     world.settle()
     assert world.rows["s.r.0"].owner == ""
@@ -439,7 +439,7 @@ def test_a_run_that_the_optimiser_gives_up_ends_with_its_last_score() -> None:
 def test_runs_that_lost_their_driver_are_resumed_first() -> None:
     world = World()
     world.add_row(owner="", state="interrupted", attempts=1)
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert world.ask() == "s.r.0"
     assert world.rows["s.r.0"].owner == "me"
@@ -448,7 +448,7 @@ def test_runs_that_lost_their_driver_are_resumed_first() -> None:
 def test_a_run_whose_point_is_not_of_this_sweep_fails_without_a_start() -> None:
     world = World()
     row = world.add_row(state="interrupted", attempts=1)
-    world.hear(ms.Looked(refused=((row.record, "'x': not a parameter of the search space"),)))
+    world.hear(ms.Polled(refused=((row.record, "'x': not a parameter of the search space"),)))
     assert world.told == ["s.r.0: refused, outside the search space: 'x': not a parameter of the search space"]
     assert world.ask() == "s.r.1"
     assert (world.kinds("s.r.0"), row.state) == (["start", "finish"], "failed")
@@ -458,7 +458,7 @@ def test_a_run_whose_point_is_not_of_this_sweep_fails_without_a_start() -> None:
 def test_a_sweep_that_somebody_deleted_is_aborted() -> None:
     world = World()
     world.ask()
-    world.hear(ms.Looked(is_deleted=True))
+    world.hear(ms.Polled(is_deleted=True))
     assert world.state.stop.now
     assert isinstance(world.state.stop.error, SweepAborted)
     assert str(world.state.stop.error) == "sweep s: somebody deleted it from the registry"
@@ -493,7 +493,7 @@ def test_a_run_that_another_driver_holds_is_dropped_and_may_come_back(sign: str)
     assert world.rows["s.r.0"].owner == "other"
     assert "s.r.0" not in world.state.held
     world.rows["s.r.0"].owner = ""  # the other one dies
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert world.ask() == "s.r.0"
     assert not world.state.should_stop("s.r.0")
@@ -505,7 +505,7 @@ def test_a_run_that_came_back_while_the_old_attempt_still_runs_starts_after_that
     world.settle()
     world.taken_by_another("s.r.0")
     world.rows["s.r.0"].owner = ""  # and that one died
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert world.state.should_stop("s.r.0")
     world.hear(ms.CapacitySeen({"a": Node({"CPU": 2.0})}, frozenset()))
@@ -519,11 +519,11 @@ def test_a_run_that_came_back_while_the_old_attempt_still_runs_starts_after_that
 
 def test_a_waiting_run_that_came_back_from_another_driver_waits_once_and_starts_as_the_registry_has_it() -> None:
     world = World()
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     world.taken_by_another("s.r.0")
     world.rows["s.r.0"].owner = ""
-    world.hear(ms.Tick(), after=2.0)
+    world.hear(ms.TimePassed(), after=2.0)
     world.see()
     assert [run.id for run in world.state.ready] == ["s.r.0"]
     assert world.ask() == "s.r.0"
@@ -531,9 +531,25 @@ def test_a_waiting_run_that_came_back_from_another_driver_waits_once_and_starts_
     assert world.rows["s.r.0"].state == "running"
 
 
+def test_a_lost_run_that_another_driver_took_and_left_is_held_once() -> None:
+    world = World(settings=SOON)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.lose("s.r.0")  # the requeue will be refused
+    world.rows["s.r.0"].owner = ""  # the other one dies
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.state.held.count("s.r.0") == 1
+    world.settle()
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert world.rows["s.r.0"].state == "running"
+
+
 def test_a_waiting_run_that_another_driver_holds_does_not_start() -> None:
     world = World()
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     world.hear(ms.LeasesLost(frozenset({"s.r.0"})))
     assert world.ask() == "s.r.1"
@@ -548,7 +564,7 @@ def test_leases_of_all_that_is_held_are_extended_while_the_loop_turns_and_not_lo
         world.hear(ms.LoopTurned((), 1), after=10.0)
     assert [set(run_ids) for run_ids in world.beats] == [{"s.r.0", "s.r.1"}] * 3
     for _ in range(6):
-        world.hear(ms.Tick(), after=10.0)
+        world.hear(ms.TimePassed(), after=10.0)
     assert len(world.beats) == 3 + 2
 
 
@@ -692,7 +708,7 @@ def test_an_interrupted_attempt_is_paid_for_when_its_run_goes_on() -> None:
 
 def test_a_thread_that_died_is_the_sweeps_error_and_starts_nothing_more() -> None:
     world = World()
-    world.hear(ms.Tick())
+    world.hear(ms.TimePassed())
     world.settle()
     world.hear(ms.WorkerFailed(RuntimeError("bug")))
     assert world.ask() == "declined"

@@ -53,7 +53,7 @@ class Driver(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 5.0]))
     def time_passes(self, seconds: float) -> None:
-        self.world.hear(ms.Tick(), after=seconds)
+        self.world.hear(ms.TimePassed(), after=seconds)
         self.take_answer()
 
     @precondition(lambda self: self.world.asked is not None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from metta_sweep.config.job import Budget
-from metta_sweep.driver.rules import Limits, Tally, cap_seconds, must_stop_running, no_more_runs
+from metta_sweep.driver.rules import SweepLimits, Tally, cap_seconds, must_stop_running, no_more_runs
 
-FREE = Limits(num_samples=None, target_score=None, maximize=True, budget=Budget(), has_gpus=False)
+FREE = SweepLimits(num_samples=None, target_score=None, maximize=True, budget=Budget(), has_gpus=False)
 START = Tally(num_runs=0, elapsed_seconds=0.0, spent_seconds=0.0, committed_seconds=0.0, best_score=None)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from metta_sweep.capacity import Node
 from metta_sweep.config.job import Budget, Settings
 from metta_sweep.driver import messages as ms
-from metta_sweep.driver.rules import Limits, Tally
+from metta_sweep.driver.rules import SweepLimits, Tally
 from metta_sweep.driver.state import Capacity, Rules, State, begin
 from metta_sweep.driver.step import step
 from metta_sweep.registry.records import Reservation, RunRecord, RunState
@@ -108,11 +108,11 @@ class World:
     proposed_at: float = 0.0
     reservations: list[tuple[int, float]] = field(default_factory=list)
     asked: ms.ForOptimiser | None = None
-    look: ms.Look | None = None
+    look: ms.Poll | None = None
     advice: Callable[[ms.Advise], str | None] = lambda advise: None
 
     def __post_init__(self) -> None:
-        limits = Limits(self.num_samples, self.target_score, True, self.budget, has_gpus=False)
+        limits = SweepLimits(self.num_samples, self.target_score, True, self.budget, has_gpus=False)
         rules = Rules("s", self.settings, Resources(), limits, "cpu_seconds", self.early_stopping)
         nodes = self.nodes or {"a": Node({"CPU": float(self.slots)})}
         self.state: State = begin(rules, self.now, capacity=Capacity(nodes))
@@ -132,9 +132,9 @@ class World:
                 self.written.append(command)
             case ms.Tell():
                 self.told.append(command.text)
-            case ms.Beat():
+            case ms.ExtendLeases():
                 self.beats.append(command.run_ids)
-            case ms.Look():
+            case ms.Poll():
                 assert self.look is None, "one look at a time"
                 self.look = command
             case ms.End():
@@ -242,7 +242,7 @@ class World:
         )
         for row in resumed:
             row.owner, row.fence = "me", row.fence + 1
-        self.hear(ms.Looked(requests, tuple(self.reserved(row) for row in resumed), tally=self.tally))
+        self.hear(ms.Polled(requests, tuple(self.reserved(row) for row in resumed), tally=self.tally))
 
     def taken_by_another(self, run_id: str) -> None:
         """As after a lease that was over."""
@@ -270,7 +270,7 @@ class World:
         if wait and not self.answers:
             self.settle()
         if wait and not self.answers:
-            self.hear(ms.Tick(), after=1.0)
+            self.hear(ms.TimePassed(), after=1.0)
         return self.answer()
 
     def answer(self) -> str:
