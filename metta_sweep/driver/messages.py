@@ -69,19 +69,19 @@ class Event:
     """Something that happened."""
 
 
-class Command:
+class MachineCommand:
     """Something to do."""
 
 
-class ForTune(Command):
+class ForTune(MachineCommand):
     """For Tune's loop: the answer to `SlotFree`."""
 
 
-class ForOptimiser(Command):
+class ForOptimiser(MachineCommand):
     """For the optimiser's thread, which has one at a time."""
 
 
-class ForReporter(Command):
+class ForReporter(MachineCommand):
     """For the reporter's thread."""
 
 
@@ -171,7 +171,7 @@ class WorkerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell(Event, Command):
+class Tell(Event, MachineCommand):
     """Tell the registry's log and the person at the terminal. What a thread noticed is an event first.
 
     Attributes:
@@ -231,7 +231,7 @@ class Idle(Event):
 
 @dataclass(frozen=True, slots=True)
 class Delivered(Event):
-    """The registry answered a `Write`.
+    """The registry answered a `WriteMessage`.
 
     Attributes:
         kind: of the message.
@@ -346,7 +346,7 @@ class Poll(ForReporter):
 
 
 @dataclass(frozen=True, slots=True)
-class Write(Command):
+class WriteMessage(MachineCommand):
     """Put a message into the outbox: `kind` is a method of `Registry`, `payload` its arguments."""
 
     kind: str
@@ -354,5 +354,5 @@ class Write(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class End(Command):
+class End(MachineCommand):
     """The sweep is over for this driver, and nothing can come any more that it would have to give back. Comes once."""

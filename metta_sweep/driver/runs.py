@@ -13,7 +13,7 @@ from typing import Any
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.messages import LiveRun, ReservedRun
 from metta_sweep.driver.rules import FailureCount, retry_seconds
-from metta_sweep.driver.state import State, Turn
+from metta_sweep.driver.state import State, Transition
 from metta_sweep.errors import SweepAborted
 from metta_sweep.registry.records import JsonObject, NewObservation, RunRecord
 from trainables.failures import Failure, same_ending, twice
@@ -26,7 +26,7 @@ MAX_LOSSES = 8
 MIN_COST_SECONDS = 1e-3
 
 
-def start(turn: Turn, run: ReservedRun) -> None:
+def start(turn: Transition, run: ReservedRun) -> None:
     """The run is on its way to a worker."""
     state, earlier = turn.state, turn.state.past.get(run.id)
     live = LiveRun(run.record, "running", turn.now, before=earlier.spent if earlier else Span())
@@ -39,7 +39,7 @@ def start(turn: Turn, run: ReservedRun) -> None:
     turn.do(ms.Start(run, state.capacity.avoided))
 
 
-def on_progressed(turn: Turn, event: ms.Progressed) -> None:
+def on_progressed(turn: Transition, event: ms.Progressed) -> None:
     run, progress, rules = turn.state.live.get(event.run_id), event.progress, turn.state.rules
     if run is None:
         return
@@ -58,7 +58,7 @@ def on_progressed(turn: Turn, event: ms.Progressed) -> None:
         turn.set_optimiser(curves={**turn.state.optimiser.curves, run.record.id: advise})
 
 
-def on_run_ended(turn: Turn, event: ms.RunEnded) -> None:
+def on_run_ended(turn: Transition, event: ms.RunEnded) -> None:
     run, result = turn.state.live.get(event.run_id), event.result
     if run is None:
         return
@@ -74,7 +74,7 @@ def on_run_ended(turn: Turn, event: ms.RunEnded) -> None:
         finish(turn, run, finished(result.given_up(), turn.state.rules.clock))
 
 
-def judge_nodes(turn: Turn, run: LiveRun, event: ms.RunEnded) -> None:
+def judge_nodes(turn: Transition, run: LiveRun, event: ms.RunEnded) -> None:
     """Fast losses in a row are counted on each node that a run was on; any of them may be the one to blame."""
     settings = turn.state.rules.settings
     is_loss = event.is_error and turn.now - run.started_at <= settings.fast_loss_seconds
@@ -86,7 +86,7 @@ def judge_nodes(turn: Turn, run: LiveRun, event: ms.RunEnded) -> None:
             cordon(turn, node, losses)
 
 
-def cordon(turn: Turn, node: str, losses: int) -> None:
+def cordon(turn: Transition, node: str, losses: int) -> None:
     """Its slots are gone when nodes are counted next. The last node stays: without it nothing would run at all, and the
     count of the sweep ends what it cannot do."""
     capacity, seconds = turn.state.capacity, turn.state.rules.settings.fast_loss_seconds
@@ -97,7 +97,7 @@ def cordon(turn: Turn, node: str, losses: int) -> None:
     turn.do(ms.Tell("node_cordoned", text, {"node": node, "losses": losses}))
 
 
-def blamed(turn: Turn, run_id: str, result: RunResult) -> RunResult:
+def blamed(turn: Transition, run_id: str, result: RunResult) -> RunResult:
     """The result as it counts: a worker that ended itself as in the attempt before is no loss; its code does that."""
     before = turn.state.endings.get(run_id)
     turn.set(endings=without(turn.state.endings, run_id))
@@ -111,7 +111,7 @@ def blamed(turn: Turn, run_id: str, result: RunResult) -> RunResult:
     return replace(result, outcome=Outcome.FAILED, failure=again.kind, message=again.message)
 
 
-def vanished(turn: Turn, run: LiveRun) -> None:
+def vanished(turn: Transition, run: LiveRun) -> None:
     """Tune ended the run: on our request, or because its trial driver died."""
     state, run_id, clock = turn.state, run.record.id, turn.state.rules.clock
     reason = state.stops.get(run_id)
@@ -126,12 +126,12 @@ def vanished(turn: Turn, run: LiveRun) -> None:
         finish(turn, run, given_up(run.progress, f"lost its trial driver or node {MAX_LOSSES} times", clock))
 
 
-def losses_of(turn: Turn, run: LiveRun) -> int:
+def losses_of(turn: Transition, run: LiveRun) -> int:
     """How often the run was lost, this time included."""
     return turn.state.losses.get(run.record.id, 0) + 1
 
 
-def finish(turn: Turn, run: LiveRun, observation: NewObservation) -> None:
+def finish(turn: Transition, run: LiveRun, observation: NewObservation) -> None:
     """The run has its result."""
     turn.write("finish", run.record, observation=asdict(observation))
     leave(turn, run, observation.outcome, observation)
@@ -145,7 +145,7 @@ def finish(turn: Turn, run: LiveRun, observation: NewObservation) -> None:
     count_failures(turn, failures.after_failure(observation.failure or FailureKind.CODE, observation.signature))
 
 
-def lose(turn: Turn, run: LiveRun, reason: str, costs: JsonObject) -> None:
+def lose(turn: Transition, run: LiveRun, reason: str, costs: JsonObject) -> None:
     """Workers, node or trial driver are gone: the run goes on from its checkpoint, each time after a longer pause."""
     losses = losses_of(turn, run)
     pause = retry_seconds(turn.state.rules.settings.infrastructure_retry_delay, losses)
@@ -154,7 +154,7 @@ def lose(turn: Turn, run: LiveRun, reason: str, costs: JsonObject) -> None:
     give_back(turn, run, reason, costs, not_before=turn.now + pause)
 
 
-def give_back(turn: Turn, run: LiveRun, reason: str, costs: JsonObject, not_before: float = 0.0) -> None:
+def give_back(turn: Transition, run: LiveRun, reason: str, costs: JsonObject, not_before: float = 0.0) -> None:
     """The run goes on later: here, or, when this driver ends or holds it no more, wherever somebody takes it up."""
     run_id = run.record.id
     stays = turn.state.stop.reason is None and not turn.state.has_ended and run_id not in turn.state.lost
@@ -164,7 +164,7 @@ def give_back(turn: Turn, run: LiveRun, reason: str, costs: JsonObject, not_befo
         turn.set(returning={**turn.state.returning, run_id: not_before})
 
 
-def leave(turn: Turn, run: LiveRun, state: str, result: NewObservation | None = None) -> None:
+def leave(turn: Transition, run: LiveRun, state: str, result: NewObservation | None = None) -> None:
     """The run is no longer live, and its message is on the way."""
     run_id, before = run.record.id, turn.state
     turn.set(
@@ -178,7 +178,7 @@ def leave(turn: Turn, run: LiveRun, state: str, result: NewObservation | None = 
     turn.set_optimiser(curves=without(before.optimiser.curves, run_id))
 
 
-def count_failures(turn: Turn, failures: FailureCount) -> None:
+def count_failures(turn: Transition, failures: FailureCount) -> None:
     turn.set(failures=failures)
     if verdict := failures.verdict():
         turn.abort(SweepAborted(verdict))
@@ -195,11 +195,11 @@ def without(items: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return {name: item for name, item in items.items() if name != key} if key in items else items
 
 
-def on_checkpointed(turn: Turn, event: ms.Checkpointed) -> None:
+def on_checkpointed(turn: Transition, event: ms.Checkpointed) -> None:
     turn.set(checkpointed={**turn.state.checkpointed, **event.costs})
 
 
-def on_loop_ended(turn: Turn, event: ms.LoopEnded) -> None:
+def on_loop_ended(turn: Transition, event: ms.LoopEnded) -> None:
     """What was cut off or never started is given back: a driver elsewhere need not wait for the lease."""
     if turn.state.has_ended:
         return
@@ -211,7 +211,7 @@ def on_loop_ended(turn: Turn, event: ms.LoopEnded) -> None:
     turn.set(ready=())
 
 
-def hold(turn: Turn, run: ReservedRun, *, first: bool) -> None:
+def hold(turn: Transition, run: ReservedRun, *, first: bool) -> None:
     """The run waits for a slot; after the end it is anybody's.
 
     What this driver still has of it is older: another one took it meanwhile, and is dead. That ends before it starts.
@@ -228,7 +228,7 @@ def hold(turn: Turn, run: ReservedRun, *, first: bool) -> None:
     )
 
 
-def refuse(turn: Turn, record: RunRecord, reason: str) -> None:
+def refuse(turn: Transition, record: RunRecord, reason: str) -> None:
     """The run fails without a start, and nothing is learned from it: its point is not of this sweep."""
     message = f"refused, outside the search space: {reason}"
     turn.do(ms.Tell("", f"{record.id}: {message}"))
@@ -237,7 +237,7 @@ def refuse(turn: Turn, record: RunRecord, reason: str) -> None:
     turn.set(undelivered=turn.state.undelivered | {record.id})
 
 
-def hand_over(turn: Turn, run_ids: frozenset[str], fence: float = math.inf) -> None:
+def hand_over(turn: Transition, run_ids: frozenset[str], fence: float = math.inf) -> None:
     """Another driver holds these runs, up to this fence: live ones end at their next report, the others do not
     start.
     """

@@ -305,13 +305,13 @@ def begin(
     )
 
 
-class Turn:
+class Transition:
     """One step in the making."""
 
     def __init__(self, state: State, now: float) -> None:
         self.state = state
         self.now = now
-        self.commands: list[ms.Command] = []
+        self.commands: list[ms.MachineCommand] = []
 
     def set(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -322,11 +322,11 @@ class Turn:
     def set_capacity(self, **changes: Any) -> None:
         self.set(capacity=replace(self.state.capacity, **changes))
 
-    def do(self, command: ms.Command) -> None:
+    def do(self, command: ms.MachineCommand) -> None:
         self.commands.append(command)
 
     def write(self, kind: str, record: RunRecord, **payload: Any) -> None:
-        self.do(ms.Write(kind, {"run_id": record.id, "fence": record.fence, **payload}))
+        self.do(ms.WriteMessage(kind, {"run_id": record.id, "fence": record.fence, **payload}))
 
     def ask(self, command: ms.ForOptimiser) -> None:
         """Give the optimiser's thread something to do; it reads what the registry has numbered until now first."""

@@ -3,7 +3,7 @@
 Everything that a driver decides is decided here: which run starts, waits, goes on or is given up, when a slot rests,
 when the sweep ends, what people are told. No thread, clock, Ray, disk or registry is touched: workers tell what
 happened in events and carry out the commands (`messages.py`). The commands of one step are carried out in order, so
-what a `Write` holds is on disk before any command after it is acted on.
+what a `WriteMessage` holds is on disk before any command after it is acted on.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from metta_sweep.driver.runs import (
     start,
     without,
 )
-from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECONDS, State, Turn, Waiting
+from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECONDS, State, Transition, Waiting
 from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW
 
 SPEC_UPDATED = "spec_updated"
 
 
-def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.Command, ...]]:
+def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.MachineCommand, ...]]:
     """What follows from an event.
 
     Args:
@@ -43,7 +43,7 @@ def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.Com
         event: what happened.
         now: seconds on the driver's clock, never less than in the step before.
     """
-    turn = Turn(state, now)
+    turn = Transition(state, now)
     HANDLERS[type(event)](turn, event)
     answer_tune(turn)
     feed_optimiser(turn)
@@ -57,11 +57,11 @@ def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.Com
 # What Tune's loop tells.
 
 
-def on_slot_free(turn: Turn, event: ms.SlotFree) -> None:
+def on_slot_free(turn: Transition, event: ms.SlotFree) -> None:
     turn.set(asking_since=turn.now)
 
 
-def on_loop_turned(turn: Turn, event: ms.LoopTurned) -> None:
+def on_loop_turned(turn: Transition, event: ms.LoopTurned) -> None:
     """The loop is alive; a run without a place is told, and when nothing runs meanwhile, waited for not without end."""
     turn.set(loop_seen_at=turn.now)
     now, before, settings = turn.now, turn.state.waiting, turn.state.rules.settings
@@ -81,12 +81,12 @@ def on_loop_turned(turn: Turn, event: ms.LoopTurned) -> None:
         )
 
 
-def waiting_text(turn: Turn, waiting: tuple[str, ...], seconds: float) -> str:
+def waiting_text(turn: Transition, waiting: tuple[str, ...], seconds: float) -> str:
     rules, nodes = turn.state.rules, turn.state.rules.usable(turn.state.capacity)
     return f"{', '.join(waiting)}: no place for {seconds:.0f} s: {missing(rules.resources, nodes)}"
 
 
-def on_capacity_seen(turn: Turn, event: ms.CapacitySeen) -> None:
+def on_capacity_seen(turn: Transition, event: ms.CapacitySeen) -> None:
     turn.set_capacity(nodes=event.nodes, leaving=event.leaving, left=turn.state.capacity.left | event.leaving)
     before, slots = turn.state.capacity.slots, turn.state.rules.count_slots(turn.state.capacity)
     turn.set_capacity(slots=slots)
@@ -97,27 +97,27 @@ def on_capacity_seen(turn: Turn, event: ms.CapacitySeen) -> None:
 # People, clocks, threads.
 
 
-def on_stop_asked(turn: Turn, event: ms.StopAsked) -> None:
+def on_stop_asked(turn: Transition, event: ms.StopAsked) -> None:
     turn.set(stop=replace(turn.state.stop, by_user=turn.state.stop.by_user or event.by_user))
     turn.drain(event.reason, now=event.now)
 
 
-def on_tick(turn: Turn, event: ms.TimePassed) -> None:
+def on_tick(turn: Transition, event: ms.TimePassed) -> None:
     """Only time passed: what is due is done after every event."""
 
 
-def on_tell(turn: Turn, event: ms.Tell) -> None:
+def on_tell(turn: Transition, event: ms.Tell) -> None:
     turn.do(event)
 
 
-def on_worker_failed(turn: Turn, event: ms.WorkerFailed) -> None:
+def on_worker_failed(turn: Transition, event: ms.WorkerFailed) -> None:
     turn.set(error=turn.state.error or event.error)
 
 
 # The optimiser's thread.
 
 
-def on_learned(turn: Turn, event: ms.Learned) -> None:
+def on_learned(turn: Transition, event: ms.Learned) -> None:
     optimiser = turn.state.optimiser
     turn.set(best=better(turn.state, event.best))
     turn.set_optimiser(
@@ -130,17 +130,17 @@ def on_learned(turn: Turn, event: ms.Learned) -> None:
     )
 
 
-def on_idle(turn: Turn, event: ms.Idle) -> None:
+def on_idle(turn: Transition, event: ms.Idle) -> None:
     turn.set_optimiser(asked=None, next_number=None)
 
 
-def on_advised(turn: Turn, event: ms.Advised) -> None:
+def on_advised(turn: Transition, event: ms.Advised) -> None:
     turn.set_optimiser(asked=None)
     if event.reason is not None and event.run_id in turn.state.live:
         turn.set(stops={event.run_id: event.reason, **turn.state.stops})
 
 
-def on_suggestion_ready(turn: Turn, event: ms.SuggestionReady) -> None:
+def on_suggestion_ready(turn: Transition, event: ms.SuggestionReady) -> None:
     rules, reservation, asked = turn.state.rules, event.reservation, turn.state.optimiser.asked
     turn.set_optimiser(asked=None, suggest_seconds=event.seconds)
     if isinstance(asked, ms.Propose) and asked.instead_of is not None:
@@ -154,7 +154,7 @@ def on_suggestion_ready(turn: Turn, event: ms.SuggestionReady) -> None:
         turn.ask(ms.Reserve(reservation))
 
 
-def on_reserved(turn: Turn, event: ms.Reserved) -> None:
+def on_reserved(turn: Transition, event: ms.Reserved) -> None:
     asked = turn.state.optimiser.asked
     turn.set_optimiser(asked=None, next_number=None)
     if isinstance(asked, ms.Reserve) and asked.instead_of is not None:
@@ -167,7 +167,7 @@ def on_reserved(turn: Turn, event: ms.Reserved) -> None:
 # The registry.
 
 
-def on_delivered(turn: Turn, event: ms.Delivered) -> None:
+def on_delivered(turn: Transition, event: ms.Delivered) -> None:
     """What an answer means for this driver."""
     run_id = event.run_id
     if event.is_refused:
@@ -182,11 +182,11 @@ def on_delivered(turn: Turn, event: ms.Delivered) -> None:
             hold(turn, replace(event.run, not_before=not_before), first=True)
 
 
-def on_leases_lost(turn: Turn, event: ms.LeasesLost) -> None:
+def on_leases_lost(turn: Transition, event: ms.LeasesLost) -> None:
     hand_over(turn, event.run_ids)
 
 
-def on_looked(turn: Turn, event: ms.Polled) -> None:
+def on_looked(turn: Transition, event: ms.Polled) -> None:
     turn.set(is_looking=False)
     if event.is_deleted:
         turn.abort(SweepAborted(f"sweep {turn.state.rules.sweep}: somebody deleted it from the registry"))
@@ -208,7 +208,7 @@ def on_looked(turn: Turn, event: ms.Polled) -> None:
 # What follows from any event.
 
 
-def answer_tune(turn: Turn) -> None:
+def answer_tune(turn: Transition) -> None:
     """Answer the slot that Tune offers, as soon as the answer is known."""
     if turn.state.asking_since is None:
         return
@@ -245,7 +245,7 @@ def answer_to_slot(state: State, deadline: float, now: float) -> ReservedRun | m
     return ms.NoRun() if is_futile or now >= deadline else None
 
 
-def feed_optimiser(turn: Turn) -> None:
+def feed_optimiser(turn: Transition) -> None:
     """Give the optimiser's thread its next work: news first, then the point that starts next, then the rest."""
     state, optimiser = turn.state, turn.state.optimiser
     if optimiser.asked is not None or state.has_ended or state.error is not None:
@@ -264,7 +264,7 @@ def feed_optimiser(turn: Turn) -> None:
         turn.ask(ms.Learn())
 
 
-def keep_time(turn: Turn) -> None:
+def keep_time(turn: Transition) -> None:
     """What is done every so often."""
     state, now, settings = turn.state, turn.now, turn.state.rules.settings
     if state.resting:
@@ -280,7 +280,7 @@ def keep_time(turn: Turn) -> None:
         turn.do(ms.Poll(may_resume=state.stop.reason is None))
 
 
-HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
+HANDLERS: Mapping[type, Callable[[Transition, Any], None]] = {
     ms.SlotFree: on_slot_free,
     ms.Progressed: on_progressed,
     ms.RunEnded: on_run_ended,

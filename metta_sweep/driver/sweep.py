@@ -145,9 +145,9 @@ class Driver:
         """One line to the person at the terminal."""
         say(text, self.context.console)
 
-    def _carry_out(self, command: ms.Command) -> None:
+    def _carry_out(self, command: ms.MachineCommand) -> None:
         match command:
-            case ms.Write(kind, payload):
+            case ms.WriteMessage(kind, payload):
                 self.reporter.keep(kind, payload)
             case ms.Tell():
                 self.reporter.tell(command)

@@ -15,7 +15,7 @@ import numpy as np
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.files import set_aside
-from metta_sweep.driver.messages import Command, Event, LoopEnded, NoRun, ReservedRun, TimePassed, WorkerFailed
+from metta_sweep.driver.messages import Event, LoopEnded, MachineCommand, NoRun, ReservedRun, TimePassed, WorkerFailed
 from metta_sweep.driver.rules import Tally, attempt_seconds
 from metta_sweep.driver.state import Rules, State
 from metta_sweep.driver.step import step
@@ -44,7 +44,9 @@ class StateMachine:
         state: after the last event. Readers in other threads need no lock: a state never changes.
     """
 
-    def __init__(self, state: State, inbox: queue.SimpleQueue[Event], carry_out: Callable[[Command], None]) -> None:
+    def __init__(
+        self, state: State, inbox: queue.SimpleQueue[Event], carry_out: Callable[[MachineCommand], None]
+    ) -> None:
         self.state = state
         self.post: Post = inbox.put
         self._inbox = inbox
@@ -163,7 +165,7 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, command: Command | None) -> None:
+    def put(self, command: MachineCommand | None) -> None:
         self._commands.put(command)
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from tests.metta_sweep.driver.world import settings
 from trainables.resources import Resources
 
 
-def machine_of(carry_out: Callable[[ms.Command], None], heartbeat: float = 30.0) -> StateMachine:
+def machine_of(carry_out: Callable[[ms.MachineCommand], None], heartbeat: float = 30.0) -> StateMachine:
     """One slot; nobody answers its commands."""
     limits = SweepLimits(None, None, True, Budget(), has_gpus=False)
     rules = Rules("s", settings(heartbeat_seconds=heartbeat), Resources(), limits, "cpu_seconds")
@@ -27,7 +27,7 @@ def machine_of(carry_out: Callable[[ms.Command], None], heartbeat: float = 30.0)
 
 
 def test_what_is_due_is_done_when_nothing_happens() -> None:
-    commands: list[ms.Command] = []
+    commands: list[ms.MachineCommand] = []
     machine = machine_of(commands.append, heartbeat=0.1)
     machine.start()
     machine.post(ms.LoopTurned((), 0))
@@ -38,9 +38,9 @@ def test_what_is_due_is_done_when_nothing_happens() -> None:
 
 
 def test_a_command_that_cannot_be_carried_out_is_the_error_of_the_sweep_and_tune_gets_an_answer() -> None:
-    answers: queue.SimpleQueue[ms.Command] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[ms.MachineCommand] = queue.SimpleQueue()
 
-    def carry_out(command: ms.Command) -> None:
+    def carry_out(command: ms.MachineCommand) -> None:
         if isinstance(command, ms.NoRun):
             answers.put(command)
         elif isinstance(command, ms.ForOptimiser):

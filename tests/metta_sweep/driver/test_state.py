@@ -32,7 +32,7 @@ def test_a_run_is_started_only_after_its_start_is_on_disk() -> None:
     world.hear(ms.TimePassed())
     world.settle()
     commands = world.hear(ms.SlotFree())
-    kinds = [command.kind if isinstance(command, ms.Write) else type(command).__name__ for command in commands]
+    kinds = [command.kind if isinstance(command, ms.WriteMessage) else type(command).__name__ for command in commands]
     assert kinds[:2] == ["start", "Start"]
 
 

@@ -99,8 +99,8 @@ class World:
     rows: dict[str, Row] = field(default_factory=dict)
     num_results: int = 0
     requests: list[str] = field(default_factory=list)
-    outbox: list[ms.Write] = field(default_factory=list)
-    written: list[ms.Write] = field(default_factory=list)
+    outbox: list[ms.WriteMessage] = field(default_factory=list)
+    written: list[ms.WriteMessage] = field(default_factory=list)
     answers: list[ms.ForTune] = field(default_factory=list)
     beats: list[tuple[str, ...]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class World:
         nodes = self.nodes or {"a": Node({"CPU": float(self.slots)})}
         self.state: State = begin(rules, self.now, capacity=Capacity(nodes))
 
-    def hear(self, event: ms.Event, after: float = 0.0) -> tuple[ms.Command, ...]:
+    def hear(self, event: ms.Event, after: float = 0.0) -> tuple[ms.MachineCommand, ...]:
         """The machine's commands after an event, handed to whom they are for."""
         self.now += after
         self.state, commands = step(self.state, event, self.now)
@@ -125,9 +125,9 @@ class World:
             self._hand_out(command)
         return commands
 
-    def _hand_out(self, command: ms.Command) -> None:
+    def _hand_out(self, command: ms.MachineCommand) -> None:
         match command:
-            case ms.Write():
+            case ms.WriteMessage():
                 self.outbox.append(command)
                 self.written.append(command)
             case ms.Tell():
