@@ -269,7 +269,8 @@ def test_a_target_ends_the_sweep() -> None:
     world = World(target_score=5.0)
     world.end(world.ask(), score=5.5)
     world.settle()
-    world.state.ready and world.end(world.ask())
+    if world.state.ready:
+        world.end(world.ask())
     world.settle()
     assert world.ask() == "finished"
 
@@ -330,7 +331,8 @@ def test_stop_lets_running_runs_finish_and_starts_no_more() -> None:
     world.see()
     assert world.ask() == "declined"
     assert not world.state.stop.now
-    world.end("s.r.0"), world.end("s.r.1")
+    for run_id in ("s.r.0", "s.r.1"):
+        world.end(run_id)
     assert world.ask() == "finished"
 
 
@@ -592,12 +594,14 @@ def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_tol
 @pytest.mark.parametrize("interlude", ["well", "late"])
 def test_a_run_that_went_well_or_was_lost_late_begins_the_count_anew(interlude: str) -> None:
     world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
-    lose_on(world, "a"), lose_on(world, "a")
+    for _ in range(2):
+        lose_on(world, "a")
     if interlude == "late":
         lose_on(world, "a", after=61.0)
     else:
         world.hear(ms.RunEnded(world.ask(), result(), frozenset({"a"})))
-    lose_on(world, "a"), lose_on(world, "a")
+    for _ in range(2):
+        lose_on(world, "a")
     assert world.state.capacity.cordoned == ()
 
 
