@@ -20,7 +20,7 @@ import zlib
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest, RegistryError, RegistryUnavailable
 from metta_sweep.registry.api import Registry
@@ -159,9 +159,7 @@ class Outbox:
     def _take_over(self, path: Path) -> None:
         """Move what a dead driver left into our file; a living one holds its lock."""
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locks(file):
                 return
             for message in _read(path, file.read()):
                 self._append(message)
@@ -170,16 +168,20 @@ class Outbox:
 
 def has_living_owner(directory: Path) -> bool:
     """Whether a driver that is alive keeps its messages in this directory."""
-    return any(_is_locked(path) for path in directory.glob("*.outbox"))
-
-
-def _is_locked(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    for path in directory.glob("*.outbox"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if not _locks(file):
+                return True
     return False
+
+
+def _locks(file: IO[bytes]) -> bool:
+    """Whether we hold the file's lock now, and nobody else does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _arguments(message: Message) -> dict[str, Any]:

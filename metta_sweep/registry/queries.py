@@ -136,7 +136,6 @@ def observations(
 
 
 def curve(connection: Connection, run_id: str) -> list[JsonObject]:
-    get_run(connection, run_id)
     return list(_curves(connection, [run_id])[run_id])
 
 

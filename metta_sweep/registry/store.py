@@ -64,8 +64,11 @@ class SqlRegistry(Registry):
     def _perform(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         if operation.verb == "GET":
             with translated_errors(self._url), self._reading.connect() as connection:
-                if "sweep" in arguments:
-                    queries.next_number(connection, arguments["sweep"])  # raises for an unknown one
+                # Of what is not known, nothing is not an answer.
+                if operation.cursor and "sweep" in arguments:
+                    queries.next_number(connection, arguments["sweep"])
+                if operation.name == "curve":
+                    queries.get_run(connection, arguments["run_id"])
                 return getattr(queries, operation.name)(connection, **arguments)
         sweep = arguments.pop("sweep", None) or sweep_of(arguments["run_id"])
         return self._turns.take(sweep, Write(operation, operation.key_of(arguments), arguments))

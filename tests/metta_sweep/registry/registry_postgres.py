@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pwd
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 def binary(name: str) -> str | None:
@@ -95,9 +98,15 @@ class Postgres:
         raise TimeoutError((self.directory / "log").read_text()[-2000:])
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: fast shutdown; SIGQUIT: as after a crash, recovers on the next start."""
+        """SIGINT: fast shutdown; SIGQUIT: as after a crash, recovers on the next start; SIGKILL: that of every process
+        of it.
+        """
         if self.process is not None:
+            children = psutil.Process(self.process.pid).children() if how == signal.SIGKILL else []
             self.process.send_signal(how)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
             self.process.wait(60)
             self.process = None
 

@@ -25,6 +25,7 @@ from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.registry.registry_backends import HERE
+from tests.metta_sweep.registry.registry_postgres import Postgres
 from trainables import faults
 
 Partition = namedtuple("Partition", "mountpoint fstype")
@@ -34,6 +35,21 @@ SCHEMAS = Path(__file__).parent / "schemas"
 def test_the_registry_of_a_directory_is_a_file_in_it(tmp_path: Path) -> None:
     open_registry(tmp_path / "new", None).create_sweep("s", "")
     assert (tmp_path / "new" / "registry.db").is_file()
+
+
+def test_connections_that_died_while_they_rested_are_replaced(
+    fresh_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metta_sweep.registry.database.REST_SECONDS", 0.0)
+    store = SqlRegistry(fresh_postgres.url)
+    store.create_sweep("s", "")
+    fresh_postgres.stop()
+    fresh_postgres.start()
+    assert store.next_number("s") == 0
+    fresh_postgres.stop()
+    fresh_postgres.start()
+    assert store.reserve("s", Reservation(None, {}), HERE, lease_seconds=300, key="k").id == "s.r.0"
+    store.close()
 
 
 def test_a_uri_is_the_service_and_anything_else_is_refused(tmp_path: Path) -> None:

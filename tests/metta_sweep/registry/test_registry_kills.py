@@ -232,7 +232,9 @@ def wait_for(url: str) -> None:
 
 
 @pytest.mark.parametrize("restarts", [1, pytest.param(5, marks=pytest.mark.long)])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast shutdown", "crash"])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL], ids=["fast shutdown", "crash", "kill -9"]
+)
 def test_postgresql_restarted_under_load_loses_and_doubles_nothing(
     nursery: Zygote, fresh_postgres: Postgres, how: signal.Signals, restarts: int, tmp_path: Path
 ) -> None:

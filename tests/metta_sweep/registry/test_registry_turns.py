@@ -10,13 +10,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from metta_sweep.errors import NumberTaken, RegistryUnavailable
+from metta_sweep.errors import InvalidRequest, NumberTaken, RegistryUnavailable
 from metta_sweep.registry import queries, writes
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.operation import Operation, operations
 from metta_sweep.registry.records import Reservation
+from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.store import SqlRegistry
+from metta_sweep.registry.transaction import Transaction
 from metta_sweep.registry.turns import Turns, Write
 from tests.metta_sweep.registry.registry_backends import HERE
 
@@ -121,6 +125,23 @@ def test_numbers_events_and_answers_of_a_shared_transaction_are_as_of_many(
     assert [run.id for run in registry.runs("s")] == sorted(set(ids))
     assert [event.sequence for event in registry.events("s")] == list(range(1, 7))
     assert reserve(3) == ids[3]
+
+
+def test_counters_events_and_answers_are_written_down_once_at_the_end(sqlite_registry: SqlRegistry) -> None:
+    with sqlite_registry.engine.begin() as connection:
+        row = connection.execute(select(sweeps)).mappings().one()
+        tx = Transaction(connection, row, 7.0, Tick("", 7.0))
+        assert [tx.take("next_run") for _ in range(3)] == [0, 1, 2]
+        tx.event("note", by=HERE)
+        tx.event("note", by="me", detail={"a": 1})
+        tx.remember("k", "reserve", {"id": "s.r.0"})
+        assert tx.answer("k", "reserve") == [{"id": "s.r.0"}]
+        with pytest.raises(InvalidRequest, match="was used for reserve"):
+            tx.answer("k", "start")
+        assert connection.execute(select(sweeps.c.next_run)).scalar_one() == 0
+        tx.write_down()
+    assert sqlite_registry.next_number("s") == 3
+    assert [(event.by, event.at) for event in sqlite_registry.events("s", after=1)] == [("a:1", 7.0), ("me", 7.0)]
 
 
 # The protocol and the functions that do it
