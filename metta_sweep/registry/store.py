@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Connection, select
@@ -23,10 +24,19 @@ from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.specs import check_spec
 from metta_sweep.registry.transaction import Transaction
 from metta_sweep.registry.trouble import translated_errors
-from metta_sweep.registry.turns import Turns, Write
+from metta_sweep.registry.turns import Turns
 from trainables import faults
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of a method that writes; `key` is "" where it has none."""
+
+    operation: Operation
+    key: str
+    arguments: Mapping[str, Any]
 
 
 class SqlRegistry(Registry):
@@ -73,11 +83,9 @@ class SqlRegistry(Registry):
         sweep = arguments.pop("sweep", None) or sweep_of(arguments["run_id"])
         return self._turns.take(sweep, Write(operation, operation.key_of(arguments), arguments))
 
-    def _commit(self, sweep: str, batch: Sequence[Write]) -> None:
+    def _commit(self, sweep: str, batch: Sequence[Write]) -> list[Any]:
         with self._changing(sweep, batch) as tx:
-            results = [_once(tx, write) for write in batch]
-        for write, result in zip(batch, results, strict=True):
-            write.result, write.is_done = result, True
+            return [_once(tx, write) for write in batch]
 
     @contextlib.contextmanager
     def _writable(self, num_writes: int = 1) -> Iterator[Connection]:

@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
@@ -19,6 +20,7 @@ from metta_sweep.registry.database import open_engine, parse_url, reading
 from metta_sweep.registry.migrate import prepare
 from metta_sweep.registry.schema import tokens
 from metta_sweep.registry.trouble import translated_errors
+from metta_sweep.registry.turns import Turns
 
 
 class Role(StrEnum):
@@ -50,6 +52,7 @@ class TokenStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._reading = engine, reading(engine)
+        self._turns = Turns(self._ask)  # each request asks
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -92,8 +95,16 @@ class TokenStore:
 
     def is_empty(self) -> bool:
         """Whether there never was a token: revoking the last one does not open the registry."""
+        return bool(self._turns.take("any", ""))
+
+    def _ask(self, what: str, ids: Sequence[str]) -> Sequence[Any]:
+        """Whether there is none, or for each of these ids the row of its token, if it is not revoked."""
         with translated_errors(self._engine.url), self._reading.connect() as connection:
-            return connection.execute(select(tokens.c.id).limit(1)).first() is None
+            if what == "any":
+                return [connection.execute(select(tokens.c.id).limit(1)).first() is None] * len(ids)
+            found = select(tokens).where(tokens.c.id.in_(ids), tokens.c.revoked_at.is_(None))
+            rows = {row["id"]: row for row in connection.execute(found).mappings()}
+            return [rows.get(token_id) for token_id in ids]
 
     def has_active(self) -> bool:
         return any(token.revoked_at is None for token in self.list())
@@ -101,11 +112,7 @@ class TokenStore:
     def check(self, token: str) -> TokenRecord:
         """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
         token_id, _, secret = token.partition(".")
-        with translated_errors(self._engine.url), self._reading.connect() as connection:
-            found = select(tokens).where(
-                tokens.c.id == token_id[:16].encode("ascii", "replace").decode(), tokens.c.revoked_at.is_(None)
-            )
-            row = connection.execute(found).mappings().one_or_none()
+        row = self._turns.take("one", token_id[:16].encode("ascii", "replace").decode())
         expected = (
             row["secret_hash"] if row else _hash("")
         )  # compare in any case: an unknown id takes as long as a wrong secret

@@ -1,72 +1,76 @@
-"""Writes to one sweep come one after the other; those that wait meanwhile share the next transaction, and its wait for
-the disk.
+"""What many threads ask of a database at once is done in turns: those that wait share the next way to it, with its
+transaction and its wait for the disk.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from metta_sweep.errors import RegistryError, RegistryUnavailable
-from metta_sweep.registry.operation import Operation
+
+W = TypeVar("W")
 
 
 @dataclass(eq=False, slots=True)
-class Write:
-    """One write on its way; `result` counts once it `is_done`, which is after its commit."""
+class Waiting(Generic[W]):
+    """Work of one thread; `result` counts once it `is_done`."""
 
-    operation: Operation
-    key: str
-    arguments: Mapping[str, Any]
+    work: W
     result: Any = None
     is_done: bool = False
     trouble: str = ""
 
 
 @dataclass(eq=False)
-class Turn:
-    """Whoever holds the lock commits all that waits."""
+class Turn(Generic[W]):
+    """Whoever holds the lock does all that waits."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    waiting: list[Write] = field(default_factory=list)
+    waiting: list[Waiting[W]] = field(default_factory=list)
 
 
-class Turns:
+class Turns(Generic[W]):
     """Args:
-    commit: does all of these writes to one sweep in one transaction, and sets their results, or raises and does none.
+    do: does all of this work on one subject and gives the results, or raises and does none.
     """
 
-    def __init__(self, commit: Callable[[str, Sequence[Write]], None]) -> None:
-        self._commit = commit
+    def __init__(self, do: Callable[[str, Sequence[W]], Sequence[Any]]) -> None:
+        self._do = do
         self._guard = threading.Lock()
-        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, Turn[W]] = WeakValueDictionary()
 
-    def take(self, sweep: str, write: Write) -> Any:
-        """The write's result, when it is on disk. Raises what the write raised."""
+    def take(self, subject: str, work: W) -> Any:
+        """The work's result, when it is done. Raises what the work raised."""
+        mine = Waiting(work)
         with self._guard:
-            turn = self._turns.setdefault(sweep, Turn())
-            turn.waiting.append(write)
+            turn = self._turns.setdefault(subject, Turn())
+            turn.waiting.append(mine)
         with turn.lock:
-            if write in turn.waiting:
+            if mine in turn.waiting:
                 with self._guard:
                     batch, turn.waiting = turn.waiting, []
-                self._together(sweep, batch)
-            if write.trouble:
-                raise RegistryUnavailable(write.trouble)
-            if not write.is_done:
-                self._commit(sweep, [write])
-        return write.result
+                self._together(subject, batch)
+            if mine.trouble:
+                raise RegistryUnavailable(mine.trouble)
+            if not mine.is_done:
+                self._all(subject, [mine])
+        return mine.result
 
-    def _together(self, sweep: str, batch: list[Write]) -> None:
+    def _together(self, subject: str, batch: list[Waiting[W]]) -> None:
         """Do all, or none: when one of them is refused, each comes alone."""
         try:
-            self._commit(sweep, batch)
+            self._all(subject, batch)
         except RegistryUnavailable as error:
-            for write in batch:
-                write.trouble = str(error)
+            for one in batch:
+                one.trouble = str(error)
         except RegistryError:
             if len(batch) == 1:
                 raise
+
+    def _all(self, subject: str, batch: list[Waiting[W]]) -> None:
+        for one, result in zip(batch, self._do(subject, [one.work for one in batch]), strict=True):
+            one.result, one.is_done = result, True

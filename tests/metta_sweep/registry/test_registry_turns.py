@@ -19,44 +19,39 @@ from metta_sweep.registry.lease_clock import Tick
 from metta_sweep.registry.operation import Operation, operations
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import sweeps
-from metta_sweep.registry.store import SqlRegistry
+from metta_sweep.registry.store import SqlRegistry, Write
 from metta_sweep.registry.transaction import Transaction
-from metta_sweep.registry.turns import Turns, Write
+from metta_sweep.registry.turns import Turns
 from tests.metta_sweep.registry.registry_backends import HERE
 
 DECLARED = {operation.name: operation for operation in operations(Registry)}
 NUM_WAITING = 8
 
 
-def write(number: int) -> Write:
-    return Write(DECLARED["reserve"], str(number), {})
-
-
 class Desk:
-    """Commits what is not refused, slowly the first time, so that others come to wait."""
+    """Does what is not refused, slowly the first time, so that others come to wait."""
 
-    def __init__(self, refuse: Callable[[Sequence[Write]], Exception | None] = lambda _batch: None) -> None:
-        self.batches: list[list[str]] = []
+    def __init__(self, refuse: Callable[[Sequence[int]], Exception | None] = lambda _batch: None) -> None:
+        self.batches: list[list[int]] = []
         self.go_on = threading.Event()
         self._refuse = refuse
 
-    def commit(self, _sweep: str, batch: Sequence[Write]) -> None:
-        self.batches.append([write.key for write in batch])
+    def do(self, _sweep: str, batch: Sequence[int]) -> list[str]:
+        self.batches.append(list(batch))
         if len(self.batches) == 1:
             assert self.go_on.wait(30)
         if error := self._refuse(batch):
             raise error
-        for write in batch:
-            write.result, write.is_done = f"{write.key} is done", True
+        return [f"{work} is done" for work in batch]
 
 
 def race(desk: Desk) -> list[Future[Any]]:
-    """One write that is slow, and the others that come meanwhile."""
-    turns = Turns(desk.commit)
+    """One piece of work that is slow, and the others that come meanwhile."""
+    turns = Turns(desk.do)
     with ThreadPoolExecutor(NUM_WAITING + 1) as pool:
-        asked = [pool.submit(turns.take, "s", write(0))]
+        asked = [pool.submit(turns.take, "s", 0)]
         until(lambda: len(desk.batches) == 1)
-        asked += [pool.submit(turns.take, "s", write(number)) for number in range(1, NUM_WAITING + 1)]
+        asked += [pool.submit(turns.take, "s", number) for number in range(1, NUM_WAITING + 1)]
         until(lambda: len(turns._turns["s"].waiting) == NUM_WAITING)
         desk.go_on.set()
     return asked
@@ -77,7 +72,7 @@ def test_writes_that_wait_are_committed_together_and_each_gets_its_own_answer() 
 
 
 def test_a_refused_write_is_refused_alone() -> None:
-    desk = Desk(lambda batch: NumberTaken("3 is taken") if "3" in [write.key for write in batch] else None)
+    desk = Desk(lambda batch: NumberTaken("3 is taken") if 3 in batch else None)
     asked = race(desk)
     with pytest.raises(NumberTaken, match="3 is taken"):
         asked.pop(3).result()
@@ -97,15 +92,15 @@ def num_commits(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> list[int
     """Sizes of the store's transactions, the first of which waits until there are others."""
     sizes: list[int] = []
     if isinstance(registry, SqlRegistry):
-        turns, commit = registry._turns, registry._turns._commit
+        turns, commit = registry._turns, registry._turns._do
 
-        def slowly(sweep: str, batch: Sequence[Write]) -> None:
+        def slowly(sweep: str, batch: Sequence[Write]) -> Sequence[Any]:
             if not sizes:
                 until(lambda: len(turns._turns[sweep].waiting) == NUM_WAITING)
             sizes.append(len(batch))
-            commit(sweep, batch)
+            return commit(sweep, batch)
 
-        monkeypatch.setattr(turns, "_commit", slowly)
+        monkeypatch.setattr(turns, "_do", slowly)
     return sizes
 
 
