@@ -13,6 +13,7 @@ from typing import Any
 from ray import get_runtime_context, tune
 
 from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, Span
+from trainables.spec import RunSpec
 
 CUT_OFF = Costs(train=Span(7.0, 7.5, 0.0))  # of an attempt that was asked to write a checkpoint
 
@@ -32,11 +33,13 @@ class InstantTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         spec = self._run["spec"]
+        if isinstance(spec, dict):  # plain Tune, which the benchmark compares with, fills a mapping
+            spec = RunSpec.from_mapping(spec, strict=False)
         directory = Path(self._run["directory"])
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"pid_{self._run['attempt']}").write_text(str(os.getpid()))
         (directory / f"node_{self._run['attempt']}").write_text(get_runtime_context().get_node_id())
-        steps = int(spec["trainer"]["total_timesteps"])
+        steps = spec.trainer.total_timesteps
         options = json.loads((directory.parents[3] / "instant.json").read_text())
         if options.get("bad_node") == get_runtime_context().get_node_id():
             os._exit(1)
@@ -57,7 +60,7 @@ class InstantTrainable(tune.Trainable):
         number = self._run["id"].rpartition(".")[2]
         return self._end(spec, steps, options.get("behaviours", {}).get(number, options.get("behaviour", "complete")))
 
-    def _end(self, spec: dict[str, Any], steps: int, behaviour: str) -> dict[str, Any]:
+    def _end(self, spec: RunSpec, steps: int, behaviour: str) -> dict[str, Any]:
         costs = Costs(train=Span(steps / 1000, steps / 1000, 0.0), evaluate=Span(0.1, 0.1, 0.0))
         if behaviour == "die_first" and self._run["attempt"] == 1:
             os._exit(1)
@@ -106,8 +109,8 @@ class InstantTrainable(tune.Trainable):
         }
 
     @staticmethod
-    def _score(spec: dict[str, Any]) -> float:
-        return -(math.log10(float(spec["trainer"]["optimizer"]["learning_rate"]) / 0.003) ** 2)
+    def _score(spec: RunSpec) -> float:
+        return -(math.log10(spec.trainer.optimizer.learning_rate / 0.003) ** 2)
 
     def checkpoint_now(self, timeout_seconds: float) -> dict[str, Any]:
         """Nothing to keep, and a cost that no report has told."""

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import Failure
-from trainables.messages import Place, Task
+from trainables.messages import RankPlace, RunRequest
 from trainables.pulse import Beat
 from trainables.rank_actor import Meeting, RankActor, Seat
 from trainables.resources import Resources
@@ -60,7 +60,7 @@ class RankFailed(Exception):
 class Gang:
     """A group of ranks, ready to run. `key` says which runs may use it, `places` where the ranks are."""
 
-    def __init__(self, key: GangKey, workers: Sequence[Any], places: Sequence[Place]) -> None:
+    def __init__(self, key: GangKey, workers: Sequence[Any], places: Sequence[RankPlace]) -> None:
         self.key, self.places = key, tuple(places)
         self._workers = list(workers)
         self._num_runs = 0
@@ -99,7 +99,7 @@ class Gang:
             raise
         return cls(key, workers, places)
 
-    def call(self, method: str, task: Task) -> list[Any]:
+    def call(self, method: str, request: RunRequest) -> list[Any]:
         """Calls the method on every rank at once; returns the pending results, in order of rank.
 
         An actor keeps the name of the run that it was started for; the call carries that of this run, for Ray's
@@ -107,13 +107,13 @@ class Gang:
         """
         self._num_runs += method == "train"
         self._last_answer = time.monotonic()
-        name = f"{RankActor.__name__}.{method} {task.run}"
-        return [getattr(worker, method).options(name=name).remote(task) for worker in self._workers]
+        name = f"{RankActor.__name__}.{method} {request.spec.run}"
+        return [getattr(worker, method).options(name=name).remote(request) for worker in self._workers]
 
-    def measure(self, task: Task, episodes: Sequence[PlayedEpisode]) -> Any:
+    def measure(self, request: RunRequest, episodes: Sequence[PlayedEpisode]) -> Any:
         """Asks rank 0 for all metrics of these episodes; returns the pending result."""
-        name = f"{RankActor.__name__}.measure {task.run}"
-        return self._workers[0].measure.options(name=name).remote(task, list(episodes))
+        name = f"{RankActor.__name__}.measure {request.spec.run}"
+        return self._workers[0].measure.options(name=name).remote(request, list(episodes))
 
     def meeting(self) -> tuple[str, int] | None:
         """Address and free port of rank 0, for several ranks of a program that find each other; None for one.
@@ -217,7 +217,7 @@ def _failures(ready: list[Any]) -> list[Exception]:
     return found
 
 
-def _join(workers: list[Any], places: list[Place], key: GangKey, check: Callable[[], None]) -> None:
+def _join(workers: list[Any], places: list[RankPlace], key: GangKey, check: Callable[[], None]) -> None:
     """Lets all ranks find each other; a lost race or a slow node is tried again with a fresh port."""
     seats = _seats(places, key)
     for attempt in range(1, _RENDEZVOUS_ATTEMPTS + 1):
@@ -240,7 +240,7 @@ def _join(workers: list[Any], places: list[Place], key: GangKey, check: Callable
             return
 
 
-def _seats(places: Sequence[Place], key: GangKey) -> list[Seat]:
+def _seats(places: Sequence[RankPlace], key: GangKey) -> list[Seat]:
     """Numbers the ranks, and those of each node."""
     seen: Counter[str] = Counter()
     seats = []

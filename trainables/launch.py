@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from trainables.disk import PRIVATE
 from trainables.errors import InfrastructureFailure, Problem, SpecError
+from trainables.messages import RunRequest
 from trainables.resources import Resources
 from trainables.result import Progress, RunResult
-from trainables.runner import Runner, RunRequest
+from trainables.runner import Runner
 from trainables.spec import RunSpec
 
 PLACE_SECONDS = 60.0  # somebody waits in front of it: a minute without a place is said; not tuned
 
 
 def run_once(
-    mapping: Mapping[str, Any],
+    spec: RunSpec,
     directory: Path,
     on_progress: Callable[[Progress], None],
     attempt: int = 1,
@@ -30,42 +30,41 @@ def run_once(
     """Trains and evaluates one run on the Ray that is connected; goes on from a checkpoint in the directory.
 
     Args:
-        mapping: resolved configuration, as `RunSpec.from_mapping` takes it; checked strictly.
+        spec: what to run.
         directory: absolute; everything is written below it.
         on_progress: called about five times a second with news.
         attempt: names `dist_{attempt}.yaml`.
         umask: of the processes that write.
 
     Raises:
-        SpecError: the configuration is wrong, or the cluster has no room for it.
+        SpecError: the cluster has no room for it.
     """
-    spec = RunSpec.from_mapping(mapping)
-    with _reserved(spec.resources) as group:
-        runner = Runner(group)
-        try:
-            return runner.run(
-                RunRequest(spec.run, attempt, directory.absolute(), mapping, umask), on_progress
-            ).given_up()
-        finally:
-            runner.close()
+    with _runner(spec.resources) as runner:
+        return runner.run(RunRequest(spec, directory.absolute(), attempt, umask), on_progress).given_up()
 
 
-def evaluate_once(mapping: Mapping[str, Any], directory: Path, umask: int = PRIVATE) -> RunResult:
+def evaluate_once(spec: RunSpec, directory: Path, umask: int = PRIVATE) -> RunResult:
     """Evaluates the newest checkpoint of a run; the suite may be another than that of training.
 
     Args:
-        mapping: resolved configuration with the suite to play.
+        spec: of the run, with the suite to play.
         directory: of the run, absolute.
         umask: of the processes that write.
 
     Raises:
-        SpecError: the configuration is wrong, or there is no checkpoint.
+        SpecError: the cluster has no room for it.
     """
-    spec = RunSpec.from_mapping(mapping)
-    with _reserved(spec.resources) as group:
+    with _runner(spec.resources) as runner:
+        return runner.evaluate(RunRequest(spec, directory.absolute(), umask=umask)).given_up()
+
+
+@contextmanager
+def _runner(resources: Resources) -> Iterator[Runner]:
+    """On a placement group of its own."""
+    with _reserved(resources) as group:
         runner = Runner(group)
         try:
-            return runner.evaluate(RunRequest(spec.run, 1, directory.absolute(), mapping, umask)).given_up()
+            yield runner
         finally:
             runner.close()
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from trainables.disk import PRIVATE
-from trainables.ownership import run_mark
+from trainables.ownership import claim_run, run_mark
 from trainables.result import Costs, Point
 from trainables.run_files import RunFiles
 from trainables.simulation.aggregate import PlayedEpisode
+from trainables.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPlace:
     """Where a rank lives; `node` is Ray's id of it, for several may be on one host."""
 
     node: str
@@ -26,38 +27,48 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One run, as a rank gets it.
+class RunRequest:
+    """One attempt at a run, on its way from the driver to the ranks.
 
     Attributes:
-        mapping: the run's configuration; it was checked by the driver, leniently.
-        directory: of the run.
+        spec: what to run, checked; nobody reads its configuration again.
+        directory: of the run, absolute.
         attempt: from 1.
-        meeting: address and free port where the ranks of a command may find each other; None for one rank.
         umask: of the processes that write the run's files.
         sweep_id: id of its sweep; "" for a run of its own.
+        rendezvous: address and free port where the ranks of a command may find each other; None for one rank.
     """
 
-    mapping: Mapping[str, Any]
-    directory: str
-    attempt: int
-    meeting: tuple[str, int] | None = None
+    spec: RunSpec
+    directory: Path
+    attempt: int = 1
     umask: int = PRIVATE
     sweep_id: str = ""
+    rendezvous: tuple[str, int] | None = None
 
-    @property
-    def run(self) -> str:
-        """Id of the run."""
-        return str(self.mapping["run"])
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RunRequest:
+        """From a trial's config: `{"id", "attempt", "directory", "spec", "umask", "sweep_id"}`."""
+        return cls(
+            spec=config["spec"],
+            directory=Path(config["directory"]),
+            attempt=int(config["attempt"]),
+            umask=int(config.get("umask", PRIVATE)),
+            sweep_id=str(config.get("sweep_id", "")),
+        )
 
     @property
     def files(self) -> RunFiles:
-        return RunFiles(Path(self.directory))
+        return RunFiles(self.directory)
 
     @property
     def mark(self) -> dict[str, str]:
         """Whose the directory and its checkpoints are."""
-        return run_mark(self.sweep_id, self.run, self.mapping)
+        return run_mark(self.sweep_id, self.spec.run, self.spec.mapping)
+
+    def claim_directory(self) -> Path | None:
+        """Move aside what is not of this run; returns where to, or None when there was nothing."""
+        return claim_run(self.directory, self.mark, self.spec.mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedShare:
     """What a rank says after its share of the evaluation."""
 
     episodes: tuple[PlayedEpisode, ...]

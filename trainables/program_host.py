@@ -75,44 +75,44 @@ class ProgramHost:
         return Trained(complete, reports.step, costs, reports.base, tuple(reports.curve), dict(reports.latest))
 
     def command(self) -> CommandRun:
-        task, spec, context = self.run.task, self.run.spec, self.run.context
+        request, spec, context = self.run.request, self.run.spec, self.run.context
         words = {
             "run": spec.run,
-            "directory": task.directory,
+            "directory": str(request.directory),
             "seed": str(spec.seed),
-            "attempt": str(task.attempt),
+            "attempt": str(request.attempt),
             "rank": str(context.rank),
             "world_size": str(context.world_size),
         }
-        return CommandRun(spec.trainable, spec.parameters, words, task.files, self._rank_variables())
+        return CommandRun(spec.trainable, spec.parameters, words, request.files, self._rank_variables())
 
     def _rank_variables(self) -> dict[str, str]:
         """What `torchrun` would set."""
-        context, meeting = self.run.context, self.run.task.meeting
+        context, meeting = self.run.context, self.run.request.rendezvous
         names = {"RANK": context.rank, "LOCAL_RANK": context.local_rank, "WORLD_SIZE": context.world_size}
         variables = {name: str(value) for name, value in names.items()}
         return variables | ({"MASTER_ADDR": meeting[0], "MASTER_PORT": str(meeting[1])} if meeting else {})
 
     def function_context(self, listener: Callable[[Mapping[str, Any]], None]) -> FunctionContext:
-        task, context = self.run.task, self.run.context
-        checkpoints = task.files.checkpoints
+        request, context = self.run.request, self.run.context
+        checkpoints = request.files.checkpoints
         checkpoints.mkdir(parents=True, exist_ok=True)
         return FunctionContext(
-            directory=task.files.directory,
+            directory=request.files.directory,
             resume_from=checkpoints if any(checkpoints.iterdir()) else None,
             rank=context.rank,
             local_rank=context.local_rank,
             world_size=context.world_size,
             device=str(context.device),
             seed=self.run.spec.seed,
-            attempt=task.attempt,
+            attempt=request.attempt,
             should_stop=self.run.stop.is_set,
             listener=listener,
         )
 
 
 def _points_path(run: RankRun) -> Path:
-    return run.task.files.directory / "curve.jsonl"
+    return run.request.files.directory / "curve.jsonl"
 
 
 def _no_score(metric: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from trainables.failures import Failure
-from trainables.messages import Evaluated, Place, Task, Trained
+from trainables.messages import EvaluatedShare, RankPlace, RunRequest, Trained
 from trainables.pulse import Beat
 from trainables.result import Progress
 from trainables.simulation.aggregate import PlayedEpisode
@@ -48,7 +48,7 @@ class RankActor:
 
         self._worker: RankWorker = RankWorker()
 
-    def place(self) -> Place:
+    def place(self) -> RankPlace:
         return self._worker.place(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
@@ -60,14 +60,14 @@ class RankActor:
     def join(self, seat: Seat, meeting: Meeting) -> None:
         self._worker.join(seat, meeting)
 
-    def train(self, task: Task) -> Trained | Failure:
-        return self._worker.train(task)
+    def train(self, request: RunRequest) -> Trained | Failure:
+        return self._worker.train(request)
 
-    def evaluate(self, task: Task) -> Evaluated | Failure:
-        return self._worker.evaluate(task)
+    def evaluate(self, request: RunRequest) -> EvaluatedShare | Failure:
+        return self._worker.evaluate(request)
 
-    def measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
-        return self._worker.measure(task, episodes)
+    def measure(self, request: RunRequest, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
+        return self._worker.measure(request, episodes)
 
     def memory_bytes(self) -> int:
         return self._worker.memory_bytes()

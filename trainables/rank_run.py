@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainables.distributed import DistributedContext
-from trainables.messages import Task, Trained
+from trainables.messages import RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.policy import Policy
 from trainables.pulse import Pulse
@@ -21,8 +21,7 @@ class RankRun:
     """One run on one rank; `TrainableKind.trainer` gets it.
 
     Attributes:
-        task: the run.
-        spec: its specification.
+        request: the run.
         context: this rank.
         meter: measures what it costs.
         stop: set when the run should end, with a checkpoint if that is possible.
@@ -31,14 +30,17 @@ class RankRun:
         keep: takes the policy at the end of training, so that it need not be read from disk to be played.
     """
 
-    task: Task
-    spec: RunSpec
+    request: RunRequest
     context: DistributedContext
     meter: Meter
     stop: threading.Event
     tell: Callable[[Progress], None]
     pulse: Pulse = field(default_factory=Pulse)
     keep: Callable[[Policy], None] = lambda policy: None
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.request.spec
 
     def train(self) -> Trained:
         """The whole training, by whatever does it for this kind."""

@@ -1,6 +1,7 @@
 """The Ray Tune trainable: one trial slot that runs one run after the other, its workers kept alive between them.
 
-Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`. `step` answers
+Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id"}}`, see `RunRequest`; `spec` is a
+`RunSpec`, or the `SpecError` of a point that makes none. `step` answers
 within about a second: while the run is running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end
 `{"run_id", "score", "result_json", "done": True}`. A run that fails does not raise: its result says so. One that lost
 its workers says so with `"done": False`, and the next `step` raises: its placement group may never be whole again, and
@@ -22,10 +23,13 @@ from typing import Any
 from ray import tune
 from ray.util import get_current_placement_group
 
-from trainables.errors import InfrastructureFailure
+from trainables.disk import PRIVATE
+from trainables.errors import InfrastructureFailure, SpecError
+from trainables.failures import classify
+from trainables.messages import RunRequest
 from trainables.preemption import NodeWatch
-from trainables.result import Outcome, Progress, RunResult
-from trainables.runner import Runner, RunRequest
+from trainables.result import Costs, Outcome, Progress, RunResult
+from trainables.runner import Runner
 
 STEP_SECONDS = 1.0  # Tune's loop hears from a run at least so often; not tuned
 
@@ -52,8 +56,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._request = RunRequest.from_config(config["run"])
-        os.umask(self._request.umask)
+        self._run: dict[str, Any] = config["run"]
+        os.umask(int(self._run.get("umask", PRIVATE)))
         self._news: queue.Queue[Progress | RunResult] = queue.Queue()
         self._latest: Progress | None = None
         self._result: RunResult | None = None
@@ -64,7 +68,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, args=(self._request, self._news), daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(self._run, self._news), daemon=True)
             self._thread.start()
         if self._has_told:
             raise InfrastructureFailure(self._result.message if self._result else "")
@@ -94,8 +98,11 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._deadline.daemon = True
         self._deadline.start()
 
-    def _work(self, request: RunRequest, news: queue.Queue[Progress | RunResult]) -> None:
-        news.put(self._runner.run(request, news.put))
+    def _work(self, run: Mapping[str, Any], news: queue.Queue[Progress | RunResult]) -> None:
+        if isinstance(run["spec"], SpecError):
+            news.put(_refused(run["spec"]))
+        else:
+            news.put(self._runner.run(RunRequest.from_config(run), news.put))
 
     def _final(self, result: RunResult) -> dict[str, Any]:
         score = math.nan if result.score is None else result.score
@@ -105,7 +112,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         return self._answer(score, result_json=json.dumps(result.to_dict()), done=not result.is_lost)
 
     def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
-        return {"run_id": self._request.id, "score": score, **rest}
+        return {"run_id": self._run["id"], "score": score, **rest}
 
     def checkpoint_now(self, timeout: float = 30.0) -> dict[str, Any]:
         """Ends the run with a durable checkpoint, as "interrupted"; the driver calls it on the actor, between steps.
@@ -132,7 +139,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> Mapping[str, Any]:
         """A pointer: the real checkpoints are in the run's directory, written as training goes."""
-        content = json.dumps({"run_id": self._request.id, "directory": str(self._request.directory)})
+        content = json.dumps({"run_id": self._run["id"], "directory": str(self._run["directory"])})
         Path(checkpoint_dir, "run.json").write_text(content)
         return {}
 
@@ -157,8 +164,15 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
             self._thread.join(10.0)
 
     def __repr__(self) -> str:
-        return f"run {self._request.id}" if hasattr(self, "_request") else "run"
+        return f"run {self._run['id']}" if hasattr(self, "_run") else "run"
 
 
 def _code_version(config: Mapping[str, Any]) -> str:
-    return str(config["run"]["spec"].get("code_version", ""))
+    return str(getattr(config["run"]["spec"], "code_version", ""))
+
+
+def _refused(error: SpecError) -> RunResult:
+    """The end of a run whose point makes no sense together with the rest of its configuration."""
+    failure = classify(error)
+    ended = RunResult(Outcome.FAILED, None, Costs(), Costs())
+    return replace(ended, failure=failure.kind, signature=failure.signature, message=failure.message)

@@ -9,23 +9,22 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ray.util.placement_group import PlacementGroup
 
-from trainables.disk import PRIVATE
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, NodeLost, RunError, WorkerEnded
 from trainables.failures import Failure, classify, same_ending, twice
 from trainables.gang import Gang, RankFailed, gang_key
 from trainables.last_words import find_ending, sizes
-from trainables.messages import Evaluated, Task, Trained
+from trainables.messages import EvaluatedShare, RunRequest, Trained
 from trainables.metering import add, over_ranks
-from trainables.ownership import claim_run, moved_text, run_mark
+from trainables.ownership import moved_text
 from trainables.pulse import stalled_evaluation
 from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, is_score
-from trainables.run_files import RunFiles, write_yaml
+from trainables.run_files import write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
 from trainables.spec import RunSpec
@@ -34,48 +33,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # ranks are asked for their pulse so often: far below any timeout; not tuned
 OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to run.
-
-    Attributes:
-        id: of the run.
-        attempt: from 1.
-        directory: absolute.
-        mapping: resolved configuration, plain.
-        umask: of all who write for it.
-        sweep_id: id of its sweep; "" for a run of its own.
-    """
-
-    id: str
-    attempt: int
-    directory: Path
-    mapping: Mapping[str, Any]
-    umask: int = PRIVATE
-    sweep_id: str = ""
-
-    @property
-    def files(self) -> RunFiles:
-        return RunFiles(self.directory)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RunRequest:
-        """From a trial's config: `{"id", "attempt", "directory", "spec", "umask", "sweep_id"}`."""
-        return cls(
-            id=str(config["id"]),
-            attempt=int(config["attempt"]),
-            directory=Path(config["directory"]),
-            mapping=config["spec"],
-            umask=int(config.get("umask", PRIVATE)),
-            sweep_id=str(config.get("sweep_id", "")),
-        )
-
-    @property
-    def mark(self) -> dict[str, str]:
-        """Whose the directory is."""
-        return run_mark(self.sweep_id, self.id, self.mapping)
 
 
 class _Interrupted(Exception):
@@ -116,10 +73,10 @@ class Runner:
         self._interrupted.clear()
         attempt = _Attempt(request, on_progress)
         try:
-            if aside := claim_run(request.directory, request.mark, request.mapping):
+            if aside := request.claim_directory():
                 logger.warning("%s", moved_text(request.directory, aside, "files of another run or configuration"))
-            spec = RunSpec.from_mapping(request.mapping, strict=False)
-            return self._run(spec, attempt)
+            request.spec.load_plugins()
+            return self._run(request.spec, attempt)
         except _Interrupted:
             self._kill_gang()
             return attempt.interrupted()
@@ -127,19 +84,19 @@ class Runner:
             self._kill_gang()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
             if not isinstance(error, RunError | RankFailed):
-                logger.exception("run %s failed", request.id)
+                logger.exception("run %s failed", request.spec.run)
             return attempt.failed(failure)
 
     def evaluate(self, request: RunRequest) -> RunResult:
         """Only the evaluation, of the newest checkpoint. Never raises for what happens in it."""
         attempt = _Attempt(request, lambda progress: None)
         try:
-            spec = RunSpec.from_mapping(request.mapping, strict=False)
-            return self._evaluate(self._gang_for(spec, attempt), spec, attempt)
+            request.spec.load_plugins()
+            return self._evaluate(self._gang_for(request.spec, attempt), request.spec, attempt)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # an evaluation ends here
             self._kill_gang()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
-            logger.exception("evaluation of %s failed", request.id)
+            logger.exception("evaluation of %s failed", request.spec.run)
             return attempt.failed(failure)
 
     def _run(self, spec: RunSpec, attempt: _Attempt) -> RunResult:
@@ -169,7 +126,10 @@ class Runner:
                 restarts += 1
                 attempt.restarted()
                 logger.warning(
-                    "run %s: %s; going on from the last checkpoint (%d)", attempt.request.id, failure.message, restarts
+                    "run %s: %s; going on from the last checkpoint (%d)",
+                    attempt.request.spec.run,
+                    failure.message,
+                    restarts,
                 )
 
     def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
@@ -200,7 +160,7 @@ class Runner:
             attempt.tell(gang.news())
             watch.look()
 
-        pending = gang.call("train", replace(attempt.task, meeting=gang.meeting()))
+        pending = gang.call("train", replace(attempt.request, rendezvous=gang.meeting()))
         trained: list[Trained] = self._wait(gang, pending, tick, attempt)
         attempt.tell(gang.news())
         attempt.trained(trained)
@@ -216,7 +176,7 @@ class Runner:
             watch.look()
 
         tick()
-        evaluated: list[Evaluated] = self._wait(gang, gang.call("evaluate", attempt.task), tick, attempt)
+        evaluated: list[EvaluatedShare] = self._wait(gang, gang.call("evaluate", attempt.request), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
         found = (
@@ -228,7 +188,7 @@ class Runner:
         self, gang: Gang, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt
     ) -> dict[str, float]:
         """Custom metrics are somebody's code: a rank calls them, for its end would be seen there."""
-        answers: list[dict[str, float]] = self._wait(gang, [gang.measure(attempt.task, episodes)], tick, attempt)
+        answers: list[dict[str, float]] = self._wait(gang, [gang.measure(attempt.request, episodes)], tick, attempt)
         return answers[0]
 
     @staticmethod
@@ -282,10 +242,7 @@ class _Attempt:
     """Bookkeeping of one attempt: what was spent, what survived, what is told."""
 
     def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
-        self.request = request
-        self.task = Task(
-            request.mapping, str(request.directory), request.attempt, umask=request.umask, sweep_id=request.sweep_id
-        )
+        self.request, self._run = request, request.spec.run
         self._on_progress = on_progress
         self.logs: list[tuple[Path, int]] = []  # of the ranks, and where each ended when this gang began
         self._nodes: tuple[str, ...] = ()
@@ -303,7 +260,7 @@ class _Attempt:
         ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(gang.places)]
         write_yaml(
             self.request.files.dist(self.request.attempt),
-            {"run": self.request.id, "attempt": self.request.attempt, "ranks": ranks},
+            {"run": self._run, "attempt": self.request.attempt, "ranks": ranks},
         )
 
     def tell(self, news: list[Progress]) -> None:
@@ -322,7 +279,7 @@ class _Attempt:
         self._spent = over_ranks([rank.costs for rank in ranks], self._num_gpus)
         self._base, self._curve, self._env_steps = ranks[0].base_costs, ranks[0].curve, ranks[0].env_steps
 
-    def evaluated(self, ranks: list[Evaluated]) -> None:
+    def evaluated(self, ranks: list[EvaluatedShare]) -> None:
         self._spent = add(self._spent, over_ranks([rank.costs for rank in ranks], self._num_gpus))
 
     def completed(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float]) -> RunResult:
@@ -347,7 +304,7 @@ class _Attempt:
         """What a program said last is its result."""
         score = latest[spec.metric]
         results = {
-            "run": self.request.id,
+            "run": self._run,
             "metric": spec.metric,
             "score": score,
             "metrics": dict(latest),
@@ -372,14 +329,19 @@ class _Attempt:
         }
         write_yaml(
             files.eval_config,
-            {"run": self.request.id, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite},
+            {"run": self._run, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite},
         )
-        results = {"run": self.request.id, "metric": spec.metric, "score": found[spec.metric], "standard_error": error}
+        results = {
+            "run": self._run,
+            "metric": spec.metric,
+            "score": found[spec.metric],
+            "standard_error": error,
+        }
         write_yaml(
             files.eval_results,
             {**results, "episodes": len(episodes), "metrics": dict(found), "costs": asdict(self._costs())},
         )
-        stats_db.write(files.stats_db, self.request.id, spec.suite.name, episodes)
+        stats_db.write(files.stats_db, self._run, spec.suite.name, episodes)
 
     def interrupted(self) -> RunResult:
         return self._unfinished(Outcome.INTERRUPTED)

@@ -73,6 +73,8 @@ class RunSpec:
         suite: what is evaluated on.
         resources: what the run is given.
         parameters: what a command or function is told, by dotted key.
+        plugins: modules that every process of the run imports first.
+        mapping: the configuration that it was read from; it says whose a directory or a checkpoint is.
     """
 
     run: str
@@ -87,6 +89,8 @@ class RunSpec:
     suite: Suite
     resources: Resources
     parameters: Mapping[str, Any]
+    plugins: tuple[str, ...] = ()
+    mapping: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, strict: bool = True) -> RunSpec:
@@ -137,6 +141,8 @@ class RunSpec:
             suite=suite,
             resources=sections.resources,
             parameters=parameters,
+            plugins=sections.plugins,
+            mapping=mapping,
         )
         names = metric_names(spec)
         if spec.metric in names:
@@ -147,6 +153,15 @@ class RunSpec:
                 Problem("metric", f"unknown {spec.metric!r}{nearest(spec.metric, (*names, *added)) or UNREPORTED}")
             )
         return spec
+
+    def load_plugins(self) -> None:
+        """For a process that got the specification from another one.
+
+        Raises:
+            SpecError: one cannot be imported here.
+        """
+        if problems := plugin_problems(self.plugins):
+            raise SpecError(*problems)
 
     @property
     def kind(self) -> TrainableKind:
@@ -165,6 +180,16 @@ class RunSpec:
         keys = known_keys(_Sections)
         del keys["env"], keys["suggestion"]
         return keys | {f"env.{name}": hint for name, hint in env_option_types().items()}
+
+
+def spec_of_point(mapping: Mapping[str, Any]) -> RunSpec | SpecError:
+    """The run of a point that a search proposed. What is wrong with it is no error of its driver: its trial tells it,
+    and the run fails as the point's own fault.
+    """
+    try:
+        return RunSpec.from_mapping(mapping, strict=False)
+    except SpecError as error:
+        return error
 
 
 def metric_names(spec: RunSpec) -> tuple[str, ...]:

@@ -27,9 +27,8 @@ from trainables.environments.catalog import VectorOptions
 from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
 from trainables.last_words import note_exits
-from trainables.messages import Evaluated, Place, Task, Trained
+from trainables.messages import EvaluatedShare, RankPlace, RunRequest, Trained
 from trainables.metering import Meter
-from trainables.ownership import claim_run
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import make_policy
 from trainables.pulse import Beat, Pulse
@@ -60,9 +59,9 @@ class RankWorker:
         self._pulse = Pulse()
         self._policy: tuple[str, Policy] | None = None
 
-    def place(self, node: str, address: str) -> Place:
+    def place(self, node: str, address: str) -> RankPlace:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return Place(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
+        return RankPlace(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
     def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others
@@ -119,34 +118,34 @@ class RankWorker:
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
         self._context = replace(self._context, patient=patient)
 
-    def train(self, task: Task) -> Trained | Failure:
+    def train(self, request: RunRequest) -> Trained | Failure:
         """Trains the run to its end, or until `request_stop`."""
-        os.umask(task.umask)
-        claim_run(task.files.directory, task.mark, task.mapping)  # nodes may have disks of their own
-        return self._guarded(task, lambda: self._train(task))
+        os.umask(request.umask)
+        request.claim_directory()  # nodes may have disks of their own
+        return self._guarded(request, lambda: self._train(request))
 
-    def _train(self, task: Task) -> Trained:
-        spec, meter = self._begin(task)
+    def _train(self, request: RunRequest) -> Trained:
+        meter = self._begin(request)
         self._stop.clear()
         self._pulse.beat()
         self._progress.take()
 
         def keep(policy: Policy) -> None:
-            self._policy = (task.mark["hash"], policy)
+            self._policy = (request.mark["hash"], policy)
 
-        return RankRun(task, spec, self._context, meter, self._stop, self._progress.put, self._pulse, keep).train()
+        return RankRun(request, self._context, meter, self._stop, self._progress.put, self._pulse, keep).train()
 
-    def evaluate(self, task: Task) -> Evaluated | Failure:
+    def evaluate(self, request: RunRequest) -> EvaluatedShare | Failure:
         """Plays this rank's share of the held-out episodes with the policy at the end of training."""
-        return self._guarded(task, lambda: self._evaluate(task))
+        return self._guarded(request, lambda: self._evaluate(request))
 
-    def _evaluate(self, task: Task) -> Evaluated:
-        spec, meter = self._begin(task)
+    def _evaluate(self, request: RunRequest) -> EvaluatedShare:
+        spec, meter = request.spec, self._begin(request)
         meter.switch("evaluate")
         self._pulse.beat()
-        if self._policy is None or self._policy[0] != task.mark["hash"]:
-            found = checkpoints.load_newest(task.files.checkpoints)
-            self._policy = (task.mark["hash"], load_policy(spec, self._context, found))
+        if self._policy is None or self._policy[0] != request.mark["hash"]:
+            found = checkpoints.load_newest(request.files.checkpoints)
+            self._policy = (request.mark["hash"], load_policy(spec, self._context, found))
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
         tapes: dict[str, replay.Tape] = {}
@@ -155,38 +154,39 @@ class RankWorker:
         )
         self._pulse.beat()
         if directory:
-            paths = replay.write(task.files.directory / directory, spec.run, spec.suite, tapes)
+            paths = replay.write(request.files.directory / directory, spec.run, spec.suite, tapes)
             logger.info("replays: %s", ", ".join(map(str, paths)))
         meter.stop()
-        return Evaluated(tuple(episodes), meter.spent())
+        return EvaluatedShare(tuple(episodes), meter.spent())
 
-    def measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
+    def measure(self, request: RunRequest, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
         """All metrics of the whole evaluation."""
-        return self._guarded(task, lambda: self._measure(task, episodes))
+        return self._guarded(request, lambda: self._measure(request, episodes))
 
-    def _measure(self, task: Task, episodes: list[PlayedEpisode]) -> dict[str, float]:
-        suite = RunSpec.from_mapping(task.mapping, strict=False).suite
+    def _measure(self, request: RunRequest, episodes: list[PlayedEpisode]) -> dict[str, float]:
+        suite = request.spec.suite
         self._pulse.beat(suite.name)
         return metrics(suite, episodes)
 
-    def _begin(self, task: Task) -> tuple[RunSpec, Meter]:
+    def _begin(self, request: RunRequest) -> Meter:
         torch.set_num_threads(1)  # per thread of this process, and Ray calls from any
         meter, self._meter = self._meter or Meter("setup"), None
-        return RunSpec.from_mapping(task.mapping, strict=False), meter
+        request.spec.load_plugins()
+        return meter
 
-    def _guarded(self, task: Task, work: Callable[[], T]) -> T | Failure:
+    def _guarded(self, request: RunRequest, work: Callable[[], T]) -> T | Failure:
         """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not
         this process.
         """
-        os.umask(task.umask)
-        with output_to(task.files.log(self._context.rank)):
+        os.umask(request.umask)
+        with output_to(request.files.log(self._context.rank)):
             try:
                 return work()
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # a trial ends here
                 if hasattr(error, "ray_terminate_msg"):  # Ray's own SystemExit: somebody ends this process
                     raise
                 sys.stderr.flush()
-                said = last_line(task.files.log_tail(self._context.rank)) if isinstance(error, SystemExit) else ""
+                said = last_line(request.files.log_tail(self._context.rank)) if isinstance(error, SystemExit) else ""
                 logger.exception("rank %d failed", self._context.rank)
                 return classify(error, said)
             finally:

@@ -29,11 +29,18 @@ def spec_problems(run: Mapping[str, Any], is_written: bool) -> list[Problem]:
         is_written: whether a person wrote it; sizes that do not divide are refused then, and rounded in a point that a
             search proposed.
     """
+    problems: list[Problem] = []
+    read_spec(run, problems, is_written=is_written)
+    return problems
+
+
+def read_spec(run: Mapping[str, Any], problems: list[Problem], *, is_written: bool) -> RunSpec | None:
+    """The run; None, with what is wrong added to the problems. Arguments as of `spec_problems`."""
     try:
-        RunSpec.from_mapping(run, strict=is_written)
+        return RunSpec.from_mapping(run, strict=is_written)
     except SpecError as error:
-        return list(error.keyed)
-    return []
+        problems += error.keyed
+        return None
 
 
 def environment_problems(run: Mapping[str, Any]) -> list[Problem]:

@@ -16,6 +16,7 @@ from searchers.space import Space
 from trainables.disk import PRIVATE
 from trainables.fields import Amount, Count, Limit, Text, Texts, one_of
 from trainables.resources import Resources
+from trainables.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class TrainJob:
     Attributes:
         run: name of the run; its files go to `{data_dir}/{run}`.
         data_dir: absolute directory.
-        config: resolved plain mapping, as `trainables.spec.RunSpec.from_mapping` takes it.
+        spec: the run, checked.
         resources: what the run needs.
         wandb: where it may be mirrored.
         machine: CPU cores and GPUs of this machine.
@@ -181,7 +182,7 @@ class TrainJob:
 
     run: str
     data_dir: Path
-    config: Mapping[str, Any]
+    spec: RunSpec
     resources: Resources
     wandb: WandbSettings
     machine: Machine = Machine()
@@ -192,6 +193,11 @@ class TrainJob:
     def directory(self) -> Path:
         """`{data_dir}/{run}`."""
         return self.data_dir / self.run
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved plain mapping of the run."""
+        return self.spec.mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
 from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
+from trainables.environments.probe import environment_problems
 from trainables.errors import Problem
 from trainables.fields import build, convert, nearest, texts, told
 from trainables.kinds import kind_of
@@ -206,18 +207,17 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     resources = read_resources(resolved, problems)
     wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
-    if not problems:
-        # A patch holds what a search proposed, sizes that do not divide included.
-        problems += checks.spec_problems(
-            run_mapping(resolved), is_written="trainer/patch" not in train.composed.choices
-        )
+    # A patch holds what a search proposed, sizes that do not divide included.
+    is_written = "trainer/patch" not in train.composed.choices
+    spec = None if problems else checks.read_spec(run_mapping(resolved), problems, is_written=is_written)
     problems += [problem for problem in not_finite(resolved) if not told(problems, problem.key)]
-    problems += [] if problems else checks.environment_problems(run_mapping(resolved))
+    problems += [] if problems or spec is None else environment_problems(spec)
     raise_located(train.composed, problems)
+    assert spec is not None
     return TrainJob(
         run=str(resolved["run"]),
         data_dir=Path(resolved["data_dir"]).absolute(),
-        config=run_mapping(resolved),
+        spec=spec,
         resources=resources,
         wandb=wandb,
         machine=train.machine,

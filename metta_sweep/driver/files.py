@@ -22,7 +22,9 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import has_living_owner
 from metta_sweep.registry.records import RunRecord, SweepRecord
 from trainables.disk import PRIVATE, allot, write_whole
+from trainables.errors import SpecError
 from trainables.ownership import claim, claim_run, moved_text, run_mark
+from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +33,13 @@ RUN_CONFIG = "train_config_overrides.yaml"
 DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any]) -> None:
+def write_run_files(directory: Path, record: RunRecord, spec: RunSpec | SpecError) -> None:
     """Write suggestion, optimiser state and the resolved overrides of one run.
 
     Args:
         directory: the run's own directory; made when missing.
         record: the run as reserved.
-        spec: what the trainable gets, resolved.
+        spec: what the trainable gets; of a point that makes none, the configuration is not written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     suggestion = {"protein": {"run": record.id, "phase": record.phase, "suggestion": dict(record.params)}}
@@ -53,7 +55,8 @@ def write_run_files(directory: Path, record: RunRecord, spec: dict[str, Any]) ->
     }
     write_yaml(directory / "protein_suggestion.yaml", suggestion)
     write_yaml(directory / "protein_state.yaml", state)
-    write_run_config(directory, spec)
+    if isinstance(spec, RunSpec):
+        write_run_config(directory, spec.mapping)
 
 
 def write_run_config(directory: Path, spec: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def train_one(
         write_run_config(job.directory, job.config)
         try:
             with watched(cluster.own, give_up):
-                return run_once(job.config, job.directory, on_progress, umask=job.umask)
+                return run_once(job.spec, job.directory, on_progress, umask=job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error
 
@@ -81,7 +81,7 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
 
         try:
             with watched(cluster.own, give_up):
-                return evaluate_once(job.config, job.directory, job.umask)
+                return evaluate_once(job.spec, job.directory, job.umask)
         except SpecError as error:
             raise ConfigError(*error.problems) from error
 

@@ -21,6 +21,7 @@ from metta_sweep.driver.state import Rules, State
 from metta_sweep.driver.step import step
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.records import Owner, RunRecord, RunState, SweepRecord
+from trainables.spec import spec_of_point
 
 logger = logging.getLogger(__name__)
 
@@ -115,18 +116,18 @@ class SweepContext:
     say: Callable[[str], None]
 
     def prepare(self, record: RunRecord) -> ReservedRun:
-        """A run with what its trainable gets, plain data. One that never started may still get a better point."""
+        """A run with what its trainable gets. One that never started may still get a better point."""
         seed = int(np.random.SeedSequence([self.job.seed, record.number]).generate_state(1)[0])
-        spec = resolve_run(self.job.train, record.id, dict(record.params), seed=seed)
+        config = resolve_run(self.job.train, record.id, dict(record.params), seed=seed)
         directory = self.job.run_directory(record.id)
-        if notice := set_aside(directory, self.sweep.id, record.id, spec):
+        if notice := set_aside(directory, self.sweep.id, record.id, config):
             self.post(notice)
         trial = {
             "id": record.id,
             "sweep_id": self.sweep.id,
             "attempt": record.attempts + 1,
             "directory": str(directory),
-            "spec": spec,
+            "spec": spec_of_point(config),
             "umask": self.job.umask,
         }
         may_change = record.state is RunState.RESERVED and self.learns

@@ -19,7 +19,7 @@ from tests.trainables.synthetic import make_learner, make_policy, make_rollout
 from trainables import checkpoint as checkpoints
 from trainables.distributed import DistributedContext
 from trainables.launch import evaluate_once, run_once
-from trainables.messages import Evaluated, Task, Trained
+from trainables.messages import EvaluatedShare, RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.rollout import Rollout
 from trainables.ppo.trainer import PpoTrainer, SilentHost
@@ -146,16 +146,16 @@ def test_a_policy_trains_on_the_gpu_and_goes_on_from_its_checkpoint(
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_run_holds_its_gpu_pays_for_it_and_can_be_evaluated_without_one(tmp_path: Path) -> None:
-    result = run_once(ARENA, tmp_path, lambda progress: None)
+    result = run_once(RunSpec.from_mapping(ARENA), tmp_path, lambda progress: None)
     assert (result.outcome, result.env_steps) == ("completed", 8192), (result.message, result.log_tail)
     assert yaml.safe_load(RunFiles(tmp_path).dist(1).read_text())["ranks"][0]["gpus"] == ["0"]
     for part in ("setup", "train", "evaluate"):
         span = getattr(result.costs, part)
         assert span.gpu_seconds == pytest.approx(span.wall_seconds)
         assert span.gpu_seconds > 0.0
-    assert evaluate_once(ARENA, tmp_path).score == result.score
+    assert evaluate_once(RunSpec.from_mapping(ARENA), tmp_path).score == result.score
     on_cpu = {**ARENA, "device": "cpu", "resources": {}}
-    assert evaluate_once(on_cpu, tmp_path).score is not None
+    assert evaluate_once(RunSpec.from_mapping(on_cpu), tmp_path).score is not None
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -171,7 +171,7 @@ def test_a_killed_worker_on_a_gpu_costs_a_restart_from_the_checkpoint(tmp_path: 
             killed.append(yaml.safe_load(RunFiles(tmp_path).dist(1).read_text())["ranks"][0]["pid"])
             os.kill(killed[0], 9)
 
-    result = run_once(mapping, tmp_path, kill_once)
+    result = run_once(RunSpec.from_mapping(mapping), tmp_path, kill_once)
     assert killed
     assert (result.outcome, result.env_steps) == ("completed", 32_768), (result.message, result.log_tail)
     steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
@@ -186,7 +186,9 @@ def test_of_two_runs_that_share_a_gpu_the_one_that_wants_too_much_fails_alone(tm
     results: dict[str, RunResult] = {}
 
     def run(name: str, mapping: dict[str, Any]) -> None:
-        results[name] = run_once({**mapping, "run": f"s.{name}.0"}, tmp_path / name, lambda progress: None)
+        results[name] = run_once(
+            RunSpec.from_mapping({**mapping, "run": f"s.{name}.0"}), tmp_path / name, lambda progress: None
+        )
 
     threads = [threading.Thread(target=run, args=arguments) for arguments in (("fits", fitting), ("greedy", greedy))]
     for thread in threads:
@@ -206,9 +208,9 @@ def on_a_rank(rank: int, ports: Any, answers: Any, mapping: dict[str, Any], dire
         ports.put(worker.open_rendezvous(meeting, 2))
     meeting = replace(meeting, port=ports.get() if rank else 0)
     worker.join(Seat(rank, 0, 2, 1.0, "cuda"), meeting)
-    task = Task(mapping, directory, 1)
-    trained = worker.train(task)
-    played = worker.evaluate(task) if isinstance(trained, Trained) else trained
+    request = RunRequest(RunSpec.from_mapping(mapping), Path(directory))
+    trained = worker.train(request)
+    played = worker.evaluate(request) if isinstance(trained, Trained) else trained
     answers.put((trained, played, torch.distributed.get_backend_config()))
 
 
@@ -221,7 +223,7 @@ def test_two_ranks_with_nccl_train_and_evaluate_one_policy(tmp_path: Path) -> No
     curves = []
     for trained, played, backend in (answers.get(timeout=200) for _ in range(2)):
         assert isinstance(trained, Trained), trained
-        assert isinstance(played, Evaluated), played
+        assert isinstance(played, EvaluatedShare), played
         assert (trained.complete, trained.env_steps) == (True, 8192)
         assert len(played.episodes) == 2
         assert "cuda:nccl" in backend

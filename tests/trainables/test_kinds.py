@@ -13,7 +13,7 @@ import pytest
 
 from trainables.errors import SpecError
 from trainables.kinds import KINDS, FunctionKind, kind_of, register_kind, unread_settings
-from trainables.messages import Task, Trained
+from trainables.messages import RunRequest, Trained
 from trainables.programs import TrainableConfig
 from trainables.spec import RunSpec
 from trainables.worker import RankWorker
@@ -59,7 +59,7 @@ def test_a_plugin_brings_a_kind_of_training_of_its_own(plugin: None, tmp_path: P
     mapping = {**DICE, "suggestion": {"sides": 20}, "own": {"section": 1}}
     spec = RunSpec.from_mapping(mapping)
     assert (spec.kind.name, spec.parameters) == ("dice", {"sides": 20})
-    trained = RankWorker().train(Task(mapping, str(tmp_path), attempt=1))
+    trained = RankWorker().train(RunRequest(spec, tmp_path))
     assert isinstance(trained, Trained)
     assert trained.reported == {"score": 20.0}
 

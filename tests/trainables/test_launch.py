@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 from trainables.launch import evaluate_once, run_once
 from trainables.result import Progress, RunResult
 from trainables.run_files import RunFiles
+from trainables.spec import RunSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 ODD = "/env/gymnasium/tests.trainables.odd_environments:Odd-v0"
@@ -28,6 +30,14 @@ def odd(cartpole: dict[str, Any], **options: Any) -> dict[str, Any]:
     trainer = {**cartpole["trainer"], "curriculum": ODD, "simulation": {"curve_points": 0}}
     sim = {"episodes": 2, "simulations": {"quiet": {"env": ODD}}}
     return {**cartpole, "trainer": trainer, "sim": sim, "env": options, "resources": {"max_restarts": 0}}
+
+
+def train(mapping: dict[str, Any], directory: Path, on_progress: Callable[[Progress], None], **rest: Any) -> RunResult:
+    return run_once(RunSpec.from_mapping(mapping), directory, on_progress, **rest)
+
+
+def evaluate(mapping: dict[str, Any], directory: Path) -> RunResult:
+    return evaluate_once(RunSpec.from_mapping(mapping), directory)
 
 
 def ignore(progress: Progress) -> None:
@@ -47,7 +57,7 @@ def wait_until_gone(ids: list[int]) -> None:
 
 def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], tmp_path: Path) -> None:
     heard: list[Progress] = []
-    result = run_once(cartpole, tmp_path, heard.append)
+    result = train(cartpole, tmp_path, heard.append)
     assert (result.outcome, result.env_steps, result.failure) == ("completed", 4096, None), result.log_tail
     assert result.score == result.metrics["reward"] == result.metrics["gymnasium/CartPole-v1/reward"]
     assert [point.env_steps for point in result.curve] == [2048, 4096]
@@ -71,13 +81,13 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     wait_until_gone(pids(tmp_path))
 
     # The same directory again: training is done, so it only evaluates, to the same score.
-    again = run_once(cartpole, tmp_path, ignore, attempt=2)
+    again = train(cartpole, tmp_path, ignore, attempt=2)
     assert (again.score, again.env_steps) == (result.score, 4096)
-    assert evaluate_once(cartpole, tmp_path).score == result.score
+    assert evaluate(cartpole, tmp_path).score == result.score
 
     # With another configuration it is another run: nothing of the old one is used.
     other = {**cartpole, "trainer": {**cartpole["trainer"], "optimizer": {"learning_rate": 0.05}}}
-    fresh = run_once(other, tmp_path, ignore)
+    fresh = train(other, tmp_path, ignore)
     assert fresh.costs == fresh.attempt_costs
     assert len(files.metrics.read_text().splitlines()) == 8
     assert (tmp_path / "earlier-1" / "sweep_eval_results.yaml").is_file()
@@ -96,7 +106,7 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
 def test_a_failure_has_a_kind_a_reason_and_a_log(
     cartpole: dict[str, Any], tmp_path: Path, does: str, failure: str, reason: str
 ) -> None:
-    result = run_once(odd(cartpole, does=does), tmp_path, ignore)
+    result = train(odd(cartpole, does=does), tmp_path, ignore)
     assert (result.outcome, result.failure, result.score) == ("failed", failure, None)
     assert reason in result.message
     assert "\n" not in result.message
@@ -117,7 +127,7 @@ def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(
             killed.append(pids(tmp_path)[1])
             os.kill(killed[0], signal.SIGKILL)
 
-    result = run_once(mapping, tmp_path, kill_once)
+    result = train(mapping, tmp_path, kill_once)
     assert (result.outcome, result.env_steps) == ("completed", 4096), (result.message, result.log_tail)
     steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
     assert sorted(set(steps)) == [512 * n for n in range(1, 9)]
@@ -130,7 +140,8 @@ def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dic
     from ray.util.placement_group import placement_group, remove_placement_group
 
     from trainables.errors import NodeLost
-    from trainables.runner import Runner, RunRequest
+    from trainables.messages import RunRequest
+    from trainables.runner import Runner
 
     mapping = odd(cartpole, seconds=0.001)
     mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
@@ -147,7 +158,7 @@ def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dic
             os.kill(pids(tmp_path)[0], signal.SIGKILL)
 
     group = placement_group([{"CPU": 1}])
-    result = Runner(group, check_places).run(RunRequest("s.r.0", 1, tmp_path, mapping), lose_once)
+    result = Runner(group, check_places).run(RunRequest(RunSpec.from_mapping(mapping), tmp_path), lose_once)
     remove_placement_group(group)
     assert (result.outcome, result.failure, result.message) == ("interrupted", "infrastructure", "lost node 1")
     assert result.given_up().outcome == "failed", "when nobody takes it up elsewhere"
@@ -160,7 +171,7 @@ def test_a_full_disk_at_a_checkpoint_costs_a_restart_from_the_one_before(
     mapping = odd(cartpole, does="fill the disk", after=1200, once=str(tmp_path / "full"))
     mapping["trainer"]["checkpoint"] = {"interval_seconds": 0}
     mapping["resources"] = {"max_restarts": 1}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.env_steps) == ("completed", 4096), (result.message, result.log_tail)
     assert "No space left on device" in RunFiles(tmp_path).log().read_text()
     steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
@@ -175,7 +186,7 @@ def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(
 ) -> None:
     mapping = odd(cartpole, does="be killed")
     mapping["resources"] = {"max_restarts": 1}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert result.message.startswith("a worker was lost")
 
@@ -188,7 +199,7 @@ def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(
 ) -> None:
     mapping = odd(cartpole, does=does)
     mapping["resources"] = {"max_restarts": 5}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "code")
     assert result.message.startswith(f"a worker ended with {how}")
     assert result.message.endswith("twice in a row")
@@ -206,7 +217,7 @@ def test_a_worker_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Pat
             stopped.append(time.monotonic())
             os.kill(pids(tmp_path)[1], signal.SIGSTOP)
 
-    result = run_once(mapping, tmp_path, stop_once)
+    result = train(mapping, tmp_path, stop_once)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert "another rank is gone or hangs" in result.message
     assert time.monotonic() - stopped[0] < 30.0
@@ -221,7 +232,7 @@ def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tm
         del progress
         os.kill(pids(tmp_path)[0], signal.SIGSTOP)
 
-    result = run_once(mapping, tmp_path, stop)
+    result = train(mapping, tmp_path, stop)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert result.message.startswith("rank 0 has not answered for")
     wait_until_gone(pids(tmp_path))
@@ -231,7 +242,7 @@ def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tm
 def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
     mapping = odd(cartpole, does="hang", after=2000)
     mapping["resources"] = {"max_restarts": 0, "stall_seconds": 5}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
     assert result.message == "no update for 5 s: training hangs"
     wait_until_gone(pids(tmp_path))
@@ -246,13 +257,13 @@ def test_a_suite_whose_episodes_never_end_is_named_and_tried_once(
     mapping["trainer"]["simulation"] = {"curve_points": curve_points, "curve_episodes": 2}
     mapping["sim"] = {"name": "odd", "episodes": 2, "simulations": {"endless": {"env": ODD, "does": "never end"}}}
     mapping["resources"] = {"max_restarts": 2, "stall_seconds": 4}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "code")
     assert result.message.startswith("suite odd, simulation endless: no episode ended for ")
     assert result.signature == "episodes of odd/endless do not end"
     assert list(RunFiles(tmp_path).dist(1).parent.glob("dist_*")) == [RunFiles(tmp_path).dist(1)]
     if not curve_points:
-        again = evaluate_once(mapping, tmp_path)
+        again = evaluate(mapping, tmp_path)
         assert again.message.startswith("suite odd, simulation endless: no episode ended for ")
 
 
@@ -264,7 +275,7 @@ def test_a_metric_of_ones_own_is_the_score_and_is_computed_by_a_rank(cartpole: d
     mapping = odd(cartpole)
     mapping["trainer"]["total_timesteps"] = 512
     mapping["sim"]["metrics"] = ["tests.trainables.test_launch:lengths_and_process"]
-    result = run_once({**mapping, "metric": "longest"}, tmp_path, ignore)
+    result = train({**mapping, "metric": "longest"}, tmp_path, ignore)
     assert (result.outcome, result.score, result.standard_error) == ("completed", 10.0, None), result.message
     assert result.metrics["pid"] in pids(tmp_path)
 
@@ -277,7 +288,7 @@ def test_a_slow_evaluation_that_comes_forward_is_waited_for(cartpole: dict[str, 
         "simulations": {"slow": {"env": ODD, "seconds": 0.1}},
     }  # 8 s to the end of the first
     mapping["resources"] = {"max_restarts": 0, "stall_seconds": 4}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert result.outcome == "completed", result.message
     assert result.costs.evaluate.wall_seconds >= 8
 
@@ -290,7 +301,7 @@ def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, An
         "parameters": {"does": "ranks"},
     }
     mapping = {**cartpole, "trainable": trainable, "resources": {"world_size": 2}, "suggestion": {"optim.lr": 0.25}}
-    result = run_once(mapping, tmp_path, ignore)
+    result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.score, result.env_steps) == ("completed", 1.0, 400), result.log_tail
     said = [
         next(line for line in RunFiles(tmp_path).log(rank).read_text().splitlines() if line.startswith("rank")).split()
@@ -301,21 +312,8 @@ def test_a_command_runs_on_ranks_that_can_find_each_other(cartpole: dict[str, An
     assert [point.score for point in result.curve] == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_a_broken_point_fails_before_any_process_starts(cartpole: dict[str, Any], tmp_path: Path) -> None:
-    from ray.util.placement_group import placement_group, remove_placement_group
-
-    from trainables.runner import Runner, RunRequest
-
-    group = placement_group([{"CPU": 1}])
-    result = Runner(group).run(RunRequest("s.r.0", 1, tmp_path, {**cartpole, "metric": "rewrd"}), ignore)
-    remove_placement_group(group)
-    assert (result.outcome, result.failure) == ("failed", "hyperparameters")
-    assert result.message == "metric: unknown 'rewrd'; did you mean reward?"
-    assert not RunFiles(tmp_path).dist(1).exists()
-
-
 def test_more_than_the_cluster_has_is_refused_by_name(cartpole: dict[str, Any], tmp_path: Path) -> None:
     from trainables.errors import SpecError
 
     with pytest.raises(SpecError, match=r"resources: 8 x 1 CPU do not fit the cluster, which has 4"):
-        run_once({**cartpole, "resources": {"world_size": 8}}, tmp_path, ignore)
+        train({**cartpole, "resources": {"world_size": 8}}, tmp_path, ignore)

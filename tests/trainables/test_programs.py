@@ -19,7 +19,7 @@ from trainables.distributed import DistributedContext
 from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError
 from trainables.failures import classify
 from trainables.function import FunctionContext
-from trainables.messages import Task, Trained
+from trainables.messages import RunRequest, Trained
 from trainables.metering import Meter
 from trainables.programs import Reports, Tail, load_points, save_point
 from trainables.rank_run import RankRun
@@ -47,9 +47,9 @@ def run(trainable: dict[str, Any], directory: Path, **rest: Any) -> tuple[Traine
         heard.append(progress)
         on_progress(progress)
 
-    task = Task(mapping, str(directory), attempt)
-    rank = RankRun(task, RunSpec.from_mapping(mapping), DistributedContext(), Meter("setup"), stop, listen)
-    with output_to(task.files.log()):
+    request = RunRequest(RunSpec.from_mapping(mapping), directory, attempt)
+    rank = RankRun(request, DistributedContext(), Meter("setup"), stop, listen)
+    with output_to(request.files.log()):
         return rank.train(), heard
 
 

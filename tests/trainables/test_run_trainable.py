@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from trainables.result import RunResult
 from trainables.run_files import RunFiles
+from trainables.spec import spec_of_point
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -19,7 +21,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 def config_of(cartpole: dict[str, Any], directory: Path, number: int, **trainer: Any) -> dict[str, Any]:
     run_id = f"s.r.{number}"
     spec = {**cartpole, "run": run_id, "trainer": {**cartpole["trainer"], **trainer}}
-    return {"run": {"id": run_id, "attempt": 1, "directory": str(directory / run_id), "spec": spec}}
+    return {"run": {"id": run_id, "attempt": 1, "directory": str(directory / run_id), "spec": spec_of_point(spec)}}
 
 
 def pids(directory: Path, number: int) -> list[int]:
@@ -138,5 +140,12 @@ def test_interruption_failure_and_reuse_in_one_slot(cartpole: dict[str, Any], tm
 
     # Code of another version needs another process.
     other = config_of(cartpole, tmp_path, 5)
-    other["run"]["spec"]["code_version"] = "2"
+    other["run"]["spec"] = replace(other["run"]["spec"], code_version="2")
     assert not ray.get(actor.reset.remote(other))
+
+
+def test_a_broken_point_fails_before_any_process_starts(cartpole: dict[str, Any], tmp_path: Path, trial: Any) -> None:
+    _, result = finish(trial(config_of({**cartpole, "metric": "rewrd"}, tmp_path, 0)))
+    assert (result.outcome, result.failure) == ("failed", "hyperparameters")
+    assert result.message == "metric: unknown 'rewrd'; did you mean reward?"
+    assert not RunFiles(tmp_path / "s.r.0").dist(1).exists()

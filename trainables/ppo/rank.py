@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def train(run: RankRun) -> Trained:
     """The whole training."""
-    start = checkpoints.load_newest(run.task.files.checkpoints, run.task.mark["hash"])
+    start = checkpoints.load_newest(run.request.files.checkpoints, run.request.mark["hash"])
     trainer = PpoTrainer(run.spec, run.context, run.meter, start, run.pulse)
     complete = trainer.train(RankZeroHost(run) if run.context.is_main else SilentHost())
     run.keep(trainer.policy)
@@ -31,12 +31,12 @@ class RankZeroHost:
 
     def __init__(self, run: RankRun) -> None:
         self._files, self._keep, self._stop, self._tell = (
-            run.task.files,
+            run.request.files,
             run.spec.trainer.checkpoint.keep,
             run.stop,
             run.tell,
         )
-        self._hash = run.task.mark["hash"]
+        self._hash = run.request.mark["hash"]
         self._next_log = 0.0
 
     def wants_stop(self) -> bool:

@@ -26,6 +26,7 @@ from tests.benchmarks.comparison.live import SLOTS, Advised, job_of
 from tests.ray_token import use_ray_token
 from trainables.result import RunResult
 from trainables.run_trainable import RunTrainable
+from trainables.spec import spec_of_point
 
 
 def drawn(trial: Any, job: SweepJob) -> dict[str, Any]:
@@ -101,7 +102,8 @@ def with_run(config: dict[str, Any]) -> dict[str, Any]:
     spec = resolve_run(
         job_of(directory, config["seed"], config["budget"]).train, f"live.r.{number}", config["point"], seed=number
     )
-    return {"run": {"id": spec["run"], "attempt": 1, "directory": str(directory / "runs" / spec["run"]), "spec": spec}}
+    name = spec["run"]
+    return {"run": {"id": name, "attempt": 1, "directory": str(directory / "runs" / name), "spec": spec_of_point(spec)}}
 
 
 def configuration(trial: Any, job: SweepJob, directory: str, budget: float) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float],
 
     from metta_sweep.capacity import bundles
     from trainables.run_trainable import RunTrainable
+    from trainables.spec import spec_of_point
 
     ray.init(address=address, log_to_driver=False)
     job = load_sweep_job([f"sweep_name={SWEEP}", f"data_dir={directory}", *WORDS], environ={"WANDB_MODE": "disabled"})
@@ -108,7 +109,7 @@ def plain_tune(address: str, directory: Path, runs: int, told: dict[str, float],
     def config(number: int) -> dict[str, Any]:
         name = f"{SWEEP}.r.{number}"
         spec = resolve_run(job.train, name, job.sweep.phases[0].space.center(), seed=1)
-        return {"id": name, "attempt": 1, "directory": str(job.run_directory(name)), "spec": spec}
+        return {"id": name, "attempt": 1, "directory": str(job.run_directory(name)), "spec": spec_of_point(spec)}
 
     class Told(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -10,8 +10,10 @@ import yaml
 
 from tests.ray_token import use_ray_token
 from trainables.gang import MAX_RUNS
+from trainables.messages import RunRequest
 from trainables.run_files import RunFiles
-from trainables.runner import Runner, RunRequest
+from trainables.runner import Runner
+from trainables.spec import RunSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.benchmark, pytest.mark.timeout(3600)]
 TRAINER = {"total_timesteps": 16_384, "simulation": {"curve_points": 1, "curve_episodes": 2}}
@@ -32,7 +34,7 @@ def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypa
         for number in range(MAX_RUNS):
             directory = tmp_path / f"s.r.{number}"
             mapping = {"run": directory.name, "seed": number, "trainer": TRAINER, "sim": {"episodes": 8}}
-            result = runner.run(RunRequest(directory.name, 1, directory, mapping), lambda progress: None)
+            result = runner.run(RunRequest(RunSpec.from_mapping(mapping), directory), lambda progress: None)
             assert result.outcome == "completed", result.message
             (rank,) = yaml.safe_load(RunFiles(directory).dist(1).read_text())["ranks"]
             pids.add(rank["pid"])
