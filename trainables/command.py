@@ -95,7 +95,7 @@ class CommandRun:
         return Filling(self.config.override, self.parameters, {**self.words, "config": str(self.config_path)})
 
 
-class Command:
+class CommandProcess:
     """A running program, followed until it ends.
 
     Args:

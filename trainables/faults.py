@@ -35,7 +35,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Plan:
+class FaultPlan:
     """The faults of one process and how far it got."""
 
     faults: tuple[Fault, ...] = ()
@@ -77,13 +77,13 @@ def _parse_one(part: str) -> Fault:
 
 # The one switch that a whole process shares: a point may lie anywhere, and handing a plan to each would put tests into
 # every signature.
-_plan = Plan(parse(os.environ.get(ENVIRONMENT, "")))
+_plan = FaultPlan(parse(os.environ.get(ENVIRONMENT, "")))
 
 
-def activate(text: str) -> Plan:
+def activate(text: str) -> FaultPlan:
     """Replace this process's plan; "" switches all faults off."""
     global _plan
-    _plan = Plan(parse(text))
+    _plan = FaultPlan(parse(text))
     return _plan
 
 

@@ -34,7 +34,7 @@ MAX_BYTES = 1 << 20  # of a log's end that are read: a stack of many threads fit
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ProcessEnding:
     """`how`: "exit code 7" or "SIGSEGV"; `where`: `directory/file.py:line`, "" when unknown."""
 
     how: str
@@ -66,7 +66,7 @@ def _say_where(status: int) -> None:
     os.write(2, word.encode(errors="replace"))
 
 
-def find_ending(logs: Iterable[tuple[Path, int]]) -> Ending | None:
+def find_ending(logs: Iterable[tuple[Path, int]]) -> ProcessEnding | None:
     """The last words in these logs, each read from an offset on; None when there are none."""
     return next((ending for path, offset in logs if (ending := _ending_in(_read(path, offset))) is not None), None)
 
@@ -80,14 +80,14 @@ def _read(path: Path, offset: int) -> str:
         return ""
 
 
-def _ending_in(text: str) -> Ending | None:
+def _ending_in(text: str) -> ProcessEnding | None:
     if match := _EXIT.search(text):
-        return Ending(match[1], match[2])
+        return ProcessEnding(match[1], match[2])
     match = _FATAL.search(text)
     if match is None or any(word in text for word in _NOT_ITS_OWN):
         return None
     frame = _FRAME.search(text, match.end())
-    return Ending(SIGNALS[match[1]], _place(frame[1], int(frame[2])) if frame else "")
+    return ProcessEnding(SIGNALS[match[1]], _place(frame[1], int(frame[2])) if frame else "")
 
 
 def _place(filename: str, line: int) -> str:

@@ -1,4 +1,4 @@
-"""One run without a sweep: its own placement group, the same gang. For `train` and `evaluate`."""
+"""One run without a sweep: its own placement group, the same group of workers. For `train` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_once(
     Args:
         spec: what to run.
         directory: absolute; everything is written below it.
-        on_progress: called about five times a second with news.
+        on_progress: called about five times a second with progress.
         attempt: names `dist_{attempt}.yaml`.
         umask: of the processes that write.
 

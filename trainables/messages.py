@@ -27,6 +27,26 @@ class RankPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class RankAssignment:
+    """Place of a rank in its group: `local_rank` counts the ranks of one node."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    gpus_per_worker: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """Where ranks find each other, and how long they wait for one another."""
+
+    address: str
+    port: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """One attempt at a run, on its way from the driver to the ranks.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainables.command import Command, CommandRun, nest
+from trainables.command import CommandProcess, CommandRun, nest
 from trainables.errors import CodeFailure
 from trainables.function import FunctionContext, call
 from trainables.messages import Trained
@@ -22,10 +22,10 @@ def run_command(run: RankRun) -> Trained:
     """Training by any program.
 
     Raises:
-        RunError: as `Command.follow`; `CodeFailure` also when rank 0 reported no score.
+        RunError: as `CommandProcess.follow`; `CodeFailure` also when rank 0 reported no score.
     """
     host = ProgramHost.of(run)
-    command = Command(host.command(), host.reports, host.hear)
+    command = CommandProcess(host.command(), host.reports, host.hear)
     complete = command.follow(run.stop.is_set)
     run.meter.stop()
     return host.trained(complete, replace(run.meter.spent(), train=command.costs().train))
@@ -88,10 +88,10 @@ class ProgramHost:
 
     def _rank_variables(self) -> dict[str, str]:
         """What `torchrun` would set."""
-        context, meeting = self.run.context, self.run.request.rendezvous
+        context, rendezvous = self.run.context, self.run.request.rendezvous
         names = {"RANK": context.rank, "LOCAL_RANK": context.local_rank, "WORLD_SIZE": context.world_size}
         variables = {name: str(value) for name, value in names.items()}
-        return variables | ({"MASTER_ADDR": meeting[0], "MASTER_PORT": str(meeting[1])} if meeting else {})
+        return variables | ({"MASTER_ADDR": rendezvous[0], "MASTER_PORT": str(rendezvous[1])} if rendezvous else {})
 
     def function_context(self, listener: Callable[[Mapping[str, Any]], None]) -> FunctionContext:
         request, context = self.run.request, self.run.context

@@ -5,39 +5,18 @@ Training runs in one thread, control in another; torch is only imported in the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
 
 from trainables.failures import Failure
-from trainables.messages import EvaluatedShare, RankPlace, RunRequest, Trained
+from trainables.messages import EvaluatedShare, RankAssignment, RankPlace, Rendezvous, RunRequest, Trained
 from trainables.pulse import Beat
 from trainables.result import Progress
 from trainables.simulation.aggregate import PlayedEpisode
 
 if TYPE_CHECKING:
     from trainables.worker import RankWorker
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """Place of a rank in its group: `local_rank` counts the ranks of one node."""
-
-    rank: int
-    local_rank: int
-    world_size: int
-    gpus_per_worker: float
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class Meeting:
-    """Where ranks find each other, and how long they wait for one another."""
-
-    address: str
-    port: int
-    timeout_seconds: float
 
 
 class RankActor:
@@ -51,14 +30,14 @@ class RankActor:
     def place(self) -> RankPlace:
         return self._worker.place(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())
 
-    def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
-        return self._worker.open_rendezvous(meeting, world_size)
+    def open_rendezvous(self, rendezvous: Rendezvous, world_size: int) -> int:
+        return self._worker.open_rendezvous(rendezvous, world_size)
 
     def free_port(self) -> int:
         return self._worker.free_port()
 
-    def join(self, seat: Seat, meeting: Meeting) -> None:
-        self._worker.join(seat, meeting)
+    def join(self, assignment: RankAssignment, rendezvous: Rendezvous) -> None:
+        self._worker.join(assignment, rendezvous)
 
     def train(self, request: RunRequest) -> Trained | Failure:
         return self._worker.train(request)
@@ -81,5 +60,5 @@ class RankActor:
         return self._worker.beat()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
-    def news(self) -> list[Progress]:
+    def progress(self) -> list[Progress]:
         return self._worker.poll()

@@ -58,7 +58,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._run: dict[str, Any] = config["run"]
         os.umask(int(self._run.get("umask", PRIVATE)))
-        self._news: queue.Queue[Progress | RunResult] = queue.Queue()
+        self._heard: queue.Queue[Progress | RunResult] = queue.Queue()
         self._latest: Progress | None = None
         self._result: RunResult | None = None
         self._has_told = False
@@ -68,7 +68,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, args=(self._run, self._news), daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(self._run, self._heard), daemon=True)
             self._thread.start()
         if self._has_told:
             raise InfrastructureFailure(self._result.message if self._result else "")
@@ -76,14 +76,14 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
             return self._final(self._result)
         self._leave_in_time()
         try:
-            news = self._news.get(timeout=STEP_SECONDS)
+            told = self._heard.get(timeout=STEP_SECONDS)
         except queue.Empty:
             return self._answer(math.nan, progress_json="", done=False)
-        if isinstance(news, RunResult):
-            self._result = news
-            return self._final(news)
-        self._latest = news
-        return self._answer(math.nan, progress_json=json.dumps(asdict(news)), done=False)
+        if isinstance(told, RunResult):
+            self._result = told
+            return self._final(told)
+        self._latest = told
+        return self._answer(math.nan, progress_json=json.dumps(asdict(told)), done=False)
 
     def _leave_in_time(self) -> None:
         """A node of this run will be taken away: the run ends as "interrupted", with a checkpoint if that still fits,
@@ -98,11 +98,11 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._deadline.daemon = True
         self._deadline.start()
 
-    def _work(self, run: Mapping[str, Any], news: queue.Queue[Progress | RunResult]) -> None:
+    def _work(self, run: Mapping[str, Any], heard: queue.Queue[Progress | RunResult]) -> None:
         if isinstance(run["spec"], SpecError):
-            news.put(_refused(run["spec"]))
+            heard.put(_refused(run["spec"]))
         else:
-            news.put(self._runner.run(RunRequest.from_config(run), news.put))
+            heard.put(self._runner.run(RunRequest.from_config(run), heard.put))
 
     def _final(self, result: RunResult) -> dict[str, Any]:
         score = math.nan if result.score is None else result.score
@@ -130,12 +130,12 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         return {"costs": asdict(source.costs), "attempt_costs": asdict(source.attempt_costs)} if source else {}
 
     def _drain(self) -> None:
-        while not self._news.empty():
-            news = self._news.get()
-            if isinstance(news, RunResult):
-                self._result = news
+        while not self._heard.empty():
+            told = self._heard.get()
+            if isinstance(told, RunResult):
+                self._result = told
             else:
-                self._latest = news
+                self._latest = told
 
     def save_checkpoint(self, checkpoint_dir: str) -> Mapping[str, Any]:
         """A pointer: the real checkpoints are in the run's directory, written as training goes."""

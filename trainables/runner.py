@@ -17,7 +17,6 @@ from ray.util.placement_group import PlacementGroup
 
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, NodeLost, RunError, WorkerEnded
 from trainables.failures import Failure, classify, same_ending, twice
-from trainables.gang import Gang, RankFailed, gang_key
 from trainables.last_words import find_ending, sizes
 from trainables.messages import EvaluatedShare, RunRequest, Trained
 from trainables.metering import add, over_ranks
@@ -28,6 +27,7 @@ from trainables.run_files import write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
 from trainables.spec import RunSpec
+from trainables.worker_group import RankFailed, WorkerGroup, worker_group_key
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Runner:
             check_places: raises NodeLost when a bundle lost its node, where a lost node should end the run; otherwise
                 the run waits until Ray has found another place for the bundle.
         """
-        self._group, self._check_places = group, check_places
-        self._gang: Gang | None = None
+        self._placement, self._check_places = group, check_places
+        self._workers: WorkerGroup | None = None
         self._interrupted = threading.Event()
         self._cancelled = threading.Event()
 
@@ -61,12 +61,12 @@ class Runner:
     def abandon(self) -> None:
         """Ends the processes of the current run without waiting for a checkpoint."""
         self._interrupted.set()
-        self._kill_gang()
+        self._kill_workers()
 
     def close(self) -> None:
         """Ends the current run, if any, and all processes."""
         self._cancelled.set()
-        self._kill_gang()
+        self._kill_workers()
 
     def run(self, request: RunRequest, on_progress: OnProgress) -> RunResult:
         """The whole run. Never raises for what happens in the run: that is in the result."""
@@ -78,10 +78,10 @@ class Runner:
             request.spec.load_plugins()
             return self._run(request.spec, attempt)
         except _Interrupted:
-            self._kill_gang()
+            self._kill_workers()
             return attempt.interrupted()
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # a trial ends here
-            self._kill_gang()
+            self._kill_workers()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
             if not isinstance(error, RunError | RankFailed):
                 logger.exception("run %s failed", request.spec.run)
@@ -92,9 +92,9 @@ class Runner:
         attempt = _Attempt(request, lambda progress: None)
         try:
             request.spec.load_plugins()
-            return self._evaluate(self._gang_for(request.spec, attempt), request.spec, attempt)
+            return self._evaluate(self._workers_for(request.spec, attempt), request.spec, attempt)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # an evaluation ends here
-            self._kill_gang()
+            self._kill_workers()
             failure = error.failure if isinstance(error, RankFailed) else classify(error)
             logger.exception("evaluation of %s failed", request.spec.run)
             return attempt.failed(failure)
@@ -103,16 +103,16 @@ class Runner:
         restarts, last = 0, None
         while True:
             try:
-                gang = self._gang_for(spec, attempt)
-                trained = self._train(gang, spec, attempt)
+                workers = self._workers_for(spec, attempt)
+                trained = self._train(workers, spec, attempt)
                 if not all(rank.complete for rank in trained):
                     return attempt.interrupted()
                 if not spec.kind.plays_suite:
                     return attempt.reported(spec, trained[0].reported)
-                return self._evaluate(gang, spec, attempt)
+                return self._evaluate(workers, spec, attempt)
             except (InfrastructureFailure, RankFailed) as error:
                 failure = error.failure if isinstance(error, RankFailed) else classify(error)
-                self._kill_gang()
+                self._kill_workers()
                 if self._interrupted.is_set():
                     raise _Interrupted from error
                 if same_ending(last, failure):
@@ -132,70 +132,69 @@ class Runner:
                     restarts,
                 )
 
-    def _gang_for(self, spec: RunSpec, attempt: _Attempt) -> Gang:
-        environment, device = spec.kind.processes(spec.trainable, type(spec.environment).__name__, spec.device)
-        key = gang_key(spec.code_version, spec.kind.name, environment, device, spec.resources)
-        if self._gang is not None and not self._gang.may_run(key):
-            self._kill_gang()
-        if self._gang is None:
-            self._gang = Gang.start(self._group, key, spec.run, self._check_start)
+    def _workers_for(self, spec: RunSpec, attempt: _Attempt) -> WorkerGroup:
+        key = worker_group_key(spec)
+        if self._workers is not None and not self._workers.may_run(key):
+            self._kill_workers()
+        if self._workers is None:
+            self._workers = WorkerGroup.start(self._placement, key, spec.run, self._check_start)
             self._check_start()
-        attempt.placed(self._gang)
-        return self._gang
+        attempt.placed(self._workers)
+        return self._workers
 
     def _check_start(self) -> None:
         if self._cancelled.is_set() or self._interrupted.is_set():
             raise InfrastructureFailure("stopped while workers were starting")
         self._check_places()
 
-    def _train(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> list[Trained]:
+    def _train(self, workers: WorkerGroup, spec: RunSpec, attempt: _Attempt) -> list[Trained]:
         asked = False
-        watch = _StallWatch(gang, spec)
+        watch = _StallWatch(workers, spec)
 
         def tick() -> None:
             nonlocal asked
             if self._interrupted.is_set() and not asked:
                 asked = True
-                gang.stop_soon()
-            attempt.tell(gang.news())
+                workers.stop_soon()
+            attempt.tell(workers.progress())
             watch.look()
 
-        pending = gang.call("train", replace(attempt.request, rendezvous=gang.meeting()))
-        trained: list[Trained] = self._wait(gang, pending, tick, attempt)
-        attempt.tell(gang.news())
+        pending = workers.call("train", replace(attempt.request, rendezvous=workers.rendezvous()))
+        trained: list[Trained] = self._wait(workers, pending, tick, attempt)
+        attempt.tell(workers.progress())
         attempt.trained(trained)
         return trained
 
-    def _evaluate(self, gang: Gang, spec: RunSpec, attempt: _Attempt) -> RunResult:
-        watch = _StallWatch(gang, spec)
+    def _evaluate(self, workers: WorkerGroup, spec: RunSpec, attempt: _Attempt) -> RunResult:
+        watch = _StallWatch(workers, spec)
 
         def tick() -> None:
             if self._interrupted.is_set():
                 raise _Interrupted  # the last checkpoint is complete: the next attempt only evaluates
-            gang.news()  # there is none, but a rank that hangs does not answer
+            workers.progress()  # there is none, but a rank that hangs does not answer
             watch.look()
 
         tick()
-        evaluated: list[EvaluatedShare] = self._wait(gang, gang.call("evaluate", attempt.request), tick, attempt)
+        evaluated: list[EvaluatedShare] = self._wait(workers, workers.call("evaluate", attempt.request), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
         found = (
-            metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(gang, episodes, tick, attempt)
+            metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(workers, episodes, tick, attempt)
         )
         return attempt.completed(spec, episodes, found)
 
     def _measure(
-        self, gang: Gang, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt
+        self, workers: WorkerGroup, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt
     ) -> dict[str, float]:
         """Custom metrics are somebody's code: a rank calls them, for its end would be seen there."""
-        answers: list[dict[str, float]] = self._wait(gang, [gang.measure(attempt.request, episodes)], tick, attempt)
-        return answers[0]
+        pending = [workers.measure(attempt.request, episodes)]
+        return dict(self._wait(workers, pending, tick, attempt)[0])
 
     @staticmethod
-    def _wait(gang: Gang, pending: list[Any], tick: Callable[[], None], attempt: _Attempt) -> list[Any]:
-        """As `Gang.wait`; of a worker that ended itself the error says how."""
+    def _wait(workers: WorkerGroup, pending: list[Any], tick: Callable[[], None], attempt: _Attempt) -> list[Any]:
+        """As `WorkerGroup.wait`; of a worker that ended itself the error says how."""
         try:
-            return gang.wait(pending, tick)
+            return workers.wait(pending, tick)
         except (InfrastructureFailure, RankFailed) as error:
             kind = error.failure.kind if isinstance(error, RankFailed) else FailureKind.INFRASTRUCTURE
             ending = find_ending(attempt.logs) if kind is FailureKind.INFRASTRUCTURE else None
@@ -203,10 +202,10 @@ class Runner:
                 raise
             raise WorkerEnded(f"a worker ended with {ending}", str(ending)) from error
 
-    def _kill_gang(self) -> None:
-        gang, self._gang = self._gang, None
-        if gang is not None:
-            gang.kill()
+    def _kill_workers(self) -> None:
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.kill()
 
 
 class _StallWatch:
@@ -215,8 +214,8 @@ class _StallWatch:
     Programs that are not ours may be silent as long as they like.
     """
 
-    def __init__(self, gang: Gang, spec: RunSpec) -> None:
-        self._gang = gang
+    def __init__(self, workers: WorkerGroup, spec: RunSpec) -> None:
+        self._workers = workers
         self._patience = spec.resources.stall_seconds if spec.kind.plays_suite else math.inf
         self._look_at = time.monotonic()
 
@@ -230,7 +229,7 @@ class _StallWatch:
         if math.isinf(self._patience) or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
-        stalled = [beat for beat in self._gang.beats() if beat.idle_seconds > self._patience]
+        stalled = [beat for beat in self._workers.beats() if beat.idle_seconds > self._patience]
         for beat in stalled:  # the others wait for it
             if beat.suite:
                 raise stalled_evaluation(beat)
@@ -244,27 +243,27 @@ class _Attempt:
     def __init__(self, request: RunRequest, on_progress: OnProgress) -> None:
         self.request, self._run = request, request.spec.run
         self._on_progress = on_progress
-        self.logs: list[tuple[Path, int]] = []  # of the ranks, and where each ended when this gang began
+        self.logs: list[tuple[Path, int]] = []  # of the ranks, and where each ended when these workers began
         self._nodes: tuple[str, ...] = ()
         self._num_gpus = 0.0
-        self._lost = Costs()  # of gangs that died within this attempt
-        self._spent = Costs()  # of the living gang
+        self._lost = Costs()  # of groups of workers that died within this attempt
+        self._spent = Costs()  # of the living workers
         self._base = Costs()  # of earlier work that survived
         self._curve: tuple[Point, ...] = ()
         self._env_steps = 0
 
-    def placed(self, gang: Gang) -> None:
-        self._nodes = tuple(place.host for place in gang.places)
-        self.logs = sizes(self.request.files.log(rank) for rank in range(gang.key.world_size))
-        self._num_gpus = gang.key.gpus_per_worker * gang.key.world_size
-        ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(gang.places)]
+    def placed(self, workers: WorkerGroup) -> None:
+        self._nodes = tuple(place.host for place in workers.places)
+        self.logs = sizes(self.request.files.log(rank) for rank in range(workers.key.world_size))
+        self._num_gpus = workers.key.gpus_per_worker * workers.key.world_size
+        ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(workers.places)]
         write_yaml(
             self.request.files.dist(self.request.attempt),
             {"run": self._run, "attempt": self.request.attempt, "ranks": ranks},
         )
 
-    def tell(self, news: list[Progress]) -> None:
-        for progress in news:
+    def tell(self, heard: list[Progress]) -> None:
+        for progress in heard:
             self._spent = progress.attempt_costs
             self._env_steps = progress.env_steps
             self._curve += (progress.point,) if progress.point else ()

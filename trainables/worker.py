@@ -1,6 +1,6 @@
 """One rank, living in one process for many runs: joins the group, trains, evaluates.
 
-Knows nothing of Ray; `gang.py` makes an actor of it.
+Knows nothing of Ray; `worker_group.py` makes an actor of it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from trainables.environments.catalog import VectorOptions
 from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
 from trainables.last_words import note_exits
-from trainables.messages import EvaluatedShare, RankPlace, RunRequest, Trained
+from trainables.messages import EvaluatedShare, RankAssignment, RankPlace, Rendezvous, RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import make_policy
 from trainables.pulse import Beat, Pulse
-from trainables.rank_actor import Meeting, Seat
 from trainables.rank_run import RankRun
 from trainables.result import Progress
 from trainables.run_files import output_to
@@ -63,20 +62,20 @@ class RankWorker:
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         return RankPlace(node, socket.gethostname(), address, os.getpid(), tuple(gpus.split(",")) if gpus else ())
 
-    def open_rendezvous(self, meeting: Meeting, world_size: int) -> int:
+    def open_rendezvous(self, rendezvous: Rendezvous, world_size: int) -> int:
         """Rank 0 listens on a port that the system picks and keeps it open: nobody can take it before the others
         come.
 
         The store serves whoever connects, and by itself listens on every address of the node: here on the one alone
         at which the ranks meet, which is the loopback interface on a Ray of the sweep's own.
         """
-        timeout = timedelta(seconds=meeting.timeout_seconds)
-        family = socket.AF_INET6 if ":" in meeting.address else socket.AF_INET
+        timeout = timedelta(seconds=rendezvous.timeout_seconds)
+        family = socket.AF_INET6 if ":" in rendezvous.address else socket.AF_INET
         with socket.socket(family) as listener:
-            listener.bind((meeting.address, 0))
+            listener.bind((rendezvous.address, 0))
             port = int(listener.getsockname()[1])
             self._store = TCPStore(
-                meeting.address,
+                rendezvous.address,
                 port,
                 world_size,
                 is_master=True,
@@ -92,28 +91,29 @@ class RankWorker:
             listener.bind(("", 0))
             return int(listener.getsockname()[1])
 
-    def join(self, seat: Seat, meeting: Meeting) -> None:
+    def join(self, assignment: RankAssignment, rendezvous: Rendezvous) -> None:
         """Joins the group of ranks; returns when all have."""
         torch.set_num_threads(1)  # two threads on busy cores were 8 to 25 times slower
-        device = device_for(seat.device, seat.gpus_per_worker, seat.local_rank)
-        guard_memory(device, seat.gpus_per_worker)
+        device = device_for(assignment.device, assignment.gpus_per_worker, assignment.local_rank)
+        guard_memory(device, assignment.gpus_per_worker)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        self._context = DistributedContext(seat.rank, seat.local_rank, seat.world_size, device)
-        if seat.world_size == 1:
+        self._context = DistributedContext(assignment.rank, assignment.local_rank, assignment.world_size, device)
+        if assignment.world_size == 1:
             return
-        timeout = timedelta(seconds=meeting.timeout_seconds)
+        timeout = timedelta(seconds=rendezvous.timeout_seconds)
         if dist.is_initialized():  # an earlier attempt got this far on some ranks
             dist.destroy_process_group()
-        store = self._store if seat.rank == 0 else None
+        store = self._store if assignment.rank == 0 else None
         if store is None:
-            store = TCPStore(
-                meeting.address, meeting.port, seat.world_size, is_master=False, wait_for_workers=False, timeout=timeout
-            )
-        _use_interface_of(meeting.address)
+            address, port, size = rendezvous.address, rendezvous.port, assignment.world_size
+            store = TCPStore(address, port, size, is_master=False, wait_for_workers=False, timeout=timeout)
+        _use_interface_of(rendezvous.address)
         # Costs and decisions lie on the host, which NCCL does not serve.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world_size, timeout=timeout)
+        dist.init_process_group(
+            backend, store=store, rank=assignment.rank, world_size=assignment.world_size, timeout=timeout
+        )
         # Ranks that have played wait for those that still play; whether these hang is seen by who asks for their beats.
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
         self._context = replace(self._context, patient=patient)
@@ -148,13 +148,13 @@ class RankWorker:
             self._policy = (request.mark["hash"], load_policy(spec, self._context, found))
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
-        tapes: dict[str, replay.Tape] = {}
+        trajectories: dict[str, replay.Trajectory] = {}
         episodes = play(
-            spec.suite, self._policy[1], self._context.device, share, tapes if directory else None, self._pulse
+            spec.suite, self._policy[1], self._context.device, share, trajectories if directory else None, self._pulse
         )
         self._pulse.beat()
         if directory:
-            paths = replay.write(request.files.directory / directory, spec.run, spec.suite, tapes)
+            paths = replay.write(request.files.directory / directory, spec.run, spec.suite, trajectories)
             logger.info("replays: %s", ", ".join(map(str, paths)))
         meter.stop()
         return EvaluatedShare(tuple(episodes), meter.spent())
@@ -197,7 +197,7 @@ class RankWorker:
         self._stop.set()
 
     def poll(self) -> list[Progress]:
-        """News since the last call: every curve point, and the latest progress."""
+        """What is new since the last call: every curve point, and the latest progress."""
         return self._progress.take()
 
     def beat(self) -> Beat:
@@ -214,16 +214,16 @@ class ProgressBox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._news: list[Progress] = []
+        self._waiting: list[Progress] = []
 
     def put(self, progress: Progress) -> None:
         with self._lock:
-            self._news = [news for news in self._news if news.point is not None] + [progress]
+            self._waiting = [earlier for earlier in self._waiting if earlier.point is not None] + [progress]
 
     def take(self) -> list[Progress]:
         with self._lock:
-            news, self._news = self._news, []
-            return news
+            waiting, self._waiting = self._waiting, []
+            return waiting
 
 
 def load_policy(spec: RunSpec, context: DistributedContext, checkpoint: Checkpoint | None) -> Policy:

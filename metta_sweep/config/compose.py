@@ -28,7 +28,7 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.files import Sources
 from metta_sweep.config.layers import Layer
 from metta_sweep.config.moot import moot_notes
-from metta_sweep.config.overrides import Assignment, Choice, Words
+from metta_sweep.config.overrides import Assignment, GroupChoice, Words
 from metta_sweep.config.tree import ABSENT, Path, Tree
 from metta_sweep.errors import ConfigError
 from trainables.fields import nearest
@@ -142,7 +142,7 @@ def _composed(
         if not named or chosen.get("sim") == str(named) or any(choice.group == "sim" for choice in parsed.choices):
             return recipe, tree, chosen
         place = ("sim_name",) if trees.get(tree, ("sweep", "sim_name")) is None else ("sweep", "sim_name")
-        suite = [(Choice("sim", str(named)), f"{_locate(recipe, place)}: sim_name: {named}")]
+        suite = [(GroupChoice("sim", str(named)), f"{_locate(recipe, place)}: sim_name: {named}")]
 
 
 def _with_overrides(tree: Tree) -> Tree:
@@ -164,7 +164,7 @@ class _GroupWord:
         origin: where it stands, for messages.
     """
 
-    choice: Choice
+    choice: GroupChoice
     is_append: bool
     is_extra: bool
     is_base: bool
@@ -204,7 +204,7 @@ def _text(word: _GroupWord) -> str:
 
 
 def _choices(
-    primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[Choice, str]]
+    primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[GroupChoice, str]]
 ) -> list[_GroupWord]:
     """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves
     out.
@@ -212,7 +212,7 @@ def _choices(
     present = _default_groups(primary, directories)
     wanted = {choice.group: (choice, origin) for choice, origin in suite}
     ours = _default_groups(primary, [files.packaged_configs()])
-    missing = {group: (Choice(group, option), primary) for group, option in ours.items() if group not in present}
+    missing = {group: (GroupChoice(group, option), primary) for group, option in ours.items() if group not in present}
     implied = {**missing, **wanted}
     chosen = {choice.group for choice in parsed.choices}
     words = [(choice, origin) for group, (choice, origin) in implied.items() if group not in chosen]
@@ -229,7 +229,7 @@ def _choices(
     ]
 
 
-def _suite(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[tuple[Choice, str]]:
+def _suite(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list[tuple[GroupChoice, str]]:
     """The suite that `sim_name:` in the sweep file, or else in the primary file, chooses."""
     present = _default_groups(primary, directories).get("sweep")
     sweep = next((choice.option for choice in reversed(parsed.choices) if choice.group == "sweep"), present)
@@ -238,7 +238,7 @@ def _suite(primary: str, parsed: Words, directories: Sequence[FilePath]) -> list
         name = files.read_yaml(file).get("sim_name") if file else None
         if file and name:
             line = dict(files.key_lines(file))[("sim_name",)]
-            return [(Choice("sim", str(name)), f"{files.display(file)}:{line}: sim_name: {name}")]
+            return [(GroupChoice("sim", str(name)), f"{files.display(file)}:{line}: sim_name: {name}")]
     return []
 
 

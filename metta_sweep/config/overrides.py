@@ -20,7 +20,7 @@ COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GroupChoice:
     """`group=option` or, with `option` None, `~group`."""
 
     group: str
@@ -48,7 +48,7 @@ class Assignment:
 class Words:
     """A parsed command line."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[GroupChoice, ...]
     assignments: tuple[Assignment, ...]
 
 
@@ -63,7 +63,7 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
     Raises:
         ConfigError: with every word that cannot be read.
     """
-    choices: list[Choice] = []
+    choices: list[GroupChoice] = []
     assignments: list[Assignment] = []
     problems: list[str] = []
     parser = OverridesParser.create()
@@ -79,13 +79,13 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
         except ValueError as error:
             problems.append(f"{COMMAND_LINE}: {text}: {error}")
         else:
-            choices += [word] if isinstance(word, Choice) else []
+            choices += [word] if isinstance(word, GroupChoice) else []
     if problems:
         raise ConfigError(*problems)
     return Words(tuple(choices), tuple(assignments))
 
 
-def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str]) -> Choice | Assignment:
+def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str]) -> GroupChoice | Assignment:
     key = aliases.get(override.key_or_group, override.key_or_group)
     text = str(override.input_line)
     if override.is_sweep_override():
@@ -94,9 +94,9 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
         )
     value = override.value()
     if key == "sweep_params":  # the second page: ++sweep_params=sweep/demo_sweep
-        return Choice("sweep", str(value).removeprefix("sweep/").removesuffix(".yaml"))
+        return GroupChoice("sweep", str(value).removeprefix("sweep/").removesuffix(".yaml"))
     if key in groups and (isinstance(value, str) or override.is_delete()):
-        return Choice(key, None if override.is_delete() else str(value).removesuffix(".yaml"))
+        return GroupChoice(key, None if override.is_delete() else str(value).removesuffix(".yaml"))
     if "/" in key or override.package is not None:
         raise ValueError(f"no config group {key}{nearest(key, groups)}")
     return Assignment(trees.split(key), ABSENT if override.is_delete() else value, text, override.is_add())

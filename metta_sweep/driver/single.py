@@ -41,7 +41,7 @@ def train_one(
     Args:
         job: the run.
         environ: environment variables.
-        on_progress: called about five times a second with news.
+        on_progress: called about five times a second with progress.
         say: tells the person at the terminal.
 
     Raises:

@@ -14,7 +14,7 @@ from trainables.distributed import DistributedContext
 from trainables.environments.interface import Discrete, GridShape
 from trainables.ppo.config import ModelConfig, TrainerConfig
 from trainables.ppo.learner import Learner
-from trainables.ppo.plan import Plan
+from trainables.ppo.plan import TrainingPlan
 from trainables.ppo.policy import Policy
 from trainables.ppo.rollout import Rollout
 
@@ -76,7 +76,7 @@ def make_learner(
     policy: Policy, context: DistributedContext, rows: int, num_minibatches: int = 1, **trainer: Any
 ) -> Learner:
     config = TrainerConfig(update_epochs=1, **trainer)
-    sizes = Plan(rows, rows, 8, 8 * rows * context.world_size, num_minibatches, 4, 1)
+    sizes = TrainingPlan(rows, rows, 8, 8 * rows * context.world_size, num_minibatches, 4, 1)
     return Learner(policy, config, sizes, context)
 
 

@@ -23,7 +23,7 @@ from trainables.messages import EvaluatedShare, RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.rollout import Rollout
 from trainables.ppo.trainer import PpoTrainer, SilentHost
-from trainables.rank_actor import Meeting, Seat
+from trainables.rank_actor import RankAssignment, Rendezvous
 from trainables.result import Progress, RunResult
 from trainables.run_files import RunFiles
 from trainables.spec import RunSpec
@@ -203,11 +203,11 @@ def test_of_two_runs_that_share_a_gpu_the_one_that_wants_too_much_fails_alone(tm
 def on_a_rank(rank: int, ports: Any, answers: Any, mapping: dict[str, Any], directory: str) -> None:
     # NCCL refuses two ranks on one GPU of one host: here each has a host of its own, and they speak over the network.
     os.environ |= {"NCCL_HOSTID": f"host{rank}", "NCCL_P2P_DISABLE": "1", "NCCL_SHM_DISABLE": "1"}
-    worker, meeting = RankWorker(), Meeting("127.0.0.1", 0, 60.0)
+    worker, rendezvous = RankWorker(), Rendezvous("127.0.0.1", 0, 60.0)
     if rank == 0:
-        ports.put(worker.open_rendezvous(meeting, 2))
-    meeting = replace(meeting, port=ports.get() if rank else 0)
-    worker.join(Seat(rank, 0, 2, 1.0, "cuda"), meeting)
+        ports.put(worker.open_rendezvous(rendezvous, 2))
+    rendezvous = replace(rendezvous, port=ports.get() if rank else 0)
+    worker.join(RankAssignment(rank, 0, 2, 1.0, "cuda"), rendezvous)
     request = RunRequest(RunSpec.from_mapping(mapping), Path(directory))
     trained = worker.train(request)
     played = worker.evaluate(request) if isinstance(trained, Trained) else trained

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.last_words import Ending, find_ending
+from trainables.last_words import ProcessEnding, find_ending
 
 PROGRAM = """
 import faulthandler, os, signal, sys
@@ -23,7 +23,7 @@ leave()
 """
 
 
-def ending_of(leave: str, directory: Path, offset: int = 0) -> Ending | None:
+def ending_of(leave: str, directory: Path, offset: int = 0) -> ProcessEnding | None:
     program, log = directory / "program.py", directory / "train.log"
     program.write_text(PROGRAM.format(leave=leave))
     with log.open("ab") as file:

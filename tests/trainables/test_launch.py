@@ -132,7 +132,9 @@ def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(
     steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
     assert sorted(set(steps)) == [512 * n for n in range(1, 9)]
     assert len(steps) <= 10  # nothing but the update in flight was done twice
-    assert result.attempt_costs.setup.cpu_seconds > result.costs.setup.cpu_seconds  # the budget pays for both gangs
+    assert (
+        result.attempt_costs.setup.cpu_seconds > result.costs.setup.cpu_seconds
+    )  # the budget pays for both groups of workers
     assert killed[0] not in pids(tmp_path)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from trainables.ppo.config import TrainerConfig
-from trainables.ppo.plan import Plan, curve_updates, plan
+from trainables.ppo.plan import TrainingPlan, curve_updates, plan
 
 
 def test_the_default_run_is_32_updates_of_64_steps() -> None:
-    assert plan(TrainerConfig(), agents_per_env=4, world_size=1) == Plan(
+    assert plan(TrainerConfig(), agents_per_env=4, world_size=1) == TrainingPlan(
         num_envs=32, rows=128, horizon=64, batch_size=8192, num_minibatches=4, bptt_horizon=16, num_updates=32
     )
 

@@ -11,24 +11,24 @@ import pytest
 import torch
 
 from trainables import worker
-from trainables.rank_actor import Meeting, Seat
+from trainables.rank_actor import RankAssignment, Rendezvous
 
 
 def test_a_rank_on_a_cpu_computes_in_one_thread_however_many_cores_there_are() -> None:
     torch.set_num_threads(2)
-    worker.RankWorker().join(Seat(0, 0, 1, 0.0, "cpu"), Meeting("127.0.0.1", 0, 1.0))
+    worker.RankWorker().join(RankAssignment(0, 0, 1, 0.0, "cpu"), Rendezvous("127.0.0.1", 0, 1.0))
     assert torch.get_num_threads() == 1
 
 
 def listening(rank: int, port_file: Path) -> set[str]:
     """The addresses at which one of two ranks listens when both have met at the loopback interface."""
-    member, meeting = worker.RankWorker(), Meeting("127.0.0.1", 0, 60.0)
+    member, rendezvous = worker.RankWorker(), Rendezvous("127.0.0.1", 0, 60.0)
     if rank == 0:
-        port_file.with_suffix(".part").write_text(str(member.open_rendezvous(meeting, 2)))
+        port_file.with_suffix(".part").write_text(str(member.open_rendezvous(rendezvous, 2)))
         port_file.with_suffix(".part").rename(port_file)
     while not port_file.exists():
         time.sleep(0.01)
-    member.join(Seat(rank, rank, 2, 0.0, "cpu"), Meeting("127.0.0.1", int(port_file.read_text()), 60.0))
+    member.join(RankAssignment(rank, rank, 2, 0.0, "cpu"), Rendezvous("127.0.0.1", int(port_file.read_text()), 60.0))
     return {each.laddr.ip for each in psutil.Process().net_connections() if each.status == psutil.CONN_LISTEN}
 
 

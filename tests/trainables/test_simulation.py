@@ -243,9 +243,9 @@ def test_a_random_policy_scores_what_is_known_on_the_basic_arena() -> None:
     assert pytest.approx(score, abs=4 * error) == 0.34
 
 
-def tape_of(spec: RunSpec) -> tuple[dict[str, replay.Tape], list[PlayedEpisode]]:
-    tapes: dict[str, replay.Tape] = {}
-    return tapes, play(spec.suite, policy_of(spec), CPU, Share(), tapes)
+def trajectory_of(spec: RunSpec) -> tuple[dict[str, replay.Trajectory], list[PlayedEpisode]]:
+    trajectories: dict[str, replay.Trajectory] = {}
+    return trajectories, play(spec.suite, policy_of(spec), CPU, Share(), trajectories)
 
 
 def test_a_replay_shows_the_very_episode_that_was_scored(tmp_path: Path) -> None:
@@ -257,8 +257,8 @@ def test_a_replay_shows_the_very_episode_that_was_scored(tmp_path: Path) -> None
             }
         }
     )
-    tapes, episodes = tape_of(spec)
-    paths = replay.write(tmp_path / "replays", "s.r.0", spec.suite, tapes)
+    trajectories, episodes = trajectory_of(spec)
+    paths = replay.write(tmp_path / "replays", "s.r.0", spec.suite, trajectories)
     assert [path.name for path in paths] == ["s.r.0_arena_calm.json.z", "s.r.0_arena_war.json.z"]
     for path, simulation, num_agents, max_steps in zip(paths, ("calm", "war"), (4, 8), (20, 30), strict=True):
         content = json.loads(zlib.decompress(path.read_bytes()))
@@ -271,7 +271,7 @@ def test_a_replay_shows_the_very_episode_that_was_scored(tmp_path: Path) -> None
 
 def test_episodes_of_other_environments_are_kept_as_arrays(tmp_path: Path) -> None:
     spec = RunSpec.from_mapping({"trainer": {"curriculum": "/env/gymnasium/CartPole-v1"}, "sim": {"episodes": 2}})
-    tapes, episodes = tape_of(spec)
-    (path,) = replay.write(tmp_path, "s.r.0", spec.suite, tapes)
+    trajectories, episodes = trajectory_of(spec)
+    (path,) = replay.write(tmp_path, "s.r.0", spec.suite, trajectories)
     with np.load(path) as arrays:
         assert len(arrays["actions"]) == arrays["rewards"].sum() == len(arrays["observations"]) == episodes[0].num_steps

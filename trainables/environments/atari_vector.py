@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.environments.catalog import NEEDS_ALE
-from trainables.environments.interface import ActionSpace, Discrete, Encoder, Episode, GridShape
+from trainables.environments.interface import NEEDS_ALE, ActionSpace, Discrete, Encoder, Episode, GridShape
 from trainables.errors import Problem, SpecError
 from trainables.seeding import EpisodeSeeds
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, Protocol, get_type_hints
 
-from trainables.environments.interface import VectorEnvironment
+from trainables.environments.interface import NEEDS_ALE, VectorEnvironment
 from trainables.environments.mettagrid_tasks import (
     COMBAT_OBJECTS,
     COMBAT_RESOURCES,
@@ -27,8 +27,6 @@ from trainables.errors import Problem
 from trainables.fields import build, convert, join, nearest, whole
 from trainables.seeding import EpisodeSeeds
 
-# What somebody reads who names an Atari game without it
-NEEDS_ALE = 'Atari games need ale-py (GPL-2.0), which is not installed: pip install "metta_sweep[atari]"'
 MAX_STEPS = "max_steps"  # of an episode, in every family
 FRAMES, ATARI_FRAMES = "max_num_frames_per_episode", 108_000  # the emulator's own limit of an episode
 

@@ -14,6 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+# Said before a run starts and, where a worker lacks it, at the start.
+NEEDS_ALE = 'Atari games need ale-py (GPL-2.0), which is not installed: pip install "metta_sweep[atari]"'
+
 
 @dataclass(frozen=True, slots=True)
 class Discrete:

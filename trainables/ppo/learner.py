@@ -14,7 +14,7 @@ from trainables.ppo.config import OptimizerConfig, TrainerConfig
 from trainables.ppo.flat import FlatParameters
 from trainables.ppo.gae import Ends, gae
 from trainables.ppo.loss import Losses, Samples, ppo_loss
-from trainables.ppo.plan import Plan
+from trainables.ppo.plan import TrainingPlan
 from trainables.ppo.policy import Policy
 from trainables.ppo.rollout import Rollout
 
@@ -41,7 +41,7 @@ class Minibatch:
 class Learner:
     """Holds parameters and optimiser of one rank; the parameters of all ranks stay bitwise equal."""
 
-    def __init__(self, policy: Policy, trainer: TrainerConfig, plan: Plan, context: DistributedContext) -> None:
+    def __init__(self, policy: Policy, trainer: TrainerConfig, plan: TrainingPlan, context: DistributedContext) -> None:
         self.policy = policy
         self._trainer, self._plan, self._context = trainer, plan, context
         self.parameters = FlatParameters(policy)

@@ -11,7 +11,7 @@ from trainables.ppo.config import TrainerConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """Sizes of a run.
 
     Attributes:
@@ -37,7 +37,7 @@ class Plan:
         return self.num_updates * self.batch_size
 
 
-def plan(trainer: TrainerConfig, agents_per_env: int, world_size: int) -> Plan:
+def plan(trainer: TrainerConfig, agents_per_env: int, world_size: int) -> TrainingPlan:
     """The sizes nearest to what is asked for.
 
     Rules: each rank gets the same number of environments, at least one; a rollout is a whole number of steps, at least
@@ -48,7 +48,7 @@ def plan(trainer: TrainerConfig, agents_per_env: int, world_size: int) -> Plan:
     horizon = max(1, round(trainer.batch_size / (rows * world_size)))
     batch_size = horizon * rows * world_size
     bptt_horizon = max(d for d in range(1, min(trainer.bptt_horizon, horizon) + 1) if horizon % d == 0)
-    return Plan(
+    return TrainingPlan(
         num_envs=num_envs,
         rows=rows,
         horizon=horizon,

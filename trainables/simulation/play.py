@@ -17,7 +17,7 @@ from trainables.pulse import Pulse
 from trainables.seeding import Purpose, evaluation_seeds, stream_seed
 from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.config import Simulation, Suite
-from trainables.simulation.replay import Tape
+from trainables.simulation.replay import Trajectory
 
 MAX_ENVS = 64  # episodes at once: bounds the memory of an evaluation; a round number, not tuned
 MAX_EPISODE_STEPS = 200_000  # where the environment names no time limit above it
@@ -53,7 +53,7 @@ def play(
     policy: Policy,
     device: torch.device,
     share: Share,
-    tapes: MutableMapping[str, Tape] | None = None,
+    trajectories: MutableMapping[str, Trajectory] | None = None,
     pulse: Pulse | None = None,
 ) -> list[PlayedEpisode]:
     """This rank's episodes of every simulation. The same policy, seed and share give the same episodes.
@@ -63,7 +63,7 @@ def play(
         policy: who plays.
         device: where the policy lives.
         share: which episodes.
-        tapes: gets the first of them, by simulation, for `replay.write`.
+        trajectories: gets the first of them, by simulation, for `replay.write`.
         pulse: beats as episodes come forward.
 
     Raises:
@@ -80,10 +80,12 @@ def play(
             chunk = indices[start : start + MAX_ENVS]
             seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
             env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
-            tape = None if tapes is None or start else tapes.setdefault(simulation.name, Tape())
+            trajectory = (
+                None if trajectories is None or start else trajectories.setdefault(simulation.name, Trajectory())
+            )
             watch = Watch(pulse, suite.name, simulation.name, simulation.family.step_limit())
             try:
-                episodes = play_once(env, policy, device, None if suite.greedy else generator, tape, watch)
+                episodes = play_once(env, policy, device, None if suite.greedy else generator, trajectory, watch)
             finally:
                 env.close()
             played += _rows(simulation, chunk, episodes)
@@ -131,11 +133,11 @@ def play_once(
     policy: Policy,
     device: torch.device,
     generator: torch.Generator | None,
-    tape: Tape | None,
+    trajectory: Trajectory | None,
     watch: Watch,
 ) -> list[Episode]:
-    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `tape` gets that
-    of the first.
+    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `trajectory` gets
+    that of the first.
     """
     watch.pulse.beat(watch.suite, watch.simulation)
     env.reset()
@@ -149,7 +151,7 @@ def play_once(
             if generator is None
             else policy.distribution.sample(outputs, generator)[0]
         )
-        step = env.step if tape is None or 0 in first else partial(tape.step, env)
+        step = env.step if trajectory is None or 0 in first else partial(trajectory.step, env)
         step(actions.cpu().numpy())
         known = len(first)
         for episode in env.drain_episodes():

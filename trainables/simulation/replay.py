@@ -35,7 +35,7 @@ _CELLS = {
 
 
 @dataclass(slots=True)
-class Tape:
+class Trajectory:
     """The first environment of a vector, step by step; M agents.
 
     Attributes:
@@ -59,14 +59,14 @@ class Tape:
             self.rewards.append(env.rewards[rows].copy())
 
 
-def write(directory: Path, run: str, suite: Suite, tapes: Mapping[str, Tape]) -> list[Path]:
+def write(directory: Path, run: str, suite: Suite, trajectories: Mapping[str, Trajectory]) -> list[Path]:
     """Writes the first held-out episode of every simulation.
 
     Args:
         directory: where to; made when it is not there.
         run: id of the run, first part of the names, so that runs may share a directory.
         suite: what was played.
-        tapes: by simulation; as `play` filled them.
+        trajectories: by simulation; as `play` filled them.
 
     Returns:
         Files `{run}_{suite}_{simulation}.json.z` or `.npz`.
@@ -74,21 +74,21 @@ def write(directory: Path, run: str, suite: Suite, tapes: Mapping[str, Tape]) ->
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for simulation in suite.simulations:
-        name, tape = f"{run}_{suite.name}_{simulation.name}", tapes[simulation.name]
+        name, trajectory = f"{run}_{suite.name}_{simulation.name}", trajectories[simulation.name]
         if isinstance(simulation.family, MettaGridFamily):
-            paths.append(_write_mettagrid(directory / f"{name}.json.z", suite, simulation.family, tape))
+            paths.append(_write_mettagrid(directory / f"{name}.json.z", suite, simulation.family, trajectory))
         else:
             paths.append(directory / f"{name}.npz")
             np.savez_compressed(
                 paths[-1],
-                observations=np.stack(tape.observations),
-                actions=np.stack(tape.actions),
-                rewards=np.stack(tape.rewards),
+                observations=np.stack(trajectory.observations),
+                actions=np.stack(trajectory.actions),
+                rewards=np.stack(trajectory.rewards),
             )
     return paths
 
 
-def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, tape: Tape) -> Path:
+def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, trajectory: Trajectory) -> Path:
     """Plays the actions again in the library's own simulation, which is slower but knows how to write replays."""
     from mettagrid.simulator.replay_log_writer import InMemoryReplayWriter
 
@@ -96,7 +96,7 @@ def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, tape: Ta
     simulation = library_simulation(
         family.tasks[0][1], evaluation_seeds(suite.seed, (0,))(0, 0), family.combat_vocabulary, [writer]
     )
-    for actions in tape.actions:
+    for actions in trajectory.actions:
         simulation._c_sim.actions()[:] = actions
         simulation.step()
     writer.get_completed_replays()[0].write_replay(str(path))

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from tests.ray_token import use_ray_token
-from trainables.gang import MAX_RUNS
 from trainables.messages import RunRequest
 from trainables.run_files import RunFiles
 from trainables.runner import Runner
 from trainables.spec import RunSpec
+from trainables.worker_group import MAX_RUNS
 
 pytestmark = [pytest.mark.ray, pytest.mark.benchmark, pytest.mark.timeout(3600)]
 TRAINER = {"total_timesteps": 16_384, "simulation": {"curve_points": 1, "curve_episodes": 2}}

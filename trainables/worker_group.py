@@ -18,11 +18,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables.errors import HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import Failure
-from trainables.messages import RankPlace, RunRequest
+from trainables.messages import RankAssignment, RankPlace, Rendezvous, RunRequest
 from trainables.pulse import Beat
-from trainables.rank_actor import Meeting, RankActor, Seat
-from trainables.resources import Resources
+from trainables.rank_actor import RankActor
 from trainables.simulation.aggregate import PlayedEpisode
+from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ MAX_RUNS = 50  # of one set of worker processes: leaks that memory does not show
 MAX_GROWTH = 1.2  # of its memory since the first run: beyond 20 % workers are made anew; not tuned
 _RENDEZVOUS_ATTEMPTS = 3  # another program may take the port meanwhile; a round number, not tuned
 _GRACE_SECONDS = 2.0  # for the other ranks to say how they ended; not tuned
-NEWS_SECONDS = 5.0  # to answer a question that costs nothing: a worker that does not is stuck; not tuned
+ANSWER_SECONDS = 5.0  # to answer a question that costs nothing: a worker that does not is stuck; not tuned
 SILENCE_FACTOR = 2.0  # other ranks notice a hanging one after one timeout, and say more about it
 
 
 @dataclass(frozen=True, slots=True)
-class GangKey:
+class WorkerGroupKey:
     """Runs with equal keys may use the same processes."""
 
     code_version: str
@@ -57,10 +57,10 @@ class RankFailed(Exception):
         self.failure = failure
 
 
-class Gang:
+class WorkerGroup:
     """A group of ranks, ready to run. `key` says which runs may use it, `places` where the ranks are."""
 
-    def __init__(self, key: GangKey, workers: Sequence[Any], places: Sequence[RankPlace]) -> None:
+    def __init__(self, key: WorkerGroupKey, workers: Sequence[Any], places: Sequence[RankPlace]) -> None:
         self.key, self.places = key, tuple(places)
         self._workers = list(workers)
         self._num_runs = 0
@@ -68,12 +68,12 @@ class Gang:
         self._last_answer = time.monotonic()
 
     @classmethod
-    def start(cls, group: PlacementGroup, key: GangKey, name: str, check: Callable[[], None]) -> Gang:
+    def start(cls, group: PlacementGroup, key: WorkerGroupKey, name: str, check: Callable[[], None]) -> WorkerGroup:
         """Starts one actor per bundle and joins them; rank r lives on bundle r.
 
         Args:
             group: where.
-            key: of the runs that may use the gang.
+            key: of the runs that may use the group.
             name: of the run that it is started for.
             check: called about every second meanwhile; may raise to end the wait.
 
@@ -115,7 +115,7 @@ class Gang:
         name = f"{RankActor.__name__}.measure {request.spec.run}"
         return self._workers[0].measure.options(name=name).remote(request, list(episodes))
 
-    def meeting(self) -> tuple[str, int] | None:
+    def rendezvous(self) -> tuple[str, int] | None:
         """Address and free port of rank 0, for several ranks of a program that find each other; None for one.
 
         Raises:
@@ -148,14 +148,14 @@ class Gang:
             on_tick()
         return list(ray.get(pending))
 
-    def news(self) -> list[Any]:
+    def progress(self) -> list[Any]:
         """Progress that rank 0 has not told yet.
 
         Raises:
             InfrastructureFailure: rank 0 has not answered for so long that it must hang.
         """
         try:
-            news = list(ray.get(self._workers[0].news.remote(), timeout=NEWS_SECONDS))
+            told = list(ray.get(self._workers[0].progress.remote(), timeout=ANSWER_SECONDS))
         except GetTimeoutError as error:
             silent = time.monotonic() - self._last_answer
             if silent > SILENCE_FACTOR * self.key.collective_timeout_seconds:
@@ -164,12 +164,12 @@ class Gang:
         except RayError:
             return []  # its death is seen, and named, by whoever waits for its result
         self._last_answer = time.monotonic()
-        return news
+        return told
 
     def beats(self) -> list[Beat]:
         """What the ranks do; nothing when one of them does not answer, which others notice."""
         try:
-            return list(ray.get([worker.beat.remote() for worker in self._workers], timeout=NEWS_SECONDS))
+            return list(ray.get([worker.beat.remote() for worker in self._workers], timeout=ANSWER_SECONDS))
         except (GetTimeoutError, RayError):
             return []
 
@@ -177,7 +177,7 @@ class Gang:
         """Asks rank 0 to end training after its current update."""
         self._workers[0].stop_soon.remote()
 
-    def may_run(self, key: GangKey) -> bool:
+    def may_run(self, key: WorkerGroupKey) -> bool:
         """Whether a run with this key may use these processes: the same kind of run, not too many before it, memory not
         grown by a fifth.
         """
@@ -217,17 +217,22 @@ def _failures(ready: list[Any]) -> list[Exception]:
     return found
 
 
-def _join(workers: list[Any], places: list[RankPlace], key: GangKey, check: Callable[[], None]) -> None:
+def _join(workers: list[Any], places: list[RankPlace], key: WorkerGroupKey, check: Callable[[], None]) -> None:
     """Lets all ranks find each other; a lost race or a slow node is tried again with a fresh port."""
-    seats = _seats(places, key)
+    assignments = _assignments(places, key)
     for attempt in range(1, _RENDEZVOUS_ATTEMPTS + 1):
-        meeting = Meeting(places[0].address, 0, key.collective_timeout_seconds)
+        rendezvous = Rendezvous(places[0].address, 0, key.collective_timeout_seconds)
         try:
             if key.world_size > 1:
-                port = _wait_for([workers[0].open_rendezvous.remote(meeting, key.world_size)], START_SECONDS, check)[0]
-                meeting = replace(meeting, port=port)
+                port = _wait_for([workers[0].open_rendezvous.remote(rendezvous, key.world_size)], START_SECONDS, check)[
+                    0
+                ]
+                rendezvous = replace(rendezvous, port=port)
             _wait_for(
-                [worker.join.remote(seat, meeting) for worker, seat in zip(workers, seats, strict=True)],
+                [
+                    worker.join.remote(assignment, rendezvous)
+                    for worker, assignment in zip(workers, assignments, strict=True)
+                ],
                 START_SECONDS,
                 check,
             )
@@ -240,14 +245,14 @@ def _join(workers: list[Any], places: list[RankPlace], key: GangKey, check: Call
             return
 
 
-def _seats(places: Sequence[RankPlace], key: GangKey) -> list[Seat]:
+def _assignments(places: Sequence[RankPlace], key: WorkerGroupKey) -> list[RankAssignment]:
     """Numbers the ranks, and those of each node."""
     seen: Counter[str] = Counter()
-    seats = []
+    assignments = []
     for rank, place in enumerate(places):
-        seats.append(Seat(rank, seen[place.node], key.world_size, key.gpus_per_worker, key.device))
+        assignments.append(RankAssignment(rank, seen[place.node], key.world_size, key.gpus_per_worker, key.device))
         seen[place.node] += 1
-    return seats
+    return assignments
 
 
 def _wait_for(calls: list[Any], seconds: float, check: Callable[[], None] = lambda: None) -> list[Any]:
@@ -279,14 +284,16 @@ def _kill(workers: Sequence[Any]) -> None:
         ray.kill(worker, no_restart=True)
 
 
-def gang_key(code_version: str, kind: str, environment: str, device: str, resources: Resources) -> GangKey:
-    return GangKey(
-        code_version=code_version,
-        kind=kind,
+def worker_group_key(spec: RunSpec) -> WorkerGroupKey:
+    """Of the processes that a run needs."""
+    environment, device = spec.kind.processes(spec.trainable, type(spec.environment).__name__, spec.device)
+    return WorkerGroupKey(
+        code_version=spec.code_version,
+        kind=spec.kind.name,
         environment=environment,
         device=device,
-        world_size=resources.world_size,
-        cpus_per_worker=resources.cpus_per_worker,
-        gpus_per_worker=resources.gpus_per_worker,
-        collective_timeout_seconds=resources.collective_timeout_seconds,
+        world_size=spec.resources.world_size,
+        cpus_per_worker=spec.resources.cpus_per_worker,
+        gpus_per_worker=spec.resources.gpus_per_worker,
+        collective_timeout_seconds=spec.resources.collective_timeout_seconds,
     )
