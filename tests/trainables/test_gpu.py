@@ -19,11 +19,10 @@ from tests.trainables.synthetic import make_learner, make_policy, make_rollout
 from trainables import checkpoint as checkpoints
 from trainables.distributed import DistributedContext
 from trainables.launch import evaluate_once, run_once
-from trainables.messages import EvaluatedShare, RunRequest, Trained
+from trainables.messages import EvaluatedShare, RankAssignment, Rendezvous, RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.rollout import Rollout
 from trainables.ppo.trainer import PpoTrainer, SilentHost
-from trainables.rank_actor import RankAssignment, Rendezvous
 from trainables.result import Progress, RunResult
 from trainables.run_files import RunFiles
 from trainables.spec import RunSpec

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trainables import worker
-from trainables.rank_actor import RankAssignment, Rendezvous
+from trainables.messages import RankAssignment, Rendezvous
 
 
 def test_a_rank_on_a_cpu_computes_in_one_thread_however_many_cores_there_are() -> None:
