@@ -325,9 +325,9 @@ def _read_conditions(
 
 
 def _read_constraints(
-    texts: Sequence[str], free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[Keyed]
+    texts: Any, free: Sequence[Parameter], fixed: Mapping[str, ParamValue], problems: list[Keyed]
 ) -> tuple[Expression, ...]:
-    if isinstance(texts, str):
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
         problems.append(("constraints", f"need a list of expressions, got {texts!r}; put it in a list"))
         return ()
     read = [_read_expression("constraints", text, free, fixed, problems) for text in texts]

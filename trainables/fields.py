@@ -126,16 +126,17 @@ def build(cls: type[T], mapping: object, path: str, problems: list[Problem], els
         problems: gets what is wrong; a field with a problem keeps its default.
         elsewhere: dotted keys among which an unknown one may be meant, when none of its own section is near.
     """
+    given = dict(mapping) if isinstance(mapping, Mapping) else mapping
     try:
-        return cast(T, _adapter(cast(Any, cls)).validate_python((mapping,))[0])
+        return cast(T, _adapter(cast(Any, cls)).validate_python((given,))[0])
     except ValidationError as error:
         for one in error.errors(include_url=False):
             place = one["loc"][1:]
             if one["input"] is not None or one["type"] != "dataclass_type":  # a section may be left empty
                 key = ".".join(map(str, (path, *place) if path else place))
                 problems.append(Problem(key, _said(cls, one, key, elsewhere)))
-            mapping = _without(mapping, place)
-    return build(cls, mapping, path, problems)
+            given = _without(given, place)
+    return build(cls, given, path, problems)
 
 
 def told(problems: Iterable[Problem], *keys: str) -> bool:

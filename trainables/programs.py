@@ -95,7 +95,7 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
 
 def declared_types(types: Mapping[str, Any]) -> dict[str, type]:
     """Type of each parameter of which `trainable.types` says one."""
-    return {name: TYPES[word] for name, word in flatten(types).items() if word in TYPES}
+    return {name: TYPES[str(word)] for name, word in flatten(types).items() if str(word) in TYPES}
 
 
 def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
@@ -104,7 +104,7 @@ def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> li
     problems = [
         Problem(f"trainable.types.{name}", f"unknown value {word!r}{nearest(str(word), TYPES)}")
         for name, word in said.items()
-        if word not in TYPES
+        if str(word) not in TYPES
     ]
     for name, kind in declared_types(config.types).items():
         if name not in parameters:

@@ -76,11 +76,8 @@ def read_phases(search: Search, problems: list[Problem]) -> tuple[Phase, ...]:
         phase = _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
         return (phase,) if phase else ()
     if not isinstance(entries, list) or set(schedule) != {"phases"}:
-        problems.append(
-            Problem(
-                "sweep.schedule", f"need phases: and nothing else, got {', '.join(map(str, schedule)) or schedule!r}"
-            )
-        )
+        given = ", ".join(map(str, schedule)) if isinstance(schedule, Mapping) else repr(schedule)
+        problems.append(Problem("sweep.schedule", f"need phases: and nothing else, got {given}"))
         return ()
     return _read_entries(search, entries, problems)
 

@@ -310,6 +310,10 @@ def test_a_function_that_is_not_there_is_named(tmp_path: Path, path: str) -> Non
             {"kind": "command", "command": "x", "pattern": "a"},
             "trainable.pattern: need a group (?P<score>...), got 'a'",
         ),
+        (
+            {"kind": "command", "command": "x", "types": {"width": {}, "depth": []}},
+            "trainable.types.width: unknown value {}; known: bool, float, int, str",
+        ),
         ({"kind": "comand", "command": "x"}, "trainable.kind: unknown value 'comand'; did you mean command?"),
     ],
 )

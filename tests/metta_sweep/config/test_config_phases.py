@@ -206,3 +206,9 @@ def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_not
         "9500' holds at none of "
         "8,001 points tried: trainer.ppo.gamma is never searched",
     ]
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("schedule", "phases: and nothing else"), ("constraints", "a list of")])
+def test_a_number_in_place_of_a_schedule_or_a_list_is_refused_by_its_key(key: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=rf"sweep\.{key}: need {wanted}.*, got 5"):
+        load_sweep_job(["sweep_name=x", "sweep=quick", f"++sweep.{key}=5"], {})
