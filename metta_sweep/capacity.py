@@ -49,7 +49,7 @@ def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
 
 
 def slots_text(slots: int) -> str:
-    """What a person is told."""
+    """As people read it."""
     return f"{slots} run(s) at a time" if slots else "no node can hold a run now: waiting for one"
 
 

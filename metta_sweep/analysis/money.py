@@ -122,7 +122,7 @@ def _affordable(amounts: Sequence[Amount], mean_run_seconds: float, budget: Budg
 
 
 def slot_seconds(attempt: AttemptRecord, now: float) -> float:
-    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without told costs from its
+    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without reported costs from its
     start to its end.
     """
     if attempt.costs:

@@ -40,7 +40,7 @@ class Overview:
         amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
         runs: one row per run; see `analysis.frame`.
-        nodes: host of each rank, by run; of the last attempt that told them.
+        nodes: host of each rank, by run; of the last attempt that reported them.
     """
 
     sweep: SweepRecord
@@ -76,7 +76,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
     records = registry.runs(name)
     events = registry.events(name)
     started = last_start(events)
-    budget = budget or told_budget(started)
+    budget = budget or reported_budget(started)
     living = [run for run in records if is_held(run, now)]
     attempts = [
         as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)
@@ -90,7 +90,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
         states=Counter(run.state.value for run in records),
         best=next(iter(best(runs, 1, goal, by="score")), None),
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
-        slots=next((told["slots"] for told in map(told_by, reversed(events)) if "slots" in told), None),
+        slots=next((reported["slots"] for reported in map(reported_by, reversed(events)) if "slots" in reported), None),
         utilisation=tuple(utilisation(attempts, now)),
         amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,
         rules=started.get("rules", {}),
@@ -101,21 +101,21 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
 
 def last_start(events: Sequence[EventRecord]) -> Mapping[str, Any]:
     """What the driver that started last said of itself; empty before one did."""
-    return next((told_by(event) for event in reversed(events) if event.kind == DRIVER_STARTED), {})
+    return next((reported_by(event) for event in reversed(events) if event.kind == DRIVER_STARTED), {})
 
 
-def told_by(event: EventRecord) -> dict[str, Any]:
+def reported_by(event: EventRecord) -> dict[str, Any]:
     """What an event says of a driver: `slots`, `world_size`, `gpus`, `rules`.
 
     Whatever else stands there is left out.
     """
     if event.kind not in (DRIVER_STARTED, SLOTS_CHANGED):
         return {}
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         key: value for key, value in event.detail.items() if key in ("slots", "world_size", "gpus") and is_amount(value)
     }
     rules = event.detail.get("rules")
-    return told | {
+    return reported | {
         "rules": {key: value for key, value in rules.items() if key in RULES and is_amount(value)}
         if isinstance(rules, Mapping)
         else {}
@@ -127,8 +127,8 @@ def is_amount(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def told_budget(started: Mapping[str, Any]) -> Budget:
-    """The budget among the stop rules that a driver told."""
+def reported_budget(started: Mapping[str, Any]) -> Budget:
+    """The budget among the stop rules that a driver reported."""
     rules: Mapping[str, Any] = started.get("rules", {})
     return Budget(**{key.removeprefix("budget."): value for key, value in rules.items() if key.startswith("budget.")})
 

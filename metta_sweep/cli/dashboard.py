@@ -161,7 +161,7 @@ def access_token(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
     if is_loopback(args.host) and not args.allow_host:
         return ""
     token = secrets.token_urlsafe(24)
-    print(f"token: {token}  (asked for once by each browser; {TOKEN} sets one of your own)")
+    print(f"token: {token}  (each browser needs it once; {TOKEN} sets one of your own)")
     return token
 
 

@@ -1,4 +1,4 @@
-"""Which database `serve` and `token` work on, told so that no other user of the machine sees its password."""
+"""Which database `serve` and `token` work on, shown so that no other user of the machine sees its password."""
 
 from __future__ import annotations
 

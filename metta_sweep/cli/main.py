@@ -75,7 +75,7 @@ def top_parser() -> argparse.ArgumentParser:
         prog="metta_sweep",
         usage="python -m metta_sweep COMMAND [key=value ...] [--flags]",
         description="Cost-aware hyperparameter sweeps for reinforcement learning: the best policy per dollar.",
-        epilog="commands:\n" + "\n".join(lines) + "\n\n`python -m metta_sweep COMMAND --help` tells more.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\n`python -m metta_sweep COMMAND --help` explains its arguments.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -59,7 +59,7 @@ def look(registry: Reader, name: str, budget: Budget | None, *, is_named: bool) 
     """One sweep. In a list, one that cannot be read stands beside the others.
 
     Raises:
-        UnreadableSweep: the one that was asked for.
+        UnreadableSweep: the one that was named.
     """
     from metta_sweep.analysis.overview import overview
 

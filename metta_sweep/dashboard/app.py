@@ -63,7 +63,7 @@ def bootstrap() -> flask.Response:
 
 
 def protect(server: flask.Flask, door: Door) -> None:
-    """Every request goes through the door, whatever its route; and the browser is told to load from here only."""
+    """Every request goes through the door, whatever its route; and the browser is made to load from here only."""
 
     @server.before_request
     def admit() -> flask.Response | None:

@@ -99,7 +99,7 @@ def _shown_once(request: flask.Request) -> str:
 
 
 def _address(request: flask.Request) -> str:
-    """The page that was asked for, on this server, without a token; never `//another.host`."""
+    """The page that was requested, on this server, without a token; never `//another.host`."""
     rest = urlencode([(key, value) for key, value in request.args.items(multi=True) if key != "token"])
     return "/" + quote(request.path.lstrip("/\\")) + (f"?{rest}" if rest else "")
 

@@ -81,40 +81,40 @@ def result(row: Mapping[Any, Any]) -> dict[str, str]:
 
 def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
     """The optimiser's reasons at the moment of the suggestion, and how right it was."""
-    told = record.explanation
-    if not told:
+    known = record.explanation
+    if not known:
         return []
-    words = [html.P(str(told.get("reason", "")), className="mb-1")] if told.get("reason") else []
+    words = [html.P(str(known.get("reason", "")), className="mb-1")] if known.get("reason") else []
     values = {
-        "origin": str(told.get("origin", "–")),
-        "acquisition": theme.number(told.get("acquisition")),
-        "chance to succeed": theme.number(told.get("success_probability"), 3),
-        "results it knew": theme.number(told.get("observations")),
-        "predicted score": interval(told.get("predicted_score")),
+        "origin": str(known.get("origin", "–")),
+        "acquisition": theme.number(known.get("acquisition")),
+        "chance to succeed": theme.number(known.get("success_probability"), 3),
+        "results it knew": theme.number(known.get("observations")),
+        "predicted score": interval(known.get("predicted_score")),
         "score": theme.number(row["score"]),
-        "surprise": surprise(told.get("predicted_score"), row["score"]),
-        "predicted cost": interval(told.get("predicted_cost"), " s"),
+        "surprise": surprise(known.get("predicted_score"), row["score"]),
+        "predicted cost": interval(known.get("predicted_cost"), " s"),
         "cost": theme.seconds(row["cost_seconds"]),
     }
-    return [*words, *pairs(values), *nearest(told.get("nearest") or ())]
+    return [*words, *pairs(values), *nearest(known.get("nearest") or ())]
 
 
-def interval(told: object, unit: str = "") -> str:
-    if not isinstance(told, Mapping):
+def interval(known: object, unit: str = "") -> str:
+    if not isinstance(known, Mapping):
         return "–"
     return (
-        f"{theme.number(told.get('mean'))}{unit} (90 %: {theme.number(told.get('low'))} to "
-        f"{theme.number(told.get('high'))})"
+        f"{theme.number(known.get('mean'))}{unit} (90 %: {theme.number(known.get('low'))} to "
+        f"{theme.number(known.get('high'))})"
     )
 
 
-def surprise(told: object, score: float) -> str:
+def surprise(known: object, score: float) -> str:
     """Where the outcome lies against the predicted interval."""
-    if not isinstance(told, Mapping) or math.isnan(score):
+    if not isinstance(known, Mapping) or math.isnan(score):
         return "–"
-    if told["low"] <= score <= told["high"]:
+    if known["low"] <= score <= known["high"]:
         return "inside the predicted interval"
-    side, bound = ("above", told["high"]) if score > told["high"] else ("below", told["low"])
+    side, bound = ("above", known["high"]) if score > known["high"] else ("below", known["low"])
     return f"{side} the predicted interval by {theme.number(abs(score - bound), 3)}"
 
 
@@ -154,9 +154,9 @@ def curve(snapshot: Snapshot, record: RunRecord, look: Look) -> list[Any]:
     points = snapshot.curves[snapshot.curves["id"] == record.id]
     if points.empty:
         return []
-    told = THRESHOLD.search(record.message) if record.state is RunState.STOPPED_EARLY else None
+    known = THRESHOLD.search(record.message) if record.state is RunState.STOPPED_EARLY else None
     graph = dcc.Graph(
-        figure=run_curve(points, look, float(told[1]) if told else None), config={"displayModeBar": False}
+        figure=run_curve(points, look, float(known[1]) if known else None), config={"displayModeBar": False}
     )
     return [graph]
 

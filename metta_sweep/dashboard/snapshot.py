@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.frame import build
-from metta_sweep.analysis.overview import last_start, told_budget
+from metta_sweep.analysis.overview import last_start, reported_budget
 from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
 from metta_sweep.registry.reader import Reader, readable
@@ -38,7 +38,7 @@ class Snapshot:
         records: run records by id.
         attempts: by run and number.
         budget: what the driver or the user said; all None when unknown.
-        started: what the driver that started last told of itself; empty before one did.
+        started: what the driver that started last reported of itself; empty before one did.
         version: changes whenever anything above does.
         read_at: epoch seconds.
     """
@@ -84,7 +84,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
-    """What the user asked for.
+    """What the user chose.
 
     Attributes:
         budget: caps and price; fields that are None are taken from what the driver wrote.
@@ -192,7 +192,7 @@ class Feed:
     def _budget(self) -> Budget:
         """The user's words first, then what the driver wrote."""
         asked = {name: value for name, value in dataclasses.asdict(self._options.budget).items() if value is not None}
-        return dataclasses.replace(told_budget(self._started), **asked)
+        return dataclasses.replace(reported_budget(self._started), **asked)
 
 
 def newest(runs: pd.DataFrame, limit: int | None) -> pd.DataFrame:

@@ -49,6 +49,6 @@ def described_nodes(text: str) -> list[Node]:
 
 
 def nodes_text(nodes: Sequence[Node]) -> str:
-    """What a person is told."""
+    """As people read it."""
     size = nodes[0].resources
     return f"{len(nodes)} node(s) with {size.get('GPU', 0):g} GPU(s) and {size['CPU']:g} cores each"

@@ -1,4 +1,4 @@
-"""`render`: the packaged file of a provider, cut and filled to what was asked for. Pure: text in, text out."""
+"""`render`: the packaged file of a provider, cut and filled to the request. Pure: text in, text out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WithoutAliases(yaml.SafeDumper):
 
 
 def render_cloud(config: ClusterFile, request: ClusterRequest) -> None:
-    """Keep the head and the one kind of worker that was asked for."""
+    """Keep the head and the one kind of worker that was requested."""
     config["cluster_name"] = request.name
     config["max_workers"] = request.nodes
     head = config["head_node_type"]
@@ -130,7 +130,7 @@ def settle(command: str, own: OwnMachines) -> str:
 
 
 def render_kuberay(config: ClusterFile, request: ClusterRequest) -> None:
-    """Keep the head and the one worker group that was asked for."""
+    """Keep the head and the one worker group that was requested."""
     spec = config["spec"]
     config["metadata"]["name"] = request.name
     by_gpus = {int(group_resources(group).get("GPU", 0)): group for group in spec["workerGroupSpecs"]}

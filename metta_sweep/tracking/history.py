@@ -55,12 +55,12 @@ class Times:
     def note(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in rows of the run's files; those with a score are points of its curve."""
         for row in rows:
-            if "score" in row and "env_steps" in row and (told := time_in(row)) is not None:
-                self.points[int(row["env_steps"])] = told
+            if "score" in row and "env_steps" in row and (reported := time_in(row)) is not None:
+                self.points[int(row["env_steps"])] = reported
 
-    def of(self, env_steps: int, told: float | None) -> float | None:
+    def of(self, env_steps: int, reported: float | None) -> float | None:
         """What the row says, else the time of the point at these steps, else the share of the run's time."""
-        known = self.points.get(env_steps) if told is None else told
+        known = self.points.get(env_steps) if reported is None else reported
         if known is not None or self.span is None:
             return known
         start, end, total = self.span
@@ -115,12 +115,12 @@ def new_rows(
     times = times or Times()
     rows = [(int(row["env_steps"]), 0, training_values(row), time_in(row)) for row in metrics if "env_steps" in row]
     rows += [(int(point["env_steps"]), 1, flatten({"curve": point}), None) for point in curve]
-    for env_steps, is_curve, values, told in sorted(rows, key=lambda row: row[:2]):
+    for env_steps, is_curve, values, reported in sorted(rows, key=lambda row: row[:2]):
         if env_steps <= (position.curve_env_steps if is_curve else position.env_steps):
             continue
         step = max(env_steps, position.step + 1)
         position = replace(position, step=step, **{"curve_env_steps" if is_curve else "env_steps": env_steps})
-        yield Row(step, values, position, times.of(env_steps, told))
+        yield Row(step, values, position, times.of(env_steps, reported))
 
 
 def training_values(row: Mapping[str, Any]) -> dict[str, float | int | str | bool]:
@@ -134,10 +134,10 @@ def training_values(row: Mapping[str, Any]) -> dict[str, float | int | str | boo
 
 def time_in(row: Mapping[str, Any]) -> float | None:
     """What a row's `time` says; None for what can be no time of the clock, such as seconds since a start."""
-    told = row.get("time")
-    if isinstance(told, bool) or not isinstance(told, float | int):
+    reported = row.get("time")
+    if isinstance(reported, bool) or not isinstance(reported, float | int):
         return None
-    return float(told) if LONG_AGO < told < math.inf else None
+    return float(reported) if LONG_AGO < reported < math.inf else None
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float | int | str | bool]:

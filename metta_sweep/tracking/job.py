@@ -32,7 +32,7 @@ class MirrorJob:
         tags: the user's own tags.
         poll_seconds: how often a live mirror looks for news.
         finish_seconds: how long WandB may take to confirm one run.
-        shutdown_seconds: how long it may go on after it was told to stop.
+        shutdown_seconds: how long it may go on after it should stop.
     """
 
     sweep_name: str

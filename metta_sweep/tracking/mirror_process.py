@@ -244,7 +244,7 @@ def _open_mirror(job: MirrorJob, *, replay: bool = False) -> Mirror:
 
 
 def _live(job: MirrorJob, stop: threading.Event) -> int:
-    """Wait for the sweep's lock, then mirror until told to stop."""
+    """Wait for the sweep's lock, then mirror until it should stop."""
     while True:
         with sweep_lock(job.directory) as mine:
             if mine:

@@ -1,4 +1,4 @@
-"""What a WandB run's config must be told so that no spelling of a value keeps an old one: pure functions."""
+"""What a WandB run's config must hold so that no spelling of a value keeps an old one: pure functions."""
 
 from __future__ import annotations
 

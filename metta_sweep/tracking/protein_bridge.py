@@ -93,7 +93,7 @@ class WandbProtein:
         config.update(values, allow_val_change=True)
 
     def _named(self, params: Params) -> dict[str, Any]:
-        """The point under the names that were asked for."""
+        """The point under the names that the sweep file uses."""
         return {self._names.get(name, name): value for name, value in params.items()}
 
     def observe(self, suggestion_uuid: str, score: float | None, context: Mapping[str, Any] | None = None) -> None:

@@ -139,7 +139,7 @@ def _numeric(path: str, space: Space | None) -> NumericParameter | None:
 
 
 def brushed(change: Mapping[str, Any], brush: Brush, runs: pd.DataFrame, space: Space | None) -> dict[str, list[Any]]:
-    """The brush after the figure told what was dragged.
+    """The brush after the figure reported what was dragged.
 
     Args:
         change: from Plotly: ranges by `dimensions[i].constraintrange`.
