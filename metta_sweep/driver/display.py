@@ -21,6 +21,7 @@ from rich.table import Table
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.messages import Event, LiveRun, StopAsked
 from metta_sweep.driver.rules import STOPPED_BY_USER, cost_clock
+from metta_sweep.registry.records import RunState
 
 REFRESH_SECONDS = 0.5
 PLAIN_WIDTH = 200
@@ -31,11 +32,11 @@ UNLIMITED = 10_000
 # patience.
 ECHO_SECONDS = 0.5
 STATE_STYLES = {
-    "running": "cyan",
-    "completed": "green",
-    "stopped_early": "yellow",
-    "failed": "red",
-    "interrupted": "magenta",
+    RunState.RUNNING: "cyan",
+    RunState.COMPLETED: "green",
+    RunState.STOPPED_EARLY: "yellow",
+    RunState.FAILED: "red",
+    RunState.INTERRUPTED: "magenta",
 }
 
 
@@ -150,8 +151,8 @@ def render(runs: Sequence[LiveRun], style: TableStyle, num_params: int) -> Table
 
 def newest(runs: Sequence[LiveRun]) -> list[LiveRun]:
     """Running runs always, and the newest finished ones up to `MAX_ROWS`."""
-    running = [run for run in runs if run.state == "running"]
-    ended = [run for run in runs if run.state != "running"]
+    running = [run for run in runs if run.state == RunState.RUNNING]
+    ended = [run for run in runs if run.state != RunState.RUNNING]
     return ended[-max(MAX_ROWS - len(running), 4) :] + running
 
 
@@ -162,7 +163,7 @@ def plain_line(run: LiveRun, style: TableStyle) -> str:
         for label, name in zip(short_names(style.params), style.params, strict=True)
     )
     phase = f" phase={run.record.phase}" if style.show_phase else ""
-    if run.state == "running":
+    if run.state == RunState.RUNNING:
         return f"{run.record.id} running{phase} {params}"
     message = f" ({run.result.message})" if run.result and run.result.message else ""
     return (
@@ -185,8 +186,8 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 def bar(run: LiveRun) -> str:
     progress = run.progress
-    if run.state != "running":
-        return "100%" if run.state == "completed" else ""
+    if run.state != RunState.RUNNING:
+        return "100%" if run.state == RunState.COMPLETED else ""
     if progress is None or not progress.total_env_steps:
         return "starting"
     share = min(progress.env_steps / progress.total_env_steps, 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from metta_sweep.capacity import Node
 from metta_sweep.driver.rules import StopReason, Tally
-from metta_sweep.registry.records import JsonObject, NewObservation, Reservation, RunRecord
+from metta_sweep.registry.records import JsonObject, NewObservation, Reservation, RunRecord, RunState
 from trainables.result import Costs, Point, Progress, RunResult, Span
 
 
@@ -39,7 +39,7 @@ class LiveRun:
 
     Attributes:
         record: as reserved.
-        state: running, completed, stopped_early, failed or interrupted.
+        state: running, or how it ended.
         started_at: seconds on the driver's clock.
         progress: newest report.
         curve: all curve points so far.
@@ -49,7 +49,7 @@ class LiveRun:
     """
 
     record: RunRecord
-    state: str
+    state: RunState
     started_at: float
     progress: Progress | None = None
     curve: tuple[Point, ...] = ()

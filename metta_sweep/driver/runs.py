@@ -15,7 +15,7 @@ from metta_sweep.driver.messages import LiveRun, ReservedRun
 from metta_sweep.driver.rules import FailureCount, retry_seconds
 from metta_sweep.driver.state import State, Transition
 from metta_sweep.errors import SweepAborted
-from metta_sweep.registry.records import JsonObject, NewObservation, RunRecord
+from metta_sweep.registry.records import JsonObject, NewObservation, RunRecord, RunState
 from trainables.failures import Failure, same_ending, twice
 from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, Span
 
@@ -29,7 +29,7 @@ MIN_COST_SECONDS = 1e-3
 def start(turn: Transition, run: ReservedRun) -> None:
     """The run is on its way to a worker."""
     state, earlier = turn.state, turn.state.past.get(run.id)
-    live = LiveRun(run.record, "running", turn.now, before=earlier.spent if earlier else Span())
+    live = LiveRun(run.record, RunState.RUNNING, turn.now, before=earlier.spent if earlier else Span())
     turn.set(
         ready=tuple(one for one in state.ready if one.id != run.id),
         live={**state.live, run.id: live},
@@ -164,12 +164,12 @@ def give_back(turn: Transition, run: LiveRun, reason: str, costs: JsonObject, no
         turn.set(returning={**turn.state.returning, run_id: not_before})
 
 
-def leave(turn: Transition, run: LiveRun, state: str, result: NewObservation | None = None) -> None:
+def leave(turn: Transition, run: LiveRun, outcome: Outcome, result: NewObservation | None = None) -> None:
     """The run is no longer live, and its message is on the way."""
     run_id, before = run.record.id, turn.state
     turn.set(
         live=without(before.live, run_id),
-        past={**before.past, run_id: replace(run, state=state, result=result)},
+        past={**before.past, run_id: replace(run, state=RunState(outcome), result=result)},
         undelivered=before.undelivered | {run_id},
         stops=without(before.stops, run_id),
         lost=before.lost - {run_id},

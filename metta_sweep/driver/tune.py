@@ -32,7 +32,7 @@ from metta_sweep.driver import messages as ms
 from metta_sweep.driver.state import State
 from metta_sweep.driver.workers import StateMachine
 from metta_sweep.ray_cluster.cluster import ClusterNodes
-from metta_sweep.registry.records import JsonObject
+from metta_sweep.registry.records import JsonObject, RunState
 from trainables import faults
 from trainables.ray_internals import node_of_actor
 from trainables.resources import Resources
@@ -227,7 +227,7 @@ class LoopCallback(NotPickled, Callback, Stopper):  # type: ignore[misc]  # ray 
 
 
 PUBLISH_SECONDS = 5.0
-STATES = ("running", "completed", "stopped_early", "failed", "interrupted")
+STATES = (RunState.RUNNING, *map(RunState, Outcome))
 # Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells.
 # `cluster/grafana/sweep.json` draws them.
 GAUGES = (
@@ -260,9 +260,9 @@ def readings(state: State, dollars_per_second: float) -> Iterator[Reading]:
     runs, slots = state.runs, state.capacity.slots
     counts = Counter(run.state for run in runs)
     for name in STATES:
-        yield Reading("runs", counts[name], name)
-    yield Reading("slots", min(counts["running"], slots), "busy")
-    yield Reading("slots", max(slots - counts["running"], 0), "idle")
+        yield Reading("runs", counts[name], str(name))
+    yield Reading("slots", min(counts[RunState.RUNNING], slots), "busy")
+    yield Reading("slots", max(slots - counts[RunState.RUNNING], 0), "idle")
     yield Reading("suggest_seconds", state.optimiser.suggest_seconds)
     spans = [run.spent for run in runs]
     paid_seconds = sum(span.gpu_seconds if state.rules.limits.has_gpus else span.wall_seconds for span in spans)

@@ -101,7 +101,7 @@ def test_ranks_land_as_asked_four_runs_at_once(
 
 
 def test_ten_runs_that_start_at_once_where_two_fit_do_not_starve_each_other(tmp_path: Path, records: Registry) -> None:
-    """The driver is promised ten slots, so that ten gangs ask for their places at once."""
+    """The driver is promised ten slots, so that ten groups of workers ask for their places at once."""
     promised = json.dumps([{"resources": {"CPU": 20}}])
     with started_cluster() as cluster:
         for _ in range(2):
