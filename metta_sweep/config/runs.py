@@ -27,7 +27,7 @@ from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.environments.probe import environment_problems
 from trainables.errors import Problem
-from trainables.fields import build, convert, nearest, texts, told
+from trainables.fields import OneOf, build, convert, nearest, texts, told
 from trainables.kinds import kind_of
 from trainables.plugins import import_plugins
 from trainables.resources import Resources
@@ -272,12 +272,10 @@ def load_plugins(resolved: Mapping[str, Any], problems: list[Problem]) -> None:
 
 def read_umask(resolved: Mapping[str, Any], problems: list[Problem]) -> int:
     """Process umask under which `share_files` has everything written."""
-    share = resolved.get("share_files", "none") or "none"
-    if share not in UMASKS:
-        problems.append(
-            Problem("share_files", f"need {' or '.join(UMASKS)}, got {share!r}{nearest(str(share), UMASKS)}")
-        )
-    return UMASKS.get(str(share), PRIVATE)
+    rule = OneOf(tuple(UMASKS), f"need {' or '.join(UMASKS)}, got {{}}")
+    share, wrong = convert(resolved.get("share_files") or "none", rule)
+    problems += [Problem("share_files", wrong)] if wrong else []
+    return UMASKS[share or "none"]
 
 
 def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources:

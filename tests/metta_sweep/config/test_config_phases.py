@@ -208,7 +208,14 @@ def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_not
     ]
 
 
-@pytest.mark.parametrize(("key", "wanted"), [("schedule", "phases: and nothing else"), ("constraints", "a list of")])
-def test_a_number_in_place_of_a_schedule_or_a_list_is_refused_by_its_key(key: str, wanted: str) -> None:
-    with pytest.raises(ConfigError, match=rf"sweep\.{key}: need {wanted}.*, got 5"):
-        load_sweep_job(["sweep_name=x", "sweep=quick", f"++sweep.{key}=5"], {})
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("sweep.schedule=5", r"sweep\.schedule: need phases: and nothing else, got 5"),
+        ("sweep.constraints=5", r"sweep\.constraints: need a list of expressions, got 5"),
+        ("share_files=[1]", r"share_files: need a text, got \[1\]"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_its_key(word: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_sweep_job(["sweep_name=x", "sweep=quick", f"++{word}"], {})
