@@ -49,9 +49,9 @@ def new_console(stream: TextIO, *, plain: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, force_terminal=False if plain else None)
 
 
-def say(text: str, console: Console) -> None:
-    """One line, as it is."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+def say(text: str, console: Console, *, markup: bool = False) -> None:
+    """One line, as it is, or with Rich's markup."""
+    console.print(text, highlight=False, soft_wrap=True, markup=markup)
 
 
 @dataclass(frozen=True, slots=True)

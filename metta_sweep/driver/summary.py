@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from metta_sweep.analysis.best import BestRun, best, with_posterior
 from metta_sweep.analysis.frame import frame
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
-from metta_sweep.driver.display import format_value, params_text, plain, short_names
+from metta_sweep.driver.display import format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.reader import Reader, readable
@@ -24,24 +25,19 @@ from metta_sweep.registry.reader import Reader, readable
 
 def print_plan(plan: SweepPlan, console: Console) -> None:
     """Phases, time and money, the first points, what ends the sweep."""
+    line = partial(say, console=console, markup=True)
     for text in plan.left_out:
-        console.print(f"note: {text}", highlight=False, soft_wrap=True, markup=False)
-    console.print(
-        f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time", highlight=False, soft_wrap=True
-    )
+        say(f"note: {text}", console)
+    line(f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time")
     if len(plan.phases) > 1:
         console.print(phase_table(plan))
-    console.print(f"expected: {expected_text(plan)}", highlight=False, soft_wrap=True)
-    console.print(f"  ({plan.basis})", highlight=False, soft_wrap=True)
+    line(f"expected: {expected_text(plan)}")
+    line(f"  ({plan.basis})")
     if plan.waiting:
-        console.print(
-            f"first: {', '.join(plan.waiting)} (interrupted, or reserved but never started)",
-            highlight=False,
-            soft_wrap=True,
-        )
+        line(f"first: {', '.join(plan.waiting)} (interrupted, or reserved but never started)")
     if plan.suggestions:
         console.print(suggestion_table(plan))
-    console.print(f"ends: {stops_text(plan)}", highlight=False, soft_wrap=True)
+    line(f"ends: {stops_text(plan)}")
 
 
 def runs_text(plan: SweepPlan) -> str:
@@ -187,49 +183,34 @@ Z95 = 1.96
 
 def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, console: Console) -> None:
     """Print why it ended, the best run with its bound beside a random policy, the front, and the next command."""
+    line = partial(say, console=console, markup=True)
     console.print()
-    console.print(
-        f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {escape(ending.reason)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {escape(ending.reason)}")
     ranking = rank(registry, sweep_name)
     counts = Counter(ranking.runs["state"])
-    console.print("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()), highlight=False)
+    line("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if not ranking.best:
-        console.print("no run has a score yet; see train.log in the run directories", highlight=False)
+        line("no run has a score yet; see train.log in the run directories")
         return
     print_best(ranking.best[0], ending, console)
     print_front(ranking, console)
-    console.print("\nnext:", highlight=False)
-    console.print(
-        f"  python -m metta_sweep best sweep_name={sweep_name} --top-n 5 --output-dir configs/trainer/patch",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"  python -m metta_sweep train run=production +trainer/patch={sweep_name}_best",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line("\nnext:")
+    line(f"  python -m metta_sweep best sweep_name={sweep_name} --top-n 5 --output-dir configs/trainer/patch")
+    line(f"  python -m metta_sweep train run=production +trainer/patch={sweep_name}_best")
 
 
 def print_best(winner: BestRun, ending: SweepOutcome, console: Console) -> None:
     """The winner's score with its lower 95 % bound, a random policy on the same suite, and the winner's parameters."""
-    console.print(
-        f"\nbest run: [bold green]{winner.id}[/]  {score_line(winner.score, winner.standard_error)}", highlight=False
-    )
+    line = partial(say, console=console, markup=True)
+    line(f"\nbest run: [bold green]{winner.id}[/]  {score_line(winner.score, winner.standard_error)}")
     if winner.posterior is not None:
         belief = winner.posterior
-        console.print(
-            f"  the model believes {belief.mean:.4g} [dim](90 % interval {belief.low:.4g} to {belief.high:.4g})[/]",
-            highlight=False,
-        )
+        line(f"  the model believes {belief.mean:.4g} [dim](90 % interval {belief.low:.4g} to {belief.high:.4g})[/]")
     if ending.random_score is not None:
-        console.print(f"  random policy, same suite: {score_line(*ending.random_score)}", highlight=False)
-    console.print(f"  cost {winner.cost_seconds:.1f} s, wall {winner.wall_seconds:.1f} s; parameters:", highlight=False)
-    for line in params_text(winner.params):
-        console.print(f"    {plain(line)}", highlight=False, soft_wrap=True)
+        line(f"  random policy, same suite: {score_line(*ending.random_score)}")
+    line(f"  cost {winner.cost_seconds:.1f} s, wall {winner.wall_seconds:.1f} s; parameters:")
+    for text in params_text(winner.params):
+        line(f"    {plain(text)}")
 
 
 def score_line(score: float, standard_error: float | None) -> str:
@@ -241,11 +222,10 @@ def score_line(score: float, standard_error: float | None) -> str:
 
 def print_front(ranking: Ranking, console: Console) -> None:
     """The Pareto front, cheapest first: no other run is both better and cheaper."""
+    line = partial(say, console=console, markup=True)
     if ranking.num_foreign:
-        console.print(
-            f"\nleft out: {ranking.num_foreign} run(s) whose parameters are not those of the sweep", highlight=False
-        )
-    console.print("\nPareto front (no other run is both better and cheaper):", highlight=False)
+        line(f"\nleft out: {ranking.num_foreign} run(s) whose parameters are not those of the sweep")
+    line("\nPareto front (no other run is both better and cheaper):")
     console.print(front_table(ranking.front, ranking.spec.sweep.phases[-1].space.names))
 
 
