@@ -18,6 +18,7 @@ from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, doubts, read_phases
 from metta_sweep.config.runs import (
     COMMON_KEYS,
+    OwnKeys,
     load_plugins,
     name_problems,
     not_finite,
@@ -38,14 +39,6 @@ from trainables.fields import Flag, Number, Text, Whole, at_least, build, in_ran
 
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
 JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
-
-
-@dataclass(frozen=True, slots=True)
-class OwnKeys:
-    """Keys of the job that stand in no section; `SweepJob` says what they mean."""
-
-    seed: Annotated[Whole, in_range("a whole number >= 0", lambda seed: seed >= 0)] = 0
-    data_dir: Text = ""
 
 
 CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -155,7 +148,7 @@ class _Loader:
         tree = trees.put(self._tree, ("metric",), sweep.metric)
         return SweepJob(
             sweep_name=str(resolved["sweep_name"]),
-            data_dir=Path(own.data_dir).expanduser().absolute(),
+            data_dir=own.directory,
             seed=own.seed,
             device=str(resolved["device"]),
             sweep=sweep,

@@ -14,7 +14,7 @@ from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
-from metta_sweep.config.runs import load_plugins, name_problems, read_umask, resolve
+from metta_sweep.config.runs import OwnKeys, load_plugins, name_problems, read_umask, resolve
 from metta_sweep.config.spec_text import RUN_GROUPS
 from metta_sweep.errors import ConfigError, InvalidRequest
 from metta_sweep.registry.specs import check_spec, parse_spec
@@ -82,12 +82,13 @@ def load_location(
     wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
     budget = build(Budget, resolved.get("budget"), "budget", problems)
     umask = read_umask(resolved, problems)
+    own = build(OwnKeys, {"data_dir": resolved.get("data_dir")}, "", problems)
     load_plugins(resolved, problems)  # distributions of the sweep that is read; its record names no module
     if problems:
         raise ConfigError(*problems)
     return Location(
         sweep_name=str(name) if is_named else "",
-        data_dir=Path(str(resolved["data_dir"])).expanduser().absolute(),
+        data_dir=own.directory,
         sweep_server_uri=settings.sweep_server_uri,
         hourly_cost=budget.hourly_cost,
         budget=budget,

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -27,7 +27,7 @@ from searchers.space import Space
 from trainables.disk import PRIVATE, SHARED
 from trainables.environments.probe import environment_problems
 from trainables.errors import Problem
-from trainables.fields import OneOf, build, convert, nearest, texts, told
+from trainables.fields import OneOf, Text, Whole, build, convert, in_range, nearest, texts, told
 from trainables.kinds import kind_of
 from trainables.plugins import import_plugins
 from trainables.resources import Resources
@@ -69,6 +69,19 @@ TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
 UMASKS = {"none": PRIVATE, "group": SHARED}
 NAMES = ("run", "sweep_name")  # a missing one has its own message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """Keys of the job that stand in no section; `SweepJob` says what they mean."""
+
+    seed: Annotated[Whole, in_range("a whole number >= 0", lambda seed: seed >= 0)] = 0
+    data_dir: Text = ""
+
+    @property
+    def directory(self) -> Path:
+        """Where registry, sweeps and runs lie."""
+        return Path(self.data_dir).expanduser().absolute()
 
 
 def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any], seed: int) -> Tree:
@@ -207,6 +220,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     resources = read_resources(resolved, problems)
     wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
+    own = build(OwnKeys, {"data_dir": resolved.get("data_dir")}, "", problems)
     # A patch holds what a search proposed, sizes that do not divide included.
     is_written = "trainer/patch" not in train.composed.choices
     spec = None if problems else checks.read_spec(run_mapping(resolved), problems, is_written=is_written)
@@ -216,7 +230,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
     assert spec is not None
     return TrainJob(
         run=str(resolved["run"]),
-        data_dir=Path(resolved["data_dir"]).absolute(),
+        data_dir=own.directory,
         spec=spec,
         resources=resources,
         wandb=wandb,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.config import SweepJob, load_sweep_job, validate_file
+from metta_sweep.config import SweepJob, load_sweep_job, load_train_job, validate_file
+from metta_sweep.config.registered import load_location
 from metta_sweep.errors import ConfigError
 
 BASE = """\
@@ -219,3 +220,10 @@ def test_conditions_that_never_hold_and_constraints_that_exclude_nothing_are_not
 def test_a_value_of_another_kind_is_refused_by_its_key(word: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         load_sweep_job(["sweep_name=x", "sweep=quick", f"++{word}"], {})
+
+
+@pytest.mark.parametrize("value", ["5", "null"])
+def test_a_data_dir_that_is_no_text_is_refused_wherever_it_is_read(value: str) -> None:
+    for load_it in (load_sweep_job, load_train_job, load_location):
+        with pytest.raises(ConfigError, match=r"data_dir: need a text, got (5|None)"):
+            load_it([f"{'run' if load_it is load_train_job else 'sweep_name'}=x", f"data_dir={value}"], {})
