@@ -156,3 +156,13 @@ def test_equal_rows_need_jitter_and_get_it() -> None:
 def test_a_matrix_that_is_no_covariance_is_refused() -> None:
     with pytest.raises(np.linalg.LinAlgError, match="is not positive definite with jitter"):
         cholesky(-np.eye(3))
+
+
+def test_targets_can_be_set_again_without_a_new_factorisation() -> None:
+    factor = cholesky(kernel(X, X, HYPER, LAYOUT) + 0.1 * np.eye(3))
+    gp = GaussianProcess(HYPER, DATA, factor)
+    gp.set_targets(Y)
+    once = gp.alpha
+    gp.set_targets(2 * Y)
+    assert gp.alpha == pytest.approx(2 * once)
+    assert gp.factor is factor

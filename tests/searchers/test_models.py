@@ -8,7 +8,7 @@ import pytest
 from searchers import CurvePoint, FailureKind, Observation, ObservationError, Outcome, Space
 from searchers.cost_model import CostModel
 from searchers.features import Features
-from searchers.surrogate import is_refit_due, representative
+from searchers.surrogate import ScoreModel, SuccessModel, is_refit_due, representative
 from searchers.surrogate_models import SurrogateModels
 
 LENGTH = "trainer.total_timesteps"
@@ -220,3 +220,24 @@ def test_outcome_score_and_failure_agree(
 ) -> None:
     with pytest.raises(ObservationError, match=complaint):
         Observation({"x": 0.5}, score, 1.0, outcome, failure)
+
+
+def test_a_score_model_has_a_posterior_from_the_first_score_on() -> None:
+    model, params = ScoreModel(Features.of(SPACE, None, 0)), {LENGTH: 1e6, "x": 0.5}
+    assert model.gp is None
+    model.observe(0, Observation(params, 2.0, 100.0), SPACE.embed(params))
+    assert model.gp is not None
+    assert model.num_finals == 1
+
+
+def test_a_success_model_doubts_the_place_of_a_failure_most() -> None:
+    model = SuccessModel(Features.of(SPACE, None, 0))
+    for x, is_failed in ((0.1, True), (0.9, False)):
+        params = {LENGTH: 1e6, "x": x}
+        run = (
+            Observation.failed(params, 1.0, FailureKind.HYPERPARAMETERS) if is_failed else Observation(params, 1.0, 1.0)
+        )
+        model.observe(run, SPACE.embed(params))
+    near, far = (SPACE.embed({LENGTH: 1e6, "x": x})[None] for x in (0.1, 0.9))
+    assert model.num_failures == 1
+    assert model.probability(model.features.full(near))[0] < model.probability(model.features.full(far))[0]

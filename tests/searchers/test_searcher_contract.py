@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from searchers import ProteinConfig, make_searcher
-from searchers.searcher import grid_points
+from searchers.searcher import Baseline, grid_points
 from tests.contract import CONTRACT, SPACE
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -75,3 +75,10 @@ def test_a_phase_goes_on_with_what_the_one_before_has_seen(method: str) -> None:
     later = searcher.with_phase(SPACE, ProteinConfig())
     assert later.observations == searcher.observations
     assert later.suggest() == searcher.suggest()
+
+
+def test_a_baseline_suggests_no_point_twice() -> None:
+    searcher = Baseline("random", SPACE, "maximize", seed=0)
+    first = searcher.suggest()
+    again = searcher.suggest(pending=[first.params], number=first.number)
+    assert again.params != first.params
