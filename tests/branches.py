@@ -1,5 +1,5 @@
 """Share of branches that the tests took: `python -m tests.branches coverage.json`, after `pytest --cov
---cov-report=json`; fails below `LEAST`.
+--cov-report=json`; fails where a package is below its floor.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("searchers", "metta_sweep/registry")
-LEAST = 0.95
+# The processes of ranks are not counted, so the floor of trainables is what its tests without Ray take: 534 of 764.
+FLOORS = {"searchers": 0.95, "metta_sweep/registry": 0.95, "trainables": 0.69}
 
 
 def shares(report: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
     """(package, branches taken, branches)."""
-    for package in PACKAGES:
+    for package in FLOORS:
         files = [file["summary"] for name, file in report["files"].items() if name.startswith(f"{package}/")]
         yield package, sum(file["covered_branches"] for file in files), sum(file["num_branches"] for file in files)
 
@@ -33,7 +33,7 @@ def main() -> None:
     rows = list(shares(report))
     for package, taken, count in rows:
         print(f"{package}: {taken} of {count} branches, {taken / count:.1%}")
-    if any(taken < LEAST * count for _, taken, count in rows):
+    if any(taken < FLOORS[package] * count for package, taken, count in rows):
         raise SystemExit(1)
 
 
