@@ -16,7 +16,7 @@ W = TypeVar("W")
 
 
 @dataclass(eq=False, slots=True)
-class Waiting(Generic[W]):
+class QueuedWork(Generic[W]):
     """Work of one thread; `result` counts once it `is_done`."""
 
     work: W
@@ -30,7 +30,7 @@ class Turn(Generic[W]):
     """Whoever holds the lock does all that waits."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    waiting: list[Waiting[W]] = field(default_factory=list)
+    waiting: list[QueuedWork[W]] = field(default_factory=list)
 
 
 class Turns(Generic[W]):
@@ -45,7 +45,7 @@ class Turns(Generic[W]):
 
     def take(self, subject: str, work: W) -> Any:
         """The work's result, when it is done. Raises what the work raised."""
-        mine = Waiting(work)
+        mine = QueuedWork(work)
         with self._guard:
             turn = self._turns.setdefault(subject, Turn())
             turn.waiting.append(mine)
@@ -60,7 +60,7 @@ class Turns(Generic[W]):
                 self._all(subject, [mine])
         return mine.result
 
-    def _together(self, subject: str, batch: list[Waiting[W]]) -> None:
+    def _together(self, subject: str, batch: list[QueuedWork[W]]) -> None:
         """Do all, or none: when one of them is refused, each comes alone."""
         try:
             self._all(subject, batch)
@@ -71,6 +71,6 @@ class Turns(Generic[W]):
             if len(batch) == 1:
                 raise
 
-    def _all(self, subject: str, batch: list[Waiting[W]]) -> None:
+    def _all(self, subject: str, batch: list[QueuedWork[W]]) -> None:
         for one, result in zip(batch, self._do(subject, [one.work for one in batch]), strict=True):
             one.result, one.is_done = result, True
