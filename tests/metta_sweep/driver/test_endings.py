@@ -38,11 +38,14 @@ def test_the_first_interrupt_checkpoints_and_the_same_command_continues(
         return len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_{attempt}"))) == 2
 
     instant(sleep_seconds=8.0)
+    hold = tmp_path / "hold"
     for attempt, number in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        hold.touch()  # until both are at work, however slow the machine is
         process = start_driver(tmp_path, "sweep.num_samples=3", environ=environ)
         wait_for(lambda attempt=attempt: at_work(attempt))  # type: ignore[misc]
         process.send_signal(number)
         asked = time.monotonic()
+        hold.unlink()
         assert process.wait(timeout=60) == EXIT_INTERRUPTED
         assert time.monotonic() - asked < 30
         assert [run.state for run in registry.runs(SWEEP)][:2] == [RunState.INTERRUPTED] * 2
