@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,12 @@ def test_every_folder_of_metta_sweep_has_its_layer() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    ours = [module for module in structure.modules(ROOT) if not module.name.startswith("trainables")]
-    assert structure.circles(ours) == []
+    assert structure.circles(structure.modules(ROOT)) == []
+
+
+def test_no_two_classes_share_a_name() -> None:
+    names = Counter(node.name for _, node in structure.classes(structure.modules(ROOT)))
+    assert [name for name, count in names.items() if count > 1 and name not in structure.TWINS] == []
 
 
 PRIVATE_PARTS = re.compile(r"\bray(\.\w+)*\._\w+|\bhydra\._\w+|\bomegaconf\._\w+|\bwandb\.sdk\b")
