@@ -31,10 +31,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder
 
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=json
+	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder --cov --cov-report=json
 	$(BIN)/python -m tests.branches coverage.json
 
 # Known holes in what is pinned; needs the network, and says so when it has none.

@@ -1,11 +1,12 @@
-"""How two processes share the suite (`pytest --numprocesses 2`): one runs all that starts a real Ray, beside it the
-other runs the rest.
+"""How three processes share the suite (`pytest --numprocesses 3`): two run what starts a real Ray, beside them the
+third runs the rest. A Ray mostly waits, so that two cores are enough.
 """
 
 from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class RayApart(LoadScopeScheduling):
-    """Two Rays that start at once on a small machine keep each other waiting; one and a test without Ray do not.
+    """Many Rays that start at once on a small machine keep each other waiting: at most two do, a driver's and another.
 
     Modules stay whole, for what their tests share. The marks of `--dist loadgroup` do not reach the scheduler under
     pytest 9.2.
@@ -25,13 +26,23 @@ class RayApart(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
-        return "ray" if self._has_ray(module) else module
+        if not has_ray(self.config.rootpath / module):
+            return module
+        return "ray of the driver" if "/driver/" in module else "ray elsewhere"
 
-    @cache  # noqa: B019  # lives as long as the run
-    def _has_ray(self, module: str) -> bool:
-        return "mark.ray" in (self.config.rootpath / module).read_text()
+
+@cache
+def has_ray(module: Path) -> bool:
+    """Whether tests of this file start a Ray."""
+    return "mark.ray" in module.read_text()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RayApart:
     return RayApart(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest as a whole begins first where several processes share the suite."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not has_ray(item.path))

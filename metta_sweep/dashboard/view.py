@@ -32,6 +32,7 @@ COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "d
 SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
 FILTERED = ("overview", "model", "importance", "curves", "parallel", "runs")  # where the ranges count
 MAX_TEXT = 200
+MAX_CHOICES = 100
 BRUSH = "brush."
 ONLY = "only."
 
@@ -76,7 +77,7 @@ class View:
     def from_search(cls, search: str, default_sweep: str = "") -> View:
         """Read the query of a URL."""
         query = {
-            key: value[:MAX_TEXT]
+            key: value if _is_list(key) else value[:MAX_TEXT]
             for key, value in parse_qsl(search.removeprefix("?"), keep_blank_values=False, max_num_fields=100)
         }
         sweep = query.get("sweep", default_sweep)
@@ -88,7 +89,7 @@ class View:
             cost=read_range(query.get("cost", "")),
             brush=read_brush({key.removeprefix(BRUSH): value for key, value in query.items() if key.startswith(BRUSH)}),
             only={
-                key.removeprefix(ONLY): tuple(unquote(choice) for choice in value.split(","))
+                key.removeprefix(ONLY): tuple(unquote(choice)[:MAX_TEXT] for choice in value.split(",")[:MAX_CHOICES])
                 for key, value in query.items()
                 if key.startswith(ONLY)
             },
@@ -98,7 +99,7 @@ class View:
             x=query.get("x", "auto"),
             y=query.get("y", "auto"),
             measure=_one_of(query.get("measure"), MEASURES, "fanova"),
-            compare=tuple(name for name in query.get("compare", "").split(",") if name),
+            compare=tuple(name[:MAX_TEXT] for name in query.get("compare", "").split(",")[:MAX_CHOICES] if name),
         )
 
     def to_search(self) -> str:
@@ -175,6 +176,13 @@ def read_brush(texts: Mapping[str, str]) -> dict[str, Range]:
     """Ranges by dotted path; what is no range is left out."""
     ranges = {path: read_range(text) for path, text in texts.items()}
     return {path: limits for path, limits in ranges.items() if limits is not None}
+
+
+def _is_list(key: str) -> bool:
+    """Whether a key of the query holds several texts: each has a limit of its own, for a list cut short ends in the
+    middle of one.
+    """
+    return key == "compare" or key.startswith(ONLY)
 
 
 def _one_of(value: str | None, known: object, default: str) -> str:

@@ -40,6 +40,13 @@ def test_a_view_survives_the_url(view: View) -> None:
     assert View.from_search(view.to_search()) == view
 
 
+def test_many_long_choices_survive_the_url() -> None:
+    """Each character of such a text becomes twelve or more in the URL."""
+    only = {"model": tuple(f"{number}\U00010000\U00010000\U00010000" for number in range(9))}
+    view = View(sweep="s", page="overview", only=only, compare=("a" * 90, "b" * 90, "c" * 90))
+    assert View.from_search(view.to_search()) == view
+
+
 @pytest.mark.parametrize(
     "search",
     [

@@ -151,7 +151,7 @@ def test_a_stop_that_comes_while_a_driver_starts_is_obeyed(
 def test_a_stop_reaches_running_drivers_though_another_one_starts_at_once(
     tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
-    instant(sleep_seconds=60.0)
+    instant(sleep_seconds=8.0)
     process = start_driver(tmp_path, "sweep.num_samples=2", environ=environ)
     wait_for(lambda: len(list(tmp_path.glob(f"sweep/{SWEEP}/runs/*/pid_1"))) == 2)
     registry.set_sweep_state(SWEEP, SweepState.STOPPED, by="test", reason="")
