@@ -147,6 +147,14 @@ class Protein:
         """Whether a running run should be stopped early; see `early_stop`."""
         return advise(self._models, self.config, curve)
 
+    def with_phase(self, space: Space, config: ProteinConfig) -> Protein:
+        """A new optimiser over another space and with other settings: same seed, same observations."""
+        other = Protein(space, config, self.goal, rng=np.random.default_rng(0), earlier=self._earlier)
+        other._seed, other._next_number = self._seed, self._next_number
+        for observation in self._models.observations:
+            other.observe(observation)
+        return other
+
     def _front_points(self, index: NDArray[np.int64]) -> list[FrontPoint]:
         evaluated = self._models.evaluated
         points = evaluated.points_unit[index]

@@ -85,6 +85,14 @@ class Baseline:
         scored = [observation for observation in self._observations if observation.score is not None]
         return max(scored, key=lambda observation: sign * (observation.score or 0.0), default=None)
 
+    def with_phase(self, space: Space, config: ProteinConfig) -> Baseline:
+        """The same search over another space."""
+        other = Baseline(self.method, space, self.goal, self._seed)
+        other._next_number = self._next_number
+        for observation in self._observations:
+            other.observe(observation)
+        return other
+
     def _first_free(self, number: int, taken: set[bytes]) -> Array:
         if self._grid is not None:
             ahead = (self._grid[(number + k) % len(self._grid)] for k in range(len(self._grid)))

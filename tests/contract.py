@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from searchers import FailureKind, Observation, Params, ProteinConfig, Space, Suggestion, make_searcher
+from searchers import FailureKind, Observation, Params, Space, Suggestion
 
 MakeSearcher = Callable[[str, int], Any]
 """(goal, seed) -> searcher over `SPACE`."""
@@ -134,13 +134,3 @@ CONTRACT = (
     replaying_the_log_continues_identically,
     two_in_one_process_do_not_know_of_each_other,
 )
-
-
-def with_phase(searcher: Any, space: Space, config: ProteinConfig) -> Any:
-    """The search of the next phase as the driver begins it: same seed, numbers and observations, another space."""
-    method = getattr(searcher, "method", "bayes")
-    later = make_searcher(method, space, config, goal=searcher.goal, seed=0)
-    later._seed, later._next_number = searcher._seed, searcher._next_number
-    for observation in searcher.observations:
-        later.observe(observation)
-    return later

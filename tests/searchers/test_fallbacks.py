@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from searchers import Observation, Origin, Params, ProteinConfig, Space
-from tests.contract import with_phase
 from tests.searchers.plain_task import make, played
 
 SWITCH = Space.from_config({"kind": {"choices": ["a", "b"]}})
@@ -109,7 +108,7 @@ def test_a_point_beyond_the_bounds_of_the_phase_is_never_called_repeated() -> No
     protein = make(Space.from_config({"x": {"min": 0.0, "max": 10.0}}), num_random_samples=1)
     for x in (2.0, 4.0, 6.0, 8.0, 10.0):
         protein.observe(Observation({"x": x}, x, 10.0))
-    narrow = with_phase(protein, space, ProteinConfig(num_random_samples=1, resample_frequency=2))
+    narrow = protein.with_phase(space, ProteinConfig(num_random_samples=1, resample_frequency=2))
     for number in range(2, 8):
         suggestion = narrow.suggest(number=number)
         assert suggestion.explanation.origin is not Origin.REPLICATE

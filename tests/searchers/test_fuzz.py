@@ -31,7 +31,6 @@ from searchers import (
     SpaceError,
     make_searcher,
 )
-from tests.contract import with_phase
 
 SETTINGS = settings(
     deadline=None, max_examples=260, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
@@ -251,7 +250,7 @@ def play(sweep: Sweep) -> None:
     pending: list[Any] = []
     for index, report in enumerate(sweep.reports):
         if index == 7 and later is not None and sweep.method != "grid":
-            space, searcher = later, with_phase(searcher, later, config)
+            space, searcher = later, searcher.with_phase(later, config)
         open_points = [*pending, *({"p0": value} for value in report.odd)]
         suggestion = searcher.suggest(pending=open_points)
         assert space.contains(suggestion.params), suggestion

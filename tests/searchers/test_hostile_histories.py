@@ -16,7 +16,6 @@ from searchers import CurvePoint, Observation, Outcome, Protein, ProteinConfig, 
 from searchers.gp import GaussianProcess
 from searchers.outliers import squash
 from searchers.warp import Warp
-from tests.contract import with_phase
 from tests.searchers.plain_task import LENGTH, PLAIN, make, plain_run, played
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -145,7 +144,7 @@ def test_a_phase_that_narrows_a_range_by_any_factor_goes_on(high: float) -> None
     for number in range(9):
         params = protein.suggest().params
         protein.observe(Observation(params, float(np.sin(number)), 10.0 + number))
-    narrowed = with_phase(protein, space(2.0), ProteinConfig())
+    narrowed = protein.with_phase(space(2.0), ProteinConfig())
     for number in range(4):
         params = narrowed.suggest().params
         assert space(2.0).contains(params)

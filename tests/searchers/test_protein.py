@@ -22,7 +22,7 @@ from searchers import (
     Space,
 )
 from searchers.features import Features
-from tests.contract import SPACE, history, observe_truth, truth, with_phase
+from tests.contract import SPACE, history, observe_truth, truth
 from tests.searchers.plain_task import LENGTH, PLAIN, make, plain_run, played
 
 
@@ -179,7 +179,7 @@ def test_phases_keep_observations_and_seed() -> None:
     narrow = Space.from_config(
         {"x": {"min": 0.0, "max": 0.6}, "y": {"min": -0.5, "max": 0.1}, LENGTH: {"value": 3_000_000}}
     )
-    second = with_phase(first, narrow, ProteinConfig(num_random_samples=5))
+    second = first.with_phase(narrow, ProteinConfig(num_random_samples=5))
     assert second.observations == first.observations
     suggestion = second.suggest()
     assert suggestion.number == 12

@@ -9,7 +9,7 @@ import pytest
 
 from searchers import ProteinConfig, make_searcher
 from searchers.searcher import Baseline, grid_points
-from tests.contract import CONTRACT, SPACE, with_phase
+from tests.contract import CONTRACT, SPACE
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pareto": ("bayes", {}),
@@ -72,7 +72,7 @@ def test_a_phase_goes_on_with_what_the_one_before_has_seen(method: str) -> None:
     searcher = make_searcher(method, SPACE, ProteinConfig(), goal="maximize", seed=1)
     first = searcher.suggest()
     searcher.observe(Observation(first.params, 1.0, 5.0))
-    later = with_phase(searcher, SPACE, ProteinConfig())
+    later = searcher.with_phase(SPACE, ProteinConfig())
     assert later.observations == searcher.observations
     assert later.suggest() == searcher.suggest()
 
