@@ -16,7 +16,7 @@ from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
 from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest
 from trainables.metering import add
-from trainables.result import LARGEST_SCORE, Costs, Point, Progress, Span, is_score
+from trainables.result import Costs, Point, Progress, Span
 from trainables.run_files import append_json_line
 
 PREFIX = "trainable.parameters."  # of a searched parameter that is the program's own
@@ -201,7 +201,7 @@ class Reports:
         """Takes one report, made when the attempt had cost `spent`; None when there is no number in it.
 
         Raises:
-            HyperparameterFailure: the score is not finite, or beyond `LARGEST_SCORE`.
+            HyperparameterFailure: the score is not finite.
         """
         numbers = {
             name: float(value) for name, value in values.items() if _is_number(value) and name not in ("time", "step")
@@ -228,10 +228,9 @@ class Reports:
     def _point(self, numbers: Mapping[str, float], spent: Costs) -> Point | None:
         if self.metric not in numbers:
             return None
-        if not is_score(numbers[self.metric]):
+        if not math.isfinite(numbers[self.metric]):
             name = "score" if self.metric == "reward" else self.metric
-            said = f"{name}={numbers[self.metric]} at step {self.step}"
-            raise HyperparameterFailure(f"the program reported {said}; a score is finite and within {LARGEST_SCORE:g}")
+            raise HyperparameterFailure(f"the program reported {name}={numbers[self.metric]} at step {self.step}")
         point = Point(self.step, self.base.train + spent.train, numbers[self.metric])
         self.curve = [*(old for old in self.curve if old.env_steps < self.step), point]
         return point

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 # A number beyond this is no score but a mistake or a program's way to say "failed", and its square is beyond all
-# Floats; `searchers.observation.LARGEST` is the same.
+# floats; `searchers.observation.LARGEST` is the same.
 LARGEST_SCORE = 1e100
 
 

@@ -22,7 +22,7 @@ from trainables.messages import EvaluatedShare, RunRequest, Trained
 from trainables.metering import add, over_ranks
 from trainables.ownership import moved_text
 from trainables.pulse import stalled_evaluation
-from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult, is_score
+from trainables.result import Costs, FailureKind, Outcome, Point, Progress, RunResult
 from trainables.run_files import write_yaml
 from trainables.simulation import stats_db
 from trainables.simulation.aggregate import PlayedEpisode, metrics, score_of, standard_error
@@ -283,8 +283,8 @@ class _Attempt:
 
     def completed(self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float]) -> RunResult:
         score, error = score_of(spec.metric, found), standard_error(spec.suite, episodes, spec.metric)
-        if not is_score(score):
-            raise HyperparameterFailure(f"the suite reported {spec.metric}={score}, which is no score")
+        if not math.isfinite(score):
+            raise HyperparameterFailure(f"the suite reported {spec.metric}={score}")
         costs = self._costs()
         self._write_evaluation(spec, episodes, found, error)
         return RunResult(

@@ -16,6 +16,7 @@ from metta_sweep.config.tree import ABSENT, Path, Tree
 from metta_sweep.errors import ConfigError
 from trainables.fields import nearest
 
+NAMES = ("run", "sweep_name")
 COMMAND_LINE = "command line"
 
 
@@ -93,6 +94,8 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
             "several values at once are Hydra's multirun; put the parameter under sweep.parameters instead"
         )
     value = override.value()
+    if key in NAMES and isinstance(value, bool | int | float):  # `run=inf` and `run=10` are names like any other
+        value = text.partition("=")[2].strip()
     if key == "sweep_params":  # the second page: ++sweep_params=sweep/demo_sweep
         return GroupChoice("sweep", str(value).removeprefix("sweep/").removesuffix(".yaml"))
     if key in groups and (isinstance(value, str) or override.is_delete()):

@@ -23,7 +23,7 @@ from trainables.ppo.plan import curve_updates, plan
 from trainables.ppo.policy import Policy
 from trainables.ppo.rollout import Collector
 from trainables.pulse import Pulse
-from trainables.result import Costs, Point, Progress, Span, is_score
+from trainables.result import Costs, Point, Progress, Span
 from trainables.seeding import Purpose, stream_seed, training_seeds
 from trainables.simulation.aggregate import from_json, metrics, score_of, to_json
 from trainables.simulation.play import Share, play
@@ -206,7 +206,7 @@ class PpoTrainer:
         everybody = [episode for content in self._context.gather(to_json(played)) for episode in from_json(content)]
         score = score_of(self._spec.metric, metrics(suite, everybody))
         self._meter.switch("train")
-        if not is_score(score):  # a ratio of two counters that are still 0, say
+        if not math.isfinite(score):  # a ratio of two counters that are still 0, say
             return None
         point = Point(self.env_steps, self._costs().train, score)
         self.curve.append(point)

@@ -212,3 +212,9 @@ def test_a_name_with_a_colon_in_it_stays_whole_in_the_key_of_its_problem() -> No
     with pytest.raises(SpaceError) as caught:
         Space.from_config({"a: b": {"min": 2, "max": 1}})
     assert [key for key, _ in caught.value.keyed] == ["a: b.min"]
+
+
+@pytest.mark.parametrize("name", ["inf", "nan", "10", "1e3", "1_0", "007", "true"])
+def test_a_name_that_looks_like_a_number_is_a_name(name: str) -> None:
+    assert load_train_job([f"run={name}"], {}).run == name
+    assert load_sweep_job([f"sweep_name={name}", "sweep=quick"], {}).sweep_name == name

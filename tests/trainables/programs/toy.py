@@ -9,7 +9,7 @@ import time
 
 from trainables.report import report
 
-NO_SCORES = {"nan": float("nan"), "huge": -1e200}
+NO_SCORES = {"nan": float("nan")}
 
 
 def main(arguments: list[str]) -> None:
