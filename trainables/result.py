@@ -95,6 +95,10 @@ class Point:
     train: Span
     score: float
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Point:
+        return cls(data["env_steps"], Span(**data["train"]), data["score"])
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -121,6 +125,15 @@ class Progress:
     attempt_costs: Costs = Costs()
     nodes: tuple[str, ...] = ()
     time: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Progress:
+        fields = dict(data)
+        fields["point"] = Point.from_dict(fields["point"]) if fields["point"] else None
+        fields["costs"] = Costs.from_dict(fields["costs"])
+        fields["attempt_costs"] = Costs.from_dict(fields["attempt_costs"])
+        fields["nodes"] = tuple(fields["nodes"])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +201,6 @@ class RunResult(RunEnd):
         fields["failure"] = FailureKind(fields["failure"]) if fields["failure"] else None
         fields["costs"] = Costs.from_dict(fields["costs"])
         fields["attempt_costs"] = Costs.from_dict(fields["attempt_costs"])
-        fields["curve"] = tuple(Point(p["env_steps"], Span(**p["train"]), p["score"]) for p in fields["curve"])
+        fields["curve"] = tuple(map(Point.from_dict, fields["curve"]))
         fields["nodes"] = tuple(fields["nodes"])
         return cls(**fields)

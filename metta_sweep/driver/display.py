@@ -6,6 +6,7 @@ import io
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from rich.table import Table
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.messages import Event, LiveRun, StopAsked
 from metta_sweep.driver.rules import STOPPED_BY_USER, cost_clock
+from metta_sweep.driver.state import State
 from metta_sweep.registry.records import RunState
+from trainables.result import Outcome
 
 REFRESH_SECONDS = 0.5
 PLAIN_WIDTH = 200
@@ -284,3 +287,56 @@ def quiet(path: Path) -> Iterator[None]:
         finally:
             root.removeHandler(handler)
             root.setLevel(before)
+
+
+# What the sweep shows in Ray's own dashboard and in Grafana.
+
+
+STATES = (RunState.RUNNING, *map(RunState, Outcome))
+# Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells.
+# `cluster/grafana/sweep.json` draws them.
+GAUGES = (
+    ("score", None, "Score of the run that ended last."),
+    ("incumbent", None, "Best score measured in the sweep."),
+    ("cost_seconds", None, "Cost of the run that ended last, in the optimiser's clock."),
+    ("runs", "state", "Runs of this driver by state."),
+    ("slots", "state", "Slots that are busy and idle."),
+    ("suggest_seconds", None, "Time that the last suggestion took, beside Tune's loop."),
+    ("spent_dollars", None, "Money this driver has spent, at budget.hourly_cost."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Value of one gauge; `state` is its further tag."""
+
+    name: str
+    value: float
+    state: str | None = None
+
+
+def readings(state: State, dollars_per_second: float) -> Iterator[Reading]:
+    """What the gauges show now; a gauge without news has no reading.
+
+    Args:
+        state: of the driver.
+        dollars_per_second: of a GPU, or of a slot when runs have none; 0 when unknown.
+    """
+    runs, slots = state.runs, state.capacity.slots
+    counts = Counter(run.state for run in runs)
+    for name in STATES:
+        yield Reading("runs", counts[name], str(name))
+    yield Reading("slots", min(counts[RunState.RUNNING], slots), "busy")
+    yield Reading("slots", max(slots - counts[RunState.RUNNING], 0), "idle")
+    yield Reading("suggest_seconds", state.optimiser.suggest_seconds)
+    spans = [run.spent for run in runs]
+    paid_seconds = sum(span.gpu_seconds if state.rules.limits.has_gpus else span.wall_seconds for span in spans)
+    yield Reading("spent_dollars", dollars_per_second * paid_seconds)
+    if state.best is not None:
+        yield Reading("incumbent", state.best)
+    results = [run.result for run in runs if run.result is not None]
+    if results:
+        yield Reading("cost_seconds", results[-1].cost_seconds)
+    scores = [result.score for result in results if result.score is not None]
+    if scores:
+        yield Reading("score", scores[-1])

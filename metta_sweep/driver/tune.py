@@ -11,8 +11,7 @@ import logging
 import queue
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,14 +28,14 @@ from ray.util.metrics import Gauge
 from metta_sweep.capacity import bundles
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import messages as ms
-from metta_sweep.driver.state import State
+from metta_sweep.driver.display import GAUGES, readings
 from metta_sweep.driver.workers import StateMachine
 from metta_sweep.ray_cluster.cluster import ClusterNodes
-from metta_sweep.registry.records import JsonObject, RunState
+from metta_sweep.registry.records import JsonObject
 from trainables import faults
 from trainables.ray_internals import node_of_actor
 from trainables.resources import Resources
-from trainables.result import Costs, Outcome, Point, Progress, RunResult, Span
+from trainables.result import Outcome, Progress, RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +133,10 @@ class SweepSearch(NotPickled, Searcher):  # type: ignore[misc]  # ray is not typ
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "result_json" in result:
-            self._results[trial_id] = read_result(result["result_json"])
+            self._results[trial_id] = RunResult.from_dict(json.loads(result["result_json"]))
         elif trial_id in self._runs and result.get("progress_json"):  # "" when there was no news
-            self._machine.post(ms.Progressed(self._runs[trial_id], read_progress(result["progress_json"])))
+            progress = Progress.from_dict(json.loads(result["progress_json"]))
+            self._machine.post(ms.Progressed(self._runs[trial_id], progress))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Also after an error: a run that lost its workers told its result before."""
@@ -144,7 +144,7 @@ class SweepSearch(NotPickled, Searcher):  # type: ignore[misc]  # ray is not typ
         if run_id is None:
             return
         if result is not None and "result_json" in result:
-            finished = read_result(result["result_json"])
+            finished = RunResult.from_dict(json.loads(result["result_json"]))
         if finished is not None and finished.outcome is Outcome.INTERRUPTED:
             self._link.see_capacity()  # its node is leaving: the next run must not go into the processes that are there
         self._machine.post(ms.RunEnded(run_id, finished, self._link.ended_on.pop(run_id, frozenset()), is_error=error))
@@ -227,54 +227,6 @@ class LoopCallback(NotPickled, Callback, Stopper):  # type: ignore[misc]  # ray 
 
 
 PUBLISH_SECONDS = 5.0
-STATES = (RunState.RUNNING, *map(RunState, Outcome))
-# Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells.
-# `cluster/grafana/sweep.json` draws them.
-GAUGES = (
-    ("score", None, "Score of the run that ended last."),
-    ("incumbent", None, "Best score measured in the sweep."),
-    ("cost_seconds", None, "Cost of the run that ended last, in the optimiser's clock."),
-    ("runs", "state", "Runs of this driver by state."),
-    ("slots", "state", "Slots that are busy and idle."),
-    ("suggest_seconds", None, "Time that the last suggestion took, beside Tune's loop."),
-    ("spent_dollars", None, "Money this driver has spent, at budget.hourly_cost."),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Value of one gauge; `state` is its further tag."""
-
-    name: str
-    value: float
-    state: str | None = None
-
-
-def readings(state: State, dollars_per_second: float) -> Iterator[Reading]:
-    """What the gauges show now; a gauge without news has no reading.
-
-    Args:
-        state: of the driver.
-        dollars_per_second: of a GPU, or of a slot when runs have none; 0 when unknown.
-    """
-    runs, slots = state.runs, state.capacity.slots
-    counts = Counter(run.state for run in runs)
-    for name in STATES:
-        yield Reading("runs", counts[name], str(name))
-    yield Reading("slots", min(counts[RunState.RUNNING], slots), "busy")
-    yield Reading("slots", max(slots - counts[RunState.RUNNING], 0), "idle")
-    yield Reading("suggest_seconds", state.optimiser.suggest_seconds)
-    spans = [run.spent for run in runs]
-    paid_seconds = sum(span.gpu_seconds if state.rules.limits.has_gpus else span.wall_seconds for span in spans)
-    yield Reading("spent_dollars", dollars_per_second * paid_seconds)
-    if state.best is not None:
-        yield Reading("incumbent", state.best)
-    results = [run.result for run in runs if run.result is not None]
-    if results:
-        yield Reading("cost_seconds", results[-1].cost_seconds)
-    scores = [result.score for result in results if result.score is not None]
-    if scores:
-        yield Reading("score", scores[-1])
 
 
 class MetricsCallback(NotPickled, Callback):  # type: ignore[misc]  # ray is not typed
@@ -419,24 +371,3 @@ def checkpoint_running(trials: Sequence[Any]) -> dict[str, JsonObject]:
             "%d run(s) wrote no checkpoint within %.0f s; they go on from their last one", len(late), CHECKPOINT_SECONDS
         )
     return costs
-
-
-def read_result(text: str) -> RunResult:
-    """A result as the trainable wrote it."""
-    return RunResult.from_dict(json.loads(text))
-
-
-def read_progress(text: str) -> Progress:
-    """Progress as the trainable wrote it."""
-    data = json.loads(text)
-    point = data.get("point")
-    return Progress(
-        env_steps=data["env_steps"],
-        total_env_steps=data["total_env_steps"],
-        steps_per_second=data["steps_per_second"],
-        losses=data["losses"],
-        point=Point(point["env_steps"], Span(**point["train"]), point["score"]) if point else None,
-        costs=Costs.from_dict(data["costs"]),
-        attempt_costs=Costs.from_dict(data["attempt_costs"]),
-        nodes=tuple(data["nodes"]),
-    )

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -154,7 +155,7 @@ class SweepContext:
         )
 
 
-class Worker:
+class Worker(ABC):
     """A thread with a queue of commands; its end by an error is the machine's to know."""
 
     def __init__(self, name: str, post: Post) -> None:
@@ -180,9 +181,9 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout=seconds)
 
+    @abstractmethod
     def work(self) -> None:
         """All that it does, until it is closed."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         try:

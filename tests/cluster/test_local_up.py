@@ -72,32 +72,9 @@ def test_up_submit_three_runs_status_down(tmp_path: Path, ssh_key: Path) -> None
         return done.stdout
 
     try:
-        machines = (
-            "--head",
-            HEAD,
-            "--workers",
-            WORKER,
-            "--ssh-user",
-            "root",
-            "--ssh-key",
-            str(ssh_key),
-            "--virtual-environment",
-            sys.prefix,
-        )
-        command(
-            "up",
-            "--provider",
-            "local",
-            "--name",
-            "here",
-            *machines,
-            "--temp-dir",
-            str(session),
-            "--port",
-            "26379",
-            "--dashboard-port",
-            "28265",
-        )
+        machines = f"--head {HEAD} --workers {WORKER} --ssh-user root --ssh-key {ssh_key}"
+        places = f"--virtual-environment {sys.prefix} --temp-dir {session} --port 26379 --dashboard-port 28265"
+        command("up", *f"--provider local --name here {machines} {places}".split())
         output = command(
             "submit", "--follow", "sweep_name=three", "sweep=quick", "sweep.num_samples=3", f"data_dir={data_dir}"
         )

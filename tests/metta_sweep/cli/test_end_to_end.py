@@ -49,21 +49,9 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
     assert sorted(path.name for path in runs.iterdir()) == ["s.r.0", "s.r.1"]
     for run in runs.iterdir():
         files = {path.name for path in run.iterdir()}
-        assert {
-            "protein_suggestion.yaml",
-            "protein_state.yaml",
-            "train_config_overrides.yaml",
-            "dist_1.yaml",
-            "train.log",
-        } <= files
-        assert {
-            "metrics.jsonl",
-            "checkpoints",
-            "sweep_eval_config.yaml",
-            "sweep_eval_results.yaml",
-            "eval",
-            "wandb",
-        } <= files
+        assert {"protein_suggestion.yaml", "protein_state.yaml", "train_config_overrides.yaml", "dist_1.yaml"} <= files
+        assert {"train.log", "metrics.jsonl", "checkpoints", "eval", "wandb"} <= files
+        assert {"sweep_eval_config.yaml", "sweep_eval_results.yaml"} <= files
         times = [json.loads(line)["time"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert started < times[0] <= times[-1] < time.time()
         with sqlite3.connect(run / "eval" / "stats.db") as stats:

@@ -11,10 +11,10 @@ import pytest
 
 from metta_sweep.capacity import Node
 from metta_sweep.config.job import Budget, Settings
+from metta_sweep.driver.display import GAUGES, readings
 from metta_sweep.driver.messages import LiveRun
 from metta_sweep.driver.rules import SweepLimits
 from metta_sweep.driver.state import Capacity, Rules, begin
-from metta_sweep.driver.tune import GAUGES, readings
 from metta_sweep.registry.records import NewObservation, RunRecord, RunState
 from trainables.resources import Resources
 from trainables.result import Costs, Progress, Span

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
-from metta_sweep.driver.tune import GAUGES
+from metta_sweep.driver.display import GAUGES
 from tests.metta_sweep.driver.clusters import started_cluster
 from tests.metta_sweep.driver.drive import SWEEP, Instant, kill_everything, start_driver, wait_for
 

@@ -34,6 +34,11 @@ COSTS = {"train": {"wall_seconds": 1.0}}
 
 def calls(registry: Registry) -> list[Callable[[], object]]:
     """Every method, with answers and with refusals, in an order in which each makes sense."""
+    return [*changes(registry), *questions_and_end(registry)]
+
+
+def changes(registry: Registry) -> list[Callable[[], object]]:
+    """Two sweeps, and runs that end in every way."""
     owned = {"lease_seconds": 300.0}
     return [
         lambda: registry.create_sweep("s", "metric: reward\n", wandb_entity="e", wandb_project="p"),
@@ -72,6 +77,12 @@ def calls(registry: Registry) -> list[Callable[[], object]]:
         lambda: registry.interrupt("s.r.1", 4, reason="drain", costs=COSTS, key="i0"),
         lambda: registry.add_event("s", "note", run_id="s.r.0", by="me", detail={"a": [1, None]}, key="e0"),
         lambda: registry.add_event("s", "reserved", run_id=None, by="me", detail={}, key="e1"),
+    ]
+
+
+def questions_and_end(registry: Registry) -> list[Callable[[], object]]:
+    """All that can be read of them, until they are deleted."""
+    return [
         lambda: registry.runs("s"),
         lambda: registry.runs("s", states=[RunState.COMPLETED, RunState.INTERRUPTED]),
         lambda: registry.runs("nosuch"),

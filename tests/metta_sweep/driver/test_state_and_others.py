@@ -1,0 +1,383 @@
+"""Stories of one driver and others, events in and commands out: people, other drivers, nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from metta_sweep.capacity import Node
+from metta_sweep.driver import messages as ms
+from metta_sweep.driver.rules import STOPPED_BY_USER
+from metta_sweep.errors import ClusterError, SweepAborted
+from tests.metta_sweep.driver.world import World, progress, result, settings
+from trainables.result import Costs, Outcome, RunResult
+
+SOON = settings(infrastructure_retry_delay=0.0, rollout_retry_delay=0.0)
+ENDLESS = settings(max_consecutive_failures=0, rollout_retry_delay=0.0, infrastructure_retry_delay=0.0)
+
+
+# People.
+
+
+def test_stop_lets_running_runs_finish_and_starts_no_more() -> None:
+    world = World(slots=2)
+    world.ask(), world.ask()
+    world.requests.append("sweep_draining")
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.ask() == "declined"
+    assert not world.state.stop.now
+    for run_id in ("s.r.0", "s.r.1"):
+        world.end(run_id)
+    assert world.ask() == "finished"
+
+
+def test_stop_now_checkpoints_running_runs_and_a_drain_may_become_one() -> None:
+    world = World()
+    world.ask()
+    for request, is_now in (("sweep_draining", False), ("sweep_stopped", True)):
+        world.requests.append(request)
+        world.hear(ms.TimePassed(), after=2.0)
+        world.see()
+        assert world.state.stop.now is is_now
+    world.hear(ms.Checkpointed({"s.r.0": {"train": {"wall_seconds": 7.0}}}))
+    world.hear(ms.LoopEnded())
+    (interrupt,) = [message for message in world.written if message.kind == "interrupt"]
+    assert interrupt.payload["costs"] == {"train": {"wall_seconds": 7.0}}
+    assert interrupt.payload["reason"] == "asked to stop"
+
+
+def test_a_changed_specification_ends_the_driver_for_its_points_would_be_of_the_old_one() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Polled(("spec_updated", "started")))
+    world.end("s.r.0")
+    assert world.ask() == "finished"
+    assert world.state.stop.reason is not None
+    assert world.state.stop.reason.reason.startswith("`run --update` changed")
+
+
+def test_ctrl_c_interrupts_what_runs_and_releases_what_never_started() -> None:
+    world = World(slots=2)
+    world.ask()
+    world.settle()
+    world.hear(ms.StopAsked(STOPPED_BY_USER, now=True, by_user=True))
+    assert (world.state.stop.now, world.state.stop.by_user) == (True, True)
+    assert world.ask() == "declined"
+    world.hear(ms.LoopEnded())
+    world.settle()
+    assert [(row.state, row.owner) for row in world.rows.values()] == [
+        ("interrupted", ""),
+        ("reserved", ""),
+        ("reserved", ""),
+    ]
+    assert world.kinds("s.r.1") == ["release"]
+
+
+def test_what_is_resumed_or_reserved_while_the_driver_ends_is_given_back() -> None:
+    world = World()
+    world.hear(ms.TimePassed())
+    while not isinstance(world.asked, ms.Reserve):
+        world.think()
+    other = world.add_row(owner="", state="interrupted")
+    world.hear(ms.TimePassed(), after=2.0)
+    world.hear(ms.LoopEnded())
+    assert not world.state.is_settled
+    world.asked = None
+    world.hear(ms.Reserved(world.reserved(world.add_row())))
+    world.see()
+    world.settle()
+    assert world.state.is_settled
+    assert (other.owner, world.rows["s.r.1"].owner) == ("", "")
+
+
+def test_a_run_that_is_lost_while_the_sweep_drains_is_left_for_other_drivers() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Polled(("sweep_draining",)))
+    world.lose("s.r.0")
+    world.settle()
+    assert world.rows["s.r.0"].owner == ""
+    assert world.ask() == "finished"
+
+
+def test_a_driver_ends_once() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.LoopEnded())
+    world.hear(ms.LoopEnded())
+    assert len(world.ends) == 1
+    world.hear(ms.SlotFree())
+    assert not [answer for answer in world.answers if isinstance(answer, ms.Start)]
+
+
+# Early stopping.
+
+
+def test_a_run_that_the_optimiser_gives_up_ends_with_its_last_score() -> None:
+    world = World(early_stopping=True, advice=lambda advise: "hopeless")
+    world.ask()
+    world.settle()
+    world.hear(ms.Progressed("s.r.0", progress(10, score=0.5)))
+    world.settle()
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.RunEnded("s.r.0", None))
+    finish = world.written[-1]
+    assert (finish.kind, finish.payload["observation"]["outcome"], finish.payload["observation"]["score"]) == (
+        "finish",
+        "stopped_early",
+        0.5,
+    )
+    assert finish.payload["observation"]["message"] == "hopeless"
+
+
+# Other drivers.
+
+
+def test_runs_that_lost_their_driver_are_resumed_first() -> None:
+    world = World()
+    world.add_row(owner="", state="interrupted", attempts=1)
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.ask() == "s.r.0"
+    assert world.rows["s.r.0"].owner == "me"
+
+
+def test_a_run_whose_point_is_not_of_this_sweep_fails_without_a_start() -> None:
+    world = World()
+    row = world.add_row(state="interrupted", attempts=1)
+    world.hear(ms.Polled(refused=((row.record, "'x': not a parameter of the search space"),)))
+    assert world.told == ["s.r.0: refused, outside the search space: 'x': not a parameter of the search space"]
+    assert world.ask() == "s.r.1"
+    assert (world.kinds("s.r.0"), row.state) == (["start", "finish"], "failed")
+    assert world.state.failures.lost == 0
+
+
+def test_a_sweep_that_somebody_deleted_is_aborted() -> None:
+    world = World()
+    world.ask()
+    world.hear(ms.Polled(is_deleted=True))
+    assert world.state.stop.now
+    assert isinstance(world.state.stop.error, SweepAborted)
+    assert str(world.state.stop.error) == "sweep s: somebody deleted it from the registry"
+
+
+def test_a_run_never_overtakes_one_whose_point_only_knows_less() -> None:
+    world = World(slots=2)
+    world.ask(), world.ask()
+    world.settle()
+    for run_id in ("s.r.0", "s.r.1"):
+        world.end(run_id)
+        while world.outbox:
+            world.deliver()
+        world.think()  # one piece of work: the second result comes while the points of before are replaced
+    assert [world.ask(), world.ask()] == ["s.r.2", "s.r.3"]
+
+
+@pytest.mark.parametrize("sign", ["refused", "heartbeat"])
+def test_a_run_that_another_driver_holds_is_dropped_and_may_come_back(sign: str) -> None:
+    world = World(slots=2, settings=SOON)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    if sign == "refused":
+        world.hear(ms.Progressed("s.r.0", progress(10, score=0.5)))
+        world.settle()
+    else:
+        world.hear(ms.LeasesLost(frozenset({"s.r.0"})))
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.RunEnded("s.r.0", None))
+    world.settle()
+    assert world.rows["s.r.0"].owner == "other"
+    assert "s.r.0" not in world.state.held
+    world.rows["s.r.0"].owner = ""  # the other one dies
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.ask() == "s.r.0"
+    assert not world.state.should_stop("s.r.0")
+
+
+def test_a_run_that_came_back_while_the_old_attempt_still_runs_starts_after_that_has_ended() -> None:
+    world = World(num_samples=1)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.rows["s.r.0"].owner = ""  # and that one died
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.state.should_stop("s.r.0")
+    world.hear(ms.CapacitySeen({"a": Node({"CPU": 2.0})}, frozenset()))
+    assert world.ask() == "declined"
+    world.lose("s.r.0")
+    world.settle()
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert (world.rows["s.r.0"].state, world.rows["s.r.0"].fence) == ("running", 3)
+
+
+def test_a_waiting_run_that_came_back_from_another_driver_waits_once_and_starts_as_the_registry_has_it() -> None:
+    world = World()
+    world.hear(ms.TimePassed())
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.rows["s.r.0"].owner = ""
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert [run.id for run in world.state.ready] == ["s.r.0"]
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert world.rows["s.r.0"].state == "running"
+
+
+def test_a_lost_run_that_another_driver_took_and_left_is_held_once() -> None:
+    world = World(settings=SOON)
+    world.ask()
+    world.settle()
+    world.taken_by_another("s.r.0")
+    world.lose("s.r.0")  # the requeue will be refused
+    world.rows["s.r.0"].owner = ""  # the other one dies
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    assert world.state.held.count("s.r.0") == 1
+    world.settle()
+    assert world.ask() == "s.r.0"
+    world.settle()
+    assert world.rows["s.r.0"].state == "running"
+
+
+def test_a_waiting_run_that_another_driver_holds_does_not_start() -> None:
+    world = World()
+    world.hear(ms.TimePassed())
+    world.settle()
+    world.hear(ms.LeasesLost(frozenset({"s.r.0"})))
+    assert world.ask() == "s.r.1"
+
+
+def test_leases_of_all_that_is_held_are_extended_while_the_loop_turns_and_not_longer() -> None:
+    world = World(settings=settings(heartbeat_seconds=10.0, lease_seconds=60.0, infrastructure_retry_delay=0.0))
+    world.ask()
+    world.settle()
+    world.lose("s.r.0")  # not answered: still ours
+    for _ in range(3):
+        world.hear(ms.LoopTurned((), 1), after=10.0)
+    assert [set(run_ids) for run_ids in world.beats] == [{"s.r.0", "s.r.1"}] * 3
+    for _ in range(6):
+        world.hear(ms.TimePassed(), after=10.0)
+    assert len(world.beats) == 3 + 2
+
+
+# Nodes.
+
+TWO_NODES = {"a": Node({"CPU": 1.0}), "b": Node({"CPU": 1.0})}
+
+
+def lose_on(world: World, node: str, after: float = 1.0) -> None:
+    world.hear(ms.RunEnded(world.ask(), None, frozenset({node}), is_error=True), after=after)
+    world.settle()
+
+
+def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_told_once() -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
+    for _ in range(4):
+        lose_on(world, "a")
+    assert world.state.capacity.avoided == ("a",)
+    told = "node a takes no more runs: it lost 3 in a row within 60 s of their start"
+    assert world.told == [told]
+    world.hear(ms.CapacitySeen(TWO_NODES, frozenset()))
+    assert world.told[1:] == ["1 run(s) at a time"]
+
+
+@pytest.mark.parametrize("interlude", ["well", "late"])
+def test_a_run_that_went_well_or_was_lost_late_begins_the_count_anew(interlude: str) -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
+    for _ in range(2):
+        lose_on(world, "a")
+    if interlude == "late":
+        lose_on(world, "a", after=61.0)
+    else:
+        world.hear(ms.RunEnded(world.ask(), result(), frozenset({"a"})))
+    for _ in range(2):
+        lose_on(world, "a")
+    assert world.state.capacity.cordoned == ()
+
+
+def test_nodes_are_counted_apart_and_the_last_one_stays() -> None:
+    world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=0))
+    for node in "abab":
+        lose_on(world, node)
+    assert world.state.capacity.cordoned == ()
+    for node in "aabbbb":
+        lose_on(world, node)
+    assert world.state.capacity.cordoned == ("a",)
+
+
+def test_zero_fast_losses_cordon_nothing() -> None:
+    world = World(
+        nodes=TWO_NODES,
+        settings=settings(infrastructure_retry_delay=0.0, max_infrastructure_failures=0, max_fast_losses=0),
+    )
+    for _ in range(6):
+        lose_on(world, "a")
+    assert world.state.capacity.cordoned == ()
+
+
+def test_a_node_that_joins_or_leaves_changes_the_slots_and_is_told_once() -> None:
+    world = World(nodes={"a": Node({"CPU": 2.0})})
+    more = {"a": Node({"CPU": 2.0}), "b": Node({"CPU": 4.0})}
+    for _ in range(2):
+        world.hear(ms.CapacitySeen(more, frozenset()))
+    assert (world.state.capacity.slots, world.told) == (6, ["6 run(s) at a time"])
+    world.hear(ms.CapacitySeen({}, frozenset()))
+    assert (world.state.capacity.slots, world.state.capacity.wanted) == (0, 1)
+    assert world.told[1] == "no node can hold a run now: waiting for one"
+
+
+def test_a_node_that_ray_drains_has_no_slots_and_no_run_goes_there_again() -> None:
+    world = World(nodes=TWO_NODES)
+    world.hear(ms.CapacitySeen(TWO_NODES, frozenset({"a"})))
+    assert world.state.capacity.slots == 1
+    world.hear(ms.CapacitySeen({"b": TWO_NODES["b"]}, frozenset()))
+    world.hear(ms.SlotFree())
+    world.settle()
+    (answer,) = world.answers
+    assert isinstance(answer, ms.Start)
+    assert answer.avoid_nodes == ("a",)
+
+
+def test_a_run_that_left_a_node_in_order_goes_on_at_once_and_is_no_loss() -> None:
+    world = World(settings=settings(infrastructure_retry_delay=1000.0, max_infrastructure_failures=1))
+    world.ask()
+    world.hear(
+        ms.RunEnded(
+            "s.r.0", RunResult(Outcome.INTERRUPTED, None, Costs(), Costs(), message="node a will be taken away")
+        )
+    )
+    assert world.written[-1].payload["reason"] == "node a will be taken away"
+    assert world.ask() == "s.r.0"
+    assert world.state.stop.error is None
+
+
+def test_a_run_without_a_place_is_told_once_with_what_is_missing() -> None:
+    world = World(settings=settings(placement_warning_seconds=60.0))
+    for _ in range(100):
+        world.hear(ms.LoopTurned(("s.r.3",), 0), after=1.0)
+    (told,) = world.told
+    assert told.startswith("s.r.3: no place for 60 s: 1 node(s) can hold 1 run(s)")
+
+
+def test_a_wait_for_a_place_that_ended_is_forgotten() -> None:
+    world = World(settings=settings(placement_warning_seconds=60.0))
+    for waiting in ([("s.r.3",)] * 59, [()], [("s.r.3",)] * 59):
+        for runs in waiting:
+            world.hear(ms.LoopTurned(runs, 0), after=1.0)
+    assert world.told == []
+
+
+@pytest.mark.parametrize(("timeout", "gives_up"), [(600.0, True), (0.0, False)])
+def test_the_sweep_gives_up_when_nothing_runs_for_long_and_zero_waits_for_ever(timeout: float, gives_up: bool) -> None:
+    world = World(settings=settings(placement_timeout_seconds=timeout))
+    for _ in range(900):
+        world.hear(ms.LoopTurned(("s.r.3",), 1), after=1.0)
+    assert world.state.stop.error is None
+    for _ in range(601):
+        world.hear(ms.LoopTurned(("s.r.3",), 0), after=1.0)
+    assert isinstance(world.state.stop.error, ClusterError) is gives_up
