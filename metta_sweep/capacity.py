@@ -11,6 +11,7 @@ from trainables.resources import Resources
 
 SLOTS_CHANGED = "slots_changed"  # kind of the event in the registry
 PROMISED_NODES = "METTA_SWEEP_NODES"  # `cluster submit` sets it in a job's environment, for Ray itself tells nobody
+# Where somebody has no GPU, it is a laptop or a plan for machines elsewhere.
 WITHOUT_GPU = "add +hardware=macbook to train on CPUs; `validate --for-cluster 4x8` checks it for a cluster"
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("searchers", "trainables")
+PACKAGES = ("searchers", "trainables", "metta_sweep/driver", "metta_sweep/ray_cluster", "metta_sweep/capacity.py")
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")  # a single letter is a type variable
 
 
 def constants(package: str) -> Iterator[tuple[str, ast.Assign | ast.AnnAssign, Path]]:
     """Name, statement and file of every constant at the top of a module."""
-    for path in sorted((ROOT / package).rglob("*.py")):
+    found = ROOT / package
+    for path in sorted(found.rglob("*.py")) or [found]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target

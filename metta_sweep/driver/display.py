@@ -26,14 +26,15 @@ from metta_sweep.driver.state import State
 from metta_sweep.registry.records import RunState
 from trainables.result import Outcome
 
-REFRESH_SECONDS = 0.5
-PLAIN_WIDTH = 200
-MAX_ROWS = 16
-MAX_PARAM_COLUMNS = 6
-UNLIMITED = 10_000
+REFRESH_SECONDS = 0.5  # not tuned: a person sees it move, and Tune's loop, which draws, does little else
+PLAIN_WIDTH = 200  # columns of a file or pipe, in place of Rich's 80, which would cut tables; not tuned
+MAX_ROWS = 16  # so that the table fits a terminal of 24 lines
+MAX_PARAM_COLUMNS = 6  # a guess at what one still reads; files and dashboard show all
+UNLIMITED = 10_000  # columns, more than any table wants: it is measured how many that are
 # `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost
 # patience.
 ECHO_SECONDS = 0.5
+# What a good or a bad end looks like in other programs.
 STATE_STYLES = {
     RunState.RUNNING: "cyan",
     RunState.COMPLETED: "green",
@@ -292,7 +293,7 @@ def quiet(path: Path) -> Iterator[None]:
 # What the sweep shows in Ray's own dashboard and in Grafana.
 
 
-STATES = (RunState.RUNNING, *map(RunState, Outcome))
+STATES = (RunState.RUNNING, *map(RunState, Outcome))  # of runs that began; a reserved one takes no slot
 # Name without the prefix `ray_metta_sweep_` that Prometheus sees, further tag, what it tells.
 # `cluster/grafana/sweep.json` draws them.
 GAUGES = (

@@ -28,7 +28,7 @@ from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
-RUN_CONFIG = "train_config_overrides.yaml"
+RUN_CONFIG = "train_config_overrides.yaml"  # trainables know runs of earlier versions by it, too
 # libyaml's is several times faster; both write the same.
 DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -110,7 +110,7 @@ def last_event(file: FileIO) -> tuple[int, int]:
     return 0, 0
 
 
-MOVED_ASIDE = "moved_aside"
+MOVED_ASIDE = "moved_aside"  # kind of the event in the registry
 
 
 def prepare_directory(job: SweepJob, registry: Registry, say: Callable[[str], None]) -> None:

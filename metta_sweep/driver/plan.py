@@ -25,8 +25,8 @@ from searchers import Suggestion
 
 logger = logging.getLogger(__name__)
 
-MAX_SUGGESTIONS = 5
-LENGTH = "trainer.total_timesteps"
+MAX_SUGGESTIONS = 5  # of a plan; a guess: enough to see what the search does, and each takes the optimiser's time
+LENGTH = "trainer.total_timesteps"  # what a run is to do, for programs and functions too
 
 
 @dataclass(frozen=True, slots=True)

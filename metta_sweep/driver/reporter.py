@@ -21,8 +21,8 @@ from trainables import faults
 
 logger = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 30.0
-PAUSE_SECONDS = 1.0
+DELIVERY_SECONDS = 30.0  # a guess: a registry that restarts is back by then; what is left waits on disk
+PAUSE_SECONDS = 1.0  # a guess: a registry or disk that is away is not hammered, and a result is not late
 # Moments at which tests let a driver die: just before the message is on disk.
 FAULTS = {"start": "driver.start", "finish": "driver.result"}
 
@@ -107,8 +107,8 @@ class RunReporter(Worker):
             self.keep("add_event", event)
 
     def close(self) -> None:
-        """Deliver everything, within `CLOSE_SECONDS`; the rest waits on disk."""
-        self.join(CLOSE_SECONDS)
+        """Deliver everything, within `DELIVERY_SECONDS`; the rest waits on disk."""
+        self.join(DELIVERY_SECONDS)
         if waiting := len(self._outbox.pending()):
             text = "%d messages could not be delivered; they wait on disk and go out with the next run"
             logger.warning(text, waiting)
@@ -117,7 +117,7 @@ class RunReporter(Worker):
     def work(self) -> None:
         while not self._closing.is_set():
             self._turn()
-        deadline = time.monotonic() + CLOSE_SECONDS / 2
+        deadline = time.monotonic() + DELIVERY_SECONDS / 2
         while self._outbox.pending() and time.monotonic() < deadline:
             self._guarded(self._deliver)
             time.sleep(0.2 if self._outbox.pending() else 0.0)

@@ -73,8 +73,8 @@ class StopReason:
     is_cap: bool
 
 
-STOPPED_BY_COMMAND = StopReason("stopped by the `stop` command", is_cap=False)
-STOPPED_BY_USER = StopReason("interrupted; the same command continues it", is_cap=False)
+STOPPED_BY_COMMAND = StopReason("stopped by the `stop` command", is_cap=False)  # in the words of the command line
+STOPPED_BY_USER = StopReason("interrupted; the same command continues it", is_cap=False)  # says what to do next
 # Its points would be of a specification that the sweep no longer has.
 STOPPED_BY_UPDATE = StopReason(
     "`run --update` changed the sweep's specification; the same command continues it", is_cap=False

@@ -111,7 +111,7 @@ def check_same_policy(job: TrainJob) -> None:
         raise ConfigError(*problems)
 
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 30.0  # a guess: the measurement began with the sweep, and only a very short one waits for it
 
 
 class RandomBaseline:

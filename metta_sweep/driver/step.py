@@ -32,7 +32,7 @@ from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECON
 from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW
 
-SPEC_UPDATED = "spec_updated"
+SPEC_UPDATED = "spec_updated"  # kind of the event that `run --update` leaves in the registry
 
 
 def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.MachineCommand, ...]]:
@@ -280,6 +280,7 @@ def keep_time(turn: Transition) -> None:
         turn.do(ms.Poll(may_resume=state.stop.reason is None))
 
 
+# One for every event: another is a mistake of ours, and ends the driver.
 HANDLERS: Mapping[type, Callable[[Transition, Any], None]] = {
     ms.SlotFree: on_slot_free,
     ms.Progressed: on_progressed,

@@ -174,8 +174,8 @@ def to_json(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-RETRY_SECONDS = 2.0
-CLOSE_SECONDS = 5.0
+RETRY_SECONDS = 2.0  # a guess: a registry that is away is not hammered, and slots hardly idle once it is back
+CLOSE_SECONDS = 5.0  # a guess: most suggestions are done by then, and one that is not is of no use to anybody
 
 
 class SuggestionWorker(Worker):

@@ -38,9 +38,9 @@ from metta_sweep.tracking.job import MirrorJob
 from metta_sweep.tracking.mirror_callback import WandbMirrorCallback
 
 MIRROR_SECONDS = 5.0  # for the mirror of a driver whose Ray died; what it did not send, the next one does
-EXIT_CAP = 3
-EXIT_WITH_FAILURES = 4
-EXIT_INTERRUPTED = 130
+EXIT_CAP = 3  # scripts tell it from a mistake (1 and 2): somebody may raise the cap
+EXIT_WITH_FAILURES = 4  # all is done, but a script should not take it for 0
+EXIT_INTERRUPTED = 130  # as shells say it: 128 and SIGINT's number
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,15 +39,14 @@ from trainables.result import Outcome, Progress, RunResult
 
 logger = logging.getLogger(__name__)
 
-FINISHED = str(Searcher.FINISHED)
+FINISHED = str(Searcher.FINISHED)  # what Tune takes for "no more"
 NODE_ID = "ray.io/node-id"  # a label that Ray gives each node
 ACTOR_ID = re.compile(r"^(?:\tactor_id: |The actor )([0-9a-f]{32})\b", re.M)  # in the text of Ray's errors about actors
 # The machine answers within a second; after a little more Tune's loop turns even while the machine waits for a disk.
 ANSWER_SECONDS = 1.5
-# How often nodes are counted, and how often the machine hears that the loop turns.
-COUNT_SECONDS = 2.0
-TURN_SECONDS = 0.1
-CHECKPOINT_SECONDS = 30.0
+COUNT_SECONDS = 2.0  # a guess: Ray is asked for its nodes over the network, and a new node takes minutes to come
+TURN_SECONDS = 0.1  # a guess: Tune turns many times a second, and the machine need not hear of each
+CHECKPOINT_SECONDS = 30.0  # a guess: enough for a policy on a slow shared disk, and a person waits for it after Ctrl-C
 
 # Tune's own bookkeeping, switched off: the registry is the truth, and 10,000 trials in one JSON file are not.
 TUNE_ENVIRONMENT = {
@@ -226,7 +225,7 @@ class LoopCallback(NotPickled, Callback, Stopper):  # type: ignore[misc]  # ray 
 # What the sweep shows in Ray's own dashboard and in Grafana.
 
 
-PUBLISH_SECONDS = 5.0
+PUBLISH_SECONDS = 5.0  # Prometheus asks every 10 s where it is set up as Ray proposes
 
 
 class MetricsCallback(NotPickled, Callback):  # type: ignore[misc]  # ray is not typed

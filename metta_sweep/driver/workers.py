@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = (0.02, 1.0)
 # How long what would have to be given back is waited for at the end; leases do the rest.
 SETTLE_SECONDS = 15.0
-UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)
+UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)  # will still cost something
 Post = Callable[[Event], None]
 
 

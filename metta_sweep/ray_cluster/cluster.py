@@ -21,7 +21,7 @@ from trainables.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 10.0  # a guess: a machine that is there answers sooner even from far away
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def check_answers(address: str) -> None:
     if not colon or not port.isdecimal():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS"

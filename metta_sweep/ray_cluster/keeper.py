@@ -24,12 +24,11 @@ from trainables.supervisor import adopt_orphans, end_descendants
 if TYPE_CHECKING:
     from trainables.ray_internals import Node
 
-VITAL = ("raylet", "gcs_server")
-LET_GO = b"let go\n"
-POLL_SECONDS = 0.5
-# Programs of runs may take their time when the driver lets go; those of a dead driver end at once.
-GRACE_SECONDS = 30.0
-SHORT_GRACE_SECONDS = 3.0
+VITAL = ("raylet", "gcs_server")  # Ray does without the others, such as its dashboard
+LET_GO = b"let go\n"  # a driver that was killed says nothing: its pipe just ends
+CHECK_SECONDS = 0.5  # a guess: a daemon's death is news soon, and looking costs a few `waitpid`
+GRACE_SECONDS = 30.0  # a guess: programs of runs may write something big when the driver lets go
+SHORT_GRACE_SECONDS = 3.0  # a guess: nobody waits for the programs of a dead driver, and its next one needs their place
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def wait(node: Node, is_asked: Callable[[], bool]) -> bool:
         if dead:
             sys.stderr.write(f"its {dead[0]} died\n")
             return False
-        readable, _, _ = select.select([0], [], [], POLL_SECONDS)
+        readable, _, _ = select.select([0], [], [], CHECK_SECONDS)
         if readable:
             return os.read(0, len(LET_GO)) == LET_GO
     return False

@@ -23,9 +23,9 @@ from metta_sweep.config.job import Machine
 from metta_sweep.errors import ClusterError
 from metta_sweep.ray_cluster.keeper import GRACE_SECONDS, LET_GO, KeeperRequest
 
-PREFIX = "metta_sweep_ray_"
-NEW_PREFIX = "metta_sweep_new_"
-NEW_SECONDS = 60.0
+PREFIX = "metta_sweep_ray_"  # by which what a killed keeper left is found
+NEW_PREFIX = "metta_sweep_new_"  # until it is locked, so that nobody takes it for left over
+NEW_SECONDS = 60.0  # a guess: locking takes a moment, on a machine that swaps somewhat longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,7 @@ def remove_left_over(base: Path) -> None:
     for path in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
         try:
             status = path.lstat()
-            is_young = (
-                path.name.startswith(NEW_PREFIX) and time.time() - status.st_mtime < NEW_SECONDS
-            )  # not locked yet
+            is_young = path.name.startswith(NEW_PREFIX) and time.time() - status.st_mtime < NEW_SECONDS
             if stat.S_ISDIR(status.st_mode) and status.st_uid == mine and not is_young and is_unused(path):
                 shutil.rmtree(path, ignore_errors=True)
         except FileNotFoundError:

@@ -14,9 +14,9 @@ from typing import NoReturn
 from metta_sweep.errors import ClusterError
 from metta_sweep.ray_cluster.private_ray import PrivateRay
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.5  # as often as the keeper looks after its daemons
 NOTICE_SECONDS = 3.0  # within which the keeper sees that a daemon died
-RESTARTED = "METTA_SWEEP_RESTARTED"
+RESTARTED = "METTA_SWEEP_RESTARTED"  # in the environment, for it must outlive `exec`
 
 
 @contextmanager
