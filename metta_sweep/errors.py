@@ -5,6 +5,7 @@ SweepError (Exception)
 ├── RegistryError                  exit 5: the registry cannot be used
 │   ├── RegistryUnavailable        exit 5: unreachable, locked or without disk space; the same call may succeed later
 │   ├── AccessDenied               exit 5: no token, a wrong one, or a reader's where a writer's is needed
+│   ├── OldService                 exit 5: the service is of a version before and lacks a route
 │   ├── InvalidRequest (ValueError) exit 2: a value that the registry does not take
 │   ├── UnreadableSweep            exit 2: what the registry holds of this sweep makes no sense
 │   ├── UnknownSweep (KeyError)    exit 2
@@ -81,6 +82,12 @@ class RegistryUnavailable(RegistryError):
 
 class AccessDenied(RegistryError):
     """No token, a wrong one, or a reader's where a writer's is needed."""
+
+
+class OldService(RegistryError):
+    """The service is of a version before this one and lacks what it was asked for; the same call succeeds when it is
+    upgraded.
+    """
 
 
 class InvalidRequest(RegistryError, ValueError):

@@ -170,6 +170,9 @@ class RunReporter(Worker):
             logger.warning("%s: another driver holds it (%s)", run_id, delivery.refusal)
             return ms.Delivered(kind, run_id, fence, is_refused=True)
         if kind == "requeue" and isinstance(delivery.answer, RunRecord):
+            if delivery.answer.owner is None:  # a service of an earlier version, which cannot keep the lease
+                self._guarded(lambda: self._post(self._claim()))
+                return ms.Delivered(kind, run_id, fence)
             return ms.Delivered(kind, run_id, fence, run=self._context.prepare(delivery.answer))
         return ms.Delivered(kind, run_id, fence)
 

@@ -215,12 +215,14 @@ def hold(turn: Transition, run: ReservedRun, *, first: bool) -> None:
     """The run waits for a slot; after the end it is anybody's.
 
     What this driver still has of it is older: another one took it meanwhile, and is dead. That ends before it starts.
+    The pause of a lost run is kept, whoever held it since.
     """
     state = turn.state
     if state.has_ended:
         turn.write("release", run.record)
         return
     others = tuple(one for one in state.ready if one.id != run.id)
+    run = replace(run, not_before=state.returning.get(run.id, run.not_before))
     turn.set(
         ready=(run, *others) if first else (*others, run),
         returning=without(state.returning, run.id),

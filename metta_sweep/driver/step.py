@@ -176,10 +176,9 @@ def on_delivered(turn: Transition, event: ms.Delivered) -> None:
         turn.set(undelivered=turn.state.undelivered - {run_id})
         turn.set_optimiser(news=turn.state.optimiser.news + 1)
     if event.kind == "requeue" and run_id in turn.state.returning:
-        not_before = turn.state.returning[run_id]
-        turn.set(returning=without(turn.state.returning, run_id))
         if event.run is not None:
-            hold(turn, replace(event.run, not_before=not_before), first=True)
+            hold(turn, event.run, first=True)
+        turn.set(returning=without(turn.state.returning, run_id))
 
 
 def on_leases_lost(turn: Transition, event: ms.LeasesLost) -> None:

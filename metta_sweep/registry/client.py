@@ -17,6 +17,7 @@ from metta_sweep.errors import (
     IllegalTransition,
     InvalidRequest,
     NumberTaken,
+    OldService,
     RegistryError,
     RegistryUnavailable,
     SpecChanged,
@@ -28,7 +29,7 @@ from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import decode, dumps
 from metta_sweep.registry.names import check_lease, check_sweep_name
 from metta_sweep.registry.operation import Operation
-from metta_sweep.registry.records import JsonObject, RunState, SweepRecord
+from metta_sweep.registry.records import JsonObject, RunRecord, RunState, SweepRecord
 from metta_sweep.registry.trouble import without_password
 from trainables import faults
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 PATIENCE_SECONDS = 30.0
+NO_ROUTE = (404, 405)  # a sweep or run that is not there has errors of its own
 KNOWN_ERRORS = {
     kind.__name__: kind
     for kind in (UnknownSweep, UnknownRun, NumberTaken, Fenced, IllegalTransition, InvalidRequest, AccessDenied)
@@ -142,6 +144,12 @@ class HttpRegistry(Registry):
         created: wire.SweepCreated = decode(wire.SweepCreated, answer)
         return created.sweep
 
+    def requeue(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
+        try:
+            return super().requeue(run_id, fence, reason=reason, costs=costs, key=key)
+        except OldService:  # it can do the same but for the lease: the run is anybody's until the owner claims it
+            return self.interrupt(run_id, fence, reason=reason, costs=costs, key=key)
+
 
 def _result(operation: Operation, answer: Any) -> Any:
     """What a method returns; routes of old clients wrap it."""
@@ -162,6 +170,11 @@ def _answer(response: httpx.Response) -> Any:
     name, message, diff = _error_body(response)
     if name == "SpecChanged":
         raise SpecChanged(message, diff)
+    if name == "InvalidRequest" and response.status_code in NO_ROUTE:
+        raise OldService(
+            f"registry {response.url}: it knows no such {response.request.method} request; upgrade the service first, "
+            "then the drivers (or is its address wrong?)"
+        )
     if name in KNOWN_ERRORS:
         raise KNOWN_ERRORS[name](message)
     raise RegistryError(f"registry {response.url}: {message}; is this a metta_sweep registry?")

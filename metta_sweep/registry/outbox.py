@@ -100,6 +100,7 @@ class Outbox:
 
         Raises:
             RegistryError: anything else, such as a wrong token or another server; the message stays pending.
+            OSError: the disk is full; likewise.
         """
         deliveries: list[Delivery] = []
         for message in self.pending():
@@ -110,6 +111,10 @@ class Outbox:
                     "registry unavailable, %d messages wait in %s: %s", len(self.pending()), self._directory, error
                 )
                 break
+            except (RegistryError, OSError):
+                if not deliveries:
+                    raise
+                break  # what was delivered is told first; the next call meets the same trouble
         return deliveries
 
     def close(self) -> None:

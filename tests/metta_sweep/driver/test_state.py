@@ -145,6 +145,21 @@ def test_a_lost_run_comes_back_first_under_its_own_id_and_keeps_its_lease() -> N
     assert world.kinds("s.r.0") == ["start", "requeue", "start"]
 
 
+def test_a_lost_run_that_a_service_of_before_made_anybodys_is_claimed_and_waits_its_pause() -> None:
+    world = World(num_samples=1, settings=settings(infrastructure_retry_delay=10.0))
+    world.ask()
+    world.settle()
+    world.lose("s.r.0")
+    row, requeue = world.rows["s.r.0"], world.outbox.pop()
+    row.state, row.fence = "interrupted", 3  # by `interrupt` and `claim` in place of `requeue`
+    world.hear(ms.Polled(resumed=(world.reserved(row),)))
+    world.hear(ms.Delivered(requeue.kind, row.id, 1))
+    world.settle()
+    assert (world.ask(wait=False), world.state.held) == ("declined", ("s.r.0",))
+    world.hear(ms.TimePassed(), after=10.0)
+    assert world.ask() == "s.r.0"
+
+
 def test_the_last_run_of_a_sweep_comes_back_after_it_was_lost() -> None:
     world = World(num_samples=1, settings=SOON)
     world.ask()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx
+
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import Owner, Reservation, RunRecord
@@ -67,6 +69,20 @@ def served(store: SqlRegistry, limits: ServiceLimits | None = None) -> Iterator[
     finally:
         server.should_exit = True
         thread.join()
+
+
+class ServiceOfBefore(httpx.BaseTransport):
+    """The way to a service as it was before it knew `requeue`: that route has another name there."""
+
+    def __init__(self) -> None:
+        self._wire = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(path=request.url.path.replace("/requeue", "/nosuch"))
+        return self._wire.handle_request(request)
+
+    def close(self) -> None:
+        self._wire.close()
 
 
 def wipe(store: SqlRegistry) -> None:

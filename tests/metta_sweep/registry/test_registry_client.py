@@ -8,13 +8,13 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from metta_sweep.errors import RegistryError, RegistryUnavailable, UnknownSweep
+from metta_sweep.errors import OldService, RegistryError, RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.owner import current_owner
-from metta_sweep.registry.records import NewObservation, Reservation
+from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.registry.registry_backends import HERE, reserve, served
+from tests.metta_sweep.registry.registry_backends import HERE, ServiceOfBefore, reserve, served
 
 
 class Network(httpx.BaseTransport):
@@ -119,6 +119,27 @@ def test_an_answer_of_something_else_is_told(url: str) -> None:
     with pytest.raises(RegistryError, match="is this a metta_sweep registry") as caught:
         HttpRegistry(url, transport=Network(proxy)).next_number("s")
     assert not isinstance(caught.value, RegistryUnavailable)
+
+
+@pytest.mark.parametrize(("verb", "path"), [("GET", "/nosuch/s"), ("POST", "/sweeps/s/runs")])
+def test_a_service_without_the_route_is_to_be_upgraded_first(url: str, verb: str, path: str) -> None:
+    with pytest.raises(
+        OldService, match=rf"registry {url}{path}: .* no such {verb} request; upgrade the service first"
+    ):
+        HttpRegistry(url)._call(verb, path)
+
+
+def test_a_service_that_cannot_requeue_a_run_gives_it_back(url: str, sqlite_registry: SqlRegistry) -> None:
+    registry = HttpRegistry(url, transport=ServiceOfBefore())
+    run = reserve(registry)
+    registry.start(run.id, run.fence, num_gpus=0, key="s")
+    costs = {"train": {"wall_seconds": 1.0}}
+    for _ in range(2):  # the first answer may be lost
+        back = registry.requeue(run.id, run.fence, reason="lost", costs=costs, key="q")
+        assert (back.state, back.owner) == (RunState.INTERRUPTED, None)
+    (attempt,) = sqlite_registry.attempts("s")
+    assert (attempt.exit_reason, attempt.costs) == ("lost", costs)
+    assert [run.id for run in registry.claim("s", HERE, lease_seconds=300, key="c")] == ["s.r.0"]
 
 
 def test_refusals_are_not_tried_again(url: str) -> None:

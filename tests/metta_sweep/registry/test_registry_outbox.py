@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.errors import Fenced, InvalidRequest, RegistryError, RegistryUnavailable, UnknownSweep
+from metta_sweep.errors import AccessDenied, Fenced, InvalidRequest, RegistryError, RegistryUnavailable, UnknownSweep
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.outbox import Outbox
+from metta_sweep.registry.outbox import Delivery, Message, Outbox
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from tests.metta_sweep.registry.registry_backends import HERE, THERE, reserve
 
@@ -145,6 +145,37 @@ def test_what_an_unavailable_registry_did_not_take_stays_pending(registry: Regis
     assert len(outbox.deliver(Unavailable(registry, 1))) == 1
     assert [message.kind for message in outbox.pending()] == ["finish"]
     assert len(outbox.deliver(registry)) == 1
+
+
+class Spoiled(Outbox):
+    """Its `number`-th message cannot be sent, for this reason."""
+
+    def __init__(self, directory: Path, number: int, error: Exception) -> None:
+        super().__init__(directory)
+        self._left, self._error = number, error
+
+    def _send(self, registry: Registry, message: Message) -> Delivery:
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+        return super()._send(registry, message)
+
+
+@pytest.mark.parametrize("error", [AccessDenied("token"), OSError(errno.ENOSPC, "full")], ids=["token", "disk"])
+def test_what_was_delivered_before_any_trouble_is_told(registry: Registry, tmp_path: Path, error: Exception) -> None:
+    outbox = Spoiled(tmp_path, 2, error)
+    put_run(outbox, registry)
+    assert [delivery.message.kind for delivery in outbox.deliver(registry)] == ["start"]
+    assert [delivery.message.kind for delivery in outbox.deliver(registry)] == ["finish"]
+
+
+@pytest.mark.parametrize("error", [AccessDenied("token"), OSError(errno.ENOSPC, "full")], ids=["token", "disk"])
+def test_trouble_with_the_first_message_is_raised(registry: Registry, tmp_path: Path, error: Exception) -> None:
+    outbox = Spoiled(tmp_path, 1, error)
+    put_run(outbox, registry)
+    with pytest.raises(type(error)):
+        outbox.deliver(registry)
+    assert len(outbox.deliver(registry)) == 2
 
 
 def test_a_refused_message_is_kept_aside_and_stops_nobody(registry: Registry, tmp_path: Path) -> None:
