@@ -54,7 +54,6 @@ class CostModel:
     _gp: GaussianProcess | None = None
     _hyper: Hyperparameters | None = None
     _residual_sd: float = 0.5
-    _covariance: Array | None = None
 
     @property
     def is_ready(self) -> bool:

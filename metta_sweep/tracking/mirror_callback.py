@@ -20,9 +20,7 @@ class WandbMirrorCallback(tune.Callback):  # type: ignore[misc]
     def __init__(self, job: MirrorJob) -> None:
         self._mirror: MirrorProcess | None = MirrorProcess(job)
 
-    def setup(
-        self, stop: Any = None, num_samples: int | None = None, total_num_samples: int | None = None, **info: Any
-    ) -> None:
+    def setup(self, **info: Any) -> None:
         if self._mirror is not None:
             self._mirror.start()
 

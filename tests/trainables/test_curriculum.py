@@ -14,7 +14,7 @@ from trainables.metering import Meter
 from trainables.ppo.trainer import PpoTrainer, SilentHost
 from trainables.spec import RunSpec
 
-BASIC, ADVANCED, NAVIGATION = "/env/mettagrid/arena/basic", "/env/mettagrid/arena/advanced", "/env/mettagrid/navigation"
+BASIC, NAVIGATION = "/env/mettagrid/arena/basic", "/env/mettagrid/navigation"
 
 
 def spec_of(curriculum: Any, **rest: Any) -> RunSpec:

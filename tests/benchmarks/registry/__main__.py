@@ -22,7 +22,6 @@ from metta_sweep.registry.tokens import create_token
 from tests.metta_sweep.registry.registry_postgres import free_port, running_postgres
 
 ROOT = Path(__file__).parents[3]
-READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

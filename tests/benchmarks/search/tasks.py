@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -88,13 +88,3 @@ class Task:
     def quality(self, params: Params) -> float:
         """Share of the way from a typical random point to the optimum."""
         return (self.problem.true_mean(params) - self.floor) / (self.optimum - self.floor)
-
-
-MakeTask = Callable[[int], Task]
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Task makers by name: each gives the instance of a seed."""
-
-    makers: Mapping[str, MakeTask] = field(default_factory=dict)
