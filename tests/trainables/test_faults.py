@@ -45,6 +45,14 @@ def test_the_clock_jumps_and_stays_there() -> None:
     assert third - second < 10
 
 
+def test_a_plan_counts_each_point_apart_and_jumps_add_up() -> None:
+    plan = faults.FaultPlan(faults.parse("a:jump=5@1-2, b:jump=-1@2"))
+    for point in ("a", "b", "a", "a", "b"):
+        plan.reach(point)
+    assert plan.reached == {"a": 3, "b": 2}
+    assert plan.jumped_seconds == 9.0
+
+
 def test_a_crash_is_a_kill_and_the_plan_may_come_from_the_environment() -> None:
     code = (
         "from trainables import faults; faults.point('a'); print('once', flush=True); faults.point('a'); print('twice')"

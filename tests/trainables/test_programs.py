@@ -15,17 +15,18 @@ from typing import Any
 import psutil
 import pytest
 
+from trainables.command import CommandProcess, CommandRun
 from trainables.distributed import DistributedContext
 from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, SpecError
 from trainables.failures import classify
 from trainables.function import FunctionContext
 from trainables.messages import RunRequest, Trained
 from trainables.metering import Meter
-from trainables.programs import Reports, Tail, load_points, save_point
+from trainables.programs import Reports, Tail, TrainableConfig, load_points, save_point
 from trainables.rank_run import RankRun
 from trainables.report import PATH_VARIABLE, report
 from trainables.result import Costs, Point, Progress, Span
-from trainables.run_files import output_to
+from trainables.run_files import RunFiles, output_to
 from trainables.spec import RunSpec, metric_names
 
 TOY = f"{sys.executable} -m tests.trainables.programs.toy {{overrides}}"
@@ -358,3 +359,13 @@ def test_a_program_ends_also_when_a_dying_worker_kills_its_children_first(tmp_pa
     assert process.stdin is not None
     process.stdin.close()
     wait_for(lambda: not psutil.pid_exists(program))
+
+
+def test_what_a_program_said_before_it_was_asked_to_stop_counts(tmp_path: Path) -> None:
+    config = TrainableConfig(**command("bash -c 'echo score=2; sleep 600'", pattern="score=(?P<score>.+)"))
+    words = {"run": "s.r.0", "rank": "0", "attempt": "1"}
+    reports, files = Reports("score", 1), RunFiles(tmp_path)
+    process = CommandProcess(CommandRun(config, {}, words, files, {}), reports, lambda progress: None)
+    with output_to(files.log()):
+        assert not process.follow(lambda: reports.score is not None)
+    assert reports.score == 2.0

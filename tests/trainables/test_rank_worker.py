@@ -12,6 +12,7 @@ import torch
 
 from trainables import worker
 from trainables.messages import RankAssignment, Rendezvous
+from trainables.result import Point, Progress, Span
 
 
 def test_a_rank_on_a_cpu_computes_in_one_thread_however_many_cores_there_are() -> None:
@@ -51,3 +52,11 @@ def test_runs_that_share_a_gpu_get_their_share_of_its_memory(
     )
     worker.guard_memory(torch.device(device), gpus)
     assert asked == share
+
+
+def test_whoever_polls_late_gets_every_point_of_the_curve_and_else_only_what_is_newest() -> None:
+    box, point = worker.ProgressBox(), Point(2, Span(1.0, 1.0), 0.5)
+    for steps in range(5):
+        box.put(Progress(steps, 5, 1.0, point=point if steps == 2 else None))
+    assert [progress.env_steps for progress in box.take()] == [2, 4]
+    assert box.take() == []

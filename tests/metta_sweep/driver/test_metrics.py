@@ -15,7 +15,9 @@ from metta_sweep.driver.display import GAUGES, readings
 from metta_sweep.driver.messages import LiveRun
 from metta_sweep.driver.rules import SweepLimits
 from metta_sweep.driver.state import Capacity, Rules, begin
+from metta_sweep.driver.tune import MetricsCallback
 from metta_sweep.registry.records import NewObservation, RunRecord, RunState
+from tests.metta_sweep.driver.test_machine import machine_of
 from trainables.resources import Resources
 from trainables.result import Costs, Progress, Span
 
@@ -112,3 +114,13 @@ def test_grafana_draws_every_gauge_and_no_other() -> None:
         for name in re.findall(r"ray_metta_sweep_(\w+)", target["expr"])
     }
     assert drawn == {name for name, _, _ in GAUGES}
+
+
+def test_every_reading_has_a_gauge_and_the_tags_that_it_asks_for() -> None:
+    machine = machine_of(lambda command: None)
+    runs = {run.record.id: run for run in (ended(0, 2.0), ended(1, None), running(2))}
+    machine.state = replace(machine.state, past=runs, best=2.0)
+    callback = MetricsCallback(machine, hourly_cost=2.0)
+    callback.setup()
+    callback.on_step_end(1, [])
+    callback.on_experiment_end([])

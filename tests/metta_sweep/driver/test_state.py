@@ -6,7 +6,9 @@ import pytest
 
 from metta_sweep.config.job import Budget
 from metta_sweep.driver import messages as ms
+from metta_sweep.driver.rules import StopReason
 from metta_sweep.driver.runs import MAX_LOSSES
+from metta_sweep.driver.state import Stop, Transition
 from metta_sweep.errors import SweepAborted
 from tests.metta_sweep.driver.world import World, progress, result, settings
 
@@ -378,3 +380,15 @@ def test_a_late_result_of_a_run_that_is_gone_changes_nothing() -> None:
     world.hear(ms.RunEnded("s.r.7", result()))
     world.hear(ms.Progressed("s.r.7", progress(1)))
     assert world.written == []
+
+
+def test_the_first_reason_to_stop_stays_and_a_later_one_may_hurry_it() -> None:
+    first, second = StopReason("enough", is_cap=True), StopReason("at once", is_cap=False)
+    before = World().state
+    turn = Transition(before, 0.0)
+    turn.drain(first)
+    turn.drain(second, now=True)
+    turn.abort(SweepAborted("broken"))
+    turn.abort(SweepAborted("broken again"))
+    assert (turn.state.stop.reason, turn.state.stop.now, str(turn.state.stop.error)) == (first, True, "broken")
+    assert before.stop == Stop()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from metta_sweep.registry.connections import Connection, Doorman
 from metta_sweep.registry.limits import ServiceLimits
@@ -52,3 +57,37 @@ def test_one_that_closes_makes_room() -> None:
     (second,) = opened(doorman, "a")
     assert first.is_open
     assert second.is_open
+
+
+def test_a_client_that_left_in_the_middle_of_a_request_does_not_count_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "doorman", Doorman(ServiceLimits(connections_per_client=1)), raising=False)
+
+    async def leave_and_return() -> bytes:
+        left = asyncio.Event()
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/slow":
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                left.set()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        config = Config(answer, log_config=None)
+        config.load()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(config=config, server_state=ServerState(), app_state={}), "127.0.0.1", 0
+        )
+        async with server:
+            address = server.sockets[0].getsockname()
+            _, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET /slow HTTP/1.1\r\nhost: here\r\n\r\n")
+            writer.close()
+            await left.wait()
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            answered = await reader.read()
+            writer.close()
+            return answered
+
+    assert asyncio.run(leave_and_return()).startswith(b"HTTP/1.1 204")
