@@ -143,6 +143,8 @@ def let_go(keeper: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         keeper.kill()
         keeper.wait()
+    assert keeper.stdout is not None
+    keeper.stdout.close()
 
 
 def new_directory(base: Path) -> tuple[Path, int]:

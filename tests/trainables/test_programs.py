@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -335,29 +336,27 @@ def test_a_program_reports_what_it_declares_and_its_sections_are_its_own() -> No
         RunSpec.from_mapping({**mapping, "metric": "acuracy"})
 
 
-def supervised(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
+@contextmanager
+def supervised(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A supervisor, and the process id of its program."""
     supervisor = Path(__file__).parents[2] / "trainables" / "supervisor.py"
     command = ["sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 600"]
-    process = subprocess.Popen(
-        [sys.executable, "-P", str(supervisor), "1", *command], stdin=subprocess.PIPE, cwd=directory
-    )
-    wait_for((directory / "pid").exists)
-    return process, int((directory / "pid").read_text())
+    words = [sys.executable, "-P", str(supervisor), "1", *command]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, cwd=directory) as process:
+        wait_for((directory / "pid").exists)
+        yield process, int((directory / "pid").read_text())
 
 
 def test_a_supervisor_that_is_ended_ends_its_program(tmp_path: Path) -> None:
-    process, program = supervised(tmp_path)
-    process.terminate()
-    assert process.wait(30) == 128 + 15
+    with supervised(tmp_path) as (process, program):
+        process.terminate()
+        assert process.wait(30) == 128 + 15
     assert not psutil.pid_exists(program)
 
 
 def test_a_program_ends_also_when_a_dying_worker_kills_its_children_first(tmp_path: Path) -> None:
-    process, program = supervised(tmp_path)
-    process.kill()
-    assert process.stdin is not None
-    process.stdin.close()
+    with supervised(tmp_path) as (process, program):
+        process.kill()
     wait_for(lambda: not psutil.pid_exists(program))
 
 

@@ -47,6 +47,7 @@ def on_terminal(directory: Path, *words: str, **environ: str) -> str:
     said = b""
     while chunk := _read(ours):
         said += chunk
+    os.close(ours)
     assert process.wait() == 0, said
     return said.decode()
 

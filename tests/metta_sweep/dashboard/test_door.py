@@ -152,8 +152,8 @@ def dashboard(data_dir: Path) -> Iterator[Dashboard]:
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
+        with process:
+            process.kill()
 
 
 def status_of(port: int, path: str, **headers: str) -> int:
