@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.trainables.test_trainer import Recorder, train
+from trainables.environments.atari_vector import AtariVector
 from trainables.environments.catalog import AtariFamily, VectorOptions
 from trainables.environments.interface import Discrete
 from trainables.seeding import evaluation_seeds, training_seeds
@@ -60,3 +61,16 @@ def test_seeds_name_episodes() -> None:
         return env.observations.copy()
 
     assert np.array_equal(first_frames(1), first_frames(1))
+
+
+def test_the_step_after_an_episode_only_resets_and_counts_for_nothing() -> None:
+    env = AtariVector("pong", SHORT, 1, evaluation_seeds(0, (0,)), num_threads=1)
+    env.reset()
+    valid = []
+    while len(episodes := env.drain_episodes()) == 0:
+        env.step(np.zeros(1, dtype=np.int64))
+        valid.append(bool(env.valid[0]))
+    env.step(np.zeros(1, dtype=np.int64))
+    env.close()
+    assert episodes[0].num_steps == len(valid) == sum(valid)
+    assert not env.valid[0]
