@@ -144,16 +144,14 @@ def sync(job: MirrorJob, *, replay: bool = False) -> SyncReport:
     """
     if job.mode == "off":
         return SyncReport("off")
-    process = _spawn(job, "replay" if replay else "sync", stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        output = process.stdout.read()  # its standard input stays open: the child ends when we do
-        process.wait()
-    except BaseException:
-        _kill(process)
-        raise
-    finally:
-        _close_input(process)
+    with _spawn(job, "replay" if replay else "sync", stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            output = process.stdout.read()  # its standard input stays open: the child ends when we do
+            process.wait()
+        except BaseException:
+            _kill(process)
+            raise
     if process.returncode == BUSY:
         raise MirrorBusy(
             f"{job.sweep_name}: another process mirrors this sweep to WandB right now; wait for it, or stop the sweep"

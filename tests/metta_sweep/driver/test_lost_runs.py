@@ -25,7 +25,7 @@ def test_with_a_service_that_cannot_requeue_the_last_run_comes_back_too(tmp_path
     words = ["sweep.num_samples=1", "settings.infrastructure_retry_delay=0.1"]
     with closing(SqlRegistry(f"sqlite:///{tmp_path}/service.db")) as store, served(store) as url:
         registry = HttpRegistry(url, transport=ServiceOfBefore())
-        with driver_without_ray(registry, tmp_path, *words) as driver:
+        with closing(registry), driver_without_ray(registry, tmp_path, *words) as driver:
             assert started(driver, "first") == f"{SWEEP}.r.0"
             driver.search.on_trial_complete("first", error=True)
             assert started(driver, "second") == f"{SWEEP}.r.0"

@@ -12,7 +12,7 @@ import pytest
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.registry.registry_backends import Backend, Clock, served, wipe
+from tests.metta_sweep.registry.registry_backends import Backend, Clock, ClosingAll, served, wipe
 from tests.metta_sweep.registry.registry_postgres import Postgres, binary, running_postgres
 
 
@@ -86,23 +86,14 @@ def http_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield Backend(lambda: opened(HttpRegistry(url)), clock)
 
 
-class ClosingAll:
-    """Closes every registry that was passed through."""
-
-    def __enter__(self) -> ClosingAll:
-        self._registries: list[Registry] = []
-        return self
-
-    def __call__(self, registry: Registry) -> Registry:
-        self._registries.append(registry)
-        return registry
-
-    def __exit__(self, *_error: object) -> None:
-        for registry in self._registries:
-            registry.close()
-
-
 BACKENDS = {"sqlite": sqlite_backend, "postgresql": postgresql_backend, "http": http_backend}
+
+
+@pytest.fixture
+def opened() -> Iterator[ClosingAll]:
+    """Closes what the test opens through it."""
+    with ClosingAll() as opened:
+        yield opened
 
 
 @pytest.fixture(params=list(BACKENDS))

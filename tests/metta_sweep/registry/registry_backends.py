@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import httpx
 
@@ -33,6 +34,31 @@ class Backend:
 
     open: Callable[[], Registry]
     clock: Clock = field(default_factory=Clock)
+
+
+class Closable(Protocol):
+    """A registry or an outbox."""
+
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=Closable)
+
+
+class ClosingAll:
+    """Closes everything that was passed through."""
+
+    def __enter__(self) -> ClosingAll:
+        self._all: list[Closable] = []
+        return self
+
+    def __call__(self, one: Opened) -> Opened:
+        self._all.append(one)
+        return one
+
+    def __exit__(self, *_error: object) -> None:
+        for one in self._all:
+            one.close()
 
 
 HERE = Owner(host="a", boot_id="m.1.p", pid=1, started=10.0)

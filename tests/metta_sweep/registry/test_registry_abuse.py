@@ -21,7 +21,7 @@ from metta_sweep.registry.limits import ServiceLimits
 from metta_sweep.registry.records import SweepState
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore
-from tests.metta_sweep.registry.registry_backends import reserve, served
+from tests.metta_sweep.registry.registry_backends import ClosingAll, reserve, served
 
 NUM_HALF_OPEN = 1100
 HEAD = b"POST /sweeps/s/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -221,13 +221,13 @@ def test_odd_texts_come_through_every_field_or_are_refused(store: SqlRegistry) -
 # Roles
 
 
-def test_only_an_admin_deletes(store: SqlRegistry) -> None:
+def test_only_an_admin_deletes(store: SqlRegistry, opened: ClosingAll) -> None:
     tokens = TokenStore(store.engine)
     writer, admin = tokens.create("driver", Role.WRITER), tokens.create("root", Role.ADMIN)
     with served(store) as url:
         with pytest.raises(AccessDenied, match="is a writer's, this needs an admin's"):
-            HttpRegistry(url, writer).delete_sweep("s")
-        root = HttpRegistry(url, admin)
+            opened(HttpRegistry(url, writer)).delete_sweep("s")
+        root = opened(HttpRegistry(url, admin))
         assert root.set_sweep_state("s", SweepState.ACTIVE, by="root", reason="").name == "s"  # an admin also writes
         reserve(root)
         with pytest.raises(IllegalTransition):

@@ -14,7 +14,7 @@ from metta_sweep.registry.client import HttpRegistry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.registry.registry_backends import HERE, ServiceOfBefore, reserve, served
+from tests.metta_sweep.registry.registry_backends import HERE, ClosingAll, ServiceOfBefore, reserve, served
 
 
 class Network(httpx.BaseTransport):
@@ -39,7 +39,9 @@ def url(sqlite_registry: SqlRegistry) -> Iterator[str]:
         yield url
 
 
-def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(url: str, sqlite_registry: SqlRegistry) -> None:
+def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(
+    url: str, sqlite_registry: SqlRegistry, opened: ClosingAll
+) -> None:
     def lose_first_answer(count: int, request: httpx.Request, wire: httpx.BaseTransport) -> httpx.Response:
         response = wire.handle_request(request)
         if count == 1:
@@ -49,7 +51,7 @@ def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(url: str, s
 
     network = Network(lose_first_answer)
     pauses: list[float] = []
-    run = HttpRegistry(url, transport=network, sleep=pauses.append).reserve(
+    run = opened(HttpRegistry(url, transport=network, sleep=pauses.append)).reserve(
         "s", Reservation(None, {}), HERE, lease_seconds=300, key="k"
     )
     assert run.id == "s.r.0"
@@ -58,7 +60,9 @@ def test_a_lost_answer_is_asked_for_again_and_the_write_happens_once(url: str, s
     assert 0.05 <= pauses[0] <= 0.1
 
 
-def test_duplicated_and_reordered_requests_change_nothing(url: str, sqlite_registry: SqlRegistry) -> None:
+def test_duplicated_and_reordered_requests_change_nothing(
+    url: str, sqlite_registry: SqlRegistry, opened: ClosingAll
+) -> None:
     """Each request arrives again after the next one."""
     late: list[httpx.Request] = []
 
@@ -71,7 +75,7 @@ def test_duplicated_and_reordered_requests_change_nothing(url: str, sqlite_regis
         late[:] = [copy]
         return response
 
-    registry = HttpRegistry(url, transport=Network(repeat_later))
+    registry = opened(HttpRegistry(url, transport=Network(repeat_later)))
     for number in range(3):
         run = registry.reserve("s", Reservation(number, {}), HERE, lease_seconds=300, key=f"r{number}")
         registry.start(run.id, run.fence, num_gpus=0, key=f"s{number}")
@@ -88,21 +92,23 @@ def test_duplicated_and_reordered_requests_change_nothing(url: str, sqlite_regis
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_busy_or_broken_server_is_tried_again(url: str, status: int) -> None:
+def test_a_busy_or_broken_server_is_tried_again(url: str, status: int, opened: ClosingAll) -> None:
     def broken_twice(count: int, request: httpx.Request, wire: httpx.BaseTransport) -> httpx.Response:
         return httpx.Response(status, text="try later") if count <= 2 else wire.handle_request(request)
 
     network = Network(broken_twice)
-    assert HttpRegistry(url, transport=network, sleep=lambda _seconds: None).next_number("s") == 0
+    assert opened(HttpRegistry(url, transport=network, sleep=lambda _seconds: None)).next_number("s") == 0
     assert len(network.sent) == 3
 
 
-def test_it_gives_up_with_the_last_reason_and_pauses_grow() -> None:
+def test_it_gives_up_with_the_last_reason_and_pauses_grow(opened: ClosingAll) -> None:
     pauses: list[float] = []
-    registry = HttpRegistry(
-        "http://127.0.0.1:1",
-        patience_seconds=0.2,
-        sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),  # type: ignore[func-returns-value]
+    registry = opened(
+        HttpRegistry(
+            "http://127.0.0.1:1",
+            patience_seconds=0.2,
+            sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),  # type: ignore[func-returns-value]
+        )
     )
     with pytest.raises(RegistryUnavailable, match=r"http://127.0.0.1:1.*refused"):
         registry.next_number("s")
@@ -112,25 +118,29 @@ def test_it_gives_up_with_the_last_reason_and_pauses_grow() -> None:
         assert 0.5 * longest <= pause <= longest
 
 
-def test_an_answer_of_something_else_is_told(url: str) -> None:
+def test_an_answer_of_something_else_is_told(url: str, opened: ClosingAll) -> None:
     def proxy(_count: int, _request: httpx.Request, _wire: httpx.BaseTransport) -> httpx.Response:
         return httpx.Response(404, text="<html>nginx</html>")
 
     with pytest.raises(RegistryError, match="is this a metta_sweep registry") as caught:
-        HttpRegistry(url, transport=Network(proxy)).next_number("s")
+        opened(HttpRegistry(url, transport=Network(proxy))).next_number("s")
     assert not isinstance(caught.value, RegistryUnavailable)
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", "/nosuch/s"), ("POST", "/sweeps/s/runs")])
-def test_a_service_without_the_route_is_to_be_upgraded_first(url: str, verb: str, path: str) -> None:
+def test_a_service_without_the_route_is_to_be_upgraded_first(
+    url: str, verb: str, path: str, opened: ClosingAll
+) -> None:
     with pytest.raises(
         OldService, match=rf"registry {url}{path}: .* no such {verb} request; upgrade the service first"
     ):
-        HttpRegistry(url)._call(verb, path)
+        opened(HttpRegistry(url))._call(verb, path)
 
 
-def test_a_service_that_cannot_requeue_a_run_gives_it_back(url: str, sqlite_registry: SqlRegistry) -> None:
-    registry = HttpRegistry(url, transport=ServiceOfBefore())
+def test_a_service_that_cannot_requeue_a_run_gives_it_back(
+    url: str, sqlite_registry: SqlRegistry, opened: ClosingAll
+) -> None:
+    registry = opened(HttpRegistry(url, transport=ServiceOfBefore()))
     run = reserve(registry)
     registry.start(run.id, run.fence, num_gpus=0, key="s")
     costs = {"train": {"wall_seconds": 1.0}}
@@ -142,18 +152,18 @@ def test_a_service_that_cannot_requeue_a_run_gives_it_back(url: str, sqlite_regi
     assert [run.id for run in registry.claim("s", HERE, lease_seconds=300, key="c")] == ["s.r.0"]
 
 
-def test_refusals_are_not_tried_again(url: str) -> None:
+def test_refusals_are_not_tried_again(url: str, opened: ClosingAll) -> None:
     network = Network(lambda _count, request, wire: wire.handle_request(request))
     with pytest.raises(UnknownSweep):
-        HttpRegistry(url, transport=network).next_number("nosuch")
+        opened(HttpRegistry(url, transport=network)).next_number("nosuch")
     assert len(network.sent) == 1
 
 
-def test_dead_owners_are_judged_where_the_client_runs(url: str, sqlite_registry: Registry) -> None:
+def test_dead_owners_are_judged_where_the_client_runs(url: str, sqlite_registry: Registry, opened: ClosingAll) -> None:
     """The service may run anywhere: only the claiming host can see that a pid of its own is gone."""
     here = current_owner()
     run = reserve(sqlite_registry, owner=replace(here, started=here.started - 1))
     reserve(sqlite_registry, owner=here)
     network = Network(lambda _count, request, wire: wire.handle_request(request))
-    (claimed,) = HttpRegistry(url, transport=network).claim("s", here, lease_seconds=300, key="c")
+    (claimed,) = opened(HttpRegistry(url, transport=network)).claim("s", here, lease_seconds=300, key="c")
     assert claimed.id == run.id

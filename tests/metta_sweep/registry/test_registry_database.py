@@ -24,7 +24,7 @@ from metta_sweep.registry.reader import open_reader
 from metta_sweep.registry.records import Reservation
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.registry.registry_backends import HERE
+from tests.metta_sweep.registry.registry_backends import HERE, ClosingAll
 from tests.metta_sweep.registry.registry_postgres import Postgres
 from trainables import faults
 
@@ -69,9 +69,9 @@ def test_a_database_that_cannot_be_reached_is_told() -> None:
         SqlRegistry("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2")
 
 
-def test_writes_survive_power_loss(tmp_path: Path) -> None:
+def test_writes_survive_power_loss(tmp_path: Path, opened: ClosingAll) -> None:
     """WAL with synchronous=FULL: a commit is on the disk when it returns."""
-    registry = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+    registry = opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db"))
     with registry.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
@@ -156,8 +156,8 @@ def test_a_full_disk_is_told_damages_nothing_and_goes_on_when_there_is_space(tmp
     assert "full" in error or "No space" in error
 
 
-def test_a_commit_without_space_leaves_no_trace(tmp_path: Path) -> None:
-    registry = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+def test_a_commit_without_space_leaves_no_trace(tmp_path: Path, opened: ClosingAll) -> None:
+    registry = opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db"))
     registry.create_sweep("s", "")
     faults.activate("registry.commit:disk_full@1")
     try:
@@ -173,9 +173,11 @@ def test_a_commit_without_space_leaves_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_the_migrations_make_what_the_tables_say(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_the_migrations_make_what_the_tables_say(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, opened: ClosingAll
+) -> None:
     url = request.getfixturevalue("postgres").url if kind == "postgresql" else f"sqlite:///{tmp_path}/registry.db"
-    registry = SqlRegistry(url)
+    registry = opened(SqlRegistry(url))
     with registry.engine.connect() as connection:
         assert (
             compare_metadata(
@@ -204,10 +206,12 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_database(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("version", [path.stem for path in sorted(SCHEMAS.glob("*.db"))])
-def test_the_database_of_every_released_schema_opens_as_it_was(version: str, tmp_path: Path) -> None:
+def test_the_database_of_every_released_schema_opens_as_it_was(
+    version: str, tmp_path: Path, opened: ClosingAll
+) -> None:
     shutil.copy(SCHEMAS / f"{version}.db", tmp_path / "registry.db")
     expected = json.loads((SCHEMAS / f"{version}.json").read_text())
-    registry = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+    registry = opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db"))
     assert [[run.id, run.state, run.params, run.attempts] for run in registry.runs("s")] == expected["runs"]
     assert [[seen.sequence, seen.run_id, seen.observation.score] for seen in registry.observations("s")] == expected[
         "observations"
@@ -219,13 +223,15 @@ def test_the_database_of_every_released_schema_opens_as_it_was(version: str, tmp
 
 
 @pytest.mark.parametrize("version", [path.stem for path in sorted(SCHEMAS.glob("*.db"))])
-def test_a_reader_reads_every_released_schema_and_the_sweep_keeps_its_id(version: str, tmp_path: Path) -> None:
+def test_a_reader_reads_every_released_schema_and_the_sweep_keeps_its_id(
+    version: str, tmp_path: Path, opened: ClosingAll
+) -> None:
     shutil.copy(SCHEMAS / f"{version}.db", tmp_path / "registry.db")
     reader = open_reader(tmp_path, None)
     before = reader.get_sweep("s")
     assert reader.list_sweeps() == [before]
     assert len(before.id) == 32
-    assert SqlRegistry(f"sqlite:///{tmp_path}/registry.db").get_sweep("s") == before
+    assert opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db")).get_sweep("s") == before
 
 
 def test_todays_schema_has_its_file() -> None:

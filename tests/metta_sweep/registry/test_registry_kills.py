@@ -22,7 +22,7 @@ import pytest
 
 from metta_sweep.registry.records import RunState
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.registry.registry_backends import served
+from tests.metta_sweep.registry.registry_backends import ClosingAll, served
 from tests.metta_sweep.registry.registry_postgres import Postgres, free_port
 from tests.metta_sweep.registry.registry_zygote import Job, suggest
 
@@ -125,28 +125,32 @@ def kill_drivers(
 
 
 @pytest.mark.parametrize("kills", [15, pytest.param(80, marks=pytest.mark.long)])
-def test_drivers_killed_at_any_point_lose_and_double_nothing(nursery: Zygote, tmp_path: Path, kills: int) -> None:
+def test_drivers_killed_at_any_point_lose_and_double_nothing(
+    nursery: Zygote, tmp_path: Path, kills: int, opened: ClosingAll
+) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
-    store = SqlRegistry(url)
+    store = opened(SqlRegistry(url))
     store.create_sweep("s", "")
     kill_drivers(nursery, tmp_path, url, store, kills, DRIVER_POINTS)
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.long)])
 def test_drivers_of_a_service_killed_at_any_point_lose_and_double_nothing(
-    nursery: Zygote, tmp_path: Path, kills: int
+    nursery: Zygote, tmp_path: Path, kills: int, opened: ClosingAll
 ) -> None:
-    store = SqlRegistry(f"sqlite:///{tmp_path}/registry.db")
+    store = opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db"))
     store.create_sweep("s", "")
     with served(store) as url:
         kill_drivers(nursery, tmp_path, url, store, kills, REMOTE_POINTS)
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.long)])
-def test_a_service_killed_at_any_point_loses_and_doubles_nothing(nursery: Zygote, tmp_path: Path, kills: int) -> None:
+def test_a_service_killed_at_any_point_loses_and_doubles_nothing(
+    nursery: Zygote, tmp_path: Path, kills: int, opened: ClosingAll
+) -> None:
     """The driver lives, its service dies in the middle of writes and comes back on the same port."""
     database, port = f"sqlite:///{tmp_path}/registry.db", free_port()
-    store = SqlRegistry(database)
+    store = opened(SqlRegistry(database))
     store.create_sweep("s", "")
     rng = random.Random(f"service-{kills}")
     count = 2 * kills
@@ -184,11 +188,12 @@ def test_ids_of_many_clients_are_unique_and_gapless_while_the_service_is_killed(
     tmp_path: Path,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
+    opened: ClosingAll,
 ) -> None:
     database = (
         f"sqlite:///{tmp_path}/registry.db" if kind == "sqlite" else request.getfixturevalue("fresh_postgres").url
     )
-    store, port = SqlRegistry(database), free_port()
+    store, port = opened(SqlRegistry(database)), free_port()
     store.create_sweep("s", "")
     total = clients * calls
     # Each write of a life of the service counts, so that the kills are spread over the whole race.
@@ -236,9 +241,9 @@ def wait_for(url: str) -> None:
     "how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL], ids=["fast shutdown", "crash", "kill -9"]
 )
 def test_postgresql_restarted_under_load_loses_and_doubles_nothing(
-    nursery: Zygote, fresh_postgres: Postgres, how: signal.Signals, restarts: int, tmp_path: Path
+    nursery: Zygote, fresh_postgres: Postgres, how: signal.Signals, restarts: int, tmp_path: Path, opened: ClosingAll
 ) -> None:
-    store = SqlRegistry(fresh_postgres.url)
+    store = opened(SqlRegistry(fresh_postgres.url))
     store.create_sweep("s", "")
     with served(store) as url:
         jobs = [Job("client", url, str(tmp_path), count=40 * restarts, name=str(number)) for number in range(4)]

@@ -14,7 +14,7 @@ from metta_sweep.errors import AccessDenied, Fenced, InvalidRequest, RegistryErr
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.outbox import Delivery, Message, Outbox
 from metta_sweep.registry.records import NewObservation, Reservation, RunState
-from tests.metta_sweep.registry.registry_backends import HERE, THERE, reserve
+from tests.metta_sweep.registry.registry_backends import HERE, THERE, ClosingAll, reserve
 
 DONE = NewObservation("completed", 1.5, 10.0, 11.0, metrics={"reward": 1.5})
 
@@ -32,8 +32,10 @@ def put_run(outbox: Outbox, registry: Registry) -> str:
     return run.id
 
 
-def test_messages_arrive_in_order_and_are_pending_no_more(registry: Registry, tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "outbox")
+def test_messages_arrive_in_order_and_are_pending_no_more(
+    registry: Registry, tmp_path: Path, opened: ClosingAll
+) -> None:
+    outbox = opened(Outbox(tmp_path / "outbox"))
     run_id = put_run(outbox, registry)
     assert [message.kind for message in outbox.pending()] == ["start", "finish"]
     started, finished = outbox.deliver(registry)
@@ -52,25 +54,27 @@ def test_a_closed_outbox_with_nothing_pending_leaves_no_file(registry: Registry,
     assert list(tmp_path.glob("*.outbox")) == []
 
 
-def test_the_next_outbox_takes_over_what_was_left(registry: Registry, tmp_path: Path) -> None:
+def test_the_next_outbox_takes_over_what_was_left(registry: Registry, tmp_path: Path, opened: ClosingAll) -> None:
     left = Outbox(tmp_path)
     put_run(left, registry)
     left.close()
-    taken = Outbox(tmp_path)
+    taken = opened(Outbox(tmp_path))
     assert [message.kind for message in taken.pending()] == ["start", "finish"]
     taken.deliver(registry)
     assert len(registry.observations("s")) == 1
 
 
-def test_the_outbox_of_a_living_driver_is_left_alone(registry: Registry, tmp_path: Path) -> None:
-    living = Outbox(tmp_path)
+def test_the_outbox_of_a_living_driver_is_left_alone(registry: Registry, tmp_path: Path, opened: ClosingAll) -> None:
+    living = opened(Outbox(tmp_path))
     put_run(living, registry)
-    other = Outbox(tmp_path)
+    other = opened(Outbox(tmp_path))
     assert other.pending() == []
     assert len(living.pending()) == 2
 
 
-def test_a_delivery_that_was_not_noted_is_repeated_without_effect(registry: Registry, tmp_path: Path) -> None:
+def test_a_delivery_that_was_not_noted_is_repeated_without_effect(
+    registry: Registry, tmp_path: Path, opened: ClosingAll
+) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
     (path,) = tmp_path.glob("*.outbox")
@@ -78,14 +82,14 @@ def test_a_delivery_that_was_not_noted_is_repeated_without_effect(registry: Regi
     outbox.deliver(registry)
     outbox.close()
     (tmp_path / "copy.outbox").write_bytes(before_delivery)
-    again = Outbox(tmp_path).deliver(registry)
+    again = opened(Outbox(tmp_path)).deliver(registry)
     assert again[1].answer == registry.observations("s")[0]
     assert len(registry.observations("s")) == 1
 
 
-def test_a_file_torn_at_any_byte_of_its_last_record_keeps_all_before_it(tmp_path: Path) -> None:
+def test_a_file_torn_at_any_byte_of_its_last_record_keeps_all_before_it(tmp_path: Path, opened: ClosingAll) -> None:
     nodes = {"run_id": "s.r.0", "fence": 1, "nodes": []}
-    outbox = Outbox(tmp_path / "whole")
+    outbox = opened(Outbox(tmp_path / "whole"))
     outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
     outbox.put("record_nodes", nodes)
     (path,) = (tmp_path / "whole").glob("*.outbox")
@@ -105,13 +109,13 @@ def test_a_file_torn_at_any_byte_of_its_last_record_keeps_all_before_it(tmp_path
 
 
 @pytest.mark.parametrize("garbage", [b"\0" * 100, b"\0" * 50 + b"\n", b"deadbeef {}\n", b"\n"])
-def test_garbage_at_the_end_is_left_out(registry: Registry, tmp_path: Path, garbage: bytes) -> None:
+def test_garbage_at_the_end_is_left_out(registry: Registry, tmp_path: Path, garbage: bytes, opened: ClosingAll) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
     outbox.close()
     (path,) = tmp_path.glob("*.outbox")
     path.write_bytes(path.read_bytes() + garbage)
-    assert len(Outbox(tmp_path).pending()) == 2
+    assert len(opened(Outbox(tmp_path)).pending()) == 2
 
 
 def test_damage_before_a_whole_message_is_not_passed_over(registry: Registry, tmp_path: Path) -> None:
@@ -139,8 +143,10 @@ class Unavailable:
         return getattr(self._registry, name)
 
 
-def test_what_an_unavailable_registry_did_not_take_stays_pending(registry: Registry, tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path)
+def test_what_an_unavailable_registry_did_not_take_stays_pending(
+    registry: Registry, tmp_path: Path, opened: ClosingAll
+) -> None:
+    outbox = opened(Outbox(tmp_path))
     put_run(outbox, registry)
     assert len(outbox.deliver(Unavailable(registry, 1))) == 1
     assert [message.kind for message in outbox.pending()] == ["finish"]
@@ -178,11 +184,13 @@ def test_trouble_with_the_first_message_is_raised(registry: Registry, tmp_path: 
     assert len(outbox.deliver(registry)) == 2
 
 
-def test_a_refused_message_is_kept_aside_and_stops_nobody(registry: Registry, tmp_path: Path) -> None:
+def test_a_refused_message_is_kept_aside_and_stops_nobody(
+    registry: Registry, tmp_path: Path, opened: ClosingAll
+) -> None:
     run = registry.reserve("s", Reservation(0, {}), HERE, lease_seconds=0.001, key="k")
     time.sleep(0.01)
     registry.claim("s", THERE, lease_seconds=300, key="c")
-    outbox = Outbox(tmp_path)
+    outbox = opened(Outbox(tmp_path))
     outbox.put("start", {"run_id": run.id, "fence": run.fence, "num_gpus": 0})
     put_run(outbox, registry)
     deliveries = outbox.deliver(registry)
@@ -191,8 +199,10 @@ def test_a_refused_message_is_kept_aside_and_stops_nobody(registry: Registry, tm
     assert outbox.pending() == []
 
 
-def test_another_registry_than_the_right_one_loses_nothing(registry: Registry, tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path)
+def test_another_registry_than_the_right_one_loses_nothing(
+    registry: Registry, tmp_path: Path, opened: ClosingAll
+) -> None:
+    outbox = opened(Outbox(tmp_path))
     outbox.put("start", {"run_id": "elsewhere.r.0", "fence": 1, "num_gpus": 0})
     with pytest.raises(UnknownSweep):
         outbox.deliver(registry)
@@ -210,16 +220,16 @@ def test_another_registry_than_the_right_one_loses_nothing(registry: Registry, t
     ],
 )
 def test_a_message_that_could_never_be_delivered_is_refused_at_once(
-    tmp_path: Path, kind: str, payload: dict[str, object]
+    tmp_path: Path, kind: str, payload: dict[str, object], opened: ClosingAll
 ) -> None:
-    outbox = Outbox(tmp_path)
+    outbox = opened(Outbox(tmp_path))
     with pytest.raises(InvalidRequest):
         outbox.put(kind, payload)
     assert outbox.pending() == []
 
 
 def test_a_full_disk_refuses_the_message_and_damages_none(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: ClosingAll
 ) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
@@ -233,11 +243,11 @@ def test_a_full_disk_refuses_the_message_and_damages_none(
             outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
     outbox.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})
     outbox.close()
-    assert [message.kind for message in Outbox(tmp_path).pending()] == ["start", "finish", "record_nodes"]
+    assert [message.kind for message in opened(Outbox(tmp_path)).pending()] == ["start", "finish", "record_nodes"]
 
 
 def test_a_record_that_fits_only_in_part_is_refused_and_damages_none(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: ClosingAll
 ) -> None:
     outbox = Outbox(tmp_path)
     put_run(outbox, registry)
@@ -260,4 +270,4 @@ def test_a_record_that_fits_only_in_part_is_refused_and_damages_none(
             outbox.put("start", {"run_id": "s.r.0", "fence": 1, "num_gpus": 0})
     outbox.put("record_nodes", {"run_id": "s.r.0", "fence": 1, "nodes": []})
     outbox.close()
-    assert [message.kind for message in Outbox(tmp_path).pending()] == ["start", "finish", "record_nodes"]
+    assert [message.kind for message in opened(Outbox(tmp_path)).pending()] == ["start", "finish", "record_nodes"]

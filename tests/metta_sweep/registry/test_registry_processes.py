@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metta_sweep.registry.store import SqlRegistry
+from tests.metta_sweep.registry.registry_backends import ClosingAll
 
 RESERVE = """
 import sys
@@ -52,9 +53,9 @@ def lines(process: subprocess.Popen[str]) -> list[str]:
     return [line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_processes_that_reserve_at_once_get_numbers_without_gap_or_double(tmp_path: Path) -> None:
+def test_processes_that_reserve_at_once_get_numbers_without_gap_or_double(tmp_path: Path, opened: ClosingAll) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
-    registry = SqlRegistry(url)
+    registry = opened(SqlRegistry(url))
     registry.create_sweep("s", "")
     with child(RESERVE, url, "a", "40") as a, child(RESERVE, url, "b", "40") as b, child(RESERVE, url, "c", "40") as c:
         for process in (a, b, c):
@@ -64,16 +65,16 @@ def test_processes_that_reserve_at_once_get_numbers_without_gap_or_double(tmp_pa
     assert [run.number for run in registry.runs("s")] == list(range(120))
 
 
-def test_processes_that_create_the_database_at_once_agree_on_it(tmp_path: Path) -> None:
+def test_processes_that_create_the_database_at_once_agree_on_it(tmp_path: Path, opened: ClosingAll) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
     with child(RESERVE, url, "a", "0"), child(RESERVE, url, "b", "0"):
-        SqlRegistry(url).create_sweep("s", "")
-    assert [sweep.name for sweep in SqlRegistry(url).list_sweeps()] == ["s"]
+        opened(SqlRegistry(url)).create_sweep("s", "")
+    assert [sweep.name for sweep in opened(SqlRegistry(url)).list_sweeps()] == ["s"]
 
 
-def test_a_writer_killed_at_any_moment_loses_nothing_it_was_told(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_loses_nothing_it_was_told(tmp_path: Path, opened: ClosingAll) -> None:
     url = f"sqlite:///{tmp_path}/registry.db"
-    registry = SqlRegistry(url)
+    registry = opened(SqlRegistry(url))
     registry.create_sweep("s", "")
     told: list[str] = []
     rng = random.Random(7)

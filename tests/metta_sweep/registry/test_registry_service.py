@@ -19,7 +19,7 @@ from metta_sweep.registry.serve import is_loopback, make_server, serve
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.registry.tokens import Role, TokenStore, create_token, list_tokens, revoke_token
-from tests.metta_sweep.registry.registry_backends import HERE, reserve, served
+from tests.metta_sweep.registry.registry_backends import HERE, ClosingAll, reserve, served
 
 
 @pytest.fixture
@@ -298,34 +298,38 @@ def test_texts_of_any_kind_are_stored_inertly(web: TestClient) -> None:
 # The client against a real server
 
 
-def test_the_client_brings_its_token(store: SqlRegistry) -> None:
+def test_the_client_brings_its_token(store: SqlRegistry, opened: ClosingAll) -> None:
     token = TokenStore(store.engine).create("driver", Role.WRITER)
     with served(store) as url:
-        assert HttpRegistry(url, token).next_number("s") == 0
+        assert opened(HttpRegistry(url, token)).next_number("s") == 0
         with pytest.raises(AccessDenied, match="METTA_SWEEP_TOKEN"):
-            HttpRegistry(url).next_number("s")
+            opened(HttpRegistry(url)).next_number("s")
 
 
-def test_a_changed_specification_shows_its_difference_through_the_client(store: SqlRegistry) -> None:
+def test_a_changed_specification_shows_its_difference_through_the_client(
+    store: SqlRegistry, opened: ClosingAll
+) -> None:
     with served(store) as url, pytest.raises(SpecChanged) as caught:
-        HttpRegistry(url).create_sweep("s", "metric: hearts")
+        opened(HttpRegistry(url)).create_sweep("s", "metric: hearts")
     assert "+metric: hearts" in caught.value.diff
 
 
-def test_more_than_a_page_comes_through_the_client(store: SqlRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_page_comes_through_the_client(
+    store: SqlRegistry, monkeypatch: pytest.MonkeyPatch, opened: ClosingAll
+) -> None:
     monkeypatch.setattr("metta_sweep.registry.wire.MAX_PAGE", 2)
     for number in range(5):
         store.reserve("s", Reservation(None, {"x": number}), HERE, lease_seconds=300, key=f"k{number}")
     with served(store) as url:
-        registry = HttpRegistry(url)
+        registry = opened(HttpRegistry(url))
         assert [run.number for run in registry.runs("s")] == [0, 1, 2, 3, 4]
         assert [event.sequence for event in registry.events("s", after=1, limit=3)] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a?b=c", "a#b", "", "a\0"])
-def test_the_client_never_sends_a_name_that_would_change_the_path(name: str) -> None:
-    registry = HttpRegistry(
-        "http://127.0.0.1:1", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={}))
+def test_the_client_never_sends_a_name_that_would_change_the_path(name: str, opened: ClosingAll) -> None:
+    registry = opened(
+        HttpRegistry("http://127.0.0.1:1", transport=httpx.MockTransport(lambda request: httpx.Response(200, json={})))
     )
     with pytest.raises(UnknownSweep):
         registry.get_sweep(name)
