@@ -1,6 +1,4 @@
-"""Which configurations are best: ranked by what the model believes or by what was measured, never by the luckiest of
-several equal runs.
-"""
+"""Which configurations are best: by the model's belief or by the measured mean, never by the luckiest of equal runs."""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ def with_axis(curves: pd.DataFrame, runs: pd.DataFrame, axis: str, hourly_cost: 
 
 
 def thinned(curves: pd.DataFrame, runs: pd.DataFrame, goal: str, rng: np.random.Generator) -> pd.DataFrame:
-    """At most `MAX_CURVES` curves: the best quarter, unfinished ones, and a random choice of the others; each evenly
-    thinned to fit `MAX_POINTS`.
-    """
+    """At most `MAX_CURVES` curves (best quarter, unfinished, a random choice of the rest) and `MAX_POINTS` points."""
     ids = curves["id"].unique().tolist()
     if len(ids) > MAX_CURVES:
         utility = (direction(goal) * runs.set_index("id")["score"]).reindex(ids)
@@ -62,12 +60,5 @@ def best_band(curves: pd.DataFrame, goal: str, *, points: int = 60) -> pd.DataFr
     some = ~np.isnan(table).all(axis=0)
     low, median, high = np.nanquantile(table[:, some], [0.25, 0.5, 0.75], axis=0)
     utility = np.nanmax(direction(goal) * table[:, some], axis=0)
-    return pd.DataFrame(
-        {
-            "x": grid[some],
-            "best": direction(goal) * np.maximum.accumulate(utility),
-            "median": median,
-            "low": low,
-            "high": high,
-        }
-    )
+    best = direction(goal) * np.maximum.accumulate(utility)
+    return pd.DataFrame({"x": grid[some], "best": best, "median": median, "low": low, "high": high})

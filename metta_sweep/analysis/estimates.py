@@ -13,8 +13,7 @@ from metta_sweep.registry.records import OPEN_STATES, RunState
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The figures on a sweep's summary cards; scores and times of runs that have none are left out, NaN when nobody has
-    one.
+    """The figures on a sweep's summary cards; means are over the runs that have the number, NaN when none has.
 
     Attributes:
         num_runs: runs of any state.
@@ -42,12 +41,11 @@ class Totals:
 def totals(runs: pd.DataFrame, goal: str) -> Totals:
     """Summary of a frame."""
     done = scored(runs)
-    failed = int((runs["state"] == RunState.FAILED).sum())
     utility = direction(goal) * done["score"]
     return Totals(
         num_runs=len(runs),
         num_completed=len(done),
-        num_failed=failed,
+        num_failed=int((runs["state"] == RunState.FAILED).sum()),
         num_unfinished=int(runs["state"].isin(OPEN_STATES).sum()),
         best_score=float(direction(goal) * utility.max()),
         mean_wall_seconds=float(done["wall_seconds"].mean()),
@@ -58,17 +56,9 @@ def totals(runs: pd.DataFrame, goal: str) -> Totals:
 
 
 def progression(runs: pd.DataFrame, goal: str, *, window: int = 10) -> pd.DataFrame:
-    """Score over time: `number`, `id`, `score`, `best_so_far` and the `moving_average` over the last `window` runs, in
-    the order the results came.
-    """
-    done = scored(runs).sort_values("sequence")
-    utility = direction(goal) * done["score"]
-    return pd.DataFrame(
-        {
-            "number": done["number"],
-            "id": done["id"],
-            "score": done["score"],
-            "best_so_far": direction(goal) * utility.cummax(),
-            "moving_average": done["score"].rolling(window, min_periods=1).mean(),
-        }
-    ).reset_index(drop=True)
+    """`number`, `id`, `score`, `best_so_far` and `moving_average` over `window` runs, in the order results came."""
+    done = scored(runs).sort_values("sequence", ignore_index=True)
+    return done[["number", "id", "score"]].assign(
+        best_so_far=direction(goal) * (direction(goal) * done["score"]).cummax(),
+        moving_average=done["score"].rolling(window, min_periods=1).mean(),
+    )

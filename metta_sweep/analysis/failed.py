@@ -6,23 +6,9 @@ import pandas as pd
 
 from metta_sweep.registry.records import RunState
 
-COLUMNS = (
-    "signature",
-    "failure",
-    "num_runs",
-    "dollars",
-    "paid_wall_seconds",
-    "first_at",
-    "last_at",
-    "example",
-    "message",
-)
-
 
 def failures(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per signature, the most frequent first; `example` is the newest run's id, money is NaN when its price is
-    not known.
-    """
+    """One row per signature, the most frequent first; `example` is the newest run's id, money NaN without a price."""
     failed = runs[runs["state"] == RunState.FAILED].sort_values("ended_at")
     grouped = failed.groupby(["signature", "failure"], sort=False)
     table = grouped.agg(
@@ -34,4 +20,4 @@ def failures(runs: pd.DataFrame) -> pd.DataFrame:
         example=("id", "last"),
         message=("message", "last"),
     )
-    return table.reset_index().sort_values("num_runs", ascending=False, kind="stable", ignore_index=True)[list(COLUMNS)]
+    return table.reset_index().sort_values("num_runs", ascending=False, kind="stable", ignore_index=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metta_sweep.analysis.surrogate import QUANTILE_90, Array, Response, axis_units
+from metta_sweep.analysis.surrogate import Array, Response, axis_units, interval_frame
 from searchers import CategoricalParameter, Space
 from searchers.sobol import sobol_draws
 
@@ -51,9 +51,7 @@ def backdrop(space: Space, rng: np.random.Generator) -> Array:
 
 
 def levels(space: Space, name: str) -> tuple[Array, list[Any]]:
-    """Unit coordinates and natural values of a parameter's levels: its choices, or the middles of equal cells, whose
-    spread is a uniform draw's.
-    """
+    """Unit coordinates and natural values of a parameter's levels: its choices, or the middles of equal cells."""
     if isinstance(next(one for one in space.parameters if one.name == name), CategoricalParameter):
         return axis_units(space, name, LEVELS)
     index = space.names.index(name)
@@ -85,13 +83,9 @@ def shares(response: Response, rows: Sequence[Array]) -> NDArray[np.float64]:
 
 
 def marginal(space: Space, response: Response, name: str, rng: np.random.Generator) -> pd.DataFrame:
-    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % interval of the average
-    prediction's spread).
-    """
+    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 %, of the average spread)."""
     background = backdrop(space, rng)
     _, values = levels(space, name)
     mean, std = response.predict(space.encode(design(space, background, name)))
     means, spread = mean.reshape(-1, BACKGROUND).mean(axis=1), std.reshape(-1, BACKGROUND).mean(axis=1)
-    return pd.DataFrame(
-        {"value": values, "mean": means, "low": means - QUANTILE_90 * spread, "high": means + QUANTILE_90 * spread}
-    )
+    return interval_frame(means, spread).assign(value=values)

@@ -7,6 +7,7 @@ a dict: in the `param.` columns an integer becomes a float where another run lac
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,11 @@ def varying_params(runs: pd.DataFrame) -> list[str]:
     return [name for name in param_columns(runs) if runs[name].nunique() > 1]
 
 
+def is_number(values: pd.Series[Any]) -> bool:
+    """Whether a column holds numbers; true and false are choices."""
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
 def scored(runs: pd.DataFrame) -> pd.DataFrame:
     """Rows that ended with a score: completed or stopped early."""
     return runs[runs["score"].notna()]
@@ -142,12 +148,9 @@ def _paid(attempts: Iterable[AttemptRecord], hourly_cost: float | None) -> dict[
     for attempt in attempts:
         total = Costs.from_dict(attempt.costs).total
         billed = total.gpu_seconds if attempt.num_gpus > 0 else total.wall_seconds
-        sums = paid.setdefault(
-            attempt.run_id, dict.fromkeys(("paid_wall_seconds", "paid_cpu_seconds", "paid_gpu_seconds", "dollars"), 0.0)
-        )
-        sums["paid_wall_seconds"] += total.wall_seconds
-        sums["paid_cpu_seconds"] += total.cpu_seconds
-        sums["paid_gpu_seconds"] += total.gpu_seconds
+        sums = paid.setdefault(attempt.run_id, defaultdict(float))
+        for clock in ("wall_seconds", "cpu_seconds", "gpu_seconds"):
+            sums[f"paid_{clock}"] += getattr(total, clock)
         sums["dollars"] += float("nan") if hourly_cost is None else billed * hourly_cost / 3600.0
     return paid
 
@@ -158,9 +161,6 @@ def _sorted_names(rows: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
 
 def _typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The same types for an empty sweep as for a full one."""
-    types: dict[str, str] = {
-        **dict.fromkeys(TEXTS, "str"),
-        **dict.fromkeys(INTEGERS, "int64"),
-        **dict.fromkeys(NUMBERS, "float64"),
-    }
+    kinds = {"str": TEXTS, "int64": INTEGERS, "float64": NUMBERS}
+    types = {name: kind for kind, names in kinds.items() for name in names}
     return runs.astype(types).copy()  # in one piece: pandas warns when columns are added to many loose ones

@@ -45,19 +45,14 @@ def check_runs(runs: pd.DataFrame) -> list[Finding]:
 def check_model(
     runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFrame, hits: Sequence[tuple[str, str]]
 ) -> list[Finding]:
-    """What the surrogate adds: whether it can be trusted, parameters without effect, bounds hit, the leaders' gap
-    against noise.
-    """
+    """What the surrogate adds: can it be trusted, parameters without effect, bounds hit, the leaders' gap."""
     return [trust(surrogate), no_effect(importance), bounds(hits), leaders(runs, surrogate)]
 
 
 def front_hits(runs: pd.DataFrame, surrogate: Surrogate) -> list[tuple[str, str]]:
     """Bounds that the completed runs of the front crowd at; see `bounds_hit`."""
-    front = pareto_front(runs, surrogate.goal)
-    return bounds_hit(
-        surrogate,
-        np.array([surrogate.space.embed(params) for params in front["params"]]).reshape(-1, surrogate.space.dimension),
-    )
+    points = [surrogate.space.embed(params) for params in pareto_front(runs, surrogate.goal)["params"]]
+    return bounds_hit(surrogate, np.array(points).reshape(-1, surrogate.space.dimension))
 
 
 def failure_share(runs: pd.DataFrame) -> Finding | None:
@@ -78,9 +73,8 @@ def stopped_share(runs: pd.DataFrame) -> Finding | None:
     if stopped.empty:
         return None
     share = float(stopped["paid_wall_seconds"].sum() / max(runs["paid_wall_seconds"].sum(), 1e-9))
-    return Finding(
-        NOTE, "Early stopping", f"{len(stopped)} runs were stopped early; they took {share:.0%} of the time."
-    )
+    text = f"{len(stopped)} runs were stopped early; they took {share:.0%} of the time."
+    return Finding(NOTE, "Early stopping", text)
 
 
 def cost_error(runs: pd.DataFrame) -> Finding | None:
@@ -90,17 +84,12 @@ def cost_error(runs: pd.DataFrame) -> Finding | None:
         return None
     ratio = np.log((known["cost_seconds"] / known["predicted_cost"]).to_numpy())
     factor, bias = math.exp(float(np.median(np.abs(ratio)))), math.exp(float(np.median(ratio)))
-    text = (
-        f"Predicted costs are off by a factor of {factor:.2f} (median); runs cost {bias:.2f} times what was predicted."
-    )
+    typical = f"Predicted costs are off by a factor of {factor:.2f} (median)"
+    text = f"{typical}; runs cost {bias:.2f} times what was predicted."
     if factor < 1.3:
         return Finding(GOOD, "Cost model", text)
-    return Finding(
-        WARNING,
-        "Cost model",
-        text,
-        "Costs vary for a reason that no parameter shows: shared machines, or different kinds of GPU.",
-    )
+    advice = "Costs vary for a reason that no parameter shows: shared machines, or different kinds of GPU."
+    return Finding(WARNING, "Cost model", text, advice)
 
 
 def calibration(runs: pd.DataFrame) -> Finding | None:
@@ -109,17 +98,12 @@ def calibration(runs: pd.DataFrame) -> Finding | None:
     if len(known) < MIN_PREDICTED or known["score"].nunique() < 2 or known["predicted_score"].nunique() < 2:
         return None
     agreement = float(np.corrcoef(known["predicted_score"].rank(), known["score"].rank())[0, 1])
-    text = (
-        f"Scores predicted before the runs and real ones agree in rank by {agreement:.2f} (1 is perfect, 0 is chance)."
-    )
+    scale = "(1 is perfect, 0 is chance)"
+    text = f"Scores predicted before the runs and real ones agree in rank by {agreement:.2f} {scale}."
     if agreement >= 0.3:
         return Finding(GOOD, "Predictions", text)
-    return Finding(
-        WARNING,
-        "Predictions",
-        text,
-        "The optimiser searches nearly blind: more curve points, more episodes per evaluation, or a smaller space.",
-    )
+    remedies = "more curve points, more episodes per evaluation, or a smaller space"
+    return Finding(WARNING, "Predictions", text, f"The optimiser searches nearly blind: {remedies}.")
 
 
 def trust(surrogate: Surrogate) -> Finding:
@@ -135,12 +119,8 @@ def no_effect(importance: pd.DataFrame) -> Finding:
     weak = importance.loc[importance["total_high"] < NO_EFFECT, "parameter"].tolist()
     if not weak:
         return Finding(GOOD, "Effects", "Every parameter has some effect on the score.")
-    return Finding(
-        NOTE,
-        "Effects",
-        f"No effect on the score is seen of: {', '.join(weak)}.",
-        "Fix them in the next sweep: a smaller space is searched faster.",
-    )
+    advice = "Fix them in the next sweep: a smaller space is searched faster."
+    return Finding(NOTE, "Effects", f"No effect on the score is seen of: {', '.join(weak)}.", advice)
 
 
 def bounds(hits: Sequence[tuple[str, str]]) -> Finding:
@@ -154,16 +134,9 @@ def leaders(runs: pd.DataFrame, surrogate: Surrogate) -> Finding:
     """The gap between the best two single scores against the noise between equal runs, as the model learned it."""
     done = scored(runs[runs["state"] == RunState.COMPLETED])
     top = (direction(surrogate.goal) * done["score"]).nlargest(2)
-    gap = float(top.iloc[0] - top.iloc[-1])
-    text = (
-        f"The two best scores differ by {gap:.3g}; runs of one and the same point differ by about "
-        f"{surrogate.score.noise:.3g}."
-    )
-    if gap > 2 * surrogate.score.noise:
+    gap, noise = float(top.iloc[0] - top.iloc[-1]), surrogate.score.noise
+    text = f"The two best scores differ by {gap:.3g}; runs of one and the same point differ by about {noise:.3g}."
+    if gap > 2 * noise:
         return Finding(GOOD, "Leaders", text)
-    return Finding(
-        NOTE,
-        "Leaders",
-        text,
-        "The first place may be luck: run the best few points again with other seeds before you choose.",
-    )
+    advice = "The first place may be luck: run the best few points again with other seeds before you choose."
+    return Finding(NOTE, "Leaders", text, advice)

@@ -1,6 +1,4 @@
-"""How strongly each parameter goes along with score or cost: rank correlation, blind to humps and interactions and
-labelled as such.
-"""
+"""How strongly each parameter goes along with score or cost: rank correlation, blind to humps and interactions."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from metta_sweep.analysis.frame import PARAM, varying_params
+from metta_sweep.analysis.frame import PARAM, is_number, varying_params
 
 METHOD = "rank correlation"
 MIN_RUNS = 3  # two points always lie on a line
@@ -38,15 +36,14 @@ def importance(runs: pd.DataFrame, target: str = "score") -> pd.DataFrame:
         if len(pair) < MIN_RUNS or pair[target].nunique() < 2 or pair[name].nunique() < 2:
             continue
         ranks = pair[target].rank().to_numpy()
-        is_number = pd.api.types.is_numeric_dtype(pair[name].infer_objects()) and not pd.api.types.is_bool_dtype(
-            pair[name].infer_objects()
-        )
-        correlation = float(np.corrcoef(pair[name].rank().to_numpy(), ranks)[0, 1]) if is_number else math.nan
-        strength = abs(correlation) if is_number else correlation_ratio(pair[name].astype(str), ranks)
+        if is_number(pair[name].infer_objects()):
+            correlation = float(np.corrcoef(pair[name].rank().to_numpy(), ranks)[0, 1])
+            strength = abs(correlation)
+        else:
+            correlation, strength = math.nan, correlation_ratio(pair[name].astype(str), ranks)
         rows.append((name.removeprefix(PARAM), strength, correlation, len(pair), METHOD))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
-        "importance", ascending=False, kind="stable", ignore_index=True
-    )
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
 def correlation_ratio(groups: pd.Series[str], values: np.ndarray) -> float:

@@ -112,19 +112,14 @@ def _amounts(
 def _affordable(amounts: Sequence[Amount], mean_run_seconds: float, budget: Budget, *, has_gpus: bool) -> int | None:
     """Runs that the tightest cap on slot time leaves room for."""
     price = budget.hourly_cost or math.nan
-    hours = [
-        amount.left / (price if amount.unit == "$" else 1.0)
-        for amount in amounts
-        if amount.cap is not None and amount.unit != "h"
-    ]
+    capped = [amount for amount in amounts if amount.cap is not None and amount.unit != "h"]
+    hours = [amount.left / (price if amount.unit == "$" else 1.0) for amount in capped]
     hours = [one for one in hours if not math.isnan(one)]
     return int(min(hours) * 3600 / mean_run_seconds) if hours and mean_run_seconds > 0 else None
 
 
 def slot_seconds(attempt: AttemptRecord, now: float) -> float:
-    """What an attempt is charged: GPU seconds, or wall seconds of a slot without GPUs; without reported costs from its
-    start to its end.
-    """
+    """What an attempt is charged: GPU seconds, or a slot's wall seconds; from start to end where none are reported."""
     if attempt.costs:
         clock = "gpu_seconds" if attempt.num_gpus > 0 else "wall_seconds"
         return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
@@ -150,8 +145,7 @@ class Forecast:
 
 
 def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.Generator) -> Forecast | None:
-    """Best score after `num_more` further runs, if they are like the latest `RECENT_RUNS`: mean and central 90 %
-    interval.
+    """Best score after `num_more` further runs, if they are like the latest `RECENT_RUNS`.
 
     Draws from the latest scores, smoothed with a Gaussian kernel (Silverman's width), so that a run may beat all so
     far. The optimiser usually does better than its past: this is a cautious figure. None with fewer than `MIN_RUNS`
@@ -163,11 +157,8 @@ def expected_best(runs: pd.DataFrame, goal: str, num_more: int, rng: np.random.G
     if len(utility) < MIN_RUNS:
         return None
     recent = utility[-RECENT_RUNS:]
-    width = (
-        0.9
-        * min(recent.std(ddof=1), float(np.subtract(*np.quantile(recent, [0.75, 0.25]))) / 1.34 or math.inf)
-        * len(recent) ** -0.2
-    )
+    middle_half = float(np.subtract(*np.quantile(recent, [0.75, 0.25]))) / 1.34 or math.inf
+    width = 0.9 * min(recent.std(ddof=1), middle_half) * len(recent) ** -0.2
     best = float(utility.max())
     # The maximum of m draws is the u^(1/m) quantile of one draw: no need to draw m times.
     if num_more <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -77,10 +77,8 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
     events = registry.events(name)
     started = last_start(events)
     budget = budget or reported_budget(started)
-    living = [run for run in records if is_held(run, now)]
-    attempts = [
-        as_of_last_sign(attempt, {run.id: run for run in records}, living) for attempt in registry.attempts(name)
-    ]
+    living, by_id = [run for run in records if is_held(run, now)], {run.id: run for run in records}
+    attempts = [as_of_last_sign(attempt, by_id[attempt.run_id], living) for attempt in registry.attempts(name)]
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
@@ -111,15 +109,13 @@ def reported_by(event: EventRecord) -> dict[str, Any]:
     """
     if event.kind not in (DRIVER_STARTED, SLOTS_CHANGED):
         return {}
-    reported: dict[str, Any] = {
-        key: value for key, value in event.detail.items() if key in ("slots", "world_size", "gpus") and is_amount(value)
-    }
     rules = event.detail.get("rules")
-    return reported | {
-        "rules": {key: value for key, value in rules.items() if key in RULES and is_amount(value)}
-        if isinstance(rules, Mapping)
-        else {}
-    }
+    reported = amounts(event.detail, ("slots", "world_size", "gpus"))
+    return {**reported, "rules": amounts(rules, RULES) if isinstance(rules, Mapping) else {}}
+
+
+def amounts(values: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in known and is_amount(value)}
 
 
 def is_amount(value: Any) -> bool:
@@ -138,16 +134,11 @@ def is_held(run: RunRecord, now: float) -> bool:
     return run.owner is not None and (run.lease_until is None or run.lease_until > now) and not is_dead(run.owner)
 
 
-def as_of_last_sign(
-    attempt: AttemptRecord, runs: Mapping[str, RunRecord], living: Sequence[RunRecord]
-) -> AttemptRecord:
+def as_of_last_sign(attempt: AttemptRecord, run: RunRecord, living: Sequence[RunRecord]) -> AttemptRecord:
     """An attempt whose driver is gone ended with its last sign of life, not now."""
-    run = runs[attempt.run_id]
-    return (
-        attempt
-        if attempt.ended_at is not None or run in living
-        else replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
-    )
+    if attempt.ended_at is not None or run in living:
+        return attempt
+    return replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
 
 
 def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:

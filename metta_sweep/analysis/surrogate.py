@@ -68,10 +68,9 @@ class Response:
 
     def resampled(self, index: NDArray[np.int64]) -> Response:
         """The same model on a bootstrap sample of its runs."""
-        data = Data(self.rows[index], Noise.independent(len(index)), self.gp.data.layout)
-        return Response(
-            conditioned(data, self.y[index], self.gp.hyper), self.rows[index], self.y[index], self.mean, self.std
-        )
+        rows, y = self.rows[index], self.y[index]
+        data = Data(rows, Noise.independent(len(index)), self.gp.data.layout)
+        return Response(conditioned(data, y, self.gp.hyper), rows, y, self.mean, self.std)
 
     @property
     def noise(self) -> float:
@@ -88,11 +87,14 @@ class Response:
         return predicted
 
     def r_squared(self) -> float:
-        """Share of the variance that leave-one-out predictions explain; at most 1, below 0 when they are worse than the
-        mean.
-        """
+        """Share of the variance that leave-one-out predictions explain; below 0 when they are worse than the mean."""
         values = self.mean + self.std * self.y
         return 1.0 - float(((values - self.leave_one_out()) ** 2).sum() / ((values - values.mean()) ** 2).sum())
+
+
+def interval_frame(mean: Array, std: Array) -> pd.DataFrame:
+    """Columns mean, low, high: the central 90 % interval of (m,) Gaussian predictions."""
+    return pd.DataFrame({"mean": mean, "low": mean - QUANTILE_90 * std, "high": mean + QUANTILE_90 * std})
 
 
 def conditioned(data: Data, y: Array, hyper: Hyperparameters) -> GaussianProcess:
@@ -123,8 +125,7 @@ class Surrogate:
 
     def score_band(self, points_unit: Array) -> pd.DataFrame:
         """Columns mean, low, high: central 90 % interval of the noiseless score at (m, d) points."""
-        mean, std = self.score.predict(self.space.encode(points_unit))
-        return pd.DataFrame({"mean": mean, "low": mean - QUANTILE_90 * std, "high": mean + QUANTILE_90 * std})
+        return interval_frame(*self.score.predict(self.space.encode(points_unit)))
 
     def cost(self, points_unit: Array) -> Array:
         """(m,) median cost in the sweep's cost unit."""
@@ -139,9 +140,8 @@ def fit_surrogate(runs: pd.DataFrame, space: Space, goal: str) -> Surrogate | No
         runs: a frame of `metta_sweep.analysis.frame`.
         space: parameters that runs lack take the search centre's value.
     """
-    done = runs[(runs["state"] == RunState.COMPLETED) & runs["score"].notna() & (runs["cost_seconds"] > 0)].sort_values(
-        "sequence"
-    )
+    is_known = (runs["state"] == RunState.COMPLETED) & runs["score"].notna() & (runs["cost_seconds"] > 0)
+    done = runs[is_known].sort_values("sequence")
     if len(done) < MIN_RUNS or not space.dimension:
         return None
     kept = done if len(done) <= MAX_ROWS else done[representative(done["score"], goal, MAX_ROWS)]
@@ -164,9 +164,7 @@ def axis_units(space: Space, name: str, count: int) -> tuple[Array, list[Any]]:
     """(k,) unit coordinates along a parameter and their natural values; k = number of choices of a categorical."""
     parameter = next(one for one in space.parameters if one.name == name)
     if isinstance(parameter, CategoricalParameter):
-        return np.array([parameter.to_unit(choice) for choice in parameter.choices]), [
-            str(choice) for choice in parameter.choices
-        ]
+        return np.array([parameter.to_unit(choice) for choice in parameter.choices]), list(map(str, parameter.choices))
     assert isinstance(parameter, NumericParameter)
     unit = np.linspace(-1.0, 1.0, count)
     return unit, [parameter.native(value) for value in parameter.from_unit(unit)]
@@ -182,9 +180,7 @@ def slice_along(surrogate: Surrogate, name: str, at: Mapping[str, Any]) -> pd.Da
 
 @dataclass(frozen=True)
 class Contour:
-    """Predicted score over two parameters, the others held: natural values of the axes, (len(y), len(x)) mean and
-    standard deviation.
-    """
+    """Predicted score over two parameters: natural values of the axes; (len(y), len(x)) mean and deviation."""
 
     x: list[Any]
     y: list[Any]
@@ -205,8 +201,7 @@ def contour(surrogate: Surrogate, x: str, y: str, at: Mapping[str, Any]) -> Cont
 
 
 def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFrame:
-    """The best predicted score at each predicted cost, over random feasible points and the runs: columns cost, mean,
-    low, high, by cost.
+    """The best predicted score at each predicted cost, of random points and the runs: columns cost, mean, low, high.
 
     Points dearer than the dearest run are left out: the model knows nothing of them.
     """
@@ -214,9 +209,8 @@ def predicted_front(surrogate: Surrogate, rng: np.random.Generator) -> pd.DataFr
     drawn = space.sample(FRONT_CANDIDATES, lambda count: rng.uniform(-1.0, 1.0, (count, space.dimension)))
     points = np.vstack([surrogate.points_unit, drawn])
     band = surrogate.score_band(points).assign(cost=surrogate.cost(points))
-    band = band[
-        band["cost"] <= math.exp(surrogate.log_cost.mean + surrogate.log_cost.std * float(surrogate.log_cost.y.max()))
-    ].sort_values("cost")
+    dearest = math.exp(surrogate.log_cost.mean + surrogate.log_cost.std * float(surrogate.log_cost.y.max()))
+    band = band[band["cost"] <= dearest].sort_values("cost")
     utility = direction(surrogate.goal) * band["mean"].to_numpy()
     before = np.concatenate(([-np.inf], np.maximum.accumulate(utility)[:-1]))
     front = band[utility > before]

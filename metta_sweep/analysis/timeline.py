@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from metta_sweep.analysis.frame import PARTS
 from metta_sweep.registry.records import FINAL_STATES, AttemptRecord
 
-KINDS = ("setup", "train", "curve", "evaluate", "running", "interrupted", "idle")
-PARTS = ("setup", "train", "curve", "evaluate")
 COLUMNS = ("lane", "node", "run_id", "attempt", "kind", "start", "end", "num_gpus")
 
 
@@ -41,9 +40,7 @@ def spans(attempts: Sequence[AttemptRecord], now: float) -> pd.DataFrame:
             (lane, one.node, one.attempt.run_id, one.attempt.number, *part, one.attempt.num_gpus)
             for part in _parts(one.attempt, one.end)
         ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(
-        {"start": "float64", "end": "float64", "num_gpus": "float64"}
-    )
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("start", "end", "num_gpus"), "float64"))
     return frame.sort_values(["lane", "start"], kind="stable", ignore_index=True)
 
 

@@ -76,9 +76,7 @@ def busy_share(slots: Sequence[SlotUse]) -> float | None:
 
 
 def without_pauses(attempts: Sequence[AttemptRecord], now: float) -> list[_Stay]:
-    """Attempts in the order they started, moved together over the times when nothing ran for more than
-    `OFF_SECONDS`.
-    """
+    """Attempts in the order they started, moved together over times when nothing ran for more than `OFF_SECONDS`."""
     stays: list[_Stay] = []
     latest, off = float("inf"), 0.0
     for attempt in sorted(attempts, key=lambda one: (one.started_at, one.run_id, one.number)):

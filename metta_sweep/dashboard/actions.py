@@ -1,6 +1,4 @@
-"""The only part of the dashboard that writes, and only with `--allow-actions`: retry a failed run, let a sweep run
-out.
-"""
+"""The only part of the dashboard that writes, only with `--allow-actions`: retry a failed run, let a sweep run out."""
 
 from __future__ import annotations
 
@@ -32,25 +30,25 @@ class Actions:
 
     def retry(self, run_id: str, token: str) -> str:
         """Run a failed run again. Returns what to tell the user."""
-        if not self._is_right(token):
-            return WRONG_TOKEN
-        try:
-            with closing(self.open_registry()) as registry:
-                registry.retry(run_id, by=BY, key=f"{run_id}:retry:{time.time_ns()}")
-        except SweepError as error:
-            return str(error)
-        return f"{run_id} will run again."
+        key = f"{run_id}:retry:{time.time_ns()}"
+        problem = self._write(token, lambda registry: registry.retry(run_id, by=BY, key=key))
+        return problem or f"{run_id} will run again."
 
     def stop(self, sweep: str, token: str) -> str:
         """Let running runs finish and start no new ones. Returns what to tell the user."""
-        if not self._is_right(token):
+        reason = "stopped from the dashboard"
+        problem = self._write(
+            token, lambda registry: registry.set_sweep_state(sweep, SweepState.DRAINING, by=BY, reason=reason)
+        )
+        return problem or f"{sweep}: running runs finish, no new ones start."
+
+    def _write(self, token: str, write: Callable[[Registry], object]) -> str:
+        """Why nothing was written; "" when it was."""
+        if not secrets.compare_digest(token.encode(), self.token.encode()):
             return WRONG_TOKEN
         try:
             with closing(self.open_registry()) as registry:
-                registry.set_sweep_state(sweep, SweepState.DRAINING, by=BY, reason="stopped from the dashboard")
+                write(registry)
         except SweepError as error:
             return str(error)
-        return f"{sweep}: running runs finish, no new ones start."
-
-    def _is_right(self, token: str) -> bool:
-        return secrets.compare_digest(token.encode(), self.token.encode())
+        return ""

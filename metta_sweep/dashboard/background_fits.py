@@ -64,11 +64,9 @@ def fit(snapshot: Snapshot) -> Fit:
     }
     leading = importance["score"]["parameter"].head(MAX_MARGINALS)
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
-    hits = front_hits(snapshot.runs, surrogate)
+    front, hits = predicted_front(surrogate, rng), tuple(front_hits(snapshot.runs, surrogate))
     findings = check_model(snapshot.runs, surrogate, importance["score"], hits)
-    return Fit(
-        num_results, surrogate, importance, marginals, predicted_front(surrogate, rng), tuple(hits), tuple(findings)
-    )
+    return Fit(num_results, surrogate, importance, marginals, front, hits, tuple(findings))
 
 
 def count_results(snapshot: Snapshot) -> int:

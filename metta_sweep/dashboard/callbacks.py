@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
@@ -13,10 +14,17 @@ from metta_sweep.dashboard.figures.parallel import Brush
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 FIGURE = {"type": "figure", "name": ALL}
 COMPARE = {"type": "compare", "sweep": ALL}
 OPTION = {"type": "option", "name": ALL}
 PICK = {"type": "pick", "run": ALL}
+# What most callbacks have in common. A "version" that changed means new results, a "shown" that changed another view.
+VIEW = State("view", "data")
+SHOWN = Input("shown", "data")
+VERSION = Input("version", "data")
+CLEARED = Input("clear-ranges", "n_clicks")
 
 
 def register(app: Dash, queries: Queries) -> None:
@@ -30,59 +38,53 @@ def register(app: Dash, queries: Queries) -> None:
     register_browser(app)
 
 
+def on(app: Dash, *dependencies: Any, late: bool = False) -> Callable[[Function], Function]:
+    """`app.callback`, typed.
+
+    Args:
+        late: not called when the page is opened.
+    """
+    connect: Callable[[Function], Function] = app.callback(*dependencies, prevent_initial_call=late)
+    return connect
+
+
 def register_page(app: Dash, queries: Queries) -> None:
-    @app.callback(Output("page", "children"), Input("url", "search"))  # type: ignore[untyped-decorator]
+    @on(app, Output("page", "children"), Input("url", "search"))
     def open_page(search: str | None) -> Any:
         return queries.page(queries.view(search or ""))
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("page", "children", allow_duplicate=True),
-        Input("sweep", "value"),
-        State("view", "data"),
-        prevent_initial_call=True,
-    )
+    @on(app, Output("page", "children", allow_duplicate=True), Input("sweep", "value"), VIEW, late=True)
     def open_sweep(name: str, search: str) -> Any:
         view = queries.view(search)
-        return (
-            no_update
-            if name == view.sweep
-            else queries.page(View(sweep=name, page=view.page if view.page != "home" else "overview", theme=view.theme))
-        )
+        if name == view.sweep:
+            return no_update
+        return queries.page(View(sweep=name, page="overview" if view.page == HOME else view.page, theme=view.theme))
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("content", "children"),
-        Output("filters", "hidden"),
-        Output("money", "hidden"),
-        Input("tabs", "value"),
-        State("view", "data"),
-    )
+    outputs = (Output("content", "children"), Output("filters", "hidden"), Output("money", "hidden"))
+
+    @on(app, *outputs, Input("tabs", "value"), VIEW)
     def open_tab(page: str, search: str) -> tuple[Any, bool, bool]:
         view = dataclasses.replace(queries.view(search), page=page)
-        return (
-            layout.content(page, view, queries.parameters(view)),
-            page not in FILTERED or not view.sweep,
-            page == HOME,
-        )
+        has_ranges = page in FILTERED and bool(view.sweep)
+        return layout.content(page, view, queries.parameters(view)), not has_ranges, page == HOME
 
 
 def register_view(app: Dash, queries: Queries) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("view", "data"),
-        Output("shown", "data"),
-        {
-            "page": Input("tabs", "value"),
-            "dark": Input("dark", "value"),
-            "cost_axis": Input("cost-axis", "value"),
-            "ranges": {"score": Input("score", "value"), "cost": Input("cost", "value")},
-            "brush": Input("brush", "data"),
-            "run": Input("run", "data"),
-            "chosen": Input(OPTION, "value"),
-            "compared": Input(COMPARE, "value"),
-            "ends": [State("score", "min"), State("score", "max"), State("cost", "min"), State("cost", "max")],
-            "before": State("view", "data"),
-            "shown": State("shown", "data"),
-        },
-    )
+    controls = {
+        "page": Input("tabs", "value"),
+        "dark": Input("dark", "value"),
+        "cost_axis": Input("cost-axis", "value"),
+        "ranges": {"score": Input("score", "value"), "cost": Input("cost", "value")},
+        "brush": Input("brush", "data"),
+        "run": Input("run", "data"),
+        "chosen": Input(OPTION, "value"),
+        "compared": Input(COMPARE, "value"),
+        "ends": [State(name, end) for name in ("score", "cost") for end in ("min", "max")],
+        "before": VIEW,
+        "shown": State("shown", "data"),
+    }
+
+    @on(app, Output("view", "data"), Output("shown", "data"), controls)
     def note_view(**now: Any) -> tuple[str, Any]:
         view = read_controls(queries.view(now["before"]), now, ctx.args_grouping)
         drawn = view.drawn()
@@ -124,67 +126,41 @@ def costs_of(slider: Range | None) -> Range | None:
 
 
 def register_updates(app: Dash, queries: Queries) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("version", "data"),
-        Output("notice", "children"),
-        Input("tick", "n_intervals"),
-        State("view", "data"),
-        State("version", "data"),
-        prevent_initial_call=True,
-    )
+    ticked = (Input("tick", "n_intervals"), VIEW, State("version", "data"))
+
+    @on(app, Output("version", "data"), Output("notice", "children"), *ticked, late=True)
     def look(_ticks: int, search: str, version: str) -> tuple[Any, Any]:
         return queries.news(queries.view(search), version)
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("money", "children"), Output("state", "children"), Input("version", "data"), State("view", "data")
-    )
+    @on(app, Output("money", "children"), Output("state", "children"), VERSION, VIEW)
     def show_summary(_version: str, search: str) -> tuple[Any, str]:
         view = queries.view(search)
         return queries.summary(view), queries.state(view)
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        *[Output(name, part) for name in ("score", "cost") for part in ("min", "max", "value", "step")],
-        Input("version", "data"),
-        Input("clear-ranges", "n_clicks"),
-        State("view", "data"),
-    )
+    sliders = [Output(name, part) for name in ("score", "cost") for part in ("min", "max", "value", "step")]
+
+    @on(app, *sliders, VERSION, CLEARED, VIEW)
     def move_ends(_version: str, _clear: int, search: str) -> tuple[Any, ...]:
         view = queries.view(search)
-        return queries.slider_ends(
-            dataclasses.replace(view, score=None, cost=None) if ctx.triggered_id == "clear-ranges" else view
-        )
+        is_cleared = ctx.triggered_id == "clear-ranges"
+        return queries.slider_ends(dataclasses.replace(view, score=None, cost=None) if is_cleared else view)
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output({"type": "drawn", "name": MATCH}, "data"),
-        Input("shown", "data"),
-        Input("version", "data"),
-        State({"type": "drawn", "name": MATCH}, "id"),
-    )
+    drawn = {"type": "drawn", "name": MATCH}
+
+    @on(app, Output(drawn, "data"), SHOWN, VERSION, State(drawn, "id"))
     def draw(search: str, _version: str, identity: dict[str, str]) -> dict[str, Any]:
-        return {
-            "figure": queries.figure(identity["name"], queries.view(search)),
-            "keeps_zoom": ctx.triggered_id == "version",
-        }
+        figure = queries.figure(identity["name"], queries.view(search))
+        return {"figure": figure, "keeps_zoom": ctx.triggered_id == "version"}
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output({"type": "panel", "name": MATCH}, "children"),
-        Input("shown", "data"),
-        Input("version", "data"),
-        State({"type": "panel", "name": MATCH}, "id"),
-    )
+    panel = {"type": "panel", "name": MATCH}
+
+    @on(app, Output(panel, "children"), SHOWN, VERSION, State(panel, "id"))
     def tell(search: str, _version: str, identity: dict[str, str]) -> Any:
         return queries.panel(identity["name"], queries.view(search))
 
 
 def register_brush(app: Dash, queries: Queries) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("brush", "data"),
-        Input({"type": "figure", "name": ALL}, "restyleData"),
-        Input("clear-ranges", "n_clicks"),
-        State("brush", "data"),
-        State("view", "data"),
-        prevent_initial_call=True,
-    )
+    @on(app, Output("brush", "data"), Input(FIGURE, "restyleData"), CLEARED, State("brush", "data"), VIEW, late=True)
     def brush(_changes: Any, _clear: int, before: Brush, search: str) -> Any:
         source, value = ctx.triggered_id, ctx.triggered[0]["value"]
         if source == "clear-ranges":
@@ -192,12 +168,9 @@ def register_brush(app: Dash, queries: Queries) -> None:
         is_brush = value and isinstance(source, dict) and source["name"] == "parallel"
         return queries.brushed(value, before, queries.view(search)) if is_brush else no_update
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("download", "data", allow_duplicate=True),
-        Input({"type": "narrowed", "name": ALL}, "n_clicks"),
-        State("view", "data"),
-        prevent_initial_call=True,
-    )
+    download = Output("download", "data", allow_duplicate=True)
+
+    @on(app, download, Input({"type": "narrowed", "name": ALL}, "n_clicks"), VIEW, late=True)
     def save_space(_clicks: Any, search: str) -> Any:
         if not ctx.triggered[0]["value"]:
             return no_update
@@ -205,28 +178,17 @@ def register_brush(app: Dash, queries: Queries) -> None:
         text = export.narrowed_yaml(queries.inputs(view), as_phase=kind == "phase")
         return dcc.send_string(text, f"{view.sweep}_{'phase' if kind == 'phase' else 'narrowed'}.yaml")
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("filter-words", "children"),
-        Output("clear-ranges", "hidden"),
-        Input("shown", "data"),
-        Input("version", "data"),
-    )
+    @on(app, Output("filter-words", "children"), Output("clear-ranges", "hidden"), SHOWN, VERSION)
     def say_filters(search: str, _version: str) -> tuple[str, bool]:
         view = queries.view(search)
         return queries.filter_words(view), not view.is_filtered
 
 
 def register_run(app: Dash, queries: Queries) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("run", "data"),
-        Output("panel", "is_open"),
-        Output("details", "children"),
-        Input(FIGURE, "clickData"),
-        Input(PICK, "n_clicks"),
-        Input("panel", "is_open"),
-        Input("shown", "data"),
-        State("run", "data"),
-    )
+    panel = (Output("run", "data"), Output("panel", "is_open"), Output("details", "children"))
+    chosen_by = (Input(FIGURE, "clickData"), Input(PICK, "n_clicks"), Input("panel", "is_open"), SHOWN)
+
+    @on(app, *panel, *chosen_by, State("run", "data"))
     def open_run(clicks: list[Any], _picks: list[Any], is_open: bool, search: str, run: str) -> tuple[str, bool, Any]:
         chosen = chosen_run(ctx.triggered, ctx.triggered_id, run, is_open=is_open)
         panel = queries.details(chosen, queries.view(search)) if chosen else None
@@ -246,13 +208,9 @@ def chosen_run(triggered: list[dict[str, Any]], source: Any, run: str, *, is_ope
 
 
 def register_exports(app: Dash, queries: Queries) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("download", "data"),
-        Input("export-csv", "n_clicks"),
-        Input("export-parquet", "n_clicks"),
-        State("view", "data"),
-        prevent_initial_call=True,
-    )
+    clicked = (Input("export-csv", "n_clicks"), Input("export-parquet", "n_clicks"))
+
+    @on(app, Output("download", "data"), *clicked, VIEW, late=True)
     def save(_csv: int, _parquet: int, search: str) -> Any:
         view = queries.view(search)
         runs = queries.inputs(view).runs
@@ -263,15 +221,16 @@ def register_exports(app: Dash, queries: Queries) -> None:
 
 def register_actions(app: Dash, queries: Queries, actions: Actions) -> None:
     """Retry and stop; only registered when the command line allowed them."""
+    clicked = (Input("retry-run", "n_clicks"), Input("stop-sweep", "n_clicks"))
 
-    @app.callback(  # type: ignore[untyped-decorator]
+    @on(
+        app,
         Output("action-answer", "children"),
-        Input("retry-run", "n_clicks"),
-        Input("stop-sweep", "n_clicks"),
+        *clicked,
         State("token", "value"),
         State("run", "data"),
-        State("view", "data"),
-        prevent_initial_call=True,
+        VIEW,
+        late=True,
     )
     def act(_retry: int, _stop: int, token: str | None, run: str, search: str) -> str:
         if ctx.triggered_id == "retry-run":

@@ -41,15 +41,11 @@ def narrowed_yaml(inputs: FigureInput, *, as_phase: bool) -> str:
     if inputs.space is None or not sweep.spec_yaml:
         raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
     spec = parse_spec(sweep.spec_yaml)
-    narrowed = {
-        **spec["phases"][-1],
-        "parameters": narrowed_parameters(inputs.space, {**inputs.view.brush, **inputs.view.only}),
-    }
-    content = {**shared_settings(spec), **(search_of(spec["phases"][0]) if as_phase else search_of(narrowed))}
+    phases = spec["phases"]
+    narrowed = search_of({**phases[-1], "parameters": narrowed_parameters(inputs.space, inputs.view.narrowed)})
+    content = {**shared_settings(spec), **(search_of(phases[0]) if as_phase else narrowed)}
     if as_phase:
-        content["schedule"] = {
-            "phases": [*past_phases(inputs, spec["phases"]), {"name": "narrowed", "sweep": search_of(narrowed)}]
-        }
+        content["schedule"] = {"phases": [*past_phases(inputs, phases), {"name": "narrowed", "sweep": narrowed}]}
     text = yaml.dump(plain_data(content), Dumper=Plain, sort_keys=False, allow_unicode=True)
     return narrowed_head(inputs, spec, as_phase=as_phase) + text
 
@@ -67,14 +63,10 @@ def narrowed_head(inputs: FigureInput, spec: Mapping[str, Any], *, as_phase: boo
     ranges = [f"{path} {low:.4g}..{high:.4g}" for path, (low, high) in inputs.view.brush.items() if path not in RESULTS]
     ranges += [f"{path} {' or '.join(choices)}" for path, choices in inputs.view.only.items()]
     groups = [f"{group}={option}" for group, option in spec["choices"].items()]
-    asked = [
-        f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]
-    ]  # only who runs it says what is executed
-    words = (
-        f"sweep_name={name} sweep={name}_phase --update"
-        if as_phase
-        else f"sweep_name={name}_narrowed sweep={name}_narrowed"
-    )
+    asked = [f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]]  # who runs it says what it runs
+    words = f"sweep_name={name}_narrowed sweep={name}_narrowed"
+    if as_phase:
+        words = f"sweep_name={name} sweep={name}_phase --update"
     lines = (
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
         f"In configs/sweep, run it with: python -m metta_sweep run {' '.join([words, *groups, *asked])}",
@@ -91,11 +83,8 @@ def shared_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
         return {"goal": spec["goal"]}
     train = without_code(FinishedRun(spec["train"], {}))[0].config
     suite = {"sim_name": spec["choices"]["sim"]} if "sim" in spec["choices"] else {}
-    return {
-        **suite,
-        **{key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")},
-        "sweep_job_overrides": train,
-    }
+    settings = {key: spec[key] for key in ("metric", "goal", "method", "cost", "early_stopping")}
+    return {**suite, **settings, "sweep_job_overrides": train}
 
 
 def search_of(phase: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,10 +97,8 @@ def past_phases(inputs: FigureInput, phases: Sequence[Mapping[str, Any]]) -> lis
         {"name": one["name"] or "before", "num_runs": one["num_runs"], "auto": one["auto"], "sweep": search_of(one)}
         for one in phases
     ]
-    past[-1] |= {
-        "num_runs": max(int((inputs.snapshot.all_runs["phase"] == phases[-1]["name"]).sum()), 1),
-        "auto": False,
-    }
+    num_runs = int((inputs.snapshot.all_runs["phase"] == phases[-1]["name"]).sum())
+    past[-1] |= {"num_runs": max(num_runs, 1), "auto": False}
     return [{key: value for key, value in one.items() if value not in (None, False)} for one in past]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.frame import scored
+from metta_sweep.analysis.health import Finding, check_runs
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.figures.theme import LOOKS, Look
@@ -50,6 +51,11 @@ class FigureInput:
     def unbrushed(self) -> pd.DataFrame:
         """Rows inside the ranges of score and cost, whatever is brushed."""
         return filtered(self.snapshot.runs, dataclasses.replace(self.view, brush={}, only={}))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """About the runs, and about the model as soon as there is one."""
+        return [*check_runs(self.snapshot.all_runs), *(self.fit.findings if self.fit is not None else ())]
 
     @property
     def space(self) -> Space | None:

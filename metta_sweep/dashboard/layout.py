@@ -30,7 +30,7 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
         [
             dcc.Store(id="view", data=view.to_search()),
             dcc.Store(id="shown", data=view.drawn()),
-            dcc.Store(id="brush", data={path: list(chosen) for path, chosen in {**view.brush, **view.only}.items()}),
+            dcc.Store(id="brush", data={path: list(chosen) for path, chosen in view.narrowed.items()}),
             dcc.Store(id="run", data=view.run),
             dcc.Store(id="version", data=version),
             dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
@@ -54,18 +54,12 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
 
 def header(view: View, sweeps: list[str]) -> html.Header:
     """Name of the sweep, exports, theme."""
-    names = list(dict.fromkeys([*([view.sweep] if view.sweep else []), *sweeps]))
+    names = [view.sweep, *sweeps] if view.sweep else sweeps
     return html.Header(
         [
             html.H1("metta_sweep", className="h5 mb-0 me-2"),
             html.Label("Sweep", htmlFor="sweep", className="visually-hidden"),
-            dbc.Select(
-                id="sweep",
-                options=[{"label": name, "value": name} for name in names],
-                value=view.sweep,
-                size="sm",
-                className="sweep-select",
-            ),
+            _select("sweep", {name: name for name in names}, view.sweep, className="sweep-select"),
             html.Span(id="state", className="ms-2 small text-body-secondary"),
             html.Div(
                 [
@@ -85,11 +79,24 @@ def _button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
     return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
 
 
+def _select(name: str | dict[str, str], choices: Mapping[str, str], value: str, **more: Any) -> dbc.Select:
+    """A drop-down list.
+
+    Args:
+        choices: labels by value.
+    """
+    return dbc.Select(id=name, options=_options(choices), value=value, size="sm", **more)
+
+
+def _options(choices: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"label": label, "value": value} for value, label in choices.items()]
+
+
 def tabs(view: View) -> html.Nav:
     """Pages as one group of radio buttons that look like tabs: the arrow keys go through them."""
     radios = dbc.RadioItems(
         id="tabs",
-        options=[{"label": label, "value": key} for key, label in PAGES.items()],
+        options=_options(PAGES),
         value=view.page,
         className="nav nav-tabs",
         inputClassName="btn-check",
@@ -101,60 +108,36 @@ def tabs(view: View) -> html.Nav:
 
 def filters(view: View) -> list[Any]:
     """Sliders for score and cost, the axis that cost is shown on, and what all ranges together leave."""
-    sliders = dbc.Row(
-        [
-            dbc.Col(
-                [
-                    html.Label("Score", id="score-label", className="small"),
-                    _range_slider("score", view.score, "shortNumber"),
-                ],
-                lg=5,
-            ),
-            dbc.Col(
-                [
-                    html.Label("Cost (s)", id="cost-label", className="small"),
-                    _range_slider("cost", view.cost, "decades"),
-                ],
-                lg=5,
-            ),
-            dbc.Col(
-                [
-                    html.Label("Cost axis", htmlFor="cost-axis", className="small"),
-                    dbc.Select(
-                        id="cost-axis",
-                        options=[{"label": v, "value": k} for k, v in COST_AXES.items()],
-                        value=view.cost_axis,
-                        size="sm",
-                    ),
-                ],
-                lg=2,
-            ),
-        ],
-        className="filters gx-5 gy-4",
-    )
+    axis_label = html.Label("Cost axis", htmlFor="cost-axis", className="small")
+    columns = [
+        _range_slider("score", "Score", view.score, "shortNumber"),
+        _range_slider("cost", "Cost (s)", view.cost, "decades"),
+        dbc.Col([axis_label, _select("cost-axis", COST_AXES, view.cost_axis)], lg=2),
+    ]
     clear = _button("Show all runs", "clear-ranges", "Clear every range and choice")
     clear.hidden = not view.is_filtered
-    words = html.Div(
-        [html.Span(id="filter-words", className="small", role="status"), clear],
-        className="d-flex align-items-center gap-3 mb-2",
-    )
-    return [sliders, words]
+    words = [html.Span(id="filter-words", className="small", role="status"), clear]
+    return [
+        dbc.Row(columns, className="filters gx-5 gy-4"),
+        html.Div(words, className="d-flex align-items-center gap-3 mb-2"),
+    ]
 
 
-def _range_slider(name: str, limits: tuple[float, float] | None, transform: str) -> dcc.RangeSlider:
-    """A slider without bounds yet: the first tick brings them."""
+def _range_slider(name: str, label: str, limits: tuple[float, float] | None, transform: str) -> dbc.Col:
+    """A slider without bounds yet, and its label: the first tick brings the bounds."""
     low, high = limits or (0.0, 1.0)
-    return dcc.RangeSlider(
+    slider = dcc.RangeSlider(
         id=name,
         min=low,
         max=high,
-        value=list(limits) if limits else [low, high],
+        value=[low, high],
         marks=None,
         allowCross=False,
         updatemode="mouseup",
         allow_direct_input=False,
         tooltip={"placement": "bottom", "always_visible": True, "transform": transform},
     )
+    return dbc.Col([html.Label(label, id=f"{name}-label", className="small"), slider], lg=5)
 
 
 def content(name: str, view: View, parameters: list[str]) -> list[Any]:
@@ -171,49 +154,36 @@ def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     if name == "importance":
         return [radios("measure", "Importance is:", MEASURES, view.measure)]
     if name == "model":
-        return [
-            dbc.Row(
-                [parameter_choice("x", "Contour, first parameter", view.x, parameters), _second(view, parameters)],
-                className="g-3 mb-2",
-            )
-        ]
-    return brush_buttons() if name == "parallel" else []
+        first = parameter_choice("x", "Contour, first parameter", view.x, parameters)
+        second = parameter_choice("y", "Contour, second parameter", view.y, parameters)
+        return [dbc.Row([first, second], className="g-3 mb-2")]
+    return [brush_buttons()] if name == "parallel" else []
 
 
 def radios(name: str, label: str, choices: Mapping[str, str], value: str) -> html.Div:
     """A choice of a few, in one line."""
-    options = [{"label": text, "value": key} for key, text in choices.items()]
-    buttons = dbc.RadioItems(id={"type": "option", "name": name}, options=options, value=value, inline=True)
+    identity = {"type": "option", "name": name}
+    buttons = dbc.RadioItems(id=identity, options=_options(choices), value=value, inline=True)
     return html.Div([html.Span(label, className="me-2"), buttons], className="d-flex align-items-center small mb-2")
 
 
-def _second(view: View, parameters: list[str]) -> dbc.Col:
-    return parameter_choice("y", "Contour, second parameter", view.y, parameters)
-
-
 def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
-    choices = [{"label": "most important", "value": "auto"}, *({"label": path, "value": path} for path in parameters)]
-    select = dbc.Select(
-        id={"type": "option", "name": name}, options=choices, value=value if value in parameters else "auto", size="sm"
-    )
+    choices = {"auto": "most important", **{path: path for path in parameters}}
+    select = _select({"type": "option", "name": name}, choices, value if value in parameters else "auto")
     return dbc.Col([html.Label([label, select], className="small w-100")], lg=4)
 
 
-def brush_buttons() -> list[Any]:
+def brush_buttons() -> html.Div:
     """What to do with the brushed ranges."""
     buttons = [
         _button(
-            "Narrowed space as next sweep",
-            {"type": "narrowed", "name": "sweep"},
-            "Download a sweep file with these ranges as bounds",
-        ),
-        _button(
-            "Narrowed space as next phase",
-            {"type": "narrowed", "name": "phase"},
-            "Download a phase with these ranges as bounds",
-        ),
+            f"Narrowed space as next {kind}",
+            {"type": "narrowed", "name": kind},
+            f"Download a {what} with these ranges as bounds",
+        )
+        for kind, what in (("sweep", "sweep file"), ("phase", "phase"))
     ]
-    return [html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2")]
+    return html.Div(buttons, className="d-flex flex-wrap gap-2 mb-2")
 
 
 def card(name: str, figure: Figure) -> dbc.Col:
@@ -228,16 +198,11 @@ def card(name: str, figure: Figure) -> dbc.Col:
         )
         for kind in ("png", "svg")
     ]
-    head = html.Div(
-        [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")],
-        className="d-flex align-items-center",
-    )
+    head = [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")]
     graph = dcc.Graph(id={"type": "figure", "name": name}, config=GRAPH_CONFIG, className="graph", responsive=True)
-    drawn = dcc.Store(
-        id={"type": "drawn", "name": name}
-    )  # what the server drew; the browser shows it, see assets/dashboard.js
+    drawn = dcc.Store(id={"type": "drawn", "name": name})  # by the server; shown by assets/dashboard.js
     body = [
-        head,
+        html.Div(head, className="d-flex align-items-center"),
         html.P(figure.help, className="small text-body-secondary mb-1"),
         dcc.Loading([graph, drawn], delay_show=600, type="dot"),
     ]
@@ -246,35 +211,23 @@ def card(name: str, figure: Figure) -> dbc.Col:
 
 def details(*, actions: bool) -> dbc.Offcanvas:
     """The panel of one run."""
-    parts: list[Any] = [html.Div(id="details")]
-    if actions:
-        parts.append(action_box())
-    return dbc.Offcanvas(
-        parts,
-        id="panel",
-        title="Run",
-        placement="end",
-        is_open=False,
-        scrollable=True,
-        backdrop=False,
-        className="run-panel",
-    )
+    parts = [html.Div(id="details"), *([action_box()] if actions else [])]
+    place = {"placement": "end", "is_open": False, "scrollable": True, "backdrop": False}
+    return dbc.Offcanvas(parts, id="panel", title="Run", className="run-panel", **place)
 
 
 def action_box() -> html.Div:
     """Retry and stop, for who has the token."""
+    hint = "token shown by the command line"
+    buttons = [
+        dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),
+        dbc.Button("Stop the sweep", id="stop-sweep", size="sm", color="danger"),
+    ]
     return html.Div(
         [
             html.H3("Actions", className="h6 mt-4"),
-            dbc.Input(
-                id="token", type="password", placeholder="token shown by the command line", size="sm", className="mb-2"
-            ),
-            dbc.ButtonGroup(
-                [
-                    dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),
-                    dbc.Button("Stop the sweep", id="stop-sweep", size="sm", color="danger"),
-                ]
-            ),
+            dbc.Input(id="token", type="password", placeholder=hint, size="sm", className="mb-2"),
+            dbc.ButtonGroup(buttons),
             html.Div(id="action-answer", className="small mt-2", role="status"),
         ]
     )

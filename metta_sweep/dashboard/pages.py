@@ -1,4 +1,4 @@
-"""Which figures each page has: a name, a heading, one sentence of help, and how it is drawn from a inputs."""
+"""Which figures each page has: a name, a heading, one sentence of help, and how it is drawn from its input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import plotly.graph_objects as go
 from metta_sweep.analysis.curves import thinned, with_axis
 from metta_sweep.analysis.timeline import spans
 from metta_sweep.dashboard.figure_input import FigureInput
-from metta_sweep.dashboard.figures import compare, curves, importance, model, parallel, scores, theme, timeline
+from metta_sweep.dashboard.figures import compare, curves, importance, model, scores, theme
+from metta_sweep.dashboard.figures.parallel import parallel_coordinates
+from metta_sweep.dashboard.figures.timeline import timeline as attempts_timeline
 from metta_sweep.dashboard.view import CORRELATION
 
 MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
+UNFILTERED = ("parallel", "timeline", "comparison")
 Draw = Callable[[FigureInput], go.Figure]
 
 
@@ -32,73 +35,116 @@ class Figure:
     title: str
     help: str
     draw: Draw
-    width: int = 6
+    width: int
 
 
+FIGURES: dict[str, dict[str, Figure]] = {}  # by page and name, in the order below
+
+
+def figure(page: str, title: str, help: str, width: int = 6) -> Callable[[Draw], Draw]:
+    """Puts the function's figure on a page, under the function's name; see `Figure`."""
+
+    def add(draw: Draw) -> Draw:
+        FIGURES.setdefault(page, {})[draw.__name__] = Figure(title, help, draw, width)
+        return draw
+
+    return add
+
+
+@figure("home", "Sweeps on one cost axis", "Best score so far against everything paid until then.", 12)
+def comparison(inputs: FigureInput) -> go.Figure:
+    return compare.compare({inputs.snapshot.sweep.name: (inputs.snapshot.all_runs, inputs.goal)}, inputs.look)
+
+
+@figure("overview", "Cost vs score", "Each point is a run; no run is both better and cheaper than the front.", 8)
 def cost_vs_score(inputs: FigureInput) -> go.Figure:
     return scores.cost_vs_score(inputs.runs, inputs.goal, inputs.look, cost=inputs.view.cost_axis)
 
 
+@figure("overview", "Efficiency frontier", "Pareto-optimal runs; hover: what a step up costs.", 4)
 def efficiency(inputs: FigureInput) -> go.Figure:
     return scores.efficiency_frontier(inputs.runs, inputs.goal, inputs.look, cost=inputs.view.cost_axis)
 
 
+@figure("overview", "Score progression", "In the order the results came.")
 def progression(inputs: FigureInput) -> go.Figure:
     return scores.score_progression(inputs.runs, inputs.goal, inputs.look)
 
 
+@figure("overview", "Distributions", "How scores and costs are spread.")
 def distributions(inputs: FigureInput) -> go.Figure:
     return scores.distributions(inputs.runs, inputs.look, cost=inputs.view.cost_axis)
 
 
+@figure("overview", "Parameter importance", "For the score; see the Importance page for more.", 12)
+def importance_overview(inputs: FigureInput) -> go.Figure:
+    return importance_of("score", inputs)
+
+
+@figure(
+    "overview",
+    "Score against each parameter",
+    "Solid: the running median. Dashed: the fitted line, with its correlation on hover.",
+    12,
+)
 def parameters(inputs: FigureInput) -> go.Figure:
     return scores.parameter_grid(inputs.runs, inputs.look, inputs.log_params)
 
 
+@figure(
+    "model", "Predicted front", "Where the model expects the front, with its band; rings are runs still to come.", 12
+)
 def belief(inputs: FigureInput) -> go.Figure:
     if inputs.fit is None or inputs.fit.surrogate is None:
         return waiting(inputs)
     return model.belief_front(inputs.runs, inputs.fit.front, inputs.goal, inputs.look)
 
 
+@figure(
+    "model",
+    "Slices",
+    "Along each parameter through one run (star), the chosen or the best; band: 90 %; dots: runs.",
+    12,
+)
 def slices(inputs: FigureInput) -> go.Figure:
     if inputs.fit is None or inputs.fit.surrogate is None or inputs.held is None:
         return waiting(inputs)
-    order = inputs.fit.importance["score"]["parameter"].tolist()
-    return model.slices(
-        inputs.fit.surrogate, inputs.runs, inputs.held, model.Ranked(order, inputs.fit.hits), inputs.look
-    )
+    order = model.Ranked(inputs.fit.importance["score"]["parameter"].tolist(), inputs.fit.hits)
+    return model.slices(inputs.fit.surrogate, inputs.runs, inputs.held, order, inputs.look)
 
 
+@figure("model", "Contour", "Predicted score and its uncertainty over two parameters, the others held at that run.", 12)
 def surface(inputs: FigureInput) -> go.Figure:
-    pair = inputs.pair
     if inputs.fit is None or inputs.fit.surrogate is None or inputs.held is None:
         return waiting(inputs)
-    if pair is None:
+    if inputs.pair is None:
         return theme.empty(inputs.look, "A contour needs two free parameters")
-    return model.surface(inputs.fit.surrogate, pair, inputs.held, inputs.runs, inputs.look)
+    return model.surface(inputs.fit.surrogate, inputs.pair, inputs.held, inputs.runs, inputs.look)
 
 
-def importance_of(target: str) -> Draw:
-    """Bars for score or cost; correlation when the view asks for it, and until there is a model."""
-    column = "score" if target == "score" else "cost_seconds"
-
-    def draw(inputs: FigureInput) -> go.Figure:
-        has_model = inputs.fit is not None and target in inputs.fit.importance
-        is_asked = inputs.view.measure == CORRELATION
-        if is_asked or inputs.fit is None or not has_model:
-            return importance.correlation_bars(inputs.runs, inputs.look, column, is_asked=is_asked)
-        return importance.importance_bars(inputs.fit.importance[target], inputs.look, target)
-
-    return draw
+@figure("importance", "Importance for the score", "Share of its variation that each parameter explains.")
+def importance_score(inputs: FigureInput) -> go.Figure:
+    return importance_of("score", inputs)
 
 
+@figure("importance", "Importance for the cost", "The same for log cost; whiskers: 90 % bootstrap.")
+def importance_cost(inputs: FigureInput) -> go.Figure:
+    return importance_of("cost", inputs)
+
+
+@figure(
+    "importance",
+    "Marginal effects",
+    "Predicted score along one parameter, averaged over the others, with 90 % interval.",
+    12,
+)
 def marginals(inputs: FigureInput) -> go.Figure:
     if inputs.fit is None or not inputs.fit.marginals:
         return waiting(inputs)
     return importance.marginal_effects(inputs.fit.marginals, inputs.look)
 
 
+@figure("curves", "Learning curves", "A sample of single runs; band and best are over all of them.", 12)
 def learning_curves(inputs: FigureInput) -> go.Figure:
     snapshot = inputs.snapshot
     is_whole = len(inputs.runs) == len(snapshot.all_runs)
@@ -108,99 +154,31 @@ def learning_curves(inputs: FigureInput) -> go.Figure:
     return curves.learning_curves(points, shown, inputs.goal, inputs.look, inputs.view.curve_x, chosen=inputs.view.run)
 
 
-def parallel_coordinates(inputs: FigureInput) -> go.Figure:
-    return parallel.parallel_coordinates(
-        inputs.unbrushed, inputs.space, {**inputs.view.brush, **inputs.view.only}, inputs.look
-    )
+@figure("parallel", "Parallel coordinates", "Drag along an axis: the range filters every page.", 12)
+def parallel(inputs: FigureInput) -> go.Figure:
+    return parallel_coordinates(inputs.unbrushed, inputs.space, inputs.view.narrowed, inputs.look)
 
 
-def timeline_of(inputs: FigureInput) -> go.Figure:
+@figure(
+    "timeline", "Timeline", f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.", 12
+)
+def timeline(inputs: FigureInput) -> go.Figure:
     attempts = sorted(inputs.snapshot.attempts_until(inputs.snapshot.read_at), key=lambda attempt: attempt.started_at)
-    return timeline.timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
+    return attempts_timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
 
 
-def comparison(inputs: FigureInput) -> go.Figure:
-    return compare.compare({inputs.snapshot.sweep.name: (inputs.snapshot.all_runs, inputs.goal)}, inputs.look)
+def importance_of(target: str, inputs: FigureInput) -> go.Figure:
+    """Bars for score or cost; correlation when the view asks for it, and until there is a model."""
+    is_asked = inputs.view.measure == CORRELATION
+    if is_asked or inputs.fit is None or target not in inputs.fit.importance:
+        column = "score" if target == "score" else "cost_seconds"
+        return importance.correlation_bars(inputs.runs, inputs.look, column, is_asked=is_asked)
+    return importance.importance_bars(inputs.fit.importance[target], inputs.look, target)
 
 
 def waiting(inputs: FigureInput) -> go.Figure:
     """Why there is no model: it is being made, or it cannot be."""
     return theme.empty(inputs.look, model.WAITING if inputs.fit is None else model.NO_MODEL)
-
-
-TREND_HELP = "Solid: the running median. Dashed: the fitted line, with its correlation on hover."
-FIGURES: dict[str, dict[str, Figure]] = {
-    "home": {
-        "comparison": Figure(
-            "Sweeps on one cost axis", "Best score so far against everything paid until then.", comparison, 12
-        )
-    },
-    "overview": {
-        "cost_vs_score": Figure(
-            "Cost vs score", "Each point is a run; no run is both better and cheaper than the front.", cost_vs_score, 8
-        ),
-        "efficiency": Figure("Efficiency frontier", "Pareto-optimal runs; hover: what a step up costs.", efficiency, 4),
-        "progression": Figure("Score progression", "In the order the results came.", progression),
-        "distributions": Figure("Distributions", "How scores and costs are spread.", distributions),
-        "importance_overview": Figure(
-            "Parameter importance", "For the score; see the Importance page for more.", importance_of("score"), 12
-        ),
-        "parameters": Figure("Score against each parameter", TREND_HELP, parameters, 12),
-    },
-    "model": {
-        "belief": Figure(
-            "Predicted front",
-            "Where the model expects the front, with its band; rings are runs still to come.",
-            belief,
-            12,
-        ),
-        "slices": Figure(
-            "Slices",
-            "Along each parameter through one run (star), the chosen or the best; band: 90 %; dots: runs.",
-            slices,
-            12,
-        ),
-        "surface": Figure(
-            "Contour",
-            "Predicted score and its uncertainty over two parameters, the others held at that run.",
-            surface,
-            12,
-        ),
-    },
-    "importance": {
-        "importance_score": Figure(
-            "Importance for the score", "Share of its variation that each parameter explains.", importance_of("score")
-        ),
-        "importance_cost": Figure(
-            "Importance for the cost", "The same for log cost; whiskers: 90 % bootstrap.", importance_of("cost")
-        ),
-        "marginals": Figure(
-            "Marginal effects",
-            "Predicted score along one parameter, averaged over the others, with 90 % interval.",
-            marginals,
-            12,
-        ),
-    },
-    "curves": {
-        "learning_curves": Figure(
-            "Learning curves", "A sample of single runs; band and best are over all of them.", learning_curves, 12
-        )
-    },
-    "parallel": {
-        "parallel": Figure(
-            "Parallel coordinates", "Drag along an axis: the range filters every page.", parallel_coordinates, 12
-        )
-    },
-    "timeline": {
-        "timeline": Figure(
-            "Timeline",
-            f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.",
-            timeline_of,
-            12,
-        )
-    },
-}
-UNFILTERED = ("parallel", "timeline", "comparison")
 
 
 def figures_of(page: str) -> dict[str, Figure]:
@@ -209,7 +187,4 @@ def figures_of(page: str) -> dict[str, Figure]:
 
 def find(name: str) -> Figure:
     """The figure with this name, on whatever page. Raises `KeyError`."""
-    for figures in FIGURES.values():
-        if name in figures:
-            return figures[name]
-    raise KeyError(name)
+    return {key: one for figures in FIGURES.values() for key, one in figures.items()}[name]

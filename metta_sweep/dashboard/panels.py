@@ -14,7 +14,7 @@ from dash import dcc, html
 from metta_sweep.analysis.best import best
 from metta_sweep.analysis.failed import failures
 from metta_sweep.analysis.frame import scored
-from metta_sweep.analysis.health import Finding, check_runs
+from metta_sweep.analysis.health import Finding
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.timeline import idle_seconds, spans
 from metta_sweep.config.patches import patch_text
@@ -30,9 +30,8 @@ LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
 
 def health(inputs: FigureInput) -> list[Any]:
     """Findings, warnings first."""
-    found = [*check_runs(inputs.snapshot.all_runs), *(inputs.fit.findings if inputs.fit is not None else ())]
     order = list(LEVELS)[::-1]
-    cards = [finding(one) for one in sorted(found, key=lambda one: order.index(one.level))]
+    cards = [finding(one) for one in sorted(inputs.findings, key=lambda one: order.index(one.level))]
     if inputs.fit is None:
         cards.append(html.P("The model's findings follow when it is fitted.", className="text-body-secondary"))
     return cards or [html.P("Nothing to say before the first run ended.", className="text-body-secondary")]
@@ -40,12 +39,8 @@ def health(inputs: FigureInput) -> list[Any]:
 
 def finding(one: Finding) -> html.Div:
     advice = [html.Div(one.advice, className="fst-italic")] if one.advice else []
-    head = html.Div(
-        [
-            html.Span(LEVELS[one.level], className="badge text-bg-secondary me-2"),
-            html.Span(one.title, className="fw-semibold"),
-        ]
-    )
+    badge = html.Span(LEVELS[one.level], className="badge text-bg-secondary me-2")
+    head = html.Div([badge, html.Span(one.title, className="fw-semibold")])
     return html.Div([head, html.Div(one.text), *advice], className=f"finding {one.level} mb-3")
 
 
@@ -60,11 +55,10 @@ def failed(inputs: FigureInput) -> list[Any]:
 def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
     record = inputs.snapshot.records[row["example"]]
     lost = f"{theme.seconds(row['paid_wall_seconds'])} and {theme.dollars(row['dollars'])} lost"
+    words = f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}"
     body = [
         html.H2([html.Code(row["signature"] or "no signature")], className="h6"),
-        html.Div(
-            f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}", className="small"
-        ),
+        html.Div(words, className="small"),
         html.P(row["message"], className="mb-1"),
         pick(row["example"], "Newest example"),
     ]
@@ -106,16 +100,14 @@ def best_patch(inputs: FigureInput) -> list[Any]:
         return []
     name = inputs.snapshot.sweep.name
     winner = best(inputs.snapshot.runs, 1, inputs.goal, by="score")[0]
-    patch = patch_text(
-        winner.params, [f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."]
-    )
+    head = f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."
     commands = (
         f"python -m metta_sweep best sweep_name={name} --output-dir configs/trainer/patch\n"
         f"python -m metta_sweep train run=production +trainer/patch={name}_best"
     )
     return [
         html.H2("Best configuration", className="h6"),
-        copyable(patch),
+        copyable(patch_text(winner.params, [head])),
         html.P("Write it as a patch file, and train with it:"),
         copyable(commands),
     ]
@@ -144,10 +136,8 @@ def model_notes(inputs: FigureInput) -> list[Any]:
     if fit is None or fit.surrogate is None:
         return []
     left_out = f", {fit.surrogate.num_left_out} more are left out" if fit.surrogate.num_left_out else ""
-    words = (
-        f"Fitted by this page to {len(fit.surrogate.score.y)} completed runs{left_out}; results so far: "
-        f"{fit.num_results}."
-    )
+    known = f"{len(fit.surrogate.score.y)} completed runs{left_out}"
+    words = f"Fitted by this page to {known}; results so far: {fit.num_results}."
     notes = [finding(one) for one in fit.findings if one.title in ("Bounds", "Score model")]
     return [html.P(words, className="small text-body-secondary"), *notes]
 
@@ -171,18 +161,8 @@ def sweeps_table(summaries: Sequence[SweepSummary], compared: Sequence[str], hue
         )
         for one in summaries
     ]
-    head = (
-        "compare",
-        "sweep",
-        "state",
-        "runs ended",
-        "best score",
-        "best so far",
-        "search cost",
-        "last owner",
-        "last event (UTC)",
-    )
-    return [html.Div(tables.table(head, rows, label="Sweeps"), className="mb-3")]
+    head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost")
+    return [html.Div(tables.table((*head, "last owner", "last event (UTC)"), rows, label="Sweeps"), className="mb-3")]
 
 
 def tick_box(name: str, *, is_ticked: bool) -> dbc.Checkbox:
@@ -192,16 +172,10 @@ def tick_box(name: str, *, is_ticked: bool) -> dbc.Checkbox:
 
 def picture(values: list[float], hue: str) -> Any:
     """A sparkline as an image: text of a sweep never becomes markup of the page."""
-    svg = sparkline(values, hue)
-    encoded = base64.b64encode(svg.encode()).decode()
-    return (
-        html.Img(
-            src=f"data:image/svg+xml;base64,{encoded}",
-            alt=f"from {theme.number(values[0])} to {theme.number(values[-1])}",
-        )
-        if svg
-        else ""
-    )
+    if not (svg := sparkline(values, hue)):
+        return ""
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return html.Img(src=source, alt=f"from {theme.number(values[0])} to {theme.number(values[-1])}")
 
 
 def pick(run_id: str, label: str) -> dbc.Button:

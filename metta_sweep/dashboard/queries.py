@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from dash import html, no_update
 
 from metta_sweep.analysis.estimates import totals
-from metta_sweep.analysis.money import Forecast, Money, expected_best, money
+from metta_sweep.analysis.money import Money, expected_best, money
 from metta_sweep.analysis.overview import in_slots
 from metta_sweep.dashboard import layout, panels, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
@@ -29,7 +29,7 @@ from metta_sweep.dashboard.run_panel import run_panel
 from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
-from metta_sweep.dashboard.view import HOME, Range, View
+from metta_sweep.dashboard.view import HOME, View
 from metta_sweep.errors import SweepError
 
 SLIDER_STEPS = 500
@@ -80,10 +80,8 @@ class Queries:
     def figure(self, name: str, view: View) -> go.Figure:
         """One figure; never raises for what a sweep may hold."""
         if name == "comparison":
-            return compare(
-                {one: (self.source.snapshot(one).all_runs, self.source.snapshot(one).goal) for one in view.compare},
-                LOOKS[view.theme],
-            )
+            snapshots = {one: self.source.snapshot(one) for one in view.compare}
+            return compare({one: (each.all_runs, each.goal) for one, each in snapshots.items()}, LOOKS[view.theme])
         inputs = self.inputs(view)
         if inputs.runs.empty and len(inputs.snapshot.runs) and name not in UNFILTERED:
             return theme.empty(inputs.look, "No run lies inside these ranges")
@@ -109,15 +107,9 @@ class Queries:
         if not view.sweep:
             return (no_update,) * 8
         runs = self.source.snapshot(view.sweep).runs
-        decades = (
-            None
-            if view.cost is None
-            else (math.log10(max(view.cost[0], TINY_COST)), math.log10(max(view.cost[1], TINY_COST)))
-        )
-        return (
-            *ends_of(runs["score"], view.score),
-            *ends_of(np.log10(runs["cost_seconds"].clip(lower=TINY_COST)), decades),
-        )
+        costs = np.log10(runs["cost_seconds"].clip(lower=TINY_COST))
+        chosen = [math.log10(max(end, TINY_COST)) for end in view.cost or ()]
+        return (*ends_of(runs["score"], view.score), *ends_of(costs, chosen))
 
     def details(self, run_id: str, view: View) -> Any:
         """The panel of one run; None when the sweep has no such run."""
@@ -127,9 +119,8 @@ class Queries:
     def panel(self, page: str, view: View) -> list[Any]:
         """What a page says beside its figures."""
         if page == HOME:
-            return panels.sweeps_table(
-                self.summaries.read(self.source.sweeps()), view.compare, LOOKS[view.theme].accent
-            )
+            summaries = self.summaries.read(self.source.sweeps())
+            return panels.sweeps_table(summaries, view.compare, LOOKS[view.theme].accent)
         return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
     def parameters(self, view: View) -> list[str]:
@@ -157,18 +148,18 @@ class Queries:
             return []
         snapshot = self.source.snapshot(view.sweep)
         wealth = wealth_of(snapshot)
-        num_more = runs_left(snapshot, wealth)
+        known = [count for count in (wealth.affordable_runs, snapshot.num_runs_left) if count is not None]
+        num_more, expected = min(known, default=None), None  # further runs that budget and `num_samples` leave
+        if num_more is not None:
+            expected = expected_best(snapshot.runs, snapshot.goal, num_more, np.random.default_rng(0))
         cards = tables.summary_cards(totals(snapshot.all_runs, snapshot.goal))
-        return [cards, tables.money_bar(wealth.amounts, num_more, expected_of(snapshot, num_more))]
+        return [cards, tables.money_bar(wealth.amounts, num_more, expected)]
 
 
 def filters_of(view: View) -> list[str]:
     """Each range and choice of a view in words."""
-    ranges = {
-        "score": view.score,
-        "cost (s)": view.cost,
-        **{path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()},
-    }
+    brushed = {path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()}
+    ranges = {"score": view.score, "cost (s)": view.cost, **brushed}
     words = [
         f"{name} from {theme.number(limits[0])} to {theme.number(limits[1])}"
         for name, limits in ranges.items()
@@ -177,7 +168,7 @@ def filters_of(view: View) -> list[str]:
     return [*words, *(f"{path} {' or '.join(choices)}" for path, choices in view.only.items())]
 
 
-def ends_of(values: pd.Series[float], chosen: Range | None) -> tuple[float, float, list[float], float]:
+def ends_of(values: pd.Series[float], chosen: Sequence[float] | None) -> tuple[float, float, list[float], float]:
     """A slider that reaches over all values; its handles stay where they were put."""
     low, high = (float(values.min()), float(values.max())) if values.notna().any() else (0.0, 1.0)
     high = high if high > low else low + (abs(low) / 100 or 1.0)
@@ -191,13 +182,3 @@ def wealth_of(snapshot: Snapshot) -> Money:
     now = max(ends) if len(ends) == len(attempts) and ends else time.time()
     runs = in_slots(snapshot.all_runs, snapshot.started)
     return money(runs, attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)
-
-
-def runs_left(snapshot: Snapshot, wealth: Money) -> int | None:
-    """Further runs that budget and `num_samples` leave; None without either."""
-    known = [count for count in (wealth.affordable_runs, snapshot.num_runs_left) if count is not None]
-    return min(known, default=None)
-
-
-def expected_of(snapshot: Snapshot, num_more: int | None) -> Forecast | None:
-    return None if num_more is None else expected_best(snapshot.runs, snapshot.goal, num_more, np.random.default_rng(0))

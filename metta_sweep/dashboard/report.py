@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from metta_sweep.analysis.estimates import totals
-from metta_sweep.analysis.health import Finding, check_runs
+from metta_sweep.analysis.health import Finding
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
@@ -52,13 +52,8 @@ def sections(inputs: FigureInput) -> Iterator[str]:
 
 def drawing(figure: go.Figure, name: str) -> str:
     """A figure as an HTML fragment that finds Plotly on the page."""
-    fragment: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=f"figure-{name}",
-        config={"responsive": True, "displaylogo": False},
-    )
-    return fragment
+    page = {"full_html": False, "include_plotlyjs": False, "config": {"responsive": True, "displaylogo": False}}
+    return str(figure.to_html(div_id=f"figure-{name}", **page))
 
 
 def summary(inputs: FigureInput) -> str:
@@ -71,17 +66,13 @@ def summary(inputs: FigureInput) -> str:
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
         "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(inputs.snapshot.read_at)),
     }
-    return (
-        '<div class="cards">'
-        + "".join(f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items())
-        + "</div>"
-    )
+    boxes = (f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items())
+    return f'<div class="cards">{"".join(boxes)}</div>'
 
 
 def words(inputs: FigureInput) -> str:
     """Findings as a list."""
-    found = [*check_runs(inputs.snapshot.all_runs), *(inputs.fit.findings if inputs.fit is not None else ())]
-    return "<ul>" + "".join(f"<li>{sentence(one)}</li>" for one in found) + "</ul>"
+    return "<ul>" + "".join(f"<li>{sentence(one)}</li>" for one in inputs.findings) + "</ul>"
 
 
 def sentence(one: Finding) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dash import dcc, html
 
-from metta_sweep.analysis.frame import METRIC
+from metta_sweep.analysis.frame import METRIC, PARTS
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.curves import run_curve
@@ -21,19 +21,16 @@ from metta_sweep.registry.records import IMPORTED_FROM, RunRecord, RunState
 
 THRESHOLD = re.compile(r"threshold ([-+\d.e]+\d)")
 WANDB_URL = "https://wandb.ai"
-PARTS = ("setup", "train", "curve", "evaluate")
 
 
 def run_panel(snapshot: Snapshot, run_id: str, data_dir: Path, look: Look) -> list[Any]:
     """The panel's children."""
     record = snapshot.records[run_id]
-    rows = snapshot.all_runs[snapshot.all_runs["id"] == run_id].to_dict("records")
-    row: Mapping[Any, Any] = rows[0]
+    row: Mapping[Any, Any] = snapshot.all_runs[snapshot.all_runs["id"] == run_id].to_dict("records")[0]
+    params = {path: theme.number(value) for path, value in record.params.items()}
     return [
         heading(record, row),
-        *section(
-            "Configuration", pairs({path: theme.number(value) for path, value in record.params.items()}, is_code=True)
-        ),
+        *section("Configuration", pairs(params, is_code=True)),
         *section("Result", pairs(result(row))),
         *section("Why this run", why(record, row)),
         *section("Ended", ending(record)),
@@ -58,25 +55,14 @@ def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:
     score = theme.number(row["score"])
     error = "" if math.isnan(row["standard_error"]) else f" ± {theme.number(row['standard_error'], 2)}"
     phase = f" · {record.phase}" if record.phase else ""
-    return html.Div(
-        [
-            html.Div(record.id, className="fs-5 fw-semibold"),
-            html.Div(f"{record.state.value}{phase} · score {score}{error}"),
-        ]
-    )
+    words = f"{record.state.value}{phase} · score {score}{error}"
+    return html.Div([html.Div(record.id, className="fs-5 fw-semibold"), html.Div(words)])
 
 
 def result(row: Mapping[Any, Any]) -> dict[str, str]:
-    metrics = {
-        str(name).removeprefix(METRIC): theme.number(value)
-        for name, value in row.items()
-        if str(name).startswith(METRIC)
-    }
-    return {
-        "score": theme.number(row["score"]),
-        **metrics,
-        "env_steps": theme.number(row["env_steps"]) if row["env_steps"] else "–",
-    }
+    metrics = [name for name in map(str, row) if name.startswith(METRIC)]
+    values = {name.removeprefix(METRIC): theme.number(row[name]) for name in metrics}
+    return {"score": theme.number(row["score"]), **values, "env_steps": theme.number(row["env_steps"] or None)}
 
 
 def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
@@ -102,10 +88,8 @@ def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
 def interval(known: object, unit: str = "") -> str:
     if not isinstance(known, Mapping):
         return "–"
-    return (
-        f"{theme.number(known.get('mean'))}{unit} (90 %: {theme.number(known.get('low'))} to "
-        f"{theme.number(known.get('high'))})"
-    )
+    mean, low, high = (theme.number(known.get(key)) for key in ("mean", "low", "high"))
+    return f"{mean}{unit} (90 %: {low} to {high})"
 
 
 def surprise(known: object, score: float) -> str:
@@ -122,19 +106,16 @@ def nearest(points: Sequence[Sequence[Any]]) -> list[Any]:
     """The observed points nearest to the suggestion, by distance in the search space's own scale."""
     if not points:
         return []
-    rows = [
-        (theme.number(distance, 3), theme.number(score), ", ".join(params_of(params)))
-        for distance, params, score in points
-    ]
+    rows = [(theme.number(distance, 3), theme.number(score), params_text(params)) for distance, params, score in points]
     return [
         html.Div("Nearest results it knew", className="small fw-semibold mt-2"),
         tables.table(("distance", "score", "point"), rows, label="nearest"),
     ]
 
 
-def params_of(params: Mapping[str, Any]) -> list[str]:
+def params_text(params: Mapping[str, Any]) -> str:
     names = theme.short_names(params)
-    return [f"{names[path]} {theme.number(value, 3)}" for path, value in params.items()]
+    return ", ".join(f"{names[path]} {theme.number(value, 3)}" for path, value in params.items())
 
 
 def ending(record: RunRecord) -> list[Any]:
@@ -155,24 +136,18 @@ def curve(snapshot: Snapshot, record: RunRecord, look: Look) -> list[Any]:
     if points.empty:
         return []
     known = THRESHOLD.search(record.message) if record.state is RunState.STOPPED_EARLY else None
-    graph = dcc.Graph(
-        figure=run_curve(points, look, float(known[1]) if known else None), config={"displayModeBar": False}
-    )
-    return [graph]
+    figure = run_curve(points, look, float(known[1]) if known else None)
+    return [dcc.Graph(figure=figure, config={"displayModeBar": False})]
 
 
 def costs(row: Mapping[Any, Any]) -> dict[str, str]:
-    parts = {f"{part}": theme.seconds(row[f"{part}_seconds"]) for part in PARTS}
-    paid = {
+    return {
+        "run time": theme.seconds(row["wall_seconds"]),
+        **{part: theme.seconds(row[f"{part}_seconds"]) for part in PARTS},
+        "GPU time": theme.seconds(row["gpu_seconds"]),
         "paid, all attempts": theme.seconds(row["paid_wall_seconds"]),
         "paid": theme.dollars(row["dollars"]),
         "attempts": theme.number(row["attempts"]),
-    }
-    return {
-        "run time": theme.seconds(row["wall_seconds"]),
-        **parts,
-        "GPU time": theme.seconds(row["gpu_seconds"]),
-        **paid,
     }
 
 
@@ -190,12 +165,9 @@ def identification(snapshot: Snapshot, record: RunRecord, data_dir: Path) -> lis
 
 def wandb_address(snapshot: Snapshot, record: RunRecord) -> str:
     """The run's page: where it was imported from, else where the mirror writes it; "" without an entity."""
-    imported = str(record.explanation.get(IMPORTED_FROM, "")).split("/")
-    entity, project, run_id = (
-        imported if len(imported) == 3 else (snapshot.sweep.wandb_entity, snapshot.sweep.wandb_project, record.id)
-    )
-    return (
-        "/".join([WANDB_URL, *(quote(word, safe="") for word in (entity, project, "runs", run_id))])
-        if entity and project
-        else ""
-    )
+    path = str(record.explanation.get(IMPORTED_FROM, "")).split("/")
+    if len(path) != 3:
+        path = [snapshot.sweep.wandb_entity, snapshot.sweep.wandb_project, record.id]
+    entity, project, run_id = path
+    words = (quote(word, safe="") for word in (entity, project, "runs", run_id))
+    return "/".join([WANDB_URL, *words]) if entity and project else ""

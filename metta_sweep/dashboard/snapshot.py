@@ -18,7 +18,6 @@ from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
 
 CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
-UNFINISHED = (RunState.RESERVED, RunState.RUNNING, RunState.INTERRUPTED)
 # Reading single runs beats reading all of them until about this many changed.
 MAX_SINGLE_READS = 50
 # Drivers give a sign of life every half minute; after this long without one nobody works on the run.
@@ -56,9 +55,7 @@ class Snapshot:
     read_at: float
 
     def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
-        """All attempts; one whose run was silent for `SILENT_SECONDS` ended with its last sign of life, as far as
-        anybody knows.
-        """
+        """All attempts; one whose run was silent for `SILENT_SECONDS` counts as ended with its last sign of life."""
         return tuple(self._closed(attempt, now) for attempt in self.attempts)
 
     def _closed(self, attempt: AttemptRecord, now: float) -> AttemptRecord:
@@ -138,8 +135,7 @@ class Feed:
 
     def _read_runs(self, events: Sequence[EventRecord]) -> None:
         changed = {event.run_id for event in events if event.run_id is not None}
-        is_first = self._snapshot is None
-        if is_first or len(changed) > MAX_SINGLE_READS:
+        if self._snapshot is None or len(changed) > MAX_SINGLE_READS:
             self._records = {run.id: run for run in self._reader.runs(self._sweep)}
         else:
             self._records |= {run_id: self._reader.get_run(run_id) for run_id in changed}
@@ -152,16 +148,12 @@ class Feed:
         new = self._reader.observations(self._sweep, after=self._last_observation)
         self._observations |= {record.run_id: record for record in new}
         # A run may have ended since its record was read: its score and its state belong together.
-        late = [
-            record.run_id
-            for record in new
-            if not (record.run_id in self._records and self._records[record.run_id].state.is_final)
-        ]
+        ended = {run_id for run_id, run in self._records.items() if run.state.is_final}
+        late = [record.run_id for record in new if record.run_id not in ended]
         self._records |= {run_id: self._reader.get_run(run_id) for run_id in late}
         self._last_observation = new[-1].sequence if new else self._last_observation
-        self._curves = pd.concat(
-            [self._curves, _curve_frame({record.run_id: record.observation.curve for record in new})], ignore_index=True
-        )
+        curves = _curve_frame({record.run_id: record.observation.curve for record in new})
+        self._curves = pd.concat([self._curves, curves], ignore_index=True)
 
     def _read_live_curves(self) -> int:
         """Curves of running runs, whose points come without an event. Returns how many points they have."""
@@ -172,9 +164,8 @@ class Feed:
     def _build(self, sweep: SweepRecord) -> Snapshot:
         budget = self._budget()
         attempts = self._reader.attempts(self._sweep)
-        all_runs = build(
-            list(self._records.values()), list(self._observations.values()), attempts, hourly_cost=budget.hourly_cost
-        )
+        found = (list(self._records.values()), list(self._observations.values()))
+        all_runs = build(*found, attempts, hourly_cost=budget.hourly_cost)
         return Snapshot(
             sweep=sweep,
             spec=read_spec(sweep.spec_yaml).sweep if sweep.spec_yaml else None,
@@ -210,5 +201,5 @@ def _curve_frame(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> pd.DataFr
         for run_id, curve in curves.items()
         for point in curve
     ]
-    frame = pd.DataFrame(points, columns=list(CURVE_COLUMNS))
-    return frame.astype({"id": "object", "env_steps": "float64", "seconds": "float64", "score": "float64"})
+    types = {name: "object" if name == "id" else "float64" for name in CURVE_COLUMNS}
+    return pd.DataFrame(points, columns=list(CURVE_COLUMNS)).astype(types)

@@ -1,6 +1,4 @@
-"""Keeps the sweeps that somebody looks at up to date, in a thread of its own, so that no page ever waits for the
-registry.
-"""
+"""Keeps the sweeps that somebody looks at up to date, in a thread of its own: no page waits for the registry."""
 
 from __future__ import annotations
 
@@ -85,9 +83,8 @@ class Source:
     def _follow(self) -> None:
         while not self._closed.wait(POLL_SECONDS):
             with self._lock:
-                asked = [
-                    watch for watch in self._watches.values() if time.monotonic() - watch.asked_at < FORGET_SECONDS
-                ]
+                since = time.monotonic() - FORGET_SECONDS
+                asked = [watch for watch in self._watches.values() if watch.asked_at > since]
             for watch in asked:
                 self._refresh(watch)
 

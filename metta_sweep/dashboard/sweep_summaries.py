@@ -70,21 +70,22 @@ class SweepSummaries:
             return [self._summary(sweep) for sweep in sweeps]
 
     def _summary(self, sweep: SweepRecord) -> SweepSummary:
-        known = self._events.setdefault(sweep.name, [])
         try:
             with readable(sweep.name):
-                known += self._reader.events(sweep.name, after=known[-1].sequence if known else 0)
+                return summary(sweep, self._read(sweep.name))
         except UnreadableSweep as error:
             return SweepSummary(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
+
+    def _read(self, name: str) -> list[EventRecord]:
+        known = self._events.setdefault(name, [])
+        try:
+            with readable(name):
+                known += self._reader.events(name, after=known[-1].sequence if known else 0)
         except RegistryError as error:
-            if not known:
+            if not known or isinstance(error, UnreadableSweep):
                 raise
-            logger.warning("%s: %s; showing what was read before", sweep.name, error)
-        try:
-            with readable(sweep.name):
-                return summary(sweep, known)
-        except UnreadableSweep as error:
-            return SweepSummary(sweep, "maximize", last_at=sweep.created_at, unreadable=error.reason)
+            logger.warning("%s: %s; showing what was read before", name, error)
+        return known
 
 
 def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:

@@ -39,10 +39,8 @@ def _card(title: str, value: str, note: str) -> dbc.Card:
 def money_bar(amounts: Sequence[Amount], num_more: int | None, expected: Forecast | None) -> dbc.Card:
     """Spent, committed and left in each unit, how fast it goes, and what the rest may buy."""
     cells = [*(_amount(amount) for amount in amounts), _expected(num_more, expected)]
-    return dbc.Card(
-        dbc.CardBody(dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4"), className="py-2 px-3"),
-        className="money mt-3",
-    )
+    columns = dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4")
+    return dbc.Card(dbc.CardBody(columns, className="py-2 px-3"), className="money mt-3")
 
 
 def _show(value: float, unit: str) -> str:
@@ -55,9 +53,7 @@ TITLES = {"$": "Money", "GPU h": "GPU-hours", "slot h": "Slot-hours", "h": "Time
 
 
 def _amount(amount: Amount) -> html.Div:
-    """One thing that the sweep pays with; time cannot be promised, so that it has neither a committed part nor a
-    rate.
-    """
+    """One thing that the sweep pays with; time cannot be promised: it has neither a committed part nor a rate."""
     unit = amount.unit
     of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
     words = []
@@ -69,12 +65,8 @@ def _amount(amount: Amount) -> html.Div:
         words.append(f"{_show(amount.per_hour, unit)} an hour")
     if unit != "h" and math.isfinite(amount.hours_left):
         words.append(f"lasts {theme.seconds(amount.hours_left * 3600)}")
-    return _cell(
-        TITLES[unit],
-        [html.Span(_show(amount.spent, unit), className="fw-semibold"), *of],
-        _progress(amount),
-        " · ".join(words),
-    )
+    spent = html.Span(_show(amount.spent, unit), className="fw-semibold")
+    return _cell(TITLES[unit], [spent, *of], _progress(amount), " · ".join(words))
 
 
 def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:
@@ -84,21 +76,18 @@ def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:
 
 def _progress(amount: Amount) -> html.Div:
     """Spent and committed as shares of the cap; no bar without one."""
-    parts = [(amount.spent, "primary", "spent"), (amount.committed, "warning", "committed")] if amount.cap else []
+    hidden = {"aria-hidden": "true"}
+    if not amount.cap:
+        return html.Div([], className="", style=None, **hidden)
     bars = [
         html.Div(
             className=f"progress-bar bg-{colour}",
-            style={"width": f"{min(100 * value / (amount.cap or 1.0), 100):.2f}%"},
+            style={"width": f"{min(100 * value / amount.cap, 100):.2f}%"},
             title=name,
         )
-        for value, colour, name in parts
+        for value, colour, name in ((amount.spent, "primary", "spent"), (amount.committed, "warning", "committed"))
     ]
-    return html.Div(
-        bars,
-        className="progress my-1" if bars else "",
-        style={"height": "6px"} if bars else None,
-        **{"aria-hidden": "true"},
-    )
+    return html.Div(bars, className="progress my-1", style={"height": "6px"}, **hidden)
 
 
 def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
@@ -110,22 +99,14 @@ def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
     if num_more == 0:
         return _cell("Best score at this budget", value, None, "no further run fits")
     interval = f"90 %: {theme.number(expected.low)} to {theme.number(expected.high)}"
-    return _cell(
-        "Expected best at this budget", value, None, f"{interval}, after {num_more:,} more runs like the latest"
-    )
+    words = f"{interval}, after {num_more:,} more runs like the latest"
+    return _cell("Expected best at this budget", value, None, words)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str) -> html.Div:
     """A plain table that scrolls sideways when it must."""
-    body = [html.Tr([html.Td(cell) for cell in row]) for row in rows]
-    cells = dbc.Table(
-        [
-            html.Caption(label, className="visually-hidden"),
-            *([html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))] if head else []),
-            html.Tbody(body),
-        ],
-        size="sm",
-        hover=True,
-        className="mb-0",
-    )
+    caption = html.Caption(label, className="visually-hidden")
+    heads = [html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))] if head else []
+    body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows])
+    cells = dbc.Table([caption, *heads, body], size="sm", hover=True, className="mb-0")
     return html.Div(cells, className="table-responsive")

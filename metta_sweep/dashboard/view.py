@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import pandas as pd
@@ -87,11 +88,10 @@ class View:
             theme=_one_of(query.get("theme"), ("light", "dark"), "light"),
             score=read_range(query.get("score", "")),
             cost=read_range(query.get("cost", "")),
-            brush=read_brush({key.removeprefix(BRUSH): value for key, value in query.items() if key.startswith(BRUSH)}),
+            brush={path: limits for path, text in _below(BRUSH, query) if (limits := read_range(text)) is not None},
             only={
-                key.removeprefix(ONLY): tuple(unquote(choice)[:MAX_TEXT] for choice in value.split(",")[:MAX_CHOICES])
-                for key, value in query.items()
-                if key.startswith(ONLY)
+                path: tuple(unquote(choice)[:MAX_TEXT] for choice in text.split(",")[:MAX_CHOICES])
+                for path, text in _below(ONLY, query)
             },
             run=query.get("run", ""),
             curve_x=_one_of(query.get("curve_x"), CURVE_AXES, "env_steps"),
@@ -110,22 +110,22 @@ class View:
             value = getattr(self, item.name)
             if item.name in ("sweep", "brush", "only") or value == getattr(default, item.name):
                 continue
-            words[item.name] = (
-                write_range(value)
-                if item.name in ("score", "cost")
-                else ",".join(value)
-                if item.name == "compare"
-                else str(value)
+            write: Callable[[Any], str] = {"score": write_range, "cost": write_range, "compare": ",".join}.get(
+                item.name, str
             )
+            words[item.name] = write(value)
         words |= {BRUSH + path: write_range(limits) for path, limits in self.brush.items()}
-        words |= {
-            ONLY + path: ",".join(quote(choice, safe="") for choice in choices) for path, choices in self.only.items()
-        }
-        return "?" + urlencode(words, safe=",~") if words else "?"
+        words |= {ONLY + path: ",".join(quote(one, safe="") for one in some) for path, some in self.only.items()}
+        return "?" + urlencode(words, safe=",~")
 
     def drawn(self) -> str:
         """The query of all that the figures of this page depend on: they are not drawn again for anything else."""
         return (self if self.page in SHOW_RUN else replace(self, run="")).to_search()
+
+    @property
+    def narrowed(self) -> dict[str, Sequence[Any]]:
+        """What each axis of the parallel coordinates is narrowed to: a range or choices, by dotted path."""
+        return {**self.brush, **self.only}
 
     @property
     def is_filtered(self) -> bool:
@@ -172,16 +172,13 @@ def write_range(limits: Range) -> str:
     return f"{limits[0]:.7g}~{limits[1]:.7g}"
 
 
-def read_brush(texts: Mapping[str, str]) -> dict[str, Range]:
-    """Ranges by dotted path; what is no range is left out."""
-    ranges = {path: read_range(text) for path, text in texts.items()}
-    return {path: limits for path, limits in ranges.items() if limits is not None}
+def _below(prefix: str, query: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What follows the prefix in each key that has it, with the key's value."""
+    return [(key.removeprefix(prefix), value) for key, value in query.items() if key.startswith(prefix)]
 
 
 def _is_list(key: str) -> bool:
-    """Whether a key of the query holds several texts: each has a limit of its own, for a list cut short ends in the
-    middle of one.
-    """
+    """Whether a key of the query holds several texts: a list cut short would end in the middle of one."""
     return key == "compare" or key.startswith(ONLY)
 
 

@@ -16,15 +16,11 @@ PAID = {"dollars": "dollars spent on the sweep", "cost_seconds": "seconds of the
 
 
 def best_for_money(runs: pd.DataFrame, goal: str, cost: str) -> pd.DataFrame:
-    """Columns paid and best: best score after each result, against all that was paid until then, failed runs
-    included.
-    """
+    """Columns paid and best: best score after each result, and all that was paid until then, for failed runs, too."""
     ended = runs[runs["sequence"] > 0].sort_values("sequence")
     utility = (direction(goal) * ended["score"]).cummax().ffill()
-    table = pd.DataFrame(
-        {"paid": ended[cost].fillna(0.0).cumsum(), "best": direction(goal) * utility, "id": ended["id"]}
-    )
-    return table.dropna(subset=["best"])
+    paid = ended[cost].fillna(0.0).cumsum()
+    return pd.DataFrame({"paid": paid, "best": direction(goal) * utility}).dropna(subset=["best"])
 
 
 def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Figure:
@@ -40,17 +36,9 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
         line = best_for_money(runs, goal, cost)
         repeat, colour = divmod(index, len(look.colours))
         style = {"color": look.colours[colour], "width": 2.5, "shape": "hv", "dash": DASHES[repeat % len(DASHES)]}
-        trace = {
-            "type": "scatter",
-            "mode": "lines",
-            "x": line["paid"],
-            "y": line["best"],
-            "name": theme.safe(name),
-            "line": style,
-        }
-        figure.add_trace(
-            {**trace, "hovertemplate": "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>", "showlegend": True}
-        )
+        hover = "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>"
+        trace = theme.line(line["paid"], line["best"], line=style, name=theme.safe(name), hovertemplate=hover)
+        figure.add_trace({**trace, "showlegend": True})
     if not any(len(trace.x) for trace in figure.data):
         return theme.empty(look, "Tick sweeps with scores in the table above")
     return figure

@@ -30,39 +30,14 @@ def learning_curves(
     figure = theme.base(look, TITLES[axis], "score")
     figure.add_trace(_single_curves(shown.dropna(subset=["x"]), look))
     band = best_band(known, goal)
-    edge = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": band["x"],
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    fill = {
-        "fill": "tonexty",
-        "fillcolor": theme.translucent(look.colours[0], 0.25),
-        "name": "middle half of the runs",
-        "showlegend": True,
-    }
-    figure.add_traces([{**edge, "y": band["low"]}, {**edge, "y": band["high"], **fill}])
+    low, high = theme.band(band["x"], band["low"], band["high"], theme.translucent(look.colours[0], 0.25))
+    figure.add_traces([low, {**high, "name": "middle half of the runs", "showlegend": True}])
     for column, name, colour in (("median", "median", look.colours[0]), ("best", "best so far", look.accent)):
-        line = {"color": colour, "width": 2.5}
-        figure.add_trace(
-            {"type": "scatter", "mode": "lines", "x": band["x"], "y": band[column], "name": name, "line": line}
-        )
+        figure.add_trace(theme.line(band["x"], band[column], name=name, line={"color": colour, "width": 2.5}))
     if chosen:
-        own = known[known["id"] == chosen]
-        line = {"color": look.text, "width": 3}
-        figure.add_trace(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": own["x"],
-                "y": own["score"],
-                "name": theme.safe(chosen),
-                "line": line,
-            }
-        )
+        own, bold = known[known["id"] == chosen], {"color": look.text, "width": 3}
+        trace = theme.line(own["x"], own["score"], name=theme.safe(chosen), line=bold)
+        figure.add_trace({**trace, "mode": "lines+markers"})
     theme.log_axis(figure)
     return figure
 
@@ -73,25 +48,17 @@ def _single_curves(curves: pd.DataFrame, look: Look) -> dict[str, object]:
     ends = np.flatnonzero(ids[1:] != ids[:-1]) + 1
     x, y = (np.insert(curves[column].to_numpy(), ends, np.nan) for column in ("x", "score"))
     names = np.insert(ids.astype(object), ends, "")  # as an array: Plotly looks at lists element by element
-    return {
-        "type": theme.scatter_type(len(x)),
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "name": f"{len(ends) + bool(len(ids))} runs",
-        "line": {"color": theme.translucent(look.muted, 0.35), "width": 1},
-        "customdata": names,
-        "hovertemplate": "%{customdata}<br>%{x:.4s}, score %{y:.4g}<extra></extra>",
-    }
+    style = {"color": theme.translucent(look.muted, 0.35), "width": 1}
+    hover = "%{customdata}<br>%{x:.4s}, score %{y:.4g}<extra></extra>"
+    trace = theme.line(x, y, line=style, name=f"{len(ends) + bool(len(ids))} runs", hovertemplate=hover)
+    return {**trace, "type": theme.scatter_type(len(x)), "customdata": names}
 
 
 def run_curve(points: pd.DataFrame, look: Look, threshold: float | None) -> go.Figure:
     """The curve of one run, with the threshold that stopped it."""
     figure = theme.base(look, "env steps", "score", height=240)
-    line = {"color": look.colours[0]}
-    figure.add_trace(
-        {"type": "scatter", "mode": "lines+markers", "x": points["env_steps"], "y": points["score"], "line": line}
-    )
+    trace = theme.line(points["env_steps"], points["score"], line={"color": look.colours[0]})
+    figure.add_trace({**trace, "mode": "lines+markers"})
     if threshold is not None:
         note = {"text": "stop threshold", "font": {"color": look.accent}}
         figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash"}, annotation=note)

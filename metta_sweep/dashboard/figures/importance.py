@@ -17,42 +17,19 @@ MAX_BARS = 20
 
 
 def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
-    """Total share of the variance that each parameter explains, with bootstrap intervals; the part that it explains
-    alone is darker.
-    """
+    """Total share of the variance that each parameter explains, with intervals; what it explains alone is darker."""
     top = table.head(MAX_BARS).iloc[::-1]
     names = theme.short_names(top["parameter"])
     labels = [theme.safe(names[path]) for path in top["parameter"]]
     figure = theme.base(look, f"share of the variation of the {target} (fANOVA)", height=max(260, 30 * len(top) + 110))
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": top["total_high"] - top["total"],
-        "arrayminus": top["total"] - top["total_low"],
-    }
-    shared = {"type": "bar", "orientation": "h", "y": labels}
-    hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
-    total = {**shared, "x": top["total"], "name": "with interactions", "hovertemplate": hover, "width": 0.7}
-    alone = {**shared, "x": top["main"], "name": "alone", "hovertemplate": hover, "width": 0.35}
-    whisker = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": top["total"],
-        "y": labels,
-        "name": "90 % interval",
-        "marker": {"size": 1},
-    }
-    figure.add_traces(
-        [{**total, "marker": {"color": look.colours[4]}}, {**alone, "marker": {"color": look.colours[0]}}]
-    )
-    figure.add_trace(
-        {
-            **whisker,
-            "error_x": {**bars, "color": look.text},
-            "marker": {"color": look.text, "size": 3},
-            "hoverinfo": "skip",
-        }
-    )
+    for column, name, width, colour in (("total", "with interactions", 0.7, 4), ("main", "alone", 0.35, 0)):
+        bar = {"type": "bar", "orientation": "h", "y": labels, "x": top[column], "name": name, "width": width}
+        hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
+        figure.add_trace({**bar, "marker": {"color": look.colours[colour]}, "hovertemplate": hover})
+    ends = {**theme.error_bars(top["total"], top["total_low"], top["total_high"]), "color": look.text}
+    whisker = {"type": "scatter", "mode": "markers", "x": top["total"], "y": labels, "error_x": ends}
+    dot = {"color": look.text, "size": 3}
+    figure.add_trace({**whisker, "name": "90 % interval", "marker": dot, "hoverinfo": "skip"})
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     return figure
@@ -89,9 +66,8 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, i
 def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Figure:
     """Predicted score along each of the leading parameters, averaged over all others."""
     names = theme.short_names(marginals)
-    cells = []
-    for path, line in marginals.items():
-        cells.append(
-            theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist()))
-        )
+    cells = [
+        theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist()))
+        for path, line in marginals.items()
+    ]
     return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

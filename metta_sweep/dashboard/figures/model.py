@@ -33,7 +33,7 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
     figure = theme.base(look, "cost (s)", "score", height=460)
     for phase, colour in theme.phase_colours(done, look).items():
         add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
-    add_band(figure, front["cost"], front, look.colours[4], "predicted front, 90 %")
+    figure.add_traces(band_traces(front["cost"], front, look.colours[4], "predicted front, 90 %"))
     add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
     pending = runs[runs["state"].isin(OPEN_STATES) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]
     for state, symbol in (
@@ -50,43 +50,19 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
 
 def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, look: Look) -> None:
     name = "next (reserved)" if state == RunState.RESERVED else str(state)
-    figure.add_trace(
-        {
-            "type": "scatter",
-            "x": runs["predicted_cost"].to_numpy(),
-            "y": runs["predicted_score"].to_numpy(),
-            "mode": "markers",
-            "name": name,
-            "marker": {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}},
-            "customdata": runs["id"].to_numpy(dtype=object),
-            "hovertemplate": "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>",
-        }
-    )
-
-
-def add_band(figure: go.Figure, x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -> None:
-    """A mean line inside its interval."""
-    figure.add_traces(band_traces(x, band, colour, name))
+    ring = {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}}
+    hover = "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>"
+    places = (runs["predicted_cost"].to_numpy(), runs["predicted_score"].to_numpy())
+    figure.add_trace({**theme.dots(runs, *places, marker=ring, hovertemplate=hover), "type": "scatter", "name": name})
 
 
 def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -> list[dict[str, Any]]:
-    """Lower edge, filled upper edge, mean."""
-    shared = {"type": "scatter", "mode": "lines", "x": x.to_numpy(), "legendgroup": name}
-    edge = {**shared, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    mode = "lines" if len(band) > 1 else "markers"  # a front of a single point would not show as a line
-    line = {
-        **shared,
-        "name": name,
-        "mode": mode,
-        "line": {"color": colour, "width": 2},
-        "marker": {"color": colour, "size": 9},
-    }
-    hover = "%{y:.4g}<extra>" + name + "</extra>"
-    return [
-        {**edge, "y": band["low"].to_numpy()},
-        {**edge, "y": band["high"].to_numpy(), "fill": "tonexty", "fillcolor": theme.translucent(colour, 0.2)},
-        {**line, "y": band["mean"].to_numpy(), "hovertemplate": hover},
-    ]
+    """A mean line inside its interval: lower edge, filled upper edge, mean."""
+    edges = theme.band(x, band["low"], band["high"], theme.translucent(colour, 0.2))
+    mean = theme.line(x.to_numpy(), band["mean"].to_numpy(), line={"color": colour, "width": 2}, name=name)
+    mean |= {"marker": {"color": colour, "size": 9}, "hovertemplate": "%{y:.4g}<extra>" + name + "</extra>"}
+    mean["mode"] = "lines" if len(band) > 1 else "markers"  # a front of a single point would not show as a line
+    return [{**trace, "legendgroup": name} for trace in (*edges, mean)]
 
 
 class Ranked(NamedTuple):
@@ -120,61 +96,28 @@ def _slice_cell(
     line = slice_along(surrogate, name, at)
     is_text = line["value"].map(lambda value: isinstance(value, str)).any()
     column = runs[f"param.{name}"] if f"param.{name}" in runs else pd.Series(index=runs.index, dtype=object)
-    points = {
-        "type": theme.scatter_type(len(runs)),
-        "mode": "markers",
-        "x": column.astype(str).to_numpy() if is_text else theme.numbers(column),
-        "y": theme.numbers(runs["score"]),
-        "marker": {"color": look.muted, "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].to_numpy(dtype=object),
-        "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
-    }
-    here = {
-        "type": "scatter",
-        "mode": "markers",
-        "marker": {"symbol": "star", "size": 13, "color": look.accent},
-        "hoverinfo": "skip",
-    }
-    value = at.get(name)
-    mark = []
-    if value is not None:
-        mark = [
-            {
-                **here,
-                "x": [str(value) if is_text else value],
-                "y": [line.loc[nearest_row(line["value"], value), "mean"]],
-            }
-        ]
-    return theme.Cell(
-        theme.safe(label), "score", [points, *effect_traces(line, look), *mark], axis_style(line["value"].tolist())
-    )
+    places = (column.astype(str).to_numpy() if is_text else theme.numbers(column), theme.numbers(runs["score"]))
+    points = theme.dots(runs, *places, marker={"color": look.muted, "size": 5, "opacity": 0.5})
+    points["hovertemplate"] = "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>"
+    traces = [points, *effect_traces(line, look)]
+    if (value := at.get(name)) is not None:
+        star = {"symbol": "star", "size": 13, "color": look.accent}
+        place = {"x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}
+        traces.append({"type": "scatter", "mode": "markers", **place, "marker": star, "hoverinfo": "skip"})
+    return theme.Cell(theme.safe(label), "score", traces, axis_style(line["value"].tolist()))
 
 
 def effect_traces(line: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
     """A prediction along a parameter: a line in its band, or a point with an error bar for each choice."""
     if not isinstance(line["value"].iloc[0], str):
         return band_traces(line["value"], line, look.colours[0], "prediction")
-    return [_choices(line, look)]
-
-
-def _choices(line: pd.DataFrame, look: Look) -> dict[str, Any]:
-    style = {"type": "scatter", "mode": "markers"}
-    bars = {
-        "type": "data",
-        "symmetric": False,
-        "array": line["high"] - line["mean"],
-        "arrayminus": line["mean"] - line["low"],
+    style = {
+        "marker": {"size": 9, "color": look.colours[0]},
+        "hovertemplate": "%{x}: %{y:.4g}<extra>prediction</extra>",
     }
-    marker = {"size": 9, "color": look.colours[0]}
-    hover = "%{x}: %{y:.4g}<extra>prediction</extra>"
-    return {
-        **style,
-        "x": line["value"].to_numpy(),
-        "y": line["mean"].to_numpy(),
-        "error_y": bars,
-        "marker": marker,
-        "hovertemplate": hover,
-    }
+    bars = theme.error_bars(line["mean"], line["low"], line["high"])
+    places = {"x": line["value"].to_numpy(), "y": line["mean"].to_numpy()}
+    return [{"type": "scatter", "mode": "markers", **places, "error_y": bars, **style}]
 
 
 def nearest_row(values: pd.Series[Any], value: Any) -> int:
@@ -185,9 +128,7 @@ def nearest_row(values: pd.Series[Any], value: Any) -> int:
 
 
 def is_log(values: pd.Series[Any]) -> bool:
-    """Whether equal steps multiply the value: its middle lies nearer to the geometric mean of its ends than to the
-    arithmetic one.
-    """
+    """Whether equal steps multiply the value: its middle lies nearer to the geometric mean of its ends."""
     low, middle, high = float(values.iloc[0]), float(values.iloc[len(values) // 2]), float(values.iloc[-1])
     return low > 0 and high / low > 20 and abs(middle - (low * high) ** 0.5) < abs(middle - (low + high) / 2)
 
@@ -213,31 +154,13 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
 
 def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
     axes = [axis_style(values) for values in (table.x, table.y)]
-    is_mean = kind == "mean"
-    bar = {
-        "x": 0.43 if is_mean else 1.0,
-        "len": 0.95,
-        "thickness": 12,
-        "title": {"text": "score" if is_mean else "± std", "side": "top"},
-    }
-    map_ = {
-        "type": "heatmap" if "category" in (axes[0].get("type"), axes[1].get("type")) else "contour",
-        "x": table.x,
-        "y": table.y,
-        "z": table.mean if is_mean else table.std,
-        "colorscale": theme.SCALE,
-        "colorbar": bar,
-        "hovertemplate": "%{x}, %{y}: %{z:.4g}<extra></extra>",
-    }
-    columns = [runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object)) for name in pair]
-    points = {
-        "type": theme.scatter_type(len(runs)),
-        "mode": "markers",
-        "x": columns[0].to_numpy(),
-        "y": columns[1].to_numpy(),
-        "marker": {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}},
-        "customdata": runs["id"].to_numpy(dtype=object),
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
-    names = theme.short_names(pair)
-    return theme.Cell(theme.safe(names[pair[0]]), theme.safe(names[pair[1]]), [map_, points], axes[0], axes[1])
+    z, title, place = (table.mean, "score", 0.43) if kind == "mean" else (table.std, "± std", 1.0)
+    bar = {"x": place, "len": 0.95, "thickness": 12, "title": {"text": title, "side": "top"}}
+    colours = {"colorscale": theme.SCALE, "colorbar": bar, "hovertemplate": "%{x}, %{y}: %{z:.4g}<extra></extra>"}
+    trace_type = "heatmap" if any(style.get("type") == "category" for style in axes) else "contour"
+    heights = {"type": trace_type, "x": table.x, "y": table.y, "z": z, **colours}
+    places = [runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object)).to_numpy() for name in pair]
+    white = {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}}
+    points = theme.dots(runs, *places, marker=white, hovertemplate="%{customdata}<extra></extra>")
+    x, y = (theme.safe(theme.short_names(pair)[name]) for name in pair)
+    return theme.Cell(x, y, [heights, points], axes[0], axes[1])

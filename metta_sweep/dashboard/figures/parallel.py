@@ -1,6 +1,4 @@
-"""Parallel coordinates: each run a line through all its parameters, cost and score; brushing an axis filters every
-view.
-"""
+"""Parallel coordinates: each run a line through its parameters, cost and score; a brushed axis filters every view."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from metta_sweep.analysis.frame import PARAM, RESULTS, scored, varying_params
+from metta_sweep.analysis.frame import PARAM, RESULTS, is_number, scored, varying_params
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 from searchers import CategoricalParameter, NumericParameter, Space
@@ -26,19 +24,10 @@ Brush = Mapping[str, Sequence[Any]]  # what an axis is narrowed to: low and high
 
 
 def axes_of(runs: pd.DataFrame) -> list[str]:
-    """Dotted paths of the varying parameters, numbers before choices, then `RESULTS`: the order of the axes; the brush
-    speaks in these.
-    """
+    """Dotted paths of the axes in their order: varying parameters, numbers before choices, then `RESULTS`."""
     done = scored(runs)
-    columns = varying_params(done)
-    numbers = [name for name in columns if is_number(done[name])]
-    return [name.removeprefix(PARAM) for name in (*numbers, *(name for name in columns if name not in numbers))] + list(
-        RESULTS
-    )
-
-
-def is_number(values: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    columns = sorted(varying_params(done), key=lambda name: not is_number(column_of(done, name.removeprefix(PARAM))))
+    return [*(name.removeprefix(PARAM) for name in columns), *RESULTS]
 
 
 def column_of(runs: pd.DataFrame, path: str) -> pd.Series[Any]:
@@ -60,26 +49,16 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     axes = axes_of(runs)
     names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
     dimensions = [{**_dimension(done, path, space, brush.get(path)), "label": theme.safe(names[path])} for path in axes]
-    bar = {"title": {"text": "score"}, "thickness": 12}
-    line = {
-        "color": done["score"].tail(MAX_LINES).to_numpy(),
-        "colorscale": theme.LINE_SCALES[look.name],
-        "showscale": True,
-        "colorbar": bar,
-    }
+    bar = {"colorbar": {"title": {"text": "score"}, "thickness": 12}, "showscale": True}
+    line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.LINE_SCALES[look.name], **bar}
     halo = ", ".join(f"{x}px {y}px 2px {look.paper}" for x in (-1, 1) for y in (-1, 1))  # ticks stand on the lines
     fonts = {
         "labelfont": {"size": 12, "color": look.text},
         "tickfont": {"size": 11, "color": look.text, "shadow": halo},
+        "rangefont": {"size": 1, "color": look.paper},  # ends of the axis in unit space mean nothing to a person
     }
-    hidden = {
-        "rangefont": {"size": 1, "color": look.paper}
-    }  # ends of the axis in unit space, which mean nothing to a person
-    figure = go.Figure(
-        go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts, **hidden),
-        layout=theme.page_layout(look, 520),
-    )
-    figure.update_layout(margin={"l": 70, "r": 40, "t": 90, "b": 24})
+    figure = go.Figure(layout={**theme.page_layout(look, 520), "margin": {"l": 70, "r": 40, "t": 90, "b": 24}})
+    figure.add_trace(go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts))
     return figure
 
 
@@ -102,20 +81,14 @@ def _number_axis(
 
 def _choice_axis(column: pd.Series[Any], chosen: Sequence[Any] | None) -> dict[str, Any]:
     codes, choices = pd.factorize(column.astype(str), sort=True)
-    axis = {
-        "values": codes[-MAX_LINES:],
-        "tickvals": list(range(len(choices))),
-        "ticktext": [theme.safe(choice) for choice in choices],
-    }
-    axis["range"] = [-0.5, len(choices) - 0.5]
+    ticks = {"tickvals": list(range(len(choices))), "ticktext": [theme.safe(choice) for choice in choices]}
+    axis = {"values": codes[-MAX_LINES:], "range": [-0.5, len(choices) - 0.5], **ticks}
     some = [code for code, choice in enumerate(choices) if chosen is not None and choice in chosen]
     return {**axis, "constraintrange": [[code - 0.4, code + 0.4] for code in some]} if some else axis
 
 
 def scale_of(path: str, space: Space | None) -> Callable[[Array], Array]:
-    """Natural values -> the search space's unit scale, decades for cost; the values themselves for what the space does
-    not know.
-    """
+    """Natural values -> the search space's unit scale, decades for cost; themselves for what the space lacks."""
     if path == "cost_seconds":
         return lambda values: np.log10(np.maximum(values, TINY_COST))
     parameter = _numeric(path, space)
@@ -161,9 +134,7 @@ def brushed(change: Mapping[str, Any], brush: Brush, runs: pd.DataFrame, space: 
 
 
 def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Array) -> list[Any]:
-    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices that lie inside; [] =
-    everything.
-    """
+    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices inside; [] = everything."""
     if is_number(column):
         return list(natural_range(path, space, (float(ranges.min()), float(ranges.max())))) if len(ranges) else []
     choices = sorted(column.astype(str).unique())

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.estimates import progression
-from metta_sweep.analysis.frame import PARAM, scored, varying_params
+from metta_sweep.analysis.frame import PARAM, is_number, scored, varying_params
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
@@ -43,39 +43,24 @@ def cost_vs_score(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cos
 
 def add_runs(figure: go.Figure, runs: pd.DataFrame, cost: str, colour: str, name: str) -> None:
     """Runs as points; a click finds the run's id in `customdata`."""
-    figure.add_trace(
-        dict(
-            type=theme.scatter_type(len(runs)),
-            x=theme.numbers(runs[cost]),
-            y=theme.numbers(runs["score"]),
-            mode="markers",
-            name=theme.safe(name),
-            marker={
-                "color": colour,
-                "size": 7,
-                "opacity": 0.7,
-                "symbol": runs["state"].map(theme.STATE_SYMBOLS).tolist(),
-            },
-            **theme.hover(runs, theme.label(cost)),
-        )
-    )
+    symbols = runs["state"].map(theme.STATE_SYMBOLS).tolist()
+    marker = {"color": colour, "size": 7, "opacity": 0.7, "symbol": symbols}
+    points = theme.dots(runs, theme.numbers(runs[cost]), theme.numbers(runs["score"]), marker=marker)
+    figure.add_trace({**points, "name": theme.safe(name), **theme.hover(runs, theme.label(cost))})
 
 
 def add_front(figure: go.Figure, front: pd.DataFrame, cost: str, look: Look) -> None:
     """The observed front as a step: what a given amount of money buys."""
-    figure.add_trace(
-        go.Scatter(
-            x=front[cost].to_numpy(),
-            y=front["score"].to_numpy(),
-            mode="lines+markers",
-            name="Pareto front",
-            line={"color": look.accent, "width": 2, "shape": "hv"},
-            marker={"color": look.accent, "size": 10, "symbol": "star"},
-            customdata=front["id"].tolist(),
-            text=theme.hover_texts(front),
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
+    trace = _step(front, cost, look, text=theme.hover_texts(front), hovertemplate="%{text}<extra></extra>")
+    star = {"color": look.accent, "size": 10, "symbol": "star"}
+    figure.add_trace({**trace, "mode": "lines+markers", "name": "Pareto front", "marker": star})
+
+
+def _step(front: pd.DataFrame, cost: str, look: Look, **more: Any) -> dict[str, Any]:
+    """A front as a step."""
+    style = {"color": look.accent, "width": 2, "shape": "hv"}
+    ids = front["id"].tolist()
+    return theme.line(front[cost].to_numpy(), front["score"].to_numpy(), line=style, customdata=ids, **more)
 
 
 def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int = 10) -> go.Figure:
@@ -85,39 +70,21 @@ def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int 
         return theme.empty(look, NO_SCORES)
     figure = theme.base(look, "number of the result", "score")
     order = np.arange(1, len(steps) + 1)
-    figure.add_trace(
-        dict(
-            type=theme.scatter_type(len(steps)),
-            x=order,
-            y=theme.numbers(steps["score"]),
-            mode="markers",
-            name="runs",
-            marker={"color": look.muted, "size": 6, "opacity": 0.6},
-            **theme.hover(scored(runs).sort_values("sequence"), "result"),
-        )
-    )
+    done, dot = scored(runs).sort_values("sequence"), {"color": look.muted, "size": 6, "opacity": 0.6}
+    points = theme.dots(done, order, theme.numbers(steps["score"]), marker=dot, name="runs")
+    figure.add_trace({**points, **theme.hover(done, "result")})
     for column, name, colour, shape in (
         ("moving_average", f"moving average of {window}", look.colours[0], "linear"),
         ("best_so_far", "best so far", look.accent, "hv"),
     ):
-        line = {"color": colour, "width": 2, "shape": shape}
-        figure.add_trace(
-            go.Scatter(
-                x=order,
-                y=steps[column].to_numpy(),
-                mode="lines",
-                name=name,
-                line=line,
-                hovertemplate="%{y:.4g}<extra>" + name + "</extra>",
-            )
-        )
+        style = {"color": colour, "width": 2, "shape": shape}
+        hover = "%{y:.4g}<extra>" + name + "</extra>"
+        figure.add_trace(theme.line(order, steps[column].to_numpy(), name=name, line=style, hovertemplate=hover))
     return figure
 
 
 def efficiency_frontier(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cost_seconds") -> go.Figure:
-    """The Pareto-optimal runs alone, each with its number, and what the next step up the front costs per point of
-    score.
-    """
+    """The Pareto-optimal runs alone, each with its number; and what a step up costs per point of score."""
     front = pareto_front(runs, goal, cost=cost)
     if front.empty:
         return theme.empty(look, NO_SCORES)
@@ -127,22 +94,15 @@ def efficiency_frontier(runs: pd.DataFrame, goal: str, look: Look, *, cost: str 
         "cheapest" if math.isnan(one) else f"{theme.number(one, 3)} s per point of score above the step before"
         for one in price
     ]
-    figure.add_trace(
-        go.Scatter(
-            x=front[cost].to_numpy(),
-            y=front["score"].to_numpy(),
-            mode="lines+markers+text",
-            line={"color": look.accent, "width": 2, "shape": "hv"},
-            marker={"size": 11, "color": look.accent},
-            text=_spaced([f"#{n}" for n in front["number"]]),
-            textposition=["top right", *["top left"] * (len(front) - 1)],
-            customdata=front["id"].tolist(),
-            hovertext=[f"{text}<br>{step}" for text, step in zip(theme.hover_texts(front), steps, strict=True)],
-            hovertemplate="%{hovertext}<extra></extra>",
-            showlegend=False,
-            cliponaxis=False,
-        )
-    )
+    hover = [f"{text}<br>{step}" for text, step in zip(theme.hover_texts(front), steps, strict=True)]
+    labels = {
+        "text": _spaced([f"#{n}" for n in front["number"]]),
+        "textposition": ["top right", *["top left"] * (len(front) - 1)],
+        "cliponaxis": False,
+    }
+    trace = _step(front, cost, look, hovertext=hover, hovertemplate="%{hovertext}<extra></extra>", **labels)
+    dot = {"size": 11, "color": look.accent}
+    figure.add_trace({**trace, "mode": "lines+markers+text", "marker": dot, "showlegend": False})
     theme.log_axis(figure)
     return figure
 
@@ -162,36 +122,20 @@ def distributions(runs: pd.DataFrame, look: Look, *, cost: str = "cost_seconds")
     cells = [theme.Cell("score (dashed: median)", "runs", _histogram(done["score"].to_numpy(), look.colours[0], look))]
     if len(paid):
         ticks = _decades(paid)
-        style = {
-            "tickvals": [math.log10(tick) for tick in ticks],
-            "ticktext": [theme.number(tick, 2) for tick in ticks],
-        }
-        cells.append(
-            theme.Cell(theme.label(cost), "", _histogram(np.log10(paid.to_numpy()), look.colours[1], look), style)
-        )
+        style = {"tickvals": list(map(math.log10, ticks)), "ticktext": [theme.number(tick, 2) for tick in ticks]}
+        bars = _histogram(np.log10(paid.to_numpy()), look.colours[1], look)
+        cells.append(theme.Cell(theme.label(cost), "", bars, style))
     return theme.grid(look, cells, columns=len(cells), height=380)
 
 
 def _histogram(values: np.ndarray, colour: str, look: Look) -> list[dict[str, Any]]:
     """Bars, and a dashed line at the median. Counted here: the browser need not get every value."""
     counts, edges = np.histogram(values, bins=min(30, max(5, round(math.sqrt(len(values)) * 2))))
-    middle, width = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-    line, median = {"width": 1, "color": look.paper}, float(np.median(values))
-    bars = {
-        "type": "bar",
-        "x": middle,
-        "y": counts,
-        "width": width,
-        "marker": {"color": colour, "line": line},
-        "hovertemplate": "%{y} runs<extra></extra>",
-    }
-    mark = {
-        "mode": "lines",
-        "x": [median, median],
-        "y": [0, int(counts.max())],
-        "line": {"color": look.text, "dash": "dash", "width": 1},
-    }
-    return [{**bars, "hovertemplate": "%{y} runs<extra></extra>"}, {"type": "scatter", "hoverinfo": "skip", **mark}]
+    bars = {"type": "bar", "x": (edges[:-1] + edges[1:]) / 2, "y": counts, "width": np.diff(edges)}
+    style = {"color": colour, "line": {"width": 1, "color": look.paper}}
+    dashed, median = {"color": look.text, "dash": "dash", "width": 1}, float(np.median(values))
+    mark = theme.line([median, median], [0, int(counts.max())], line=dashed, hoverinfo="skip")
+    return [{**bars, "marker": style, "hovertemplate": "%{y} runs<extra></extra>"}, mark]
 
 
 def _decades(values: pd.Series[float]) -> list[float]:
@@ -223,27 +167,17 @@ def parameter_grid(runs: pd.DataFrame, look: Look, log_params: Sequence[str] = (
 
 def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_params: Sequence[str]) -> theme.Cell:
     values = runs[column]
-    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    is_log = is_number and column.removeprefix(PARAM) in log_params and bool((values.dropna() > 0).all())
-    x = values if is_number else values.astype(str)
-    points = {
-        "type": theme.scatter_type(len(runs)),
-        "mode": "markers",
-        "x": theme.numbers(x) if is_number else x.to_numpy(),
-        "y": theme.numbers(runs["score"]),
-        "marker": {"color": look.colours[0], "size": 5, "opacity": 0.5},
-        "customdata": runs["id"].to_numpy(dtype=object),
-        "hovertemplate": "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>",
-    }
-    style = (
-        theme.log_style(float(values.min()), float(values.max()))
-        if is_log
-        else {}
-        if is_number
-        else {"type": "category"}
-    )
-    score, is_log = runs["score"], style.get("type") == "log"
-    lines = _trend_traces(x, score, look, is_log=is_log) if is_number else [_choice_trace(x, score, look)]
+    has_numbers = is_number(values)
+    is_log = has_numbers and column.removeprefix(PARAM) in log_params and bool((values.dropna() > 0).all())
+    x = values if has_numbers else values.astype(str)
+    score, dot = runs["score"], {"color": look.colours[0], "size": 5, "opacity": 0.5}
+    points = theme.dots(runs, theme.numbers(x) if has_numbers else x.to_numpy(), theme.numbers(score), marker=dot)
+    points["hovertemplate"] = "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>"
+    style: dict[str, Any] = {} if has_numbers else {"type": "category"}
+    if is_log:
+        style = theme.log_style(float(values.min()), float(values.max()))
+    is_log = style.get("type") == "log"  # a narrow one is drawn linear
+    lines = _trend_traces(x, score, look, is_log=is_log) if has_numbers else [_choice_trace(x, score, look)]
     return theme.Cell(theme.safe(name), "score", [points, *lines], style)
 
 
@@ -257,15 +191,14 @@ def _choice_trace(x: pd.Series[Any], score: pd.Series[float], look: Look) -> dic
 
 def _trend_traces(x: pd.Series[Any], score: pd.Series[float], look: Look, *, is_log: bool) -> list[dict[str, Any]]:
     """The running median, and the fitted line where there is one."""
-    line, shared = trend(x, score), {"type": "scatter", "mode": "lines"}
-    style = {"color": look.accent, "width": 2}
-    median = {**shared, "x": line["x"].to_numpy(), "y": line["score"].to_numpy(), "line": style, "hoverinfo": "skip"}
+    middle, style = trend(x, score), {"color": look.accent, "width": 2}
+    median = theme.line(middle["x"].to_numpy(), middle["score"].to_numpy(), line=style, hoverinfo="skip")
     fit = fitted_line(x, score, is_log=is_log)
     if fit is None:
         return [median]
     dashed = {"color": look.text, "width": 1.5, "dash": "dash"}
     hover = f"fitted line, r = {theme.number(fit.correlation, 2)}<extra></extra>"
-    return [median, {**shared, "x": list(fit.x), "y": list(fit.score), "line": dashed, "hovertemplate": hover}]
+    return [median, theme.line(list(fit.x), list(fit.score), line=dashed, hovertemplate=hover)]
 
 
 @dataclass(frozen=True, slots=True)

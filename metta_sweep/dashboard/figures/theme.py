@@ -1,6 +1,4 @@
-"""How every figure looks: colours that colour-blind people can tell apart, light and dark, texts that are safe to
-show.
-"""
+"""How every figure looks: colours that colour-blind people can tell apart, light and dark; texts safe to show."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from metta_sweep.analysis.frame import METRIC, PARAM
+from metta_sweep.analysis.frame import PARAM
 from metta_sweep.registry.records import RunState
 
 # Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
@@ -72,6 +70,7 @@ def base(look: Look, x: str = "", y: str = "", *, height: int = 380) -> go.Figur
 
 def page_layout(look: Look, height: int) -> dict[str, Any]:
     """Everything but the axes."""
+    box = {"bgcolor": look.paper, "bordercolor": look.muted}
     return {
         "height": height,
         "margin": {"l": 60, "r": 16, "t": 40, "b": 48},
@@ -79,12 +78,7 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
         "plot_bgcolor": look.paper,
         "font": {"color": look.text, "family": FONT, "size": 12},
         "colorway": look.colours,
-        "hoverlabel": {
-            "align": "left",
-            "font": {"family": FONT, "color": look.text},
-            "bgcolor": look.paper,
-            "bordercolor": look.muted,
-        },
+        "hoverlabel": {"align": "left", "font": {"family": FONT, "color": look.text}, **box},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "uirevision": "kept",
     }
@@ -92,14 +86,8 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
 
 def axis(look: Look, title: str = "", **more: Any) -> dict[str, Any]:
     """An axis in the page's look."""
-    style = {
-        "gridcolor": look.grid,
-        "zerolinecolor": look.grid,
-        "linecolor": look.grid,
-        "automargin": True,
-        "visible": True,
-    }
-    return {**style, "title": {"text": title, "standoff": 8}, **more}
+    lines = dict.fromkeys(("gridcolor", "zerolinecolor", "linecolor"), look.grid)
+    return {**lines, "automargin": True, "visible": True, "title": {"text": title, "standoff": 8}, **more}
 
 
 def grid(look: Look, cells: Sequence[Cell], *, columns: int, height: int) -> go.Figure:
@@ -116,9 +104,8 @@ def grid(look: Look, cells: Sequence[Cell], *, columns: int, height: int) -> go.
         name = "" if index == 0 else str(index + 1)
         left, top = (index % columns) * (wide + gap_x), 1 - (index // columns) * (high + gap_y)
         layout[f"xaxis{name}"] = axis(look, cell.x, domain=[left, left + wide], anchor=f"y{name}", **cell.x_style)
-        layout[f"yaxis{name}"] = axis(
-            look, cell.y, domain=[max(top - high, 0.0), top], anchor=f"x{name}", **cell.y_style
-        )
+        bottom = max(top - high, 0.0)
+        layout[f"yaxis{name}"] = axis(look, cell.y, domain=[bottom, top], anchor=f"x{name}", **cell.y_style)
         traces += [{"showlegend": False, **trace, "xaxis": f"x{name}", "yaxis": f"y{name}"} for trace in cell.traces]
     return go.Figure(data=traces, layout=layout)
 
@@ -137,15 +124,12 @@ class Cell:
 def log_style(low: float, high: float) -> dict[str, Any]:
     """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below.
 
-    A linear one when it is narrow:
-    there the two look the same, and only the linear one has round ticks."""
+    A linear one when it is narrow: there the two look the same, and only the linear one has round ticks.
+    """
     if high < 5 * low:
         return {"type": "linear", "nticks": 5, "separatethousands": True}
-    return (
-        {"type": "log", "dtick": "D2", "tickformat": "~s"}
-        if high > 1
-        else {"type": "log", "dtick": 1, "tickformat": "~e"}
-    )
+    ticks = {"dtick": "D2", "tickformat": "~s"} if high > 1 else {"dtick": 1, "tickformat": "~e"}
+    return {"type": "log", **ticks}
 
 
 def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
@@ -153,16 +137,32 @@ def empty(look: Look, message: str, *, height: int = 240) -> go.Figure:
     figure = base(look, height=height)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
-    figure.add_annotation(
-        text=safe(message),
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-        showarrow=False,
-        font={"size": 14, "color": look.muted},
-    )
+    middle = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+    figure.add_annotation(text=safe(message), font={"size": 14, "color": look.muted}, **middle)
     return figure
+
+
+def line(x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """A trace of lines."""
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, **more}
+
+
+def band(x: pd.Series[Any], low: pd.Series[Any], high: pd.Series[Any], colour: str) -> list[dict[str, Any]]:
+    """A filled band: its lower edge, then its upper one."""
+    edge = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    upper = {"fill": "tonexty", "fillcolor": colour}
+    return [line(x.to_numpy(), low.to_numpy(), **edge), line(x.to_numpy(), high.to_numpy(), **edge, **upper)]
+
+
+def dots(runs: pd.DataFrame, x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """Runs as points, with WebGL where there are many; a click finds the run's id in `customdata`."""
+    identity = runs["id"].to_numpy(dtype=object)
+    return {"type": scatter_type(len(runs)), "mode": "markers", "x": x, "y": y, "customdata": identity, **more}
+
+
+def error_bars(middle: pd.Series[Any], low: pd.Series[Any], high: pd.Series[Any]) -> dict[str, Any]:
+    """Error bars from `low` to `high`."""
+    return {"type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low}
 
 
 def safe(text: object) -> str:
@@ -227,21 +227,16 @@ def hover(runs: pd.DataFrame, x: str) -> dict[str, Any]:
     Args:
         x: title of the horizontal axis.
     """
-    identity = {"customdata": runs["id"].to_numpy(dtype=object)}
     if len(runs) >= WEBGL_FROM:
-        return {
-            **identity,
-            "hovertemplate": f"<b>%{{customdata}}</b><br>score %{{y:.4g}}, {x} "
-            f"%{{x:.4g}}<extra>%{{fullData.name}}</extra>",
-        }
-    return {**identity, "text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
+        place = f"score %{{y:.4g}}, {x} %{{x:.4g}}"
+        return {"hovertemplate": f"<b>%{{customdata}}</b><br>{place}<extra>%{{fullData.name}}</extra>"}
+    return {"text": hover_texts(runs), "hovertemplate": "%{text}<extra></extra>"}
 
 
 def hover_texts(runs: pd.DataFrame) -> list[str]:
     """One box of text per run: what it is, what it scored, what it cost, and its parameters."""
     names = short_names(column.removeprefix(PARAM) for column in runs.columns if column.startswith(PARAM))
-    columns = ("id", "state", "phase", "score", "standard_error", "cost_seconds", "dollars", "params")
-    return [_hover_text(Hover(*row), names) for row in zip(*(runs[column] for column in columns), strict=True)]
+    return [_hover_text(Hover(*row), names) for row in zip(*(runs[name] for name in Hover._fields), strict=True)]
 
 
 def numbers(values: pd.Series[Any]) -> np.ndarray:
@@ -274,16 +269,8 @@ def _hover_text(run: Hover, names: Mapping[str, str]) -> str:
 
 
 def label(column: str) -> str:
-    """Axis title of a column of the frame."""
-    known = {
-        "score": "score",
-        "cost_seconds": "cost (s)",
-        "wall_seconds": "wall clock (s)",
-        "dollars": "dollars",
-        "env_steps": "env steps",
-        "seconds": "training time (s of the sweep's cost)",
-    }
-    return known.get(column, column.removeprefix(METRIC).removeprefix(PARAM))
+    """Axis title of a column that costs are shown in."""
+    return {"cost_seconds": "cost (s)", "wall_seconds": "wall clock (s)"}.get(column, column)
 
 
 def log_axis(figure: go.Figure) -> None:
