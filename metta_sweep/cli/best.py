@@ -22,18 +22,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument("--top-n", type=int, default=1, metavar="N", help="configurations to show (default 1)")
-    parser.add_argument(
-        "--by",
-        choices=("posterior", "score"),
-        default="posterior",
-        help="rank by what the model believes, or by the measured score",
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="DIR",
-        help="write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`",
-    )
+    by = parser.add_argument("--by", choices=("posterior", "score"), default="posterior")
+    by.help = "rank by what the model believes, or by the measured score"
+    directory = parser.add_argument("--output-dir", type=Path, metavar="DIR")
+    directory.help = "write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`"
     parser.add_argument("--force", action="store_true", help="overwrite a patch that exists")
 
 
@@ -45,10 +37,8 @@ def run(args: argparse.Namespace) -> int:
     with reading(args) as source:
         ranking = rank(source.registry, source.sweep_name, top_n=args.top_n, by=args.by)
     if not ranking.best:
-        raise ConfigError(
-            f"sweep_name={source.sweep_name}: no run has a score yet; see `python -m metta_sweep status "
-            f"sweep_name={source.sweep_name}`"
-        )
+        word = f"sweep_name={source.sweep_name}"
+        raise ConfigError(f"{word}: no run has a score yet; see `python -m metta_sweep status {word}`")
     patch = write_patch(args, source, ranking) if args.output_dir else None
     if args.json:
         front = ranking.front[["id", "score", "cost_seconds", "params"]].to_dict("records")
@@ -79,8 +69,7 @@ def write_patch(args: argparse.Namespace, source: OpenSweep[Reader], ranking: Ra
     run, code = without_code(run) if config is None else (run, ())
     header = describe(source.sweep_name, winner)
     header += [f"{key}: names code to run, and the run's own files are not here; write it yourself." for key in code]
-    config_dirs = [Path(directory) for directory in args.config_dir]
-    write_whole(path, run_patch(run, header, os.environ, config_dirs))
+    write_whole(path, run_patch(run, header, os.environ, args.config_dirs))
     return path
 
 
@@ -102,15 +91,11 @@ def own_config(source: OpenSweep[Reader], run_id: str) -> Mapping[str, Any] | No
 
 def describe(sweep_name: str, winner: BestRun) -> list[str]:
     """What stands at the head of the patch file."""
-    lines = [
-        f"Best configuration of sweep {sweep_name}: run {winner.id}, score {winner.score:.6g}, cost "
-        f"{winner.cost_seconds:.1f} s."
-    ]
+    measured = f"score {winner.score:.6g}, cost {winner.cost_seconds:.1f} s"
+    lines = [f"Best configuration of sweep {sweep_name}: run {winner.id}, {measured}."]
     if winner.posterior is not None:
-        lines.append(
-            f"The model believes {winner.posterior.mean:.6g} (90 % interval {winner.posterior.low:.6g} to "
-            f"{winner.posterior.high:.6g})."
-        )
+        interval = f"{winner.posterior.low:.6g} to {winner.posterior.high:.6g}"
+        lines.append(f"The model believes {winner.posterior.mean:.6g} (90 % interval {interval}).")
     return lines
 
 
@@ -134,9 +119,5 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
     console.print(table)
     print_front(ranking, console)
     if patch is not None:
-        console.print(
-            f"\nwrote {patch}; train with it:\n  python -m metta_sweep train run=production "
-            f"+trainer/patch={patch.stem}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        command = f"python -m metta_sweep train run=production +trainer/patch={patch.stem}"
+        console.print(f"\nwrote {patch}; train with it:\n  {command}", highlight=False, soft_wrap=True)

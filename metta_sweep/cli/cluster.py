@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,34 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "actions:\n" + "\n".join(f"  {name:<8}{text}" for name, text in ACTIONS.items())
     parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS))
     add_config_arguments(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--name", default="", help="of the cluster (default: the only one there is; for up and launch the sweep's name)"
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="keep cluster files in DIR/cluster on this machine (default: data_dir)",
-    )
-    parser.add_argument("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
-    parser.add_argument(
-        "--address",
-        default=os.environ.get("RAY_API_SERVER_ADDRESS", ""),
-        help="of a Ray dashboard, for a cluster that others keep",
-    )
-    parser.add_argument("--json", action="store_true", help="status: print JSON for programs")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer"
-    )
-    parser.add_argument("--follow", action="store_true", help="submit, launch: show the sweep's output until it ends")
-    parser.add_argument(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a variable for the sweep; SWEEP_CONFIG names a sweep file",
-    )
+    data_dir = add("--data-dir", type=Path, metavar="DIR")
+    data_dir.help = "keep cluster files in DIR/cluster on this machine (default: data_dir)"
+    add("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
+    address = add("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""))
+    address.help = "of a Ray dashboard, for a cluster that others keep"
+    add("--json", action="store_true", help="status: print JSON for programs")
+    add("--yes", action="store_true", help="do not ask")
+    add("--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer")
+    add("--follow", action="store_true", help="submit, launch: show the sweep's output until it ends")
+    variable = add("--env", action="append", default=[], metavar="NAME=VALUE")
+    variable.help = "a variable for the sweep; SWEEP_CONFIG names a sweep file"
     add_request_arguments(parser.add_argument_group("the cluster that up and launch ask for"))
 
 
@@ -92,16 +79,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action in ("submit", "launch"):
         args.overrides = sweep_words(args.overrides, args.environ)
     elif args.overrides:
-        raise ConfigError(
-            f"cluster {args.action}: takes no configuration, got {args.overrides[0]!r}; it belongs to submit or launch"
-        )
-    actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "up": up,
-        "submit": submit,
-        "launch": launch,
-        "status": status,
-        "down": down,
-    }
+        wrong = f"takes no configuration, got {args.overrides[0]!r}; it belongs to submit or launch"
+        raise ConfigError(f"cluster {args.action}: {wrong}")
+    actions: dict[str, Callable[[argparse.Namespace], int]]
+    actions = {"up": up, "submit": submit, "launch": launch, "status": status, "down": down}
     return actions[args.action](args)
 
 
@@ -154,7 +135,7 @@ def submit(args: argparse.Namespace) -> int:
     from metta_sweep.launch.jobs import submit as submit_job
 
     config = None if args.address else check_sweep(args, cluster_path(args).read_text(encoding="utf-8"))
-    words = [*args.overrides, *(word for directory in args.config_dir for word in ("--config-dir", directory))]
+    words = [*args.overrides, *(word for path in args.config_dirs for word in ("--config-dir", str(path)))]
     submission = make_submission(sweep_name_of(args), words, Path.cwd(), args.environ, config)
     with reached(args) as client:
         job_id = submit_job(client, submission)
@@ -196,15 +177,11 @@ def down(args: argparse.Namespace) -> int:
     path = cluster_path(args)
     if not args.force:
         with reached(args) as client:
-            running = [str(job.submission_id) for job in sweep_jobs(client) if is_running(job)]
+            running = ", ".join(str(job.submission_id) for job in sweep_jobs(client) if is_running(job))
         if running:
-            raise ConfigError(
-                f"cluster {path.stem}: {', '.join(running)} still runs; `stop` the sweep first, or use --force"
-            )
-    if not args.yes and input(f"End cluster {path.stem} and everything on it? [y/N] ").strip().lower() not in (
-        "y",
-        "yes",
-    ):
+            raise ConfigError(f"cluster {path.stem}: {running} still runs; `stop` the sweep first, or use --force")
+    question = f"End cluster {path.stem} and everything on it? [y/N] "
+    if not args.yes and input(question).strip().lower() not in ("y", "yes"):
         return 1
     open_cluster(path).down()
     if args.cluster_file is None:
@@ -216,29 +193,11 @@ def request_of(args: argparse.Namespace, name: str) -> ClusterRequest:
     """What the flags ask for."""
     from metta_sweep.launch.request import ClusterRequest, OwnMachines
 
-    given = {
-        "head": args.head,
-        "workers": tuple(word for word in args.workers.split(",") if word),
-        "ssh_user": args.ssh_user,
-        "ssh_private_key": args.ssh_key,
-        "virtual_environment": args.virtual_environment,
-        "temp_dir": args.temp_dir,
-        "port": args.port,
-        "dashboard_port": args.dashboard_port,
-    }
-    request = ClusterRequest(
-        provider=args.provider,
-        name=args.name or name,
-        nodes=args.nodes,
-        gpus=args.gpus,
-        spot=not args.no_spot,
-        image=args.image,
-        region=args.region,
-        zones=args.zones,
-        project=args.project,
-        shared=args.shared,
-        own=OwnMachines(**{key: value for key, value in given.items() if value}),
-    )
+    flags = {**vars(args), "name": args.name or name, "spot": not args.no_spot, "ssh_private_key": args.ssh_key}
+    flags["workers"] = tuple(word for word in args.workers.split(",") if word)
+    given = {field.name: flags[field.name] for field in fields(OwnMachines) if flags[field.name]}
+    asked = {field.name: flags[field.name] for field in fields(ClusterRequest) if field.name in flags}
+    request = ClusterRequest(**asked, own=OwnMachines(**given))
     return request if args.provider != "local" else replace(request, nodes=max(len(request.own.workers), 1))
 
 
@@ -265,12 +224,12 @@ def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
     from metta_sweep.config import load_sweep_job
     from metta_sweep.launch.checks import check_cluster_file, check_fit
     from metta_sweep.launch.cluster_files import worker_nodes
-    from metta_sweep.launch.jobs import worker_environment
+    from metta_sweep.launch.jobs import environment_of
 
     config = check_cluster_file(text)
     nodes = worker_nodes(config)
-    environ = worker_environment(config) | args.environ
-    job = load_sweep_job(args.overrides, environ, [Path(directory) for directory in args.config_dir])
+    environ = environment_of(nodes) | args.environ
+    job = load_sweep_job(args.overrides, environ, args.config_dirs)
     slots = check_fit(config, job.resources)
     if slots is not None:
         print(f"{job.sweep_name}: {slots} run(s) at once on {len(nodes)} worker(s)")
@@ -280,7 +239,7 @@ def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
 def sweep_name_of(args: argparse.Namespace) -> str:
     from metta_sweep.config.registered import load_location
 
-    return load_location(args.overrides, args.environ, [Path(directory) for directory in args.config_dir]).sweep_name
+    return load_location(args.overrides, args.environ, args.config_dirs).sweep_name
 
 
 def cluster_directory(args: argparse.Namespace) -> Path:
@@ -305,11 +264,10 @@ def cluster_path(args: argparse.Namespace) -> Path:
     if args.name:
         return directory / f"{args.name}.yaml"
     there = sorted(directory.glob("*.yaml"))
-    if len(there) != 1:
-        names = ", ".join(path.stem for path in there)
-        raise ConfigError(
-            f"--name: {f'which of {names}?' if names else f'no cluster in {directory}; bring one up with `cluster up`'}"
-        )
+    if not there:
+        raise ConfigError(f"--name: no cluster in {directory}; bring one up with `cluster up`")
+    if len(there) > 1:
+        raise ConfigError(f"--name: which of {', '.join(path.stem for path in there)}?")
     return there[0]
 
 
@@ -320,9 +278,9 @@ def reached(args: argparse.Namespace) -> Iterator[JobSubmissionClient]:
     from metta_sweep.launch.jobs import job_client
 
     if args.address:
-        token = os.environ.get("RAY_AUTH_TOKEN") or (
-            token_path().read_text(encoding="utf-8").strip() if token_path().exists() else ""
-        )
+        token = os.environ.get("RAY_AUTH_TOKEN", "")
+        if not token and token_path().exists():
+            token = token_path().read_text(encoding="utf-8").strip()
         with job_client(args.address, token) as client:
             yield client
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 COMMANDS = {
     "run": "start a sweep, or continue it",
@@ -32,23 +33,18 @@ def module_of(name: str) -> str:
     return f"metta_sweep.cli.{name.replace('-', '_')}"
 
 
+CONFIG_DIR_HELP = "a directory of your own configs, searched first"
+VERBOSE_HELP = "show the log on standard error; `run` then prints lines instead of a live table"
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command takes."""
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="show the log on standard error; `run` then prints lines instead of a live table",
-    )
+    parser.add_argument("-v", "--verbose", action="store_true", help=VERBOSE_HELP)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command that composes a configuration takes."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES_HELP)
     parser.add_argument(
-        "--config-dir",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a directory of your own configs, searched first",
+        "--config-dir", action="append", type=Path, default=[], metavar="DIR", help=CONFIG_DIR_HELP, dest="config_dirs"
     )

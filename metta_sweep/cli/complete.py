@@ -7,8 +7,8 @@ import importlib
 import os
 import shlex
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from metta_sweep.cli.commands import COMMANDS, add_common_arguments, module_of
 from metta_sweep.errors import SweepError
@@ -50,16 +50,14 @@ def split(line: str) -> list[str]:
 def attach(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Give the arguments that are more than fixed choices what completes them."""
     completers: dict[str, Callable[..., Iterable[str]]] = {
-        "overrides": lambda prefix, parsed_args, **_: override_words(prefix, words, config_dirs(parsed_args)),
+        "overrides": lambda prefix, parsed_args, **_: override_words(
+            prefix, words, getattr(parsed_args, "config_dirs", None) or []
+        ),
         "sweep_name": lambda prefix, **_: sweep_names(words),
     }
     for action in parser._actions:
         if action.dest in completers:
             action.completer = completers[action.dest]  # type: ignore[attr-defined]  # where argcomplete looks
-
-
-def config_dirs(parsed: Any) -> list[Path]:
-    return [Path(text) for text in getattr(parsed, "config_dir", None) or []]
 
 
 def override_words(prefix: str, words: list[str], own: list[Path]) -> list[str]:
@@ -70,11 +68,8 @@ def override_words(prefix: str, words: list[str], own: list[Path]) -> list[str]:
     marks = prefix[: len(prefix) - len(prefix.lstrip("+~"))]
     key, equals, _ = prefix.lstrip("+~").partition("=")
     if not equals:
-        return [
-            f"{marks}{name}="
-            for name in sorted({*files.groups(directories), *SWEEP_KEYS, *GROUP_ALIASES})
-            if not is_shadowed(name)
-        ]
+        names = sorted({*files.groups(directories), *SWEEP_KEYS, *GROUP_ALIASES})
+        return [f"{marks}{name}=" for name in names if not is_shadowed(name)]
     values = sweep_names(words) if key in SWEEP_KEYS else files.options(directories, GROUP_ALIASES.get(key, key))
     return [f"{marks}{key}={value}" for value in values]
 
@@ -92,10 +87,7 @@ def sweep_names(words: list[str]) -> list[str]:
     where = [word for word in words if word.lstrip("+").startswith(("data_dir=", "settings.sweep_server_uri="))]
     try:
         location = load_location(where, os.environ, need_sweep=False)
-        reader = open_reader(location.data_dir, location.sweep_server_uri)
-        try:
+        with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
             return [sweep.name for sweep in reader.list_sweeps()]
-        finally:
-            reader.close()
     except SweepError:
         return []

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,25 +29,17 @@ MIN_TOKEN_LENGTH = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="sweep to open; without it the page lists all")
-    parser.add_argument(
-        "--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first"
-    )
-    parser.add_argument("--project", default="", help="its WandB project")
-    parser.add_argument(
-        "--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all"
-    )
-    parser.add_argument(
-        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; beyond loopback with a token")
-    names = parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    add = parser.add_argument
+    add("--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first")
+    add("--project", default="", help="its WandB project")
+    add("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
+    add("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
+    add("--host", default="127.0.0.1", help="address to serve on; beyond loopback with a token")
+    names = add("--allow-host", action="append", default=[], metavar="NAME")
     names.help = "a name under which others reach it; repeat for several; asks for a token"
-    parser.add_argument("--port", type=int, default=8050, help="port to serve on (default 8050)")
-    parser.add_argument(
-        "--allow-actions",
-        action="store_true",
-        help="let who has the printed token retry runs and stop the sweep from the page",
-    )
+    add("--port", type=int, default=8050, help="port to serve on (default 8050)")
+    permission = add("--allow-actions", action="store_true")
+    permission.help = "let who has the printed token retry runs and stop the sweep from the page"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,12 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
 def need_extra() -> None:
     """Raises `ConfigError` when the packages of the extra `dashboard` are not there."""
-    missing = [
-        name
-        for name in ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
+    needed = ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly")
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"{', '.join(missing)}: not installed; pip install 'metta_sweep[dashboard]'")
 
 
@@ -102,12 +91,9 @@ def import_first(args: argparse.Namespace, location: Location, reader: Reader) -
         raise ConfigError("--entity, --project: name the sweep to import with --sweep-name")
     if location.sweep_name in [sweep.name for sweep in reader.list_sweeps()]:
         return
-    registry = open_registry(location.data_dir, location.sweep_server_uri)
-    limit = args.max_observations or location.max_observations_to_load
-    try:
-        report = import_wandb(args.entity, args.project or location.wandb.project, location.sweep_name, registry, limit)
-    finally:
-        registry.close()
+    project, limit = args.project or location.wandb.project, args.max_observations or location.max_observations_to_load
+    with closing(open_registry(location.data_dir, location.sweep_server_uri)) as registry:
+        report = import_wandb(args.entity, project, location.sweep_name, registry, limit)
     print(f"{location.sweep_name}: {len(report.imported)} runs imported from WandB, {len(report.skipped)} skipped")
 
 
@@ -136,9 +122,8 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
         print(f"dashboard: http://{host}:{args.port}/  (Ctrl-C ends it; the sweep goes on)", flush=True)
         serve(app, args.host, args.port)
     except OSError as error:
-        raise ConfigError(
-            f"--host {args.host} --port {args.port}: {error.strerror or error}; choose another --port"
-        ) from error
+        problem = f"{error.strerror or error}; choose another --port"
+        raise ConfigError(f"--host {args.host} --port {args.port}: {problem}") from error
     except KeyboardInterrupt:
         return
     finally:

@@ -53,8 +53,6 @@ def refuse_password(url: str) -> None:
     from metta_sweep.registry.trouble import secrets_of
 
     if secrets_of(parse_url(url)):
-        raise ConfigError(
-            "--database-url: holds a password, which `ps` shows to every user of this machine; change it, and put "
-            "the URL "
-            f"into {VARIABLE}, or into a file for you alone: --database-url-file FILE"
-        )
+        where = f"{VARIABLE}, or into a file for you alone: --database-url-file FILE"
+        danger = "holds a password, which `ps` shows to every user of this machine"
+        raise ConfigError(f"--database-url: {danger}; change it, and put the URL into {where}")

@@ -26,9 +26,8 @@ def run(args: argparse.Namespace) -> int:
         count = source.registry.next_number(name)  # raises for an unknown sweep, and reads nothing else of this one
         if not args.yes:
             confirm(name, count)
-        with contextlib.suppress(
-            UnknownSweep
-        ):  # it was there: an answer was lost on the way, or somebody else was faster
+        # It was there: an answer was lost on the way, or somebody else was faster.
+        with contextlib.suppress(UnknownSweep):
             source.registry.delete_sweep(name, force=args.force)
         aside = move_aside(source.location.data_dir, name)
     if args.json:
@@ -55,11 +54,8 @@ def confirm(name: str, count: int) -> None:
     """
     if not sys.stdin.isatty():
         raise ConfigError(f"sweep_name={name}: {count} runs would be deleted for good; add --yes to do it")
-    print(
-        f"This deletes sweep {name} with its {count} runs from the registry, for good. Type its name to go on: ",
-        end="",
-        flush=True,
-    )
+    what = f"This deletes sweep {name} with its {count} runs from the registry, for good."
+    print(f"{what} Type its name to go on: ", end="", flush=True)
     if sys.stdin.readline().strip() != name:
         raise ConfigError(f"sweep_name={name}: nothing was deleted")
 
@@ -80,8 +76,6 @@ def move_aside(data_dir: Path, name: str) -> Path | None:
         aside.parent.mkdir(exist_ok=True)
         directory.rename(aside)
     except OSError as error:
-        raise SweepError(
-            f"{directory}: {error.strerror or error}; the registry has forgotten sweep {name}, move its files away "
-            "yourself"
-        ) from error
+        advice = f"the registry has forgotten sweep {name}, move its files away yourself"
+        raise SweepError(f"{directory}: {error.strerror or error}; {advice}") from error
     return aside

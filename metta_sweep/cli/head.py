@@ -1,6 +1,4 @@
-"""What a submitted job runs on the head: `run`, with the registry on a local disk where the data directory is a network
-file system.
-"""
+"""What a submitted job runs on the head: `run`, on a network file system with the registry on a local disk."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from metta_sweep.cli.commands import add_config_arguments
 from metta_sweep.cli.main import main as run_command
@@ -25,7 +22,7 @@ def main(words: Sequence[str]) -> int:
     add_config_arguments(parser)
     args = parser.parse_intermixed_args(list(words))
     try:
-        location = load_location(args.overrides, os.environ, [Path(directory) for directory in args.config_dir])
+        location = load_location(args.overrides, os.environ, args.config_dirs)
     except SweepError as error:
         return report(error)
     if location.sweep_server_uri is not None:

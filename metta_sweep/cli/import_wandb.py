@@ -21,16 +21,13 @@ def run(args: argparse.Namespace) -> int:
     with opened(args, must_exist=False) as source:
         location = source.location
         entity, project = args.entity or location.wandb.entity, args.project or location.wandb.project
-        report = import_wandb(
-            entity, project, source.sweep_name, source.registry, location.max_observations_to_load, goal=args.goal
-        )
+        limit = location.max_observations_to_load
+        report = import_wandb(entity, project, source.sweep_name, source.registry, limit, goal=args.goal)
     if args.json:
         print_json({"sweep": source.sweep_name, **asdict(report)})
         return 0
-    print(
-        f"{source.sweep_name}: {len(report.imported)} runs imported, {report.known} known already, "
-        f"{len(report.skipped)} skipped"
-    )
+    counts = f"{len(report.imported)} runs imported, {report.known} known already, {len(report.skipped)} skipped"
+    print(f"{source.sweep_name}: {counts}")
     for run_id, reason in report.skipped.items():
         print(f"  {run_id}: {reason}")
     return 0

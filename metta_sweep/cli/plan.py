@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 
 from metta_sweep.cli.commands import add_config_arguments
 from metta_sweep.cli.validate import add_cluster_argument, place_of
@@ -26,13 +26,10 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.registry.reader import open_reader
 
     place = place_of(args)
-    job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=place.environ)
+    job = load_sweep_job(args.overrides, config_dirs=args.config_dirs, environ=place.environ)
     slots = place.slots(job)
-    reader = open_reader(job.data_dir, job.settings.sweep_server_uri)
-    try:
+    with closing(open_reader(job.data_dir, job.settings.sweep_server_uri)) as reader:
         plan = plan_from(reader, job, slots)
-    finally:
-        reader.close()
     if args.json:
         print_json(asdict(plan))
         return 0

@@ -6,9 +6,8 @@ import argparse
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from metta_sweep.cli.commands import add_config_arguments
@@ -23,9 +22,7 @@ Store = TypeVar("Store")
 
 @dataclass(frozen=True, slots=True)
 class OpenSweep(Generic[Store]):
-    """An open registry, the sweep that the user named ("" for all), and what else the configuration says about
-    where.
-    """
+    """An open registry, the sweep that the user named ("" for all), and what else is configured about where."""
 
     registry: Store
     location: Location
@@ -53,13 +50,10 @@ def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Op
     from metta_sweep.registry.reader import open_reader
 
     location = locate(args, need_sweep=need_sweep)
-    reader = open_reader(location.data_dir, location.sweep_server_uri)
-    try:
+    with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
         if location.sweep_name:
             reader.get_sweep(location.sweep_name)
         yield OpenSweep(reader, location)
-    finally:
-        reader.close()
 
 
 @contextmanager
@@ -73,25 +67,18 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Ope
     from metta_sweep.registry.open import open_registry
 
     location = locate(args, need_sweep=True)
-    registry = open_registry(location.data_dir, location.sweep_server_uri)
-    try:
+    with closing(open_registry(location.data_dir, location.sweep_server_uri)) as registry:
         if must_exist:
             registry.get_sweep(location.sweep_name)
         yield OpenSweep(registry, location)
-    finally:
-        registry.close()
 
 
 def locate(args: argparse.Namespace, *, need_sweep: bool, environ: Mapping[str, str] = os.environ) -> Location:
-    """Which sweep in which registry the words and flags name; what this process writes is from now on for whom
-    `share_files` says.
-    """
+    """Which sweep in which registry the words and flags name; from now on `share_files` says who reads our files."""
     from metta_sweep.config.registered import load_location
 
     overrides = [*args.overrides, *([f"sweep_name={args.sweep_name}"] if args.sweep_name else [])]
-    location = load_location(
-        overrides, config_dirs=[Path(path) for path in args.config_dir], environ=environ, need_sweep=need_sweep
-    )
+    location = load_location(overrides, config_dirs=args.config_dirs, environ=environ, need_sweep=need_sweep)
     os.umask(location.umask)
     return location
 

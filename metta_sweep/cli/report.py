@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import closing
 from pathlib import Path
 
 from metta_sweep.cli.commands import add_config_arguments
@@ -11,18 +12,13 @@ from metta_sweep.cli.commands import add_config_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--sweep-name", default="", metavar="NAME", help="same as sweep_name=NAME")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="where to write (default: {data_dir}/sweep/{sweep_name}/report.html)",
-    )
-    parser.add_argument("--max-observations", type=int, metavar="N", help="show the newest N results only")
-    parser.add_argument(
-        "--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)"
-    )
-    parser.add_argument("--theme", choices=("light", "dark"), default="light", help="colours (default light)")
+    add = parser.add_argument
+    add("--sweep-name", default="", metavar="NAME", help="same as sweep_name=NAME")
+    file = add("--output", type=Path, metavar="FILE")
+    file.help = "where to write (default: {data_dir}/sweep/{sweep_name}/report.html)"
+    add("--max-observations", type=int, metavar="N", help="show the newest N results only")
+    add("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
+    add("--theme", choices=("light", "dark"), default="light", help="colours (default light)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,11 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.registry.reader import open_reader
 
     location = located(args, os.environ, need_sweep=True)
-    reader = open_reader(location.data_dir, location.sweep_server_uri)
-    try:
+    with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
         snapshot = Feed(reader, location.sweep_name, feed_options(args, location)).refresh()
-    finally:
-        reader.close()
     path = args.output or location.data_dir / "sweep" / location.sweep_name / "report.html"
     write_report(FigureInput(snapshot, View(sweep=location.sweep_name, theme=args.theme), fit(snapshot)), path)
     print(f"wrote {path}")

@@ -11,13 +11,8 @@ from metta_sweep.registry.records import RunState
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
-    parser.add_argument(
-        "--run",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="only this run (repeat for several); default: all failed ones",
-    )
+    chosen = parser.add_argument("--run", action="append", default=[], metavar="ID")
+    chosen.help = "only this run (repeat for several); default: all failed ones"
 
 
 def run(args: argparse.Namespace) -> int:

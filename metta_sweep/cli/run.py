@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
-from pathlib import Path
+from contextlib import closing
 
 from metta_sweep.cli.commands import add_config_arguments
 
@@ -16,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import sys
 
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.display import new_console
@@ -25,26 +25,18 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.ray_cluster.cluster import slots_of
     from metta_sweep.registry.open import open_registry
 
-    job = load_sweep_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
+    job = load_sweep_job(args.overrides, config_dirs=args.config_dirs, environ=os.environ)
     os.umask(job.umask)
     console = new_console(sys.stdout, plain=args.verbose)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
     if not os.environ.get("RAY_ADDRESS"):
         slots_of(job.resources, job.machine, os.environ)  # what fits nowhere leaves no trace
-    registry = open_registry(job.data_dir, job.settings.sweep_server_uri)
-    try:
-        registry.create_sweep(
-            job.sweep_name,
-            job.spec_yaml,
-            wandb_entity=job.wandb.entity,
-            wandb_project=job.wandb.project,
-            update=args.update,
-        )
+    with closing(open_registry(job.data_dir, job.settings.sweep_server_uri)) as registry:
+        mirror = {"wandb_entity": job.wandb.entity, "wandb_project": job.wandb.project}
+        registry.create_sweep(job.sweep_name, job.spec_yaml, **mirror, update=args.update)
         ending = run_sweep(job, registry, os.environ, console, RunCommand(may_restart=True, begun=process_began()))
         print_summary(job.sweep_name, registry, ending, console)
-    finally:
-        registry.close()
     return ending.exit_code
 
 

@@ -9,9 +9,8 @@ from metta_sweep.cli.database import add_database_arguments, database_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; one that others can reach needs a token first"
-    )
+    host = parser.add_argument("--host", default="127.0.0.1")
+    host.help = "address to listen on; one that others can reach needs a token first"
     parser.add_argument("--port", type=int, default=8800)
     add_database_arguments(parser)
 
@@ -19,10 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.registry.serve import serve
 
-    serve(
-        database_url(args, os.environ),
-        host=args.host,
-        port=args.port,
-        on_ready=lambda url: print(f"registry at {url}", flush=True),
-    )
+    url = database_url(args, os.environ)
+    serve(url, host=args.host, port=args.port, on_ready=lambda url: print(f"registry at {url}", flush=True))
     return 0

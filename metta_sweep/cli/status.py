@@ -42,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     console = new_console(sys.stdout)
     if not found:
-        console.print(
-            "no sweeps yet; start one with: python -m metta_sweep run sweep_name=demo sweep=quick", highlight=False
-        )
+        command = "python -m metta_sweep run sweep_name=demo sweep=quick"
+        console.print(f"no sweeps yet; start one with: {command}", highlight=False)
     for one in found:
         if isinstance(one, UnreadableSweep):
             console.print(str(one), highlight=False, soft_wrap=True, markup=False)
@@ -108,9 +107,8 @@ def show(one: Overview, console: Console) -> None:
     phase = f", phase {plain(one.phase)}" if one.phase else ""
     console.print(f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}", highlight=False, soft_wrap=True)
     if one.best is not None:
-        console.print(
-            f"  best: {one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s", highlight=False
-        )
+        best = f"{one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s"
+        console.print(f"  best: {best}", highlight=False)
     if one.utilisation:
         console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:
@@ -141,13 +139,10 @@ def amount_text(amount: Amount) -> str:
     if amount.unit == "h":
         cap = "" if amount.cap is None else f" of {amount.cap:.3g} h"
         return f"{amount.spent:.3g} h since it was started{cap}"
-    left = (
-        ""
-        if amount.cap is None
-        else f", {money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}"
-    )
-    spent, committed = money_text(amount.spent, amount.unit), money_text(amount.committed, amount.unit)
-    return f"{spent} spent, {committed} committed{left}, {money_text(amount.per_hour, amount.unit)} per hour now"
+    texts = [f"{money_text(amount.spent, amount.unit)} spent", f"{money_text(amount.committed, amount.unit)} committed"]
+    if amount.cap is not None:
+        texts.append(f"{money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}")
+    return ", ".join([*texts, f"{money_text(amount.per_hour, amount.unit)} per hour now"])
 
 
 def money_text(value: float, unit: str) -> str:
@@ -166,15 +161,6 @@ def run_table(one: Overview) -> Table:
     for row in (run_report(row, one) for row in one.runs.to_dict("records")):
         score = "" if row["score"] is None else f"{row['score']:.4g}"
         cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
-        nodes = " ".join(dict.fromkeys(row["nodes"]))
-        texts = (
-            plain(row["phase"]),
-            row["state"],
-            score,
-            cost,
-            str(row["attempts"]),
-            plain(nodes),
-            plain(row["message"][:60]),
-        )
-        table.add_row(row["id"], *texts)
+        nodes, message = plain(" ".join(dict.fromkeys(row["nodes"]))), plain(row["message"][:60])
+        table.add_row(row["id"], plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), nodes, message)
     return table

@@ -10,9 +10,8 @@ from metta_sweep.registry.records import SweepState
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
-    parser.add_argument(
-        "--now", action="store_true", help="running runs write a checkpoint and end; `run` continues them"
-    )
+    now = parser.add_argument("--now", action="store_true")
+    now.help = "running runs write a checkpoint and end; `run` continues them"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,20 +19,15 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.tracking.mirror_process import sync
 
     with reading(args) as source:
-        wandb = source.location.wandb
+        location, wandb = source.location, source.location.wandb
+    where = (source.sweep_name, location.data_dir, location.sweep_server_uri)
     mode = resolve_mode(wandb.mode, os.environ)
-    location = source.location
-    job = MirrorJob(
-        source.sweep_name, location.data_dir, location.sweep_server_uri, mode, wandb.entity, wandb.project, wandb.tags
-    )
-    report = sync(job, replay=args.replay)
+    report = sync(MirrorJob(*where, mode, wandb.entity, wandb.project, wandb.tags), replay=args.replay)
     if args.json:
         print_json({"sweep": source.sweep_name, **asdict(report)})
     else:
-        print(
-            f"{source.sweep_name} ({report.mode}): {len(report.mirrored)} runs sent, {report.up_to_date} were up to "
-            f"date, {len(report.failed)} failed"
-        )
+        counts = f"{len(report.mirrored)} runs sent, {report.up_to_date} were up to date, {len(report.failed)} failed"
+        print(f"{source.sweep_name} ({report.mode}): {counts}")
         for run_id, reason in report.failed.items():
             print(f"  {run_id}: {reason}")
     return 1 if report.failed else 0

@@ -14,9 +14,8 @@ from metta_sweep.errors import ConfigError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("create", "list", "revoke"))
     parser.add_argument("name", nargs="?", default="", help="create: what the token is for; revoke: its id")
-    parser.add_argument(
-        "--role", choices=("reader", "writer", "admin"), default="writer", help="an admin may also delete sweeps"
-    )
+    role = parser.add_argument("--role", choices=("reader", "writer", "admin"), default="writer")
+    role.help = "an admin may also delete sweeps"
     add_database_arguments(parser)
 
 

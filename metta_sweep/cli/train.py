@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metta_sweep.cli.commands import add_config_arguments
@@ -23,14 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.config import load_train_job
-    from metta_sweep.driver.display import new_console
     from metta_sweep.driver.single import train_one
 
-    job = load_train_job(args.overrides, config_dirs=[Path(path) for path in args.config_dir], environ=os.environ)
-    os.umask(job.umask)
-    console = new_console(sys.stderr if args.json else sys.stdout)
-    show_notes(job, console)
+    job, console = begin(args)
     console.print(f"run {job.run}: files in {job.directory}", highlight=False, soft_wrap=True)
 
     def say(text: str) -> None:
@@ -40,10 +34,17 @@ def run(args: argparse.Namespace) -> int:
     return finish(job, result, console, as_json=args.json)
 
 
-def show_notes(job: TrainJob, console: Console) -> None:
-    """What the configuration says to no effect."""
+def begin(args: argparse.Namespace) -> tuple[TrainJob, Console]:
+    """The run that the words describe, and where to talk about it; says what is configured to no effect."""
+    from metta_sweep.config import load_train_job
+    from metta_sweep.driver.display import new_console
+
+    job = load_train_job(args.overrides, config_dirs=args.config_dirs, environ=os.environ)
+    os.umask(job.umask)
+    console = new_console(sys.stderr if args.json else sys.stdout)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    return job, console
 
 
 class Reporter:
@@ -59,11 +60,8 @@ class Reporter:
             return
         self._said_share = tenths
         score = f"  score {progress.point.score:.4g}" if progress.point else ""
-        line = (
-            f"{progress.env_steps:>12,} / {progress.total_env_steps:,} steps  {progress.steps_per_second:,.0f} "
-            f"steps/s{score}"
-        )
-        self._console.print(line, highlight=False)
+        done = f"{progress.env_steps:>12,} / {progress.total_env_steps:,} steps"
+        self._console.print(f"{done}  {progress.steps_per_second:,.0f} steps/s{score}", highlight=False)
 
 
 def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool) -> int:
@@ -74,12 +72,8 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
     if as_json:
         print_json(result.to_dict())
     elif result.score is None:
-        console.print(
-            f"{result.outcome}: {result.message}; see {job.directory}/train.log",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
-        )
+        line = f"{result.outcome}: {result.message}; see {job.directory}/train.log"
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     else:
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)

@@ -23,26 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_cluster_argument(parser: argparse.ArgumentParser) -> None:
     """For commands that say something of a place where nothing is started."""
-    parser.add_argument(
-        "--for-cluster",
-        default="",
-        metavar="NODESxGPUS|FILE",
-        help="check it for a cluster instead of this machine: 4x8 is 4 nodes with 8 GPUs each; or a cluster file",
-    )
+    place = parser.add_argument("--for-cluster", default="", metavar="NODESxGPUS|FILE")
+    place.help = "check it for a cluster instead of this machine: 4x8 is 4 nodes with 8 GPUs each; or a cluster file"
 
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job, validate_file
 
-    config_dirs = [Path(path) for path in args.config_dir]
     files = [text for text in args.overrides if "=" not in text and Path(text).suffix in (".yaml", ".yml")]
     overrides = [text for text in args.overrides if text not in files]
     place = place_of(args)
     for file in files:
-        show_notes(validate_file(Path(file), overrides, config_dirs=config_dirs, environ=place.environ).notes)
+        show_notes(validate_file(Path(file), overrides, config_dirs=args.config_dirs, environ=place.environ).notes)
         print(f"{file}: valid")
     if not files:
-        job = load_sweep_job(overrides, config_dirs=config_dirs, environ=place.environ)
+        job = load_sweep_job(overrides, config_dirs=args.config_dirs, environ=place.environ)
         show_notes(job.notes)
         place.slots(job)  # a file is valid anywhere, a job has to fit where it would run
         print(f"{job.sweep_name}: valid{place.name}")

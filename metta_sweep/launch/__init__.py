@@ -1,3 +1,1 @@
-"""From one machine to a Ray cluster: renders and checks cluster files, brings clusters up and down, submits sweeps as
-jobs.
-"""
+"""From one machine to a Ray cluster: renders and checks cluster files, keeps clusters, submits sweeps as jobs."""

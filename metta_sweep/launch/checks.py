@@ -1,6 +1,4 @@
-"""What can be known before money is spent: the file against Ray's schema, runs against nodes, image against versions,
-tools on this machine.
-"""
+"""What can be known before money is spent: about the file, its image and nodes, and the tools on this machine."""
 
 from __future__ import annotations
 

@@ -15,9 +15,7 @@ ClusterFile = dict[str, Any]
 
 
 def packaged_cluster() -> Path:
-    """The provider files that come with the package: `metta_sweep/_cluster` when installed, `cluster/` in a
-    checkout.
-    """
+    """The packaged provider files: in `metta_sweep/_cluster` when installed, in `cluster/` of a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "_cluster"
     return installed if installed.is_dir() else package.parent / "cluster"
@@ -71,21 +69,15 @@ def worker_nodes(config: Mapping[str, Any]) -> list[Node]:
     if provider_of(config) == "local":
         return []
     if provider_of(config) == "kuberay":
-        groups = config["spec"]["workerGroupSpecs"]
-        return [
-            Node(group_resources(group), group.get("labels", {}))
-            for group in groups
-            for _ in range(int(group["maxReplicas"]))
-        ]
+        groups = [(group, group_resources(group), group["maxReplicas"]) for group in config["spec"]["workerGroupSpecs"]]
+        return [Node(size, kind.get("labels", {})) for kind, size, count in groups for _ in range(int(count))]
     head = config["head_node_type"]
     kinds = [kind for name, kind in config["available_node_types"].items() if name != head]
     # Node types of one file are alternatives (spot, on demand): together they stay below the cluster's own maximum.
-    largest = sorted(
-        kinds, key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True
-    )
+    kinds.sort(key=lambda kind: (kind["resources"].get("GPU", 0), kind["resources"].get("CPU", 0)), reverse=True)
     nodes = [
         Node(dict(kind["resources"]), kind.get("labels", {}))
-        for kind in largest
+        for kind in kinds
         for _ in range(int(kind.get("max_workers", 0)))
     ]
     return nodes[: int(config["max_workers"])]
@@ -94,7 +86,5 @@ def worker_nodes(config: Mapping[str, Any]) -> list[Node]:
 def group_resources(group: Mapping[str, Any]) -> dict[str, float]:
     """What one pod of a worker group offers, from its limits."""
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    resources = {"CPU": float(limits["cpu"])}
-    if gpus := float(limits.get("nvidia.com/gpu", 0)):
-        resources["GPU"] = gpus
-    return resources
+    gpus = float(limits.get("nvidia.com/gpu", 0))
+    return {"CPU": float(limits["cpu"])} | ({"GPU": gpus} if gpus else {})

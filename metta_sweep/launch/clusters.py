@@ -1,6 +1,4 @@
-"""Clusters brought up, reached and taken down, with Ray's launcher or with kubectl; output goes to the user's
-terminal.
-"""
+"""Clusters brought up, reached and taken down, with Ray's launcher or kubectl; output goes to the user's terminal."""
 
 from __future__ import annotations
 
@@ -29,6 +27,7 @@ from metta_sweep.launch.cluster_files import name_of, provider_of, start_option
 logger = logging.getLogger(__name__)
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
+SSH_OPTIONS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes")
 DASHBOARD_PORT = 8265
 REACH_SECONDS = 60.0
 
@@ -92,63 +91,32 @@ class CloudCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnCluster:
+class OwnCluster(CloudCluster):
     """Machines of the user's own; going down ends this cluster's processes and no others."""
 
-    path: Path
     config: dict[str, Any]
 
-    def up(self) -> None:
-        ensure_token()
-        execute([*RAY, "up", "--yes", "--no-config-cache", str(self.path)])
-
     def status(self) -> str:
-        path, address = (
-            start_option(self.config, "PATH="),
-            f"{self.config['provider']['head_ip']}:{start_option(self.config, '--port=')}",
-        )
-        return captured(
-            self._ssh(
-                self.config["provider"]["head_ip"], f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"
-            )
-        )
+        head, path = self.config["provider"]["head_ip"], start_option(self.config, "PATH=")
+        address = f"{head}:{start_option(self.config, '--port=')}"
+        return captured(self._ssh(head, f"RAY_AUTH_MODE=token PATH={path} ray status --address={address}"))
 
     def down(self) -> None:
-        """The head first, for its autoscaler would bring workers back; `ray down` would end everybody's Ray on each
-        machine.
-        """
+        """The head first, for its autoscaler would bring workers back; `ray down` would end everybody's Ray there."""
         stop = self.config["head_start_ray_commands"][0].removesuffix("/head")
         for address in (self.config["provider"]["head_ip"], *self.config["provider"]["worker_ips"]):
             execute(self._ssh(address, stop))
         Path(f"/tmp/ray/cluster-{self.config['cluster_name']}.state").unlink(missing_ok=True)
 
-    def token(self) -> str:
-        return token_path().read_text(encoding="utf-8").strip()
-
     def tunnel_command(self, port: int) -> list[str]:
         head, remote = self.config["provider"]["head_ip"], start_option(self.config, "--dashboard-port=")
-        return self._ssh(
-            head,
-            "while true; do sleep 3600; done",
-            "-o",
-            "ExitOnForwardFailure=yes",
-            "-L",
-            f"{port}:127.0.0.1:{remote}",
-        )
+        forward = ("-o", "ExitOnForwardFailure=yes", "-L", f"{port}:127.0.0.1:{remote}")
+        return self._ssh(head, "while true; do sleep 3600; done", *forward)
 
     def _ssh(self, address: str, command: str, *options: str) -> list[str]:
         auth = self.config["auth"]
         key = ["-i", os.path.expanduser(auth["ssh_private_key"])] if auth.get("ssh_private_key") else []
-        known = [
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "LogLevel=ERROR",
-            "-o",
-            "BatchMode=yes",
-        ]
+        known = [word for option in SSH_OPTIONS for word in ("-o", option)]
         return ["ssh", *known, *key, *options, f"{auth['ssh_user']}@{address}", command]
 
 
@@ -164,36 +132,20 @@ class KubernetesCluster:
         execute(["kubectl", "apply", "--filename", str(self.path)])
 
     def status(self) -> str:
-        return captured(
-            [
-                "kubectl",
-                "--namespace",
-                self.namespace,
-                "get",
-                "raycluster,pods",
-                "--selector",
-                f"ray.io/cluster={self.name}",
-            ]
-        )
+        return captured(self._kubectl("get", "raycluster,pods", "--selector", f"ray.io/cluster={self.name}"))
 
     def down(self) -> None:
         execute(["kubectl", "delete", "--filename", str(self.path)])
 
     def token(self) -> str:
-        secret = json.loads(
-            captured(["kubectl", "--namespace", self.namespace, "get", "secret", self.name, "--output", "json"])
-        )
+        secret = json.loads(captured(self._kubectl("get", "secret", self.name, "--output", "json")))
         return base64.b64decode(secret["data"]["auth_token"]).decode()
 
     def tunnel_command(self, port: int) -> list[str]:
-        return [
-            "kubectl",
-            "--namespace",
-            self.namespace,
-            "port-forward",
-            f"service/{self.name}-head-svc",
-            f"{port}:{DASHBOARD_PORT}",
-        ]
+        return self._kubectl("port-forward", f"service/{self.name}-head-svc", f"{port}:{DASHBOARD_PORT}")
+
+    def _kubectl(self, *words: str) -> list[str]:
+        return ["kubectl", "--namespace", self.namespace, *words]
 
 
 def execute(command: Sequence[str]) -> None:
@@ -216,19 +168,14 @@ def captured(command: Sequence[str]) -> str:
     """
     done = subprocess.run(command, env=launch_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ClusterError(
-            f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}"
-        )
+        message = (done.stderr or done.stdout).strip()[-500:]
+        raise ClusterError(f"`{' '.join(command)}` ended with {done.returncode}: {message}")
     return done.stdout
 
 
 def launch_environment() -> dict[str, str]:
     """Clusters that we launch ask for a token."""
-    return {
-        **os.environ,
-        "RAY_AUTH_MODE": "token",
-        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-    }
+    return {"RAY_USAGE_STATS_ENABLED": "0", **os.environ, "RAY_AUTH_MODE": "token"}
 
 
 def token_path() -> Path:
@@ -241,13 +188,8 @@ def ensure_token() -> None:
     if token_path().exists():
         token_path().chmod(0o600)  # Ray's own command leaves it as open as the umask says
         return
-    subprocess.run(
-        [*RAY, "get-auth-token", "--generate"],
-        env=launch_environment(),
-        stdout=subprocess.DEVNULL,
-        umask=0o077,
-        check=True,
-    )
+    make = [*RAY, "get-auth-token", "--generate"]
+    subprocess.run(make, env=launch_environment(), stdout=subprocess.DEVNULL, umask=0o077, check=True)
 
 
 @contextmanager
@@ -259,14 +201,8 @@ def tunnel(cluster: ProviderCluster) -> Iterator[str]:
     """
     port = free_port()
     command = cluster.tunnel_command(port)
-    process = subprocess.Popen(
-        command,
-        env=launch_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=launch_environment(), start_new_session=True, **silent)
     try:
         wait_for_dashboard(f"http://127.0.0.1:{port}", process, " ".join(command))
         yield f"http://127.0.0.1:{port}"

@@ -36,13 +36,11 @@ def described_nodes(text: str) -> list[Node]:
     if not path.is_file():
         raise ConfigError(f"--for-cluster: {text!r} is no such file; {FIX}")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        nodes = worker_nodes(config)
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        nodes = worker_nodes(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"--for-cluster: {path} is no cluster file ({type(error).__name__}: {reason}); {FIX}"
-        ) from error
+        text = f"{path} is no cluster file ({type(error).__name__}: {reason}); {FIX}"
+        raise ConfigError(f"--for-cluster: {text}") from error
     if not nodes:
         raise ConfigError(f"--for-cluster: {path} does not say what its machines have; {FIX}")
     return nodes

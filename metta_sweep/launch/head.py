@@ -71,8 +71,6 @@ def back_up(local: Path, copy: Path) -> None:
     snapshot = local.with_suffix(".snapshot")
     with closing(sqlite3.connect(local)) as source, closing(sqlite3.connect(snapshot)) as target:
         source.backup(target)
-        target.execute(
-            "PRAGMA journal_mode=DELETE"
-        )  # one plain file, without a log beside it that the next copy would not fit
+        target.execute("PRAGMA journal_mode=DELETE")  # one file, without a log that the next copy would not fit
     with snapshot.open("rb") as whole, replacing(copy) as file:
         shutil.copyfileobj(whole, file)

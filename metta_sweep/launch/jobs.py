@@ -28,33 +28,9 @@ API_ADDRESS = "RAY_API_SERVER_ADDRESS"
 # Environments, histories, data and caches: large, and of no use to a run. A leading `/` means the shipped directory
 # itself: configs/env stays.
 EXCLUDES = (
-    *(
-        ".git",
-        ".hg",
-        ".svn",
-        ".venv",
-        "/venv",
-        "/env",
-        "node_modules",
-        "__pycache__",
-        "*.pyc",
-        "*.egg-info",
-        "/build",
-        "/dist",
-    ),
-    *(
-        "/train_dir",
-        "/outputs",
-        "/wandb",
-        "/artifacts",
-        ".pytest_cache",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".hypothesis",
-        "*.db",
-        "*.pt",
-        "*.ckpt",
-    ),
+    *(".git", ".hg", ".svn", ".venv", "/venv", "/env", "node_modules", "__pycache__", "*.pyc", "*.egg-info"),
+    *("/build", "/dist", "/train_dir", "/outputs", "/wandb", "/artifacts", "*.db", "*.pt", "*.ckpt"),
+    *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"),
 )
 # What a run needs to reach WandB and the registry; passed on in the job's environment, written nowhere.
 PASSED_ON = (
@@ -99,7 +75,8 @@ def make_submission(
     words = list(overrides)
     if not any(word.lstrip("+").startswith("data_dir=") for word in words):
         words.append(f"data_dir={CLUSTER_DATA_DIR}")
-    environment = worker_environment(config) | {name: environ[name] for name in PASSED_ON if environ.get(name)}
+    passed_on = {name: environ[name] for name in PASSED_ON if environ.get(name)}
+    environment = environment_of(worker_nodes(config) if config else []) | passed_on
     shipped = {"working_dir": str(code), "excludes": list(EXCLUDES), "env_vars": environment}
     if packages := packages_outside(code):
         shipped["py_modules"] = [str(path) for path in packages]
@@ -107,15 +84,8 @@ def make_submission(
     return Submission(sweep_name, f"{python} -m metta_sweep.cli.head {shlex.join(words)}", shipped)
 
 
-def worker_environment(config: Mapping[str, Any] | None) -> dict[str, str]:
-    """What `auto` in the configuration means on a cluster whose head is unlike its workers, and how many may come;
-    empty where only Ray knows.
-    """
-    return environment_of(worker_nodes(config) if config else [])
-
-
 def environment_of(nodes: Sequence[Node]) -> dict[str, str]:
-    """The same for workers that are known."""
+    """What `auto` in the configuration means for these workers, and how many may come; empty where only Ray knows."""
     if not nodes:
         return {}
     size = nodes[0].resources
@@ -173,17 +143,12 @@ def submit(client: JobSubmissionClient, submission: Submission) -> str:
     Raises:
         ConfigError: the sweep runs on this cluster already.
     """
-    jobs = sweep_jobs(client)
-    running = [
-        job.submission_id for job in jobs if is_running(job) and job.metadata[SWEEP_KEY] == submission.sweep_name
-    ]
-    if running:
-        raise ConfigError(
-            f"sweep_name={submission.sweep_name}: job {running[0]} runs it on this cluster already; see `cluster "
-            "status`"
-        )
-    number = sum(job.metadata[SWEEP_KEY] == submission.sweep_name for job in jobs) + 1
-    job_id = f"{submission.sweep_name}-{number}"
+    name = submission.sweep_name
+    before = [job for job in sweep_jobs(client) if job.metadata[SWEEP_KEY] == name]
+    for job in filter(is_running, before):
+        where = f"job {job.submission_id} runs it on this cluster already"
+        raise ConfigError(f"sweep_name={name}: {where}; see `cluster status`")
+    job_id = f"{name}-{len(before) + 1}"
     deadline = time.monotonic() + AGENT_SECONDS
     while True:
         try:
@@ -191,7 +156,7 @@ def submit(client: JobSubmissionClient, submission: Submission) -> str:
                 entrypoint=submission.entrypoint,
                 submission_id=job_id,
                 runtime_env=dict(submission.runtime_env),
-                metadata={SWEEP_KEY: submission.sweep_name},
+                metadata={SWEEP_KEY: name},
             )
             return job_id
         except RuntimeError as error:

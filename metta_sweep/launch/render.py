@@ -19,14 +19,10 @@ def render(request: ClusterRequest) -> str:
         ConfigError: the provider's file has no node with so many GPUs.
     """
     config = read_provider_file(request.provider)
-    fill = {"aws": render_cloud, "gcp": render_cloud, "local": render_local, "kuberay": render_kuberay}[
-        request.provider
-    ]
+    fill = {"local": render_local, "kuberay": render_kuberay}.get(request.provider, render_cloud)
     fill(config, request)
-    header = (
-        "# Written by `python -m metta_sweep cluster up`; the choices are explained in the packaged "
-        f"{request.provider}.yaml.\n"
-    )
+    where = f"the choices are explained in the packaged {request.provider}.yaml"
+    header = f"# Written by `python -m metta_sweep cluster up`; {where}.\n"
     return header + yaml.dump(config, Dumper=WithoutAliases, sort_keys=False, width=140)
 
 
@@ -44,10 +40,8 @@ def render_cloud(config: ClusterFile, request: ClusterRequest) -> None:
     head = config["head_node_type"]
     kinds = config["available_node_types"]
     chosen = choose_node_type(kinds, head, request)
-    config["available_node_types"] = {
-        head: kinds[head],
-        chosen: kinds[chosen] | {"min_workers": 0, "max_workers": request.nodes},
-    }
+    workers = kinds[chosen] | {"min_workers": 0, "max_workers": request.nodes}
+    config["available_node_types"] = {head: kinds[head], chosen: workers}
     fill_place(config["provider"], request)
     if request.image:
         config["docker"]["image"] = request.image
@@ -76,16 +70,12 @@ def no_such_size(request: ClusterRequest, sizes: Mapping[int, Any]) -> str:
     """One line: which sizes there are instead."""
     *most, last = (str(size) for size in sorted(sizes))
     known = f"{', '.join(most)} or {last}" if most else last
-    return (
-        f"--gpus: {request.provider} has workers with {known} GPUs, got {request.gpus}; or edit "
-        f"cluster/{request.provider}.yaml"
-    )
+    file = f"cluster/{request.provider}.yaml"
+    return f"--gpus: {request.provider} has workers with {known} GPUs, got {request.gpus}; or edit {file}"
 
 
 def fill_place(provider: ClusterFile, request: ClusterRequest) -> None:
-    """Region, zones and project; a region without zones leaves the choice of zone to the provider, except where one is
-    needed.
-    """
+    """Region, zones and project; a region without zones leaves the choice of zone to a provider that needs none."""
     if request.region:
         provider["region"] = request.region
         provider.pop("availability_zone")
@@ -104,9 +94,7 @@ def mount_command(shared: str) -> str:
 
 
 def render_local(config: ClusterFile, request: ClusterRequest) -> None:
-    """Fill in addresses and log-in; ports, virtual environment and session directory replace those of the packaged
-    commands.
-    """
+    """Fill in addresses and log-in; ports and directories replace those of the packaged commands."""
     own = request.own
     config["cluster_name"] = request.name
     config["provider"] |= {"head_ip": own.head, "worker_ips": list(own.workers)}
@@ -120,13 +108,12 @@ def render_local(config: ClusterFile, request: ClusterRequest) -> None:
 
 def settle(command: str, own: OwnMachines) -> str:
     """A packaged command with this cluster's places in it."""
-    standard = OwnMachines()
+    packaged = OwnMachines()
     for attribute in ("virtual_environment", "temp_dir"):
-        command = command.replace(getattr(standard, attribute), getattr(own, attribute))
-    command = command.replace(f"--port={standard.port}", f"--port={own.port}").replace(
-        f"$RAY_HEAD_IP:{standard.port}", f"$RAY_HEAD_IP:{own.port}"
-    )
-    return command.replace(f"--dashboard-port={standard.dashboard_port}", f"--dashboard-port={own.dashboard_port}")
+        command = command.replace(getattr(packaged, attribute), getattr(own, attribute))
+    for before in ("--port=", "$RAY_HEAD_IP:"):
+        command = command.replace(f"{before}{packaged.port}", f"{before}{own.port}")
+    return command.replace(f"--dashboard-port={packaged.dashboard_port}", f"--dashboard-port={own.dashboard_port}")
 
 
 def render_kuberay(config: ClusterFile, request: ClusterRequest) -> None:
