@@ -1,3 +1,1 @@
-"""Weights & Biases as a mirror of the registry, import of sweeps that live only there, and the classes that old scripts
-use.
-"""
+"""Weights & Biases as a mirror of the registry, import of sweeps that live only there, and classes for old scripts."""

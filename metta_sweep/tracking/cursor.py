@@ -38,9 +38,7 @@ class CursorFile:
         self.path = wandb_directory / FILE_NAME
 
     def load(self, destination: str) -> Cursor:
-        """The cursor, or one that says that nothing is confirmed, also of a damaged file: what is sent twice does no
-        harm.
-        """
+        """The cursor; nothing is confirmed by one that is missing or damaged: what is sent twice does no harm."""
         data = self._read().get(destination)
         if data is None:
             return Cursor()

@@ -140,12 +140,12 @@ def time_in(row: Mapping[str, Any]) -> float | None:
     return float(reported) if LONG_AGO < reported < math.inf else None
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float | int | str | bool]:
-    """Scalars of a nested mapping by path, joined with "/"; lists and nulls are left out."""
+def flatten(tree: Mapping[str, Any], separator: str = "/") -> dict[str, float | int | str | bool]:
+    """Scalars of a nested mapping by path; lists and nulls are left out."""
     flat: dict[str, float | int | str | bool] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}/")
+            flat |= {f"{key}{separator}{path}": below for path, below in flatten(value, separator).items()}
         elif isinstance(value, float | int | str | bool):
-            flat[f"{prefix}{key}"] = value
+            flat[str(key)] = value
     return flat

@@ -49,17 +49,8 @@ class MirrorJob:
     @classmethod
     def of(cls, job: SweepJob, environ: Mapping[str, str]) -> MirrorJob:
         """The mirror of a sweep, in the mode that this environment allows."""
-        wandb = job.wandb
-        uri = job.settings.sweep_server_uri
-        return cls(
-            job.sweep_name,
-            job.data_dir,
-            uri,
-            resolve_mode(wandb.mode, environ),
-            wandb.entity,
-            wandb.project,
-            wandb.tags,
-        )
+        wandb, where = job.wandb, (job.sweep_name, job.data_dir, job.settings.sweep_server_uri)
+        return cls(*where, resolve_mode(wandb.mode, environ), wandb.entity, wandb.project, wandb.tags)
 
     @property
     def directory(self) -> Path:

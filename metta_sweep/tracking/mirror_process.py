@@ -153,9 +153,8 @@ def sync(job: MirrorJob, *, replay: bool = False) -> SyncReport:
             _kill(process)
             raise
     if process.returncode == BUSY:
-        raise MirrorBusy(
-            f"{job.sweep_name}: another process mirrors this sweep to WandB right now; wait for it, or stop the sweep"
-        )
+        advice = "wait for it, or stop the sweep"
+        raise MirrorBusy(f"{job.sweep_name}: another process mirrors this sweep to WandB right now; {advice}")
     if process.returncode != 0:
         raise SweepError(f"{job.sweep_name}: the mirror ended with code {process.returncode}; see {job.log_path}")
     fields = json.loads(output.splitlines()[-1])
@@ -168,13 +167,9 @@ def _spawn(job: MirrorJob, task: str, stdout: int | None) -> subprocess.Popen[by
     source = str(Path(metta_sweep.__file__).parents[1])
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))}
     environ.setdefault("WANDB_INIT_TIMEOUT", INIT_TIMEOUT_SECONDS)
-    environ.setdefault(
-        "WANDB_ERROR_REPORTING", "false"
-    )  # WandB's reports about itself go to its makers, not to the user
+    environ.setdefault("WANDB_ERROR_REPORTING", "false")  # WandB's reports about itself go to its makers
     environ.pop("WANDB_MODE", None)  # decided already; WandB would prefer it over what we say
-    environ.pop(
-        "WANDB_SERVICE", None
-    )  # of a driver that uses WandB itself: there, the runs that it has open are in use
+    environ.pop("WANDB_SERVICE", None)  # of a driver that uses WandB itself: the runs that it has open are in use
     with job.log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "metta_sweep.tracking.mirror_process", task],
@@ -268,9 +263,7 @@ def _mirror_until(stop: threading.Event, job: MirrorJob) -> int:
 
 
 def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:
-    """Standard input ends when the parent asks for it or dies; after that, time is limited whatever WandB does, and
-    that of an orphan is short.
-    """
+    """Standard input ends when the parent asks for it or dies: from then on time is limited, an orphan's more so."""
     is_asked = sys.stdin.read().encode() == LET_GO
     stop.set()
     threading.Event().wait(shutdown_seconds if is_asked else min(shutdown_seconds, ORPHAN_SECONDS))
@@ -278,9 +271,7 @@ def _watch_parent(stop: threading.Event, shutdown_seconds: float) -> None:
 
 
 def _run(task: str) -> None:
-    """End without WandB's own exit handler: after a failure it would wait for its server, and what matters is confirmed
-    by now.
-    """
+    """End without WandB's own exit handler, which would wait for its server after a failure; all is confirmed now."""
     code = 1
     try:
         code = main(task)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import product
 from typing import Any
 
 import wandb
 
 from metta_sweep.config.names import parameter
 from metta_sweep.registry.records import NewObservation
+from metta_sweep.tracking.history import flatten
 from trainables.result import Costs, FailureKind, Outcome, Span
 
 PAGE_RUNS = 50
-PARTS = frozenset(part.name for part in fields(Costs))
-CLOCKS = frozenset(clock.name for clock in fields(Span))
+PARTS = tuple(part.name for part in fields(Costs))
+CLOCKS = tuple(clock.name for clock in fields(Span))
 # The keys of a suggestion: this project's, the second and the first generation of Metta sweeps.
 SUGGESTION_KEYS = ("suggestion", "protein_suggestion", "protein.suggestion")
 UNKNOWN_FAILURE = "imported from WandB, which does not say why it failed"
@@ -65,18 +67,15 @@ def read(run_id: str, path: str, summary: Mapping[str, Any]) -> PastRun:
     suggestion = record.get("suggestion") or next((summary[key] for key in SUGGESTION_KEYS if summary.get(key)), None)
     if not isinstance(suggestion, Mapping):
         return PastRun(run_id, path, reason="has no suggestion in its summary")
-    params = {".".join(parameter(tuple(name.split(".")))): value for name, value in dotted(suggestion).items()}
+    params = {".".join(parameter(tuple(name.split(".")))): value for name, value in flatten(suggestion, ".").items()}
     if not is_over(record, summary):
         return PastRun(run_id, path, params, reason="has no observation in its summary")
     cost = number(first(record.get("cost"), summary.get("cost_seconds"), summary.get("protein.cost")))
     if cost is None or cost <= 0:
         return PastRun(run_id, path, params, reason=f"has no cost above 0, got {cost!r}")
     score = number(first(record.get("objective"), summary.get("score"), summary.get("protein.objective")))
-    is_failure = (
-        bool(record.get("is_failure"))
-        or summary.get("outcome") == Outcome.FAILED
-        or summary.get("protein.state") == "failure"
-    )
+    has_failed = summary.get("outcome") == Outcome.FAILED or summary.get("protein.state") == "failure"
+    is_failure = bool(record.get("is_failure")) or has_failed
     if score is None and not is_failure:
         return PastRun(run_id, path, params, reason="has no finite score")
     return PastRun(run_id, path, params, observed(summary, None if is_failure else score, cost))
@@ -89,15 +88,15 @@ def is_over(record: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
 def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> NewObservation:
     """The observation, failed when there is no score; a failure of unknown kind is not held against the point."""
     wall = number(summary.get("wall_seconds")) or cost
-    paid = asdict(Costs(train=Span(wall_seconds=wall)))
+    paid = costs_of(summary) or asdict(Costs(train=Span(wall_seconds=wall)))
     is_failed = score is None
     return NewObservation(
         outcome=outcome_of(summary, is_failed),
         score=score,
         cost_seconds=cost,
         wall_seconds=wall,
-        costs=costs_of(summary) or paid,
-        attempt_costs=costs_of(summary) or paid,
+        costs=paid,
+        attempt_costs=paid,
         metrics={key.removeprefix("metric/"): value for key, value in summary.items() if key.startswith("metric/")},
         standard_error=number(summary.get("standard_error")),
         curve=tuple(point for point in summary.get("curve") or () if is_point(point)),
@@ -111,12 +110,10 @@ def observed(summary: Mapping[str, Any], score: float | None, cost: float) -> Ne
 def costs_of(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """The parts that our own mirror wrote as `cost/{part}/{clock}`."""
     parts: dict[str, dict[str, float]] = {}
-    for key, value in summary.items():
-        match key.split("/"):
-            case ["cost", part, clock] if (
-                part in PARTS and clock in CLOCKS and (seconds := number(value)) is not None and seconds >= 0
-            ):
-                parts.setdefault(part, {})[clock] = seconds
+    for part, clock in product(PARTS, CLOCKS):
+        seconds = number(summary.get(f"cost/{part}/{clock}"))
+        if seconds is not None and seconds >= 0:
+            parts.setdefault(part, {})[clock] = seconds
     return parts
 
 
@@ -126,21 +123,9 @@ def outcome_of(summary: Mapping[str, Any], is_failed: bool) -> Outcome:
     return Outcome.STOPPED_EARLY if summary.get("outcome") == Outcome.STOPPED_EARLY else Outcome.COMPLETED
 
 
-def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Scalars by dotted path; anything else is left out."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        elif isinstance(value, float | int | str | bool):
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def is_point(point: Any) -> bool:
-    return isinstance(point, Mapping) and all(
-        number(point.get(key)) is not None for key in ("env_steps", "seconds", "score")
-    )
+    keys = ("env_steps", "seconds", "score")
+    return isinstance(point, Mapping) and all(number(point.get(key)) is not None for key in keys)
 
 
 def first(*values: Any) -> Any:
@@ -150,8 +135,5 @@ def first(*values: Any) -> Any:
 
 def number(value: Any) -> float | None:
     """A finite number, or None. WandB writes NaN and infinities as texts."""
-    return (
-        float(value)
-        if isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None

@@ -15,9 +15,7 @@ def tags(sweep: SweepRecord, own: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def config(run: RunRecord) -> dict[str, Any]:
-    """The suggestion under its own dotted paths, so that WandB's plots and filters see each parameter, and what the run
-    is.
-    """
+    """What the run is, and its suggestion by dotted path, so that WandB's plots and filters see each parameter."""
     return {**run.params, "sweep_name": run.sweep, "run_number": run.number, "phase": run.phase}
 
 
@@ -41,11 +39,8 @@ def summary(run: RunRecord, record: ObservationRecord) -> dict[str, Any]:
         "protein_observation": protein_observation(run.params, result.score, result.cost_seconds),
     }
     if result.failure is not None:
-        values |= {
-            "failure": str(result.failure),
-            "failure_signature": result.signature,
-            "failure_message": result.message,
-        }
+        values["failure"] = str(result.failure)
+        values |= {"failure_signature": result.signature, "failure_message": result.message}
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -61,9 +61,8 @@ class WandbProtein:
         """
         # Each run of an old sweep is a process of its own: only the history says which suggestion this is.
         number = len(self.protein.observations) + len(self._suggestions)
-        suggestion = self.protein.suggest(
-            pending=[pending.params for pending, _ in self._suggestions.values()], number=number
-        )
+        pending = [open_one.params for open_one, _ in self._suggestions.values()]
+        suggestion = self.protein.suggest(pending=pending, number=number)
         uuid = f"{self._wandb_run.id}.{suggestion.number}"
         self._suggestions[uuid] = (suggestion, time.monotonic())
         explanation = suggestion.explanation
@@ -110,10 +109,8 @@ class WandbProtein:
             ObservationError: a cost that is not above 0.
         """
         if suggestion_uuid not in self._suggestions:
-            raise KeyError(
-                f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: "
-                f"{', '.join(self._suggestions) or 'none'}"
-            )
+            known = ", ".join(self._suggestions) or "none"
+            raise KeyError(f"suggestion_uuid={suggestion_uuid!r}: no open suggestion; open ones: {known}")
         suggestion, suggested_at = self._suggestions[suggestion_uuid]
         observation = _observation(suggestion.params, score, context or {}, time.monotonic() - suggested_at)
         self.protein.observe(observation)
@@ -150,12 +147,11 @@ class MettaProtein(WandbProtein):
         if not sweep.get("parameters"):
             raise ConfigError("sweep.parameters: need at least one parameter to search, got none")
         space = Space.from_config(sweep["parameters"], sweep.get("constraints", ()))
-        protein = Protein(
-            space,
+        settings, rng = (
             ProteinConfig.from_mapping(sweep.get("protein", {})),
-            goal,
-            rng=np.random.default_rng(sweep.get("seed", 0)),
+            np.random.default_rng(sweep.get("seed", 0)),
         )
+        protein = Protein(space, settings, goal, rng=rng)
         limit = tree.get("settings", {}).get("max_observations_to_load", MAX_OBSERVATIONS)
         if observations is None:
             observations = _group_observations(wandb_run, limit)

@@ -80,26 +80,21 @@ def import_wandb(
     try:
         found = list(past_runs(entity, project, sweep_name, max_observations_to_load))
     except (wandb.Error, ValueError, OSError) as error:
-        raise WandbUnavailable(
-            f"WandB {entity or 'default entity'}/{project}: {error}; check entity, project and WANDB_API_KEY"
-        ) from error
+        where = f"{entity or 'default entity'}/{project}"
+        raise WandbUnavailable(f"WandB {where}: {error}; check entity, project and WANDB_API_KEY") from error
     usable = [past for past in reversed(found) if past.observation is not None]
-    skipped = {past.id: past.reason for past in found if past.observation is None}
     before = _registered(registry, sweep_name)
     foreign = _foreign(before, usable)
-    skipped |= foreign
+    skipped = {past.id: past.reason for past in found if past.observation is None} | foreign
     usable = [past for past in usable if past.id not in foreign]
     if not usable:
         reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(skipped.items())[:3])
-        raise NothingToImport(
-            f"WandB {entity}/{project}: no run of group {sweep_name!r} can be imported "
-            f"({reasons or 'the group is empty'})"
-        )
+        what = f"no run of group {sweep_name!r} can be imported ({reasons or 'the group is empty'})"
+        raise NothingToImport(f"WandB {entity}/{project}: {what}")
     stored = registry.runs(sweep_name) if before is not None else []
     if before is None or is_inferred(before):  # new runs may lie beyond those that it was inferred from
-        spec = inferred_spec(
-            sweep_name, goal_of(before) or goal, [*(run.params for run in stored), *(past.params for past in usable)]
-        )
+        points = [*(run.params for run in stored), *(past.params for past in usable)]
+        spec = inferred_spec(sweep_name, goal_of(before) or goal, points)
         registry.create_sweep(sweep_name, spec, wandb_entity=entity, wandb_project=project, update=True)
     known = {name for run in stored if run.state.is_final for name in (run.id, run.explanation.get(IMPORTED_FROM))}
     fresh = [past for past in usable if not {past.id, past.path} & known]
@@ -109,9 +104,7 @@ def import_wandb(
 
 
 def _registered(registry: Registry, name: str) -> str | None:
-    """The specification that the registry has, "" when the sweep was made without one; None for a sweep that it does
-    not know.
-    """
+    """The registry's specification, "" when the sweep was made without one; None for an unknown sweep."""
     try:
         return registry.get_sweep(name).spec_yaml
     except UnknownSweep:
@@ -119,9 +112,7 @@ def _registered(registry: Registry, name: str) -> str | None:
 
 
 def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
-    """Why runs are left out, by WandB's id: their points are no plain values, name code to run, or lie outside the
-    sweep's search space.
-    """
+    """Why runs are left out, by WandB's id: points that are odd, name code to run, or lie outside the search space."""
     space = "" if spec_yaml is None or is_inferred(spec_yaml) else spec_yaml
     reasons: dict[str, str] = {}
     for past in pasts:
@@ -129,10 +120,10 @@ def _foreign(spec_yaml: str | None, pasts: Sequence[PastRun]) -> dict[str, str]:
             check_point(space, IMPORT_PHASE, past.params)
         except InvalidRequest as error:
             reasons[past.id] = str(error)
-        if code := [
-            name for name, value in past.params.items() if name.split(".")[0] == "trainable" or names_code(name, value)
-        ]:
-            reasons[past.id] = f"its parameter {code[0]} names code to run"
+        for name, value in past.params.items():
+            if name.split(".")[0] == "trainable" or names_code(name, value):
+                reasons[past.id] = f"its parameter {name} names code to run"
+                break
     return reasons
 
 
@@ -146,9 +137,7 @@ def goal_of(spec_yaml: str | None) -> str | None:
 
 
 def _store(registry: Registry, sweep: str, past: PastRun, owner: Owner) -> RunRecord:
-    """Reserve, start and finish, each with a key made of the run's path: an import that was cut off goes on where it
-    was.
-    """
+    """Reserve, start and finish, each with a key of the run's path: an import that was cut off goes on there."""
     assert past.observation is not None
     key = "import:" + hashlib.sha256(past.path.encode()).hexdigest()[:32]
     run = _reserve(registry, sweep, past, owner, f"{key}:reserve")
@@ -171,28 +160,11 @@ def inferred_spec(sweep_name: str, goal: str, points: Sequence[Mapping[str, Any]
     """A specification that analysis and dashboard can read; `run` with a real one replaces it (`--update`)."""
     names = sorted({name for point in points for name in point})
     parameters = {name: inferred_parameter([point[name] for point in points if name in point]) for name in names}
-    phase: dict[str, Any] = {
-        "name": "",
-        "num_runs": None,
-        "auto": False,
-        "parameters": parameters,
-        "constraints": [],
-        "protein": {},
-    }
-    spec = {
-        "sweep_name": sweep_name,
-        "seed": 0,
-        "metric": "score",
-        "goal": goal,
-        "method": "bayes",
-        "cost": "wall",
-        "early_stopping": False,
-        "searcher": None,
-        "fixed": {},
-        "phases": [phase],
-        "choices": {},
-        "train": {},
-    }
+    ends = {"name": "", "num_runs": None, "auto": False}
+    phase: dict[str, Any] = {**ends, "parameters": parameters, "constraints": [], "protein": {}}
+    search = {"metric": "score", "goal": goal, "method": "bayes", "cost": "wall", "early_stopping": False}
+    nothing: dict[str, Any] = {"searcher": None, "fixed": {}, "choices": {}, "train": {}}
+    spec = {"sweep_name": sweep_name, "seed": 0, **search, **nothing, "phases": [phase]}
     return yaml.safe_dump(spec, sort_keys=True)
 
 

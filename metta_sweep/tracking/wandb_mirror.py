@@ -51,9 +51,7 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class PassReport:
-    """What one pass did: runs that WandB confirmed, runs that were there already, and runs that have to be tried again
-    with the reason.
-    """
+    """What one pass did: runs that WandB confirmed, runs that it had already, and why others have to be tried again."""
 
     mirrored: tuple[str, ...] = ()
     up_to_date: int = 0
@@ -101,9 +99,7 @@ class Mirror:
         return replace(report, failed={**failed, **report.failed})
 
     def sync(self) -> PassReport:
-        """Bring every finished run of the sweep to WandB, wherever it ran; those that were imported from there are
-        there already.
-        """
+        """Bring every finished run of the sweep to WandB, wherever it ran, but those that were imported from there."""
         self._owe(lambda record: True)
         return self._settle()
 
@@ -124,18 +120,15 @@ class Mirror:
         failed: dict[str, str] = {}
         up_to_date = 0
         for run_id, record in list(self._owed.items()):
-            if (
-                self._cursor(run_id).sequence >= record.sequence
-                or IMPORTED_FROM in self._registry.get_run(run_id).explanation
-            ):
+            is_confirmed = self._cursor(run_id).sequence >= record.sequence
+            if is_confirmed or IMPORTED_FROM in self._registry.get_run(run_id).explanation:
                 up_to_date += 1
-                del self._owed[run_id]
+            elif problem := self._guarded(run_id, partial(self._finish, record)):
+                failed |= problem
                 continue
-            problem = self._guarded(run_id, partial(self._finish, record))
-            failed |= problem
-            if not problem:
+            else:
                 mirrored.append(run_id)
-                del self._owed[run_id]
+            del self._owed[run_id]
         return PassReport(tuple(mirrored), up_to_date, failed)
 
     def _stream(self, run: RunRecord, record: ObservationRecord | None = None) -> OpenRun:
