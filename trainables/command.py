@@ -1,5 +1,4 @@
-"""Trains by running a program of the user's own: its parameters on the command line or in a file, its progress from
-what it reports.
+"""Trains by running a program of the user's own, which is told its parameters and reports its progress.
 
 The program runs under `trainables.supervisor`, which holds on to a pipe of ours: if this process goes, in whatever way,
 so does the program with everything that it started.
@@ -65,9 +64,7 @@ class CommandRun:
 
     @property
     def report_path(self) -> Path:
-        """Where `metta_sweep.report` writes, apart for each attempt so that a torn line of the one before does no
-        harm.
-        """
+        """Where `metta_sweep.report` writes, apart for each attempt: a torn line of the one before does no harm."""
         return self.files.directory / f"report_{self.words['attempt']}.rank{self.rank}.jsonl"
 
     @property
@@ -86,12 +83,9 @@ class CommandRun:
         """
         return self.filling.words(self.config.command)
 
-    def fill(self, text: str) -> str:
-        """The text with `{name}` replaced, as one argument."""
-        return self.filling.fill(text)
-
     @property
     def filling(self) -> Filling:
+        """What fills the placeholders of the command and of other settings."""
         return Filling(self.config.override, self.parameters, {**self.words, "config": str(self.config_path)})
 
 
@@ -108,7 +102,8 @@ class CommandProcess:
         self._run, self._reports, self._on_progress = run, reports, on_progress
         self._log = Tail(run.files.log(run.rank), skip_old=True)
         self._report = Tail(run.report_path)
-        self._results = Tail(run.workdir / run.fill(run.config.results), skip_old=True) if run.config.results else None
+        results = run.workdir / run.filling.fill(run.config.results)
+        self._results = Tail(results, skip_old=True) if run.config.results else None
         self._pattern = re.compile(run.config.pattern) if run.config.pattern else None
         self._last_lines: list[str] = []
         self._began = time.perf_counter()
@@ -145,12 +140,9 @@ class CommandProcess:
         run = self._run
         if run.rank == 0:
             write_yaml(run.config_path, nest(run.parameters))
-        given = {name: run.fill(plain(value)) for name, value in run.config.environment.items()}
-        about = {
-            PATH_VARIABLE: str(run.report_path),
-            "METTA_SWEEP_RUN": run.words["run"],
-            "METTA_SWEEP_DIRECTORY": str(run.files.directory),
-        }
+        given = {name: run.filling.fill(plain(value)) for name, value in run.config.environment.items()}
+        about = {"METTA_SWEEP_RUN": run.words["run"], "METTA_SWEEP_DIRECTORY": str(run.files.directory)}
+        about[PATH_VARIABLE] = str(run.report_path)
         try:
             arguments = run.arguments()
         except Unspeakable as error:
@@ -164,14 +156,9 @@ class CommandProcess:
             str(run.config.stop_seconds),
         ]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **about, **run.variables, **given}
+        place: dict[str, Any] = {"cwd": run.workdir, "env": environment, "start_new_session": True}
         try:
-            return subprocess.Popen(
-                [*supervisor, *arguments],
-                stdin=subprocess.PIPE,
-                cwd=run.workdir,
-                env=environment,
-                start_new_session=True,
-            )
+            return subprocess.Popen([*supervisor, *arguments], stdin=subprocess.PIPE, **place)
         except OSError as error:
             raise CodeFailure(f"trainable.workdir: {run.workdir} cannot be used: {error.strerror}") from error
 
@@ -186,10 +173,8 @@ class CommandProcess:
         costs = self.costs(process)
         for line in self._log.lines():
             self._last_lines = [*self._last_lines[-200:], line]
-            match = self._pattern.search(line) if self._pattern else None
-            self._add(
-                {name: value for name, value in match.groupdict().items() if value is not None} if match else {}, costs
-            )
+            if match := self._pattern.search(line) if self._pattern else None:
+                self._add({name: value for name, value in match.groupdict().items() if value is not None}, costs)
         for tail in (self._report, self._results):
             for line in tail.lines() if tail else ():
                 self._add(read_json_line(line), costs)

@@ -1,5 +1,4 @@
-"""From a command with placeholders to a program's arguments: a value arrives as the value that it is, in whatever reads
-it.
+"""From a command with placeholders to a program's arguments: each value arrives as what it is, whoever reads it.
 
 Numbers, true, false and null are harmless everywhere. A text is quoted where a shell reads it, and refused where it
 would become part of a program in another language.
@@ -105,9 +104,8 @@ def _refuse_interpolations(key: str, value: object) -> None:
     """Quotes do not keep Hydra from resolving these."""
     for text in _texts(value):
         if "${" in text or text == "???":
-            raise Unspeakable(
-                f"{key}={text!r}: Hydra would resolve it; use another form of trainable.override, or another text"
-            )
+            remedy = "use another form of trainable.override, or another text"
+            raise Unspeakable(f"{key}={text!r}: Hydra would resolve it; {remedy}")
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -194,16 +192,12 @@ def _for_reader(name: str, value: str, text: str, match: re.Match[str], reader: 
 
 
 def _no_place(name: str, value: str) -> str:
-    return (
-        f"{{{name}}} would put {value!r} into a program text; give it as an argument of its own "
-        f"(sh -c '... \"$1\"' sh {{{name}}}), or let the program read {{config}}"
-    )
+    remedy = f"give it as an argument of its own (sh -c '... \"$1\"' sh {{{name}}}), or let the program read {{config}}"
+    return f"{{{name}}} would put {value!r} into a program text; {remedy}"
 
 
 def _shell_state(before: str) -> str | None:
-    """How a shell reads what follows this part of a script: bare, single or double quoted; None when that is hard to
-    say.
-    """
+    """How a shell reads what follows this part of a script: bare, single or double quoted; None = hard to say."""
     state, opened, escaped = "bare", 0, False
     for at, character in enumerate(before):
         if escaped:

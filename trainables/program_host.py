@@ -1,6 +1,4 @@
-"""A rank's part in training with a program of the user's own: starts it, listens to it, turns its last report into a
-result.
-"""
+"""A rank's part in training with a program of the user's own: starts it, listens, makes its last report a result."""
 
 from __future__ import annotations
 
@@ -76,15 +74,10 @@ class ProgramHost:
 
     def command(self) -> CommandRun:
         request, spec, context = self.run.request, self.run.spec, self.run.context
-        words = {
-            "run": spec.run,
-            "directory": str(request.directory),
-            "seed": str(spec.seed),
-            "attempt": str(request.attempt),
-            "rank": str(context.rank),
-            "world_size": str(context.world_size),
-        }
-        return CommandRun(spec.trainable, spec.parameters, words, request.files, self._rank_variables())
+        words = {"run": spec.run, "directory": request.directory, "seed": spec.seed, "attempt": request.attempt}
+        words |= {"rank": context.rank, "world_size": context.world_size}
+        texts = {name: str(value) for name, value in words.items()}
+        return CommandRun(spec.trainable, spec.parameters, texts, request.files, self._rank_variables())
 
     def _rank_variables(self) -> dict[str, str]:
         """What `torchrun` would set."""
@@ -117,8 +110,5 @@ def _points_path(run: RankRun) -> Path:
 
 def _no_score(metric: str) -> str:
     wanted = "score" if metric in ("score", "reward") else metric
-    return (
-        f"the program ended without reporting {wanted}; call metta_sweep.report({wanted}=...), or set "
-        "trainable.pattern or trainable.results to "
-        "where it says so"
-    )
+    remedy = f"call metta_sweep.report({wanted}=...), or set trainable.pattern or trainable.results to where it says so"
+    return f"the program ended without reporting {wanted}; {remedy}"

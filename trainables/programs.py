@@ -73,15 +73,13 @@ class TrainableConfig:
 
 def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with settings that more than one kind of training reads."""
-    problems = []
-    problems += _type_problems(config, parameters)
+    problems = _type_problems(config, parameters)
+    known = [*WORDS, *parameters]
     for key, text in (("command", config.command), ("results", config.results)):
-        unknown = [name for name in PLACEHOLDER.findall(text) if name not in WORDS and name not in parameters]
         problems += [
-            Problem(
-                f"trainable.{key}", f"{{{name}}} is no parameter of the run; known: {', '.join([*WORDS, *parameters])}"
-            )
-            for name in unknown
+            Problem(f"trainable.{key}", f"{{{name}}} is no parameter of the run; known: {', '.join(known)}")
+            for name in PLACEHOLDER.findall(text)
+            if name not in known
         ]
     try:
         groups = re.compile(config.pattern).groupindex
@@ -108,9 +106,8 @@ def _type_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> li
     ]
     for name, kind in declared_types(config.types).items():
         if name not in parameters:
-            problems.append(
-                Problem(f"trainable.types.{name}", f"no such parameter of the run{nearest(name, parameters)}")
-            )
+            unknown = f"no such parameter of the run{nearest(name, parameters)}"
+            problems.append(Problem(f"trainable.types.{name}", unknown))
             continue
         _, problem = convert(parameters[name], RULES[kind])
         key = name if name not in flatten(config.parameters) else f"{PREFIX}{name}"
@@ -203,9 +200,8 @@ class Reports:
         Raises:
             HyperparameterFailure: the score is not finite.
         """
-        numbers = {
-            name: float(value) for name, value in values.items() if _is_number(value) and name not in ("time", "step")
-        }
+        named = {name: value for name, value in values.items() if name not in ("time", "step")}
+        numbers = {name: float(value) for name, value in named.items() if _is_number(value)}
         if not numbers:
             return None
         if "score" in numbers:
@@ -218,9 +214,7 @@ class Reports:
         return replace(self.progress(spent, self._point(numbers, spent)), time=_time_of(values))
 
     def _build_on_earlier_work(self) -> None:
-        """A program that goes on where it was interrupted reports steps beyond its earlier ones: those are part of what
-        the run costs.
-        """
+        """A program that goes on where it was interrupted reports later steps: the earlier ones cost this run, too."""
         self.curve = [point for point in self.earlier if point.env_steps < self.step]
         if self.curve:
             self.base = Costs(train=self.curve[-1].train)
@@ -237,10 +231,8 @@ class Reports:
 
     def progress(self, spent: Costs, point: Point | None = None) -> Progress:
         wall = spent.train.wall_seconds
-        costs = add(self.base, spent)
-        return Progress(
-            self.step, self.total_steps, self.step / wall if wall > 0 else 0.0, dict(self.latest), point, costs, spent
-        )
+        speed = self.step / wall if wall > 0 else 0.0
+        return Progress(self.step, self.total_steps, speed, dict(self.latest), point, add(self.base, spent), spent)
 
 
 def save_point(path: Path, point: Point, at: float | None = None) -> None:
@@ -256,9 +248,8 @@ def load_points(path: Path) -> tuple[Point, ...]:
         row = read_json_line(line)
         if not {"env_steps", "train", "score"} <= row.keys():  # a line that a kill or a full disk cut off
             continue
-        points = [old for old in points if old.env_steps < row["env_steps"]] + [
-            Point(row["env_steps"], Span(**row["train"]), row["score"])
-        ]
+        points = [old for old in points if old.env_steps < row["env_steps"]]
+        points.append(Point(row["env_steps"], Span(**row["train"]), row["score"]))
     return tuple(points)
 
 

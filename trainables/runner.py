@@ -1,6 +1,4 @@
-"""One run from start to result on one placement group: train, evaluate, write files, restart after lost workers,
-account for the costs.
-"""
+"""One run from start to result on one placement group: train, evaluate, restart after lost workers, count costs."""
 
 from __future__ import annotations
 
@@ -118,18 +116,13 @@ class Runner:
                 if same_ending(last, failure):
                     raise RankFailed(twice(failure)) from error
                 last = failure
-                is_final = (
-                    isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts or self._cancelled.is_set()
-                )
-                if failure.kind is not FailureKind.INFRASTRUCTURE or is_final:
+                is_final = isinstance(error, NodeLost) or restarts >= spec.resources.max_restarts
+                if failure.kind is not FailureKind.INFRASTRUCTURE or is_final or self._cancelled.is_set():
                     raise
                 restarts += 1
                 attempt.restarted()
                 logger.warning(
-                    "run %s: %s; going on from the last checkpoint (%d)",
-                    attempt.request.spec.run,
-                    failure.message,
-                    restarts,
+                    "run %s: %s; going on from the last checkpoint (%d)", spec.run, failure.message, restarts
                 )
 
     def _workers_for(self, spec: RunSpec, attempt: _Attempt) -> WorkerGroup:
@@ -178,17 +171,11 @@ class Runner:
         evaluated: list[EvaluatedShare] = self._wait(workers, workers.call("evaluate", attempt.request), tick, attempt)
         episodes = sorted((e for rank in evaluated for e in rank.episodes), key=lambda e: (e.simulation, e.index))
         attempt.evaluated(evaluated)
-        found = (
-            metrics(spec.suite, episodes) if not spec.suite.metrics else self._measure(workers, episodes, tick, attempt)
-        )
-        return attempt.completed(spec, episodes, found)
-
-    def _measure(
-        self, workers: WorkerGroup, episodes: list[PlayedEpisode], tick: Callable[[], None], attempt: _Attempt
-    ) -> dict[str, float]:
-        """Custom metrics are somebody's code: a rank calls them, for its end would be seen there."""
+        if not spec.suite.metrics:
+            return attempt.completed(spec, episodes, metrics(spec.suite, episodes))
+        # Custom metrics are somebody's code: a rank calls them, for its end would be seen there.
         pending = [workers.measure(attempt.request, episodes)]
-        return dict(self._wait(workers, pending, tick, attempt)[0])
+        return attempt.completed(spec, episodes, dict(self._wait(workers, pending, tick, attempt)[0]))
 
     @staticmethod
     def _wait(workers: WorkerGroup, pending: list[Any], tick: Callable[[], None], attempt: _Attempt) -> list[Any]:
@@ -257,19 +244,16 @@ class _Attempt:
         self.logs = sizes(self.request.files.log(rank) for rank in range(workers.key.world_size))
         self._num_gpus = workers.key.gpus_per_worker * workers.key.world_size
         ranks = [{"rank": rank, **asdict(place), "gpus": list(place.gpus)} for rank, place in enumerate(workers.places)]
-        write_yaml(
-            self.request.files.dist(self.request.attempt),
-            {"run": self._run, "attempt": self.request.attempt, "ranks": ranks},
-        )
+        content = {"run": self._run, "attempt": self.request.attempt, "ranks": ranks}
+        write_yaml(self.request.files.dist(self.request.attempt), content)
 
     def tell(self, heard: list[Progress]) -> None:
         for progress in heard:
             self._spent = progress.attempt_costs
             self._env_steps = progress.env_steps
             self._curve += (progress.point,) if progress.point else ()
-            self._on_progress(
-                replace(progress, attempt_costs=add(self._lost, progress.attempt_costs), nodes=self._nodes)
-            )
+            costs = add(self._lost, progress.attempt_costs)
+            self._on_progress(replace(progress, attempt_costs=costs, nodes=self._nodes))
 
     def restarted(self) -> None:
         self._lost, self._spent = add(self._lost, self._spent), Costs()
@@ -285,31 +269,16 @@ class _Attempt:
         score, error = score_of(spec.metric, found), standard_error(spec.suite, episodes, spec.metric)
         if not math.isfinite(score):
             raise HyperparameterFailure(f"the suite reported {spec.metric}={score}")
-        costs = self._costs()
         self._write_evaluation(spec, episodes, found, error)
-        return RunResult(
-            outcome=Outcome.COMPLETED,
-            score=score,
-            costs=costs,
-            attempt_costs=add(self._lost, self._spent),
-            metrics=dict(found),
-            standard_error=error,
-            curve=(*self._curve, Point(self._env_steps, costs.train, score)),
-            env_steps=self._env_steps,
-            nodes=self._nodes,
-        )
+        result = self._unfinished(Outcome.COMPLETED)
+        curve = (*self._curve, Point(self._env_steps, result.costs.train, score))
+        return replace(result, score=score, metrics=dict(found), standard_error=error, curve=curve)
 
     def reported(self, spec: RunSpec, latest: Mapping[str, float]) -> RunResult:
         """What a program said last is its result."""
         score = latest[spec.metric]
-        results = {
-            "run": self._run,
-            "metric": spec.metric,
-            "score": score,
-            "metrics": dict(latest),
-            "costs": asdict(self._costs()),
-        }
-        write_yaml(self.request.files.eval_results, results)
+        results = {"run": self._run, "metric": spec.metric, "score": score, "metrics": dict(latest)}
+        write_yaml(self.request.files.eval_results, {**results, "costs": asdict(self._costs())})
         result = self._unfinished(Outcome.COMPLETED)
         return replace(result, score=score, metrics=dict(latest))
 
@@ -320,26 +289,11 @@ class _Attempt:
         simulations = {
             sim.name: {"env": sim.path, "episodes": sim.episodes, **sim.options} for sim in spec.suite.simulations
         }
-        suite = {
-            "name": spec.suite.name,
-            "seed": spec.suite.seed,
-            "greedy": spec.suite.greedy,
-            "simulations": simulations,
-        }
-        write_yaml(
-            files.eval_config,
-            {"run": self._run, "metric": spec.metric, "env_steps": self._env_steps, "sim": suite},
-        )
-        results = {
-            "run": self._run,
-            "metric": spec.metric,
-            "score": found[spec.metric],
-            "standard_error": error,
-        }
-        write_yaml(
-            files.eval_results,
-            {**results, "episodes": len(episodes), "metrics": dict(found), "costs": asdict(self._costs())},
-        )
+        suite = {**{key: getattr(spec.suite, key) for key in ("name", "seed", "greedy")}, "simulations": simulations}
+        what = {"run": self._run, "metric": spec.metric}
+        write_yaml(files.eval_config, {**what, "env_steps": self._env_steps, "sim": suite})
+        results = {**what, "score": found[spec.metric], "standard_error": error, "episodes": len(episodes)}
+        write_yaml(files.eval_results, {**results, "metrics": dict(found), "costs": asdict(self._costs())})
         stats_db.write(files.stats_db, self._run, spec.suite.name, episodes)
 
     def interrupted(self) -> RunResult:
@@ -348,14 +302,9 @@ class _Attempt:
     def failed(self, failure: Failure) -> RunResult:
         is_lost = failure.kind is FailureKind.INFRASTRUCTURE  # it goes on elsewhere, from its checkpoint
         result = self._unfinished(Outcome.INTERRUPTED if is_lost else Outcome.FAILED)
-        files = self.request.files
-        return replace(
-            result,
-            failure=failure.kind,
-            signature=failure.signature,
-            message=failure.message,
-            log_tail=files.log_tail(),
-        )
+        kind, signature, message = failure.kind, failure.signature, failure.message
+        log_tail = self.request.files.log_tail()
+        return replace(result, failure=kind, signature=signature, message=message, log_tail=log_tail)
 
     def _unfinished(self, outcome: Outcome) -> RunResult:
         return RunResult(

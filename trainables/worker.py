@@ -99,21 +99,20 @@ class RankWorker:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         self._context = DistributedContext(assignment.rank, assignment.local_rank, assignment.world_size, device)
-        if assignment.world_size == 1:
+        size = assignment.world_size
+        if size == 1:
             return
         timeout = timedelta(seconds=rendezvous.timeout_seconds)
         if dist.is_initialized():  # an earlier attempt got this far on some ranks
             dist.destroy_process_group()
         store = self._store if assignment.rank == 0 else None
         if store is None:
-            address, port, size = rendezvous.address, rendezvous.port, assignment.world_size
-            store = TCPStore(address, port, size, is_master=False, wait_for_workers=False, timeout=timeout)
+            place = (rendezvous.address, rendezvous.port, size)
+            store = TCPStore(*place, is_master=False, wait_for_workers=False, timeout=timeout)
         _use_interface_of(rendezvous.address)
         # Costs and decisions lie on the host, which NCCL does not serve.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(
-            backend, store=store, rank=assignment.rank, world_size=assignment.world_size, timeout=timeout
-        )
+        dist.init_process_group(backend, store=store, rank=assignment.rank, world_size=size, timeout=timeout)
         # Ranks that have played wait for those that still play; whether these hang is seen by who asks for their beats.
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=1))
         self._context = replace(self._context, patient=patient)
@@ -148,12 +147,10 @@ class RankWorker:
             self._policy = (request.mark["hash"], load_policy(spec, self._context, found))
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
-        trajectories: dict[str, replay.Trajectory] = {}
-        episodes = play(
-            spec.suite, self._policy[1], self._context.device, share, trajectories if directory else None, self._pulse
-        )
+        trajectories: dict[str, replay.Trajectory] | None = {} if directory else None
+        episodes = play(spec.suite, self._policy[1], self._context.device, share, trajectories, self._pulse)
         self._pulse.beat()
-        if directory:
+        if trajectories is not None:
             paths = replay.write(request.files.directory / directory, spec.run, spec.suite, trajectories)
             logger.info("replays: %s", ", ".join(map(str, paths)))
         meter.stop()
@@ -161,12 +158,9 @@ class RankWorker:
 
     def measure(self, request: RunRequest, episodes: list[PlayedEpisode]) -> dict[str, float] | Failure:
         """All metrics of the whole evaluation."""
-        return self._guarded(request, lambda: self._measure(request, episodes))
-
-    def _measure(self, request: RunRequest, episodes: list[PlayedEpisode]) -> dict[str, float]:
         suite = request.spec.suite
         self._pulse.beat(suite.name)
-        return metrics(suite, episodes)
+        return self._guarded(request, lambda: metrics(suite, episodes))
 
     def _begin(self, request: RunRequest) -> Meter:
         torch.set_num_threads(1)  # per thread of this process, and Ray calls from any
@@ -175,9 +169,7 @@ class RankWorker:
         return meter
 
     def _guarded(self, request: RunRequest, work: Callable[[], T]) -> T | Failure:
-        """Runs the work with its output in the rank's log; an exception becomes data, because it ends the run and not
-        this process.
-        """
+        """Runs the work with its output in the rank's log; an exception becomes data: it ends the run, not us."""
         os.umask(request.umask)
         with output_to(request.files.log(self._context.rank)):
             try:
@@ -252,18 +244,14 @@ def device_for(wanted: str, gpus: float, local_rank: int) -> torch.device:
     if not use_gpu:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise CodeFailure(
-            f"device: {wanted} with a GPU reserved, but torch sees none here; install a CUDA build of torch or use "
-            "device=cpu"
-        )
+        remedy = "install a CUDA build of torch or use device=cpu"
+        raise CodeFailure(f"device: {wanted} with a GPU reserved, but torch sees none here; {remedy}")
     # Ray shows each worker its own GPUs only; a launcher that shows all of them needs the local rank.
     return torch.device("cuda", local_rank % torch.cuda.device_count())
 
 
 def guard_memory(device: torch.device, gpus: float) -> None:
-    """Runs that share a GPU get their share of its memory: one that wants more fails as "hyperparameters" and takes no
-    other with it.
-    """
+    """Runs that share a GPU get their share of its memory: one that wants more fails alone, as "hyperparameters"."""
     if device.type == "cuda" and 0.0 < gpus < 1.0:
         torch.cuda.set_per_process_memory_fraction(gpus, device)
 
@@ -274,9 +262,7 @@ def last_line(text: str) -> str:
 
 
 def _use_interface_of(address: str) -> None:
-    """Tells gloo and NCCL which network interface has the address that the ranks meet at; host names may resolve to
-    another.
-    """
+    """Tells gloo and NCCL at which network interface the ranks meet; host names may resolve to another."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(entry.address == address for entry in addresses):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)

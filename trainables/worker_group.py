@@ -1,6 +1,4 @@
-"""The ranks of a run as actors on the bundles of one placement group: started together, watched together, killed
-together.
-"""
+"""The ranks of a run as actors on the bundles of one placement group: started, watched and killed together."""
 
 from __future__ import annotations
 
@@ -178,9 +176,7 @@ class WorkerGroup:
         self._workers[0].stop_soon.remote()
 
     def may_run(self, key: WorkerGroupKey) -> bool:
-        """Whether a run with this key may use these processes: the same kind of run, not too many before it, memory not
-        grown by a fifth.
-        """
+        """Whether a run with this key may use these processes: the same kind, not too many before, memory not grown."""
         if key != self.key or self._num_runs >= MAX_RUNS:
             return False
         try:
@@ -224,18 +220,11 @@ def _join(workers: list[Any], places: list[RankPlace], key: WorkerGroupKey, chec
         rendezvous = Rendezvous(places[0].address, 0, key.collective_timeout_seconds)
         try:
             if key.world_size > 1:
-                port = _wait_for([workers[0].open_rendezvous.remote(rendezvous, key.world_size)], START_SECONDS, check)[
-                    0
-                ]
-                rendezvous = replace(rendezvous, port=port)
-            _wait_for(
-                [
-                    worker.join.remote(assignment, rendezvous)
-                    for worker, assignment in zip(workers, assignments, strict=True)
-                ],
-                START_SECONDS,
-                check,
-            )
+                opened = workers[0].open_rendezvous.remote(rendezvous, key.world_size)
+                rendezvous = replace(rendezvous, port=_wait_for([opened], START_SECONDS, check)[0])
+            pairs = zip(workers, assignments, strict=True)
+            joining = [worker.join.remote(assignment, rendezvous) for worker, assignment in pairs]
+            _wait_for(joining, START_SECONDS, check)
         except InfrastructureFailure as error:
             if attempt == _RENDEZVOUS_ATTEMPTS:
                 raise
@@ -264,9 +253,8 @@ def _wait_for(calls: list[Any], seconds: float, check: Callable[[], None] = lamb
         except GetTimeoutError as error:
             check()
             if time.monotonic() > deadline:
-                raise InfrastructureFailure(
-                    f"workers did not start within {seconds:.0f} s; is the node overloaded?"
-                ) from error
+                late = f"workers did not start within {seconds:.0f} s"
+                raise InfrastructureFailure(f"{late}; is the node overloaded?") from error
         except RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, RunError):
@@ -287,13 +275,6 @@ def _kill(workers: Sequence[Any]) -> None:
 def worker_group_key(spec: RunSpec) -> WorkerGroupKey:
     """Of the processes that a run needs."""
     environment, device = spec.kind.processes(spec.trainable, type(spec.environment).__name__, spec.device)
-    return WorkerGroupKey(
-        code_version=spec.code_version,
-        kind=spec.kind.name,
-        environment=environment,
-        device=device,
-        world_size=spec.resources.world_size,
-        cpus_per_worker=spec.resources.cpus_per_worker,
-        gpus_per_worker=spec.resources.gpus_per_worker,
-        collective_timeout_seconds=spec.resources.collective_timeout_seconds,
-    )
+    names = ("world_size", "cpus_per_worker", "gpus_per_worker", "collective_timeout_seconds")
+    resources = {name: getattr(spec.resources, name) for name in names}
+    return WorkerGroupKey(spec.code_version, spec.kind.name, environment, device, **resources)
