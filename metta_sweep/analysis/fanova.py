@@ -83,7 +83,7 @@ def shares(response: Response, rows: Sequence[Array]) -> NDArray[np.float64]:
 
 
 def marginal(space: Space, response: Response, name: str, rng: np.random.Generator) -> pd.DataFrame:
-    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 %, of the average spread)."""
+    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % of average spread)."""
     background = backdrop(space, rng)
     _, values = levels(space, name)
     mean, std = response.predict(space.encode(design(space, background, name)))
