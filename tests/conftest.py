@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 # Before numpy is imported: the matrices of searchers are small, and threads on cores that others use make them ten
 # times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Other programs may take both cores: no example is wrong because it took long.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 class RayApart(LoadScopeScheduling):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metta_sweep.dashboard.callbacks import narrowed
@@ -15,7 +15,6 @@ limits = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
 name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other programs may take both cores
 @given(
     st.builds(
         View,
