@@ -1,6 +1,4 @@
-"""Hydra composition into a frozen, validated `SweepJob`; below it nobody sees a `DictConfig` or an environment
-variable.
-"""
+"""Hydra composition into a frozen, validated `SweepJob`; below it nobody sees a `DictConfig` or the environment."""
 
 from metta_sweep.config.job import SweepJob, TrainJob, TrainTemplate
 from metta_sweep.config.load import load_sweep_job, validate_file

@@ -11,7 +11,6 @@ from metta_sweep.config import tree as trees
 from metta_sweep.config.whole import rounded
 from searchers.observation import Params
 from searchers.space import Space
-from trainables.environments import probe
 from trainables.errors import Problem, SpecError
 from trainables.fields import nearest
 from trainables.kinds import kind_of
@@ -21,11 +20,9 @@ DRAWN_POINTS = 128  # so many find what 3 of 100 points have
 
 
 def spec_problems(run: Mapping[str, Any], is_written: bool) -> list[Problem]:
-    """What is wrong with a run's mapping: unknown keys, wrong values, a metric that its suite does not
-    report.
+    """What is wrong with a run's resolved mapping: unknown keys, wrong values, a metric that its suite does not report.
 
     Args:
-        run: resolved plain mapping.
         is_written: whether a person wrote it; sizes that do not divide are refused then, and rounded in a point that a
             search proposed.
     """
@@ -43,21 +40,11 @@ def read_spec(run: Mapping[str, Any], problems: list[Problem], *, is_written: bo
         return None
 
 
-def environment_problems(run: Mapping[str, Any]) -> list[Problem]:
-    """Environments that cannot be made on this machine, or that one policy cannot play.
-
-    Args:
-        run: a mapping without problems.
-    """
-    return probe.environment_problems(RunSpec.from_mapping(run, strict=False))
-
-
 def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> list[Problem]:
     """Searched parameters that no run has, or whose values it does not take.
 
     Args:
         run: a mapping without problems.
-        space: what is searched.
         inside: key of the block that holds `parameters`.
     """
     known = {".".join(path) for path, _ in trees.leaves(run)} | set(RunSpec.known_keys())
@@ -65,10 +52,9 @@ def parameter_problems(run: Mapping[str, Any], space: Space, inside: str) -> lis
     missing = {name: problem for name in config if (problem := _missing(run, name, known))}
     problems = [Problem(f"{inside}.parameters.{name}", problem) for name, problem in missing.items()]
     for key, values in _extremes({name: leaf for name, leaf in config.items() if name not in missing}):
-        problems += [
-            Problem(f"{inside}.parameters.{problem.key}.{key}", problem.text)
-            for problem in _refused(run, rounded(values, run) if key in ("min", "max") else values)
-        ]
+        point = with_params(run, rounded(values, run) if key in ("min", "max") else values)
+        refused = [problem for problem in spec_problems(point, is_written=False) if problem.key in values]
+        problems += [Problem(f"{inside}.parameters.{one.key}.{key}", one.text) for one in refused]
     return list(dict.fromkeys(problems or _point_problems(run, space, inside)))
 
 
@@ -95,9 +81,8 @@ def _sample(space: Space) -> Iterator[Params]:
         ratio = (1.0 + ratio) ** (1.0 / (space.dimension + 1))
 
     def draw(count: int) -> np.ndarray:
-        """Multiples of irrational numbers fill the space evenly; importing a Sobol sequence takes longer than all
-        checks together. Source: Roberts 2018, "The unreasonable effectiveness of quasirandom sequences".
-        """
+        # Multiples of irrational numbers fill the space evenly; importing a Sobol sequence takes longer than all
+        # checks together. Source: Roberts 2018, "The unreasonable effectiveness of quasirandom sequences".
         steps = np.arange(count)[:, None] / ratio ** np.arange(1, space.dimension + 1)
         return np.asarray(2 * ((steps + rng.random(space.dimension)) % 1) - 1)
 
@@ -133,16 +118,9 @@ def _extremes(config: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Pa
         values = {name: leaf[key] for name, leaf in config.items() if key in leaf}
         if values:
             yield key, values
-    for index in range(max((len(leaf.get("choices", ())) for leaf in config.values()), default=0)):
-        yield (
-            "choices",
-            {name: leaf["choices"][index] for name, leaf in config.items() if index < len(leaf.get("choices", ()))},
-        )
-
-
-def _refused(run: Mapping[str, Any], values: Params) -> list[Problem]:
-    """Values that the trainable does not take; the keys are names of parameters."""
-    return [problem for problem in spec_problems(with_params(run, values), is_written=False) if problem.key in values]
+    choices = {name: leaf["choices"] for name, leaf in config.items() if "choices" in leaf}
+    for index in range(max(map(len, choices.values()), default=0)):
+        yield "choices", {name: known[index] for name, known in choices.items() if index < len(known)}
 
 
 def with_params(run: Mapping[str, Any], params: Params) -> trees.Tree:

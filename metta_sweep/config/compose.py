@@ -39,13 +39,9 @@ class Composition:
     """One composed configuration.
 
     Attributes:
-        tree: canonical keys, `sweep_job_overrides` and the command line's values merged in, interpolations still in
-            place.
-        choices: option chosen for each config group.
-        sources: file and line of each key; read when they are asked for.
-        notes: what somebody wrote into a file and another file replaced; read when they are asked for.
-        written: places of all values in files that are not ours; read when they are asked for.
-        assignments: values that the command line set.
+        tree: canonical keys, with `sweep_job_overrides` and the command line's values, interpolations in place.
+        sources, notes, written: read when asked for: file and line of each key; what somebody wrote into a file and
+            another file replaced; places of all values in files that are not ours.
     """
 
     tree: Tree
@@ -66,9 +62,7 @@ class Composition:
         return f"{place}: {key}: {problem}" if place else f"{key}: {problem}"
 
     def all_notes(self, resolved: Tree) -> tuple[str, ...]:
-        """A line for each key that somebody wrote and that does nothing: another file replaces it, or another key makes
-        it idle.
-        """
+        """A line for each key that somebody wrote and that another file replaces, or another key makes idle."""
         written = self.written() | {word.path for word in self.assignments if word.value is not ABSENT}
         return (*self.notes(), *moot_notes(resolved, written, self.at))
 
@@ -91,8 +85,6 @@ def compose(
     """Compose `primary` (`sweep_job` or `train_job`) with a command line.
 
     Args:
-        primary: name of the primary config file.
-        words: overrides in Hydra's grammar.
         config_dirs: the user's own config directories, searched before `./configs` and the packaged ones.
         environment: values that lie above the files and below the command line.
         aliases: keys of the command line that mean other keys.
@@ -125,9 +117,7 @@ def compose(
 def _composed(
     primary: str, parsed: Words, directories: tuple[FilePath, ...]
 ) -> tuple[_Recipe, Tree, Mapping[str, str]]:
-    """What Hydra takes, the tree in canonical spelling, and the option of each group; again when a file further down
-    names the suite.
-    """
+    """What Hydra takes, the canonical tree, each group's option; again when a file further down names the suite."""
     suite = _suite(primary, parsed, directories)
     while True:
         choices = _choices(primary, parsed, directories, suite)
@@ -142,7 +132,8 @@ def _composed(
         if not named or chosen.get("sim") == str(named) or any(choice.group == "sim" for choice in parsed.choices):
             return recipe, tree, chosen
         place = ("sim_name",) if trees.get(tree, ("sweep", "sim_name")) is None else ("sweep", "sim_name")
-        suite = [(GroupChoice("sim", str(named)), f"{_locate(recipe, place)}: sim_name: {named}")]
+        sources = files.read_sources((layer.file, layer.package) for layer in _layers(recipe))
+        suite = [(GroupChoice("sim", str(named)), f"{sources.locate(place)}: sim_name: {named}")]
 
 
 def _with_overrides(tree: Tree) -> Tree:
@@ -154,14 +145,12 @@ def _with_overrides(tree: Tree) -> Tree:
 
 @dataclass(frozen=True, slots=True)
 class _GroupWord:
-    """A group override for Hydra.
+    """A group override for Hydra, and where it stands.
 
     Attributes:
-        choice: which option of which group.
         is_append: whether the primary file has no such group, so that Hydra wants a `+`.
         is_extra: whether no primary file of ours has it either: a patch, which lies above all files.
         is_base: whether only ours has it.
-        origin: where it stands, for messages.
     """
 
     choice: GroupChoice
@@ -176,12 +165,9 @@ class _Recipe:
     """What Hydra composes.
 
     Attributes:
-        primary: name of the primary file.
-        words: group overrides, in Hydra's grammar.
-        base: the same for groups that the user's own primary file leaves out: they lie below it.
+        base: words for groups that the user's own primary file leaves out: they lie below it.
         typed: configs that the command line names, such as `hardware/macbook`.
         extra: prefixes of configs in groups that no primary file of ours has.
-        directories: where files are searched.
     """
 
     primary: str
@@ -206,9 +192,7 @@ def _text(word: _GroupWord) -> str:
 def _choices(
     primary: str, parsed: Words, directories: Sequence[FilePath], suite: Sequence[tuple[GroupChoice, str]]
 ) -> list[_GroupWord]:
-    """The command line's group choices, and the packaged defaults for groups that the user's own primary file leaves
-    out.
-    """
+    """The command line's group choices, and our defaults for groups that the user's own primary file leaves out."""
     present = _default_groups(primary, directories)
     wanted = {choice.group: (choice, origin) for choice, origin in suite}
     ours = _default_groups(primary, [files.packaged_configs()])
@@ -345,10 +329,6 @@ def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
         GlobalHydra.instance().clear()
 
 
-def _locate(recipe: _Recipe, place: Path) -> str | None:
-    return files.read_sources((layer.file, layer.package) for layer in _layers(recipe)).locate(place)
-
-
 @contextmanager
 def readable_errors(directories: Sequence[FilePath]) -> Iterator[None]:
     """Turn what YAML, OmegaConf and Hydra raise into one line with file and line."""
@@ -366,11 +346,8 @@ def _one_line(error: BaseException, directories: Sequence[FilePath]) -> str:
         cause = cause.__cause__ or cause.__context__
     marked = next((item for item in chain if isinstance(item, yaml.MarkedYAMLError) and item.problem_mark), None)
     if marked is not None and marked.problem_mark is not None:
-        mark = marked.problem_mark
-        return (
-            f"{files.display(FilePath(mark.name))}:{mark.line + 1}: YAML: {marked.problem}: "
-            f"{_line_text(FilePath(mark.name), mark.line)}"
-        )
+        file, line = FilePath(marked.problem_mark.name), marked.problem_mark.line
+        return f"{files.display(file)}:{line + 1}: YAML: {marked.problem}: {_line_text(file, line)}"
     return _missing_file(str(error), directories) or " ".join(str(error).split())
 
 
@@ -380,13 +357,12 @@ def _missing_file(message: str, directories: Sequence[FilePath]) -> str | None:
     file = files.find(directories, found["config"]) if found else None
     if found is None or file is None:
         return None
-    group, _, option = found["missing"].rpartition("/")
+    missing = found["missing"]
+    group, _, option = missing.rpartition("/")
     lines = file.read_text(encoding="utf-8").splitlines()
     line = next((number for number, text in enumerate(lines, 1) if option in text), 1)
-    return (
-        f"{files.display(file)}:{line}: defaults: no config "
-        f"{found['missing']}{nearest(option, files.options(directories, group))}"
-    )
+    near = nearest(option, files.options(directories, group))
+    return f"{files.display(file)}:{line}: defaults: no config {missing}{near}"
 
 
 def _line_text(file: FilePath, line: int) -> str:

@@ -15,11 +15,7 @@ MODES = ("auto", "online", "offline", "off")
 
 
 def wandb_mode(environ: Mapping[str, str]) -> str | None:
-    """`wandb.mode` as WANDB_MODE asks for it; None when it is not set.
-
-    Raises:
-        ConfigError: it has none of its values.
-    """
+    """`wandb.mode` as WANDB_MODE asks for it; None when it is not set. Raises `ConfigError` for an unknown value."""
     asked = environ.get("WANDB_MODE")
     if not asked:
         return None
@@ -30,11 +26,7 @@ def wandb_mode(environ: Mapping[str, str]) -> str | None:
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[Assignment, ...]:
-    """Values of WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE and WANDB_TAGS.
-
-    Raises:
-        ConfigError: WANDB_MODE has none of its values.
-    """
+    """Values of WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE and WANDB_TAGS. Raises `ConfigError` as `wandb_mode` does."""
     values: dict[str, Any] = {
         "project": environ.get("WANDB_PROJECT"),
         "entity": environ.get("WANDB_ENTITY"),

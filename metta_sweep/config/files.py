@@ -24,11 +24,7 @@ def packaged_configs() -> Path:
 
 
 def search_directories(config_dirs: Sequence[Path]) -> tuple[Path, ...]:
-    """Directories in order of precedence: the user's, `./configs`, the packaged ones.
-
-    Raises:
-        ConfigError: when one of the user's does not exist.
-    """
+    """The user's, `./configs`, the packaged ones: by precedence. Raises `ConfigError` when one of the user's is not."""
     missing = [
         f"--config-dir {directory}: no such directory; give one that holds sweep/, trainer/, ..."
         for directory in config_dirs

@@ -1,9 +1,8 @@
-"""The validated, frozen configuration of one sweep; below this nobody sees a `DictConfig` or an environment
-variable.
-"""
+"""The validated, frozen configuration of one sweep; below this nobody sees a `DictConfig` or the environment."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ from searchers.config import ProteinConfig
 from searchers.membership import foreign
 from searchers.space import Space
 from trainables.disk import PRIVATE
-from trainables.fields import Amount, Count, Limit, Text, Texts, one_of
+from trainables.fields import Amount, Count, Flag, Limit, Number, Text, Texts, Whole, at_least, in_range, one_of
 from trainables.resources import Resources
 from trainables.spec import RunSpec
+
+CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,6 @@ class Phase:
         name: shown in tables, WandB and files; "" when the sweep has no schedule.
         first_number: run number at which it begins.
         num_runs: how many runs it lasts; None for the last, which goes on until a stop rule.
-        space: the search space of this phase.
-        protein: the optimiser's settings of this phase.
         auto: raise the training-length cap only while the top ranks are unstable.
     """
 
@@ -120,15 +119,13 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepSpec:
-    """What is searched, how, and for how long.
+class SweepKeys:
+    """What is searched, how, and for how long: the scalar keys of the `sweep` block.
 
     Attributes:
         metric: name of the score in the suite's report.
         goal: "maximize" or "minimize".
         method: bayes, random, sobol or grid.
-        phases: at least one.
-        fixed: swept parameters that the command line fixed, with their values.
         num_samples: runs of the whole sweep, failed ones included; None = endless.
         target_score: the sweep ends when the incumbent is at least this good; None = never.
         cost: "auto", "wall", "cpu" or "gpu": the clock of the optimiser's cost.
@@ -136,16 +133,27 @@ class SweepSpec:
         searcher: "package.Class" of a user's own searcher; None = Protein.
     """
 
-    metric: str
-    goal: str
-    method: str
+    metric: Text = "reward"
+    goal: Annotated[str, one_of("maximize", "minimize", wrong="unknown goal {}")] = "maximize"
+    method: Annotated[str, one_of("bayes", "random", "sobol", "grid", wrong="unknown method {}")] = "bayes"
+    num_samples: Annotated[Whole, at_least(1, ", got {}; leave it out for an endless sweep")] | None = None
+    target_score: Number | None = None
+    cost: Annotated[str, one_of("auto", "wall", "cpu", "gpu", wrong="unknown cost {}")] = "auto"
+    early_stopping: Flag = False
+    searcher: Annotated[Text, in_range("package.Class", CLASS.fullmatch)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec(SweepKeys):
+    """The `sweep` block, read.
+
+    Attributes:
+        phases: at least one.
+        fixed: swept parameters that the command line fixed, with their values.
+    """
+
     phases: tuple[Phase, ...]
     fixed: Mapping[str, Any]
-    num_samples: int | None
-    target_score: float | None
-    cost: str
-    early_stopping: bool
-    searcher: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,6 @@ class TrainTemplate:
     """The unresolved configuration of a run; `metta_sweep.config.runs.resolve_run` turns it into a run's plain mapping.
 
     Attributes:
-        tree_yaml: as YAML.
         spaces: search space of each phase; a point that lies in none of them is no point of this sweep.
     """
 
@@ -172,10 +179,6 @@ class TrainJob:
     Attributes:
         run: name of the run; its files go to `{data_dir}/{run}`.
         data_dir: absolute directory.
-        spec: the run, checked.
-        resources: what the run needs.
-        wandb: where it may be mirrored.
-        machine: CPU cores and GPUs of this machine.
         umask: what others may not do with the files, by `share_files`.
         notes: lines to show before the start, such as a key of a file that another file replaces.
     """
@@ -191,7 +194,6 @@ class TrainJob:
 
     @property
     def directory(self) -> Path:
-        """`{data_dir}/{run}`."""
         return self.data_dir / self.run
 
     @property
@@ -209,7 +211,6 @@ class SweepJob:
         data_dir: absolute directory that holds registry and runs.
         seed: seed of the optimiser and base of the runs' seeds.
         device: cpu or cuda, as resolved for this hardware.
-        machine: CPU cores and GPUs of this machine that the sweep may use.
         spec_yaml: resolved text that defines the sweep; two drivers of one sweep must agree on it.
         notes: lines to show before the start, such as a swept parameter that the command line fixed.
         umask: what others may not do with the files, by `share_files`.
@@ -232,7 +233,6 @@ class SweepJob:
 
     @property
     def directory(self) -> Path:
-        """`{data_dir}/sweep/{sweep_name}`."""
         return self.data_dir / "sweep" / self.sweep_name
 
     def run_directory(self, run_id: str) -> Path:

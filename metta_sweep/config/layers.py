@@ -20,7 +20,6 @@ class Layer:
     """One file of a composition.
 
     Attributes:
-        file: where it lies.
         config: its name on the search path, such as `sweep/quick`.
         package: path under which its content is placed.
         parents: the files in whose defaults lists it stands, the nearest first.
@@ -58,19 +57,15 @@ def read(layers: Iterable[Layer]) -> tuple[Value, ...]:
 
 
 def replaced(values: Iterable[Value], environment: Iterable[Assignment]) -> tuple[str, ...]:
-    """A line for each key that a person's file holds and that another file, or an environment variable, sets to
-    something else.
+    """A line for each key that a person's file holds and another file, or an environment variable, sets otherwise.
 
-    Our own defaults are there to be replaced, and so is what a file takes from the files in its defaults list; neither
-    is told.
+    Our own defaults are there to be replaced, and so is what a file takes from its defaults list; neither is told.
     """
     by_files: dict[tuple[Layer | None, Layer | None], list[tuple[Value, Value]]] = {}
-    for old, new in _losses(_in_order(values, environment)):
-        if _is_surprising(old, new):
-            by_files.setdefault((old.layer, new.layer), []).append((old, new))
-    return tuple(
-        line for (old_file, new_file), losses in by_files.items() for line in _told(losses, old_file, new_file)
-    )
+    for gone, winner in _losses(_in_order(values, environment)):
+        if _is_surprising(gone, winner):
+            by_files.setdefault((gone.layer, winner.layer), []).append((gone, winner))
+    return tuple(line for (old, new), losses in by_files.items() for line in _told(losses, old, new))
 
 
 def written(values: Iterable[Value]) -> frozenset[Path]:
@@ -81,9 +76,7 @@ def written(values: Iterable[Value]) -> frozenset[Path]:
 
 
 def _in_order(values: Iterable[Value], environment: Iterable[Assignment]) -> list[Value]:
-    """The lowest first: files, what sweep files say about the job, overrides for all runs, what the command line added,
-    variables.
-    """
+    # The lowest first: files, what sweep files say of the job, overrides for all runs, the command line's, variables.
     variables = [Value(word.path, word.path, word.value, word.text, None) for word in environment]
     return [*sorted(values, key=_rank), *variables]
 
@@ -91,9 +84,7 @@ def _in_order(values: Iterable[Value], environment: Iterable[Assignment]) -> lis
 def _values_of(layer: Layer) -> Iterator[Value]:
     lines = dict(files.key_lines(layer.file))
     shown = files.display(layer.file)
-    for path, value in trees.leaves(
-        {key: body for key, body in files.read_yaml(layer.file).items() if key != "defaults"}
-    ):
+    for path, value in trees.leaves(trees.remove(files.read_yaml(layer.file), ("defaults",))):
         place = names.canonical((*layer.package, *path))
         if place and value not in ({}, None, "???"):
             line = next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 1)
@@ -112,16 +103,17 @@ def _losses(values: Sequence[Value]) -> Iterator[tuple[Value, Value]]:
     gone: list[Value] = []
     for value in values:
         place = _final_place(value.place)
-        below = [other for other in last if other[: len(place)] == place or place[: len(other)] == other]
-        gone += [last.pop(other) for other in below]
+        gone += [last.pop(other) for other in list(last) if _overlap(place, other)]
         last[place] = value
     for old in gone:
         place = _final_place(old.place)
-        new = next(
-            (last[other] for other in last if other[: len(place)] == place or place[: len(other)] == other), None
-        )
+        new = next((last[other] for other in last if _overlap(place, other)), None)
         if new is not None and new.value != old.value:
             yield old, new
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return other[: len(one)] == one or one[: len(other)] == other
 
 
 def _final_place(place: Path) -> Path:
@@ -162,5 +154,5 @@ def suite_note(values: Iterable[Value], suite: str | None) -> tuple[str, ...]:
 
 def body_of(layer: Layer) -> Mapping[str, Any]:
     """A file's content in its place, without its defaults list."""
-    body = {key: value for key, value in files.read_yaml(layer.file).items() if key != "defaults"}
+    body = trees.remove(files.read_yaml(layer.file), ("defaults",))
     return names.canonical_tree(trees.put({}, layer.package, body) if layer.package else body)

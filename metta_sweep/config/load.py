@@ -5,59 +5,28 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from metta_sweep.config import checks, files, hardware, names
+from metta_sweep.config import checks, files, hardware, names, runs
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose, readable_errors
 from metta_sweep.config.environment import from_environment
-from metta_sweep.config.job import Budget, Machine, Phase, Settings, SweepJob, SweepSpec, WandbSettings
+from metta_sweep.config.job import Budget, Machine, Settings, SweepJob, SweepKeys, SweepSpec, WandbSettings
 from metta_sweep.config.overrides import Assignment
 from metta_sweep.config.phases import Search, doubts, read_phases
-from metta_sweep.config.runs import (
-    COMMON_KEYS,
-    OwnKeys,
-    load_plugins,
-    name_problems,
-    not_finite,
-    raise_located,
-    read_resources,
-    read_umask,
-    resolve,
-    run_mapping,
-    template_of,
-    unknown_keys,
-)
 from metta_sweep.config.spec_text import spec_yaml
 from metta_sweep.config.tree import ABSENT, Tree
 from metta_sweep.config.whole import rounded
 from metta_sweep.errors import ConfigError
+from trainables.environments.probe import environment_problems
 from trainables.errors import Problem
-from trainables.fields import Flag, Number, Text, Whole, at_least, build, in_range, nearest, one_of, told
+from trainables.fields import build, nearest, told
+from trainables.spec import RunSpec
 
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
-JOB_KEYS = COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
-
-
-CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-
-@dataclass(frozen=True, slots=True)
-class SweepKeys:
-    """Scalar keys of the `sweep` block; `SweepSpec` says what they mean."""
-
-    metric: Text = "reward"
-    goal: Annotated[str, one_of("maximize", "minimize", wrong="unknown goal {}")] = "maximize"
-    method: Annotated[str, one_of("bayes", "random", "sobol", "grid", wrong="unknown method {}")] = "bayes"
-    num_samples: Annotated[Whole, at_least(1, ", got {}; leave it out for an endless sweep")] | None = None
-    target_score: Number | None = None
-    cost: Annotated[str, one_of("auto", "wall", "cpu", "gpu", wrong="unknown cost {}")] = "auto"
-    early_stopping: Flag = False
-    searcher: Annotated[Text, in_range("package.Class", CLASS.fullmatch)] | None = None
-
-
+JOB_KEYS = runs.COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
 BLOCKS = frozenset({"parameters", "protein", "constraints", "schedule"})
 BELOW_SWEEP = {
     **{key: f"sweep.protein.{key}" for key in names.PROTEIN_KEYS},
@@ -86,10 +55,7 @@ def validate_file(
     """Check a sweep file or a job file (one with `sweep_name`), wherever it lies, as `run` would.
 
     Args:
-        path: the file.
         overrides: may change anything but the file itself; without `sweep_name=` the file's name is taken.
-        environ: environment variables.
-        config_dirs: the user's own config directories.
 
     Raises:
         ConfigError: the file does not exist, or everything that is wrong.
@@ -119,31 +85,27 @@ class _Loader:
         self._composed = composed
         self._machine = machine
         self._tree = hardware.fill(composed.tree, machine)
-        self._resolved, self._problems = resolve(self._tree)
+        self._resolved, self._problems = runs.resolve(self._tree)
         self._unresolved = {problem.key for problem in self._problems}
-        load_plugins(self._resolved, self._problems)
+        runs.load_plugins(self._resolved, self._problems)
         self._fixed = self._fixed_parameters()
         self._rounded: dict[str, str] = {}
 
     def job(self) -> SweepJob:
-        """The validated job.
-
-        Raises:
-            ConfigError: every problem at once.
-        """
+        """The validated job. Raises `ConfigError` with every problem at once."""
         resolved, problems = self._resolved, self._problems
-        problems += name_problems("sweep_name", resolved.get("sweep_name"))
+        problems += runs.name_problems("sweep_name", resolved.get("sweep_name"))
         problems += self._unknown_keys()
         settings = self._settings()
         budget = self._budget()
         wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
-        own = build(OwnKeys, {"seed": resolved.get("seed", 0), "data_dir": resolved.get("data_dir")}, "", problems)
-        umask = read_umask(resolved, problems)
-        resources = read_resources(resolved, problems)
+        own = build(runs.OwnKeys, {"seed": resolved.get("seed", 0), "data_dir": resolved.get("data_dir")}, "", problems)
+        umask = runs.read_umask(resolved, problems)
+        resources = runs.read_resources(resolved, problems)
         sweep = self._sweep()
         self._check_runs(sweep)
-        problems += [problem for problem in not_finite(resolved) if not told(problems, problem.key)]
-        raise_located(self._composed, _first_of(self._unresolved, problems))
+        problems += [problem for problem in runs.not_finite(resolved) if not told(problems, problem.key)]
+        runs.raise_located(self._composed, _first_of(self._unresolved, problems))
         assert sweep is not None  # what could not be read is a problem
         tree = trees.put(self._tree, ("metric",), sweep.metric)
         return SweepJob(
@@ -156,7 +118,7 @@ class _Loader:
             resources=resources,
             budget=budget,
             wandb=wandb,
-            train=template_of({**tree, "suggestion": dict(self._fixed)}, [phase.space for phase in sweep.phases]),
+            train=runs.template_of({**tree, "suggestion": dict(self._fixed)}, [phase.space for phase in sweep.phases]),
             spec_yaml=spec_yaml(resolved, sweep, own.seed, self._composed.choices),
             notes=self._notes(settings, sweep),
             machine=self._machine,
@@ -189,33 +151,24 @@ class _Loader:
     def _unknown_keys(self) -> list[Problem]:
         searched = trees.get(self._tree, ("sweep", "parameters"))  # a program's own parameters may be given a value
         own = set(searched) if isinstance(searched, Mapping) else set()
-        found = unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
-        return [
-            Problem(one.key, f"unknown key; did you mean {BELOW_SWEEP[one.key]}?") if one.key in BELOW_SWEEP else one
-            for one in found
-        ]
+        found = runs.unknown_keys(self._tree, {*JOB_KEYS, *own}, {*self._composed.choices, *ALIASES})
+        below = {key: Problem(key, f"unknown key; did you mean {place}?") for key, place in BELOW_SWEEP.items()}
+        return [below.get(one.key, one) for one in found]
 
     def _settings(self) -> Settings:
         settings = build(Settings, self._resolved.get("settings"), "settings", self._problems)
         keys = ("settings.heartbeat_seconds", "settings.lease_seconds")
         if not told(self._problems, *keys) and not 0 < settings.heartbeat_seconds <= settings.lease_seconds / 2:
-            text = (
-                f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}, got "
-                f"{settings.heartbeat_seconds:g}"
-            )
-            self._problems.append(Problem(keys[0], f"{text}; a late heartbeat would lose the runs of a living driver"))
+            text = f"need more than 0 and at most half of lease_seconds={settings.lease_seconds:g}"
+            why = "a late heartbeat would lose the runs of a living driver"
+            self._problems.append(Problem(keys[0], f"{text}, got {settings.heartbeat_seconds:g}; {why}"))
         return settings
 
     def _budget(self) -> Budget:
         budget = build(Budget, self._resolved.get("budget"), "budget", self._problems)
         if budget.dollars is not None and budget.hourly_cost is None and not told(self._problems, "budget.hourly_cost"):
-            self._problems.append(
-                Problem(
-                    "budget.dollars",
-                    f"{budget.dollars:g} needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without "
-                    "GPUs)",
-                )
-            )
+            text = "needs budget.hourly_cost, in dollars per GPU-hour (per slot-hour without GPUs)"
+            self._problems.append(Problem("budget.dollars", f"{budget.dollars:g} {text}"))
         return budget
 
     def _sweep(self) -> SweepSpec | None:
@@ -229,8 +182,7 @@ class _Loader:
         scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
         keys = build(SweepKeys, scalars, "sweep", self._problems)
         search = Search(block, self._fixed, self._borrowed(block), self._below_sweep(), self._resolved, self._rounded)
-        phases = read_phases(search, self._problems)
-        return _spec(keys, phases, self._fixed)
+        return SweepSpec(**asdict(keys), phases=read_phases(search, self._problems), fixed=self._fixed)
 
     def _borrowed(self, block: Mapping[str, Any]) -> Tree:
         """Training values that constraints, those of phases among them, mention without being searched."""
@@ -240,10 +192,8 @@ class _Loader:
         lists = [trees.get(part, ("constraints",)) for part in (block, *_blocks_of(phases))]
         texts = [text for constraints in lists if isinstance(constraints, list) for text in constraints]
         mentioned = {name for text in texts for name in names.REFERENCE.findall(str(text))}
-        is_searched = {
-            name for name in mentioned if any(path[: len(trees.split(name))] == trees.split(name) for path in searched)
-        }
-        values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - is_searched)}
+        above = {".".join(path[:length]) for path in searched for length in range(1, len(path) + 1)}
+        values = {name: trees.get(self._resolved, trees.split(name)) for name in sorted(mentioned - above)}
         return {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
 
     def _below_sweep(self) -> list[Assignment]:
@@ -257,22 +207,20 @@ class _Loader:
         """Ask the trainable about the configuration, then about each searched parameter."""
         center = {**self._fixed, **(sweep.phases[0].space.center() if sweep and sweep.phases else {})}
         metric = sweep.metric if sweep else "reward"
-        run = run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
+        run = runs.run_mapping({**self._resolved, "run": "run", "metric": metric, "suggestion": center})
         told_to_program = [name for name in run.get("suggestion", {}) if name not in self._fixed]
         places = {"metric": "sweep.metric", **{name: f"sweep.parameters.{name}" for name in told_to_program}}
-        found = [
-            Problem(places.get(problem.key, problem.key), problem.text)
-            for problem in checks.spec_problems(run, is_written=True)
-        ]
+        wrong = checks.spec_problems(run, is_written=True)
+        found = [Problem(places.get(problem.key, problem.key), problem.text) for problem in wrong]
         self._problems += [problem for problem in found if not told(self._problems, problem.key)]
         if sweep is None or found:
             return
         for index, phase in enumerate(sweep.phases):
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
-        self._problems += (
-            [] if self._problems else checks.environment_problems(checks.with_params(run, rounded(center, run)))
-        )
+        if not self._problems:
+            point = checks.with_params(run, rounded(center, run))
+            self._problems += environment_problems(RunSpec.from_mapping(point, strict=False))
 
 
 def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
@@ -283,21 +231,4 @@ def _blocks_of(phases: Any) -> list[Mapping[str, Any]]:
 
 def _first_of(unresolved: Collection[str], problems: list[Problem]) -> list[Problem]:
     """The problems without those that only follow from an interpolation that could not be resolved."""
-    return [
-        problem for index, problem in enumerate(problems) if problem.key not in unresolved or index < len(unresolved)
-    ]
-
-
-def _spec(keys: SweepKeys, phases: tuple[Phase, ...], fixed: Mapping[str, Any]) -> SweepSpec:
-    return SweepSpec(
-        metric=keys.metric,
-        goal=keys.goal,
-        method=keys.method,
-        phases=phases,
-        fixed=fixed,
-        num_samples=keys.num_samples,
-        target_score=keys.target_score,
-        cost=keys.cost,
-        early_stopping=keys.early_stopping,
-        searcher=keys.searcher,
-    )
+    return [one for index, one in enumerate(problems) if one.key not in unresolved or index < len(unresolved)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from metta_sweep.config import tree as trees
@@ -11,14 +10,6 @@ from metta_sweep.config.tree import Path
 from trainables.kinds import kind_of, unread_settings
 
 OUR_TRAINING = (("trainer",), ("model",), ("env",), ("sim",))
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """When keys below any of `prefixes` do nothing; `why` is empty when they do something."""
-
-    prefixes: tuple[Path, ...]
-    why: str
 
 
 def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[[str, str], str]) -> tuple[str, ...]:
@@ -30,42 +21,29 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
         at: (dotted key, text) -> the line, with the place where the key stands.
     """
     text = str(tree)
-    found = [
-        (path, rule.why)
-        for rule in _rules(tree)
-        if rule.why
-        for path in sorted(written)
-        if _is_below(path, rule.prefixes)
-    ]
-    return (
-        tuple(at(".".join(path), f"no effect: {why}") for path, why in found if not _is_mentioned(text, path))
-        + _last_phase(tree, at)
-        + _user(tree, at)
-    )
+    found = [(path, why) for prefixes, why in _rules(tree) for path in sorted(written) if _is_below(path, prefixes)]
+    idle = tuple(at(".".join(path), f"no effect: {why}") for path, why in found if not _is_mentioned(text, path))
+    return idle + _last_phase(tree, at) + _user(tree, at)
 
 
-def _rules(tree: Mapping[str, Any]) -> Iterable[_Rule]:
+def _rules(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Path, ...], str]]:
+    """What does nothing, and why: everything below these prefixes."""
     kind = kind_of(tree)
     why = f"trainable.kind is {kind.name}"
-    yield _Rule(OUR_TRAINING, "" if kind.plays_suite else f"{why}, which has its own parameters (trainable.parameters)")
-    yield _Rule(tuple(("trainable", name) for name in unread_settings(kind)), why)
+    if not kind.plays_suite:
+        yield OUR_TRAINING, f"{why}, which has its own parameters (trainable.parameters)"
+    yield tuple(("trainable", name) for name in unread_settings(kind)), why
     method = trees.get(tree, ("sweep", "method")) or "bayes"
-    yield _Rule(
-        (("sweep", "protein"), ("sweep", "early_stopping")),
-        f"sweep.method is {method}, which learns nothing" if method != "bayes" else "",
-    )
+    if method != "bayes":
+        yield (("sweep", "protein"), ("sweep", "early_stopping")), f"sweep.method is {method}, which learns nothing"
     if "sweep" not in tree:
-        yield _Rule(
-            (("wandb",), ("resources", "max_concurrent_runs")),
-            "there is no sweep: a single run is not mirrored to WandB",
-        )
-    searcher = trees.get(tree, ("sweep", "searcher"))
-    yield _Rule((("sweep", "method"),), f"sweep.searcher is {searcher}" if searcher else "")
+        single = (("wandb",), ("resources", "max_concurrent_runs"))
+        yield single, "there is no sweep: a single run is not mirrored to WandB"
+    if searcher := trees.get(tree, ("sweep", "searcher")):
+        yield (("sweep", "method"),), f"sweep.searcher is {searcher}"
     objective = trees.get(tree, ("sweep", "protein", "objective"), "pareto")
-    yield _Rule(
-        (("sweep", "protein", "target_score"),),
-        f"sweep.protein.objective is {objective}" if objective != "target" else "",
-    )
+    if objective != "target":
+        yield (("sweep", "protein", "target_score"),), f"sweep.protein.objective is {objective}"
 
 
 def _is_below(path: Path, prefixes: Iterable[Path]) -> bool:
@@ -80,20 +58,14 @@ def _is_mentioned(text: str, path: Path) -> bool:
 def _last_phase(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:
     """The length of the last phase ends nothing; unless another rule ends the sweep there, that is told."""
     phases = trees.get(tree, ("sweep", "schedule", "phases"))
-    written = (
-        [phase.get("num_runs") for phase in phases if isinstance(phase, Mapping)] if isinstance(phases, list) else []
-    )
+    entries = phases if isinstance(phases, list) else []
+    written = [phase.get("num_runs") for phase in entries if isinstance(phase, Mapping)]
     lengths = [length for length in written if isinstance(length, int)]
     if not lengths or len(lengths) < len(written) or trees.get(tree, ("sweep", "num_samples")) == sum(lengths):
         return ()
     key = f"sweep.schedule.phases.{len(lengths) - 1}.num_runs"
-    return (
-        at(
-            key,
-            f"no effect of {lengths[-1]}: the last phase goes on until a stop rule; sweep.num_samples={sum(lengths)} "
-            "would end it there",
-        ),
-    )
+    fix = f"sweep.num_samples={sum(lengths)} would end it there"
+    return (at(key, f"no effect of {lengths[-1]}: the last phase goes on until a stop rule; {fix}"),)
 
 
 def _user(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:

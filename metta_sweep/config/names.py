@@ -1,6 +1,4 @@
-"""One canonical spelling for every key: both spellings of a sweep file and the second page's parameter names lead to
-it.
-"""
+"""One canonical spelling for every key: both spellings of a sweep file, and the second page's, lead to it."""
 
 from __future__ import annotations
 
@@ -24,9 +22,8 @@ PARAMETER_ALIASES: Mapping[Path, Path] = {
 # A sweep file may carry these; they mean the keys of the job.
 HOISTED = frozenset({"budget", "plugins", "settings", "sweep_job_overrides"})
 WANDB_HEADER: Mapping[Path, Path] = {("metric", "name"): ("metric",), ("metric", "goal"): ("goal",)}
-PROTEIN_KEYS = (
-    frozenset(field.name for field in fields(ProteinConfig)) - HOISTED - {"target_score"}
-)  # one target, for optimiser and stop rule
+# One target, for optimiser and stop rule.
+PROTEIN_KEYS = frozenset(field.name for field in fields(ProteinConfig)) - HOISTED - {"target_score"}
 
 
 def parameter(path: Path) -> Path:
@@ -89,16 +86,12 @@ def is_hoisted(path: Path) -> bool:
 
 
 def dotless(path: Path) -> Path:
-    """`("parameters", "trainer.gamma")` with its dots taken as levels; the dots of an environment's path are its
-    own.
-    """
+    """`("parameters", "trainer.gamma")` with its dots as levels; the dots of an environment's path are its own."""
     return tuple(part for key in path for part in (key.split(".") if "/" not in key else [key]))
 
 
 def canonical_tree(tree: Mapping[str, Any]) -> Tree:
-    """The job's tree with every key in its canonical place; later keys win over earlier ones, and a sweep file's over
-    the job's.
-    """
+    """The tree with every key in its canonical place; later keys win, and a sweep file's over the job's."""
     out: Tree = {}
     for path, value in sorted(trees.leaves(tree), key=lambda leaf: is_hoisted(leaf[0])):
         place = canonical(path)
@@ -123,9 +116,7 @@ def canonical_name(match: re.Match[str]) -> str:
 
 
 def canonical_phase(phase: Any) -> Any:
-    """A phase of the schedule with its `sweep` block in canonical spelling; anything but a mapping comes back as it
-    is.
-    """
+    """A phase with its `sweep` block in canonical spelling; anything but a mapping comes back as it is."""
     if not isinstance(phase, Mapping) or not isinstance(phase.get("sweep"), Mapping):
         return phase
     block: Tree = {}

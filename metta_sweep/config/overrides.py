@@ -33,9 +33,7 @@ class Assignment:
     """`key=value`, `+key=value`, `++key=value` or `~key`.
 
     Attributes:
-        path: canonical path of the key.
         value: what is assigned; `ABSENT` deletes.
-        text: as the user typed it.
         is_addition: whether it was `+key=value`, which must not find a value already there.
     """
 
@@ -54,10 +52,9 @@ class Words:
 
 
 def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[str, str]) -> Words:
-    """Read override strings.
+    """Read override strings as typed.
 
     Args:
-        overrides: as typed.
         groups: names of all config groups, such as `trainer/patch`.
         aliases: keys that mean other keys, such as `run` for `sweep_name`.
 
@@ -73,10 +70,8 @@ def parse(overrides: Sequence[str], groups: Collection[str], aliases: Mapping[st
             word = _word(parser.parse_override(text), groups, aliases)
             assignments += _leaves(word) if isinstance(word, Assignment) else ()
         except HydraException as error:
-            problems.append(
-                f"{COMMAND_LINE}: {text}: cannot be read as key=value ({_first_line(error)}); quote values with "
-                "special characters: 'key=\"...\"'"
-            )
+            why = f"cannot be read as key=value ({str(error).splitlines()[0].strip()})"
+            problems.append(f"{COMMAND_LINE}: {text}: {why}; quote values with special characters: 'key=\"...\"'")
         except ValueError as error:
             problems.append(f"{COMMAND_LINE}: {text}: {error}")
         else:
@@ -90,9 +85,8 @@ def _word(override: Override, groups: Collection[str], aliases: Mapping[str, str
     key = aliases.get(override.key_or_group, override.key_or_group)
     text = str(override.input_line)
     if override.is_sweep_override():
-        raise ValueError(
-            "several values at once are Hydra's multirun; put the parameter under sweep.parameters instead"
-        )
+        fix = "put the parameter under sweep.parameters instead"
+        raise ValueError(f"several values at once are Hydra's multirun; {fix}")
     value = override.value()
     if key in NAMES and isinstance(value, bool | int | float):  # `run=inf` and `run=10` are names like any other
         value = text.partition("=")[2].strip()
@@ -120,10 +114,6 @@ def _place(path: Path) -> Path:
     place = names.canonical(path)
     # On the command line these are values for every run, like those without the prefix.
     return place[1:] if place[0] == "sweep_job_overrides" and len(place) > 1 else place
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].strip()
 
 
 def assign(tree: Mapping[str, Any], assignments: Sequence[Assignment]) -> Tree:

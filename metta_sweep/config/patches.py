@@ -53,46 +53,36 @@ def patch_text(
     values: Tree = dict(below or {})
     for name, value in params.items():
         values = trees.put(values, trees.split(name), value)
-    defaults: Tree = (
-        {"defaults": [*({f"override /{group}": option} for group, option in choices.items()), "_self_"]}
-        if choices
-        else {}
-    )
+    chosen = [{f"override /{group}": option} for group, option in (choices or {}).items()]
+    parts = ({"defaults": [*chosen, "_self_"]} if chosen else {}, plain_data(values))
     head = "".join(f"# {line}".rstrip() + "\n" for line in ("@package _global_", *map(one_line, header_lines)))
-    body = "".join(
-        yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in (defaults, plain_data(values)) if part
-    )
+    body = "".join(yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in parts if part)
     return head + (body or "{}\n")
 
 
 def run_patch(
     run: FinishedRun, header_lines: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()
 ) -> str:
-    """Text of a patch that makes `train` use a run's configuration exactly, whatever its sweep had changed besides the
-    parameters.
+    """Text of a patch with which `train` uses a run's configuration exactly, whatever its sweep had changed.
 
     Args:
-        run: whose configuration.
         header_lines: what the file says about itself.
         environ: environment variables; decide what `auto` is on this machine.
-        config_dirs: the user's own config directories.
     """
     defaults = TrainComposition.of([], environ, config_dirs).composed.choices
     choices = {group: option for group, option in run.choices.items() if defaults.get(group) != option}
     chosen = TrainComposition.of([f"{group}={option}" for group, option in choices.items()], environ, config_dirs)
     base = run_mapping(chosen.resolved)
     changed: Tree = {}
-    for path, value in trees.leaves(
-        {key: run.config[key] for key in RUN_KEYS if key in run.config and key not in NOT_IN_PATCH}
-    ):
+    kept = {key: run.config[key] for key in RUN_KEYS if key in run.config and key not in NOT_IN_PATCH}
+    for path, value in trees.leaves(kept):
         if value != {} and trees.get(base, path, trees.ABSENT) != value:
             changed = trees.put(changed, path, value)
     return patch_text(run.params, header_lines, changed, choices)
 
 
 def without_code(run: FinishedRun) -> tuple[FinishedRun, tuple[str, ...]]:
-    """A run as somebody else told of it, with `???` in place of what names code to run, and the dotted keys where that
-    stands.
+    """A run as somebody else told of it, with `???` for what names code to run, and the dotted keys of that.
 
     Whoever trains with it is asked for them: what may be executed on a machine only a person there says.
     """
@@ -106,9 +96,7 @@ def without_code(run: FinishedRun) -> tuple[FinishedRun, tuple[str, ...]]:
 
 
 def names_code(name: str, value: Any) -> bool:
-    """Whether a key of a run's configuration says what is executed: a program, or a text `package.module:name`, which
-    is imported.
-    """
+    """Whether a key of a run's configuration says what is executed: a program, or a text `package.module:name`."""
     root, _, rest = name.partition(".")
     is_program = root == "trainable" and rest.split(".")[0] not in DATA_OF_PROGRAMS
     return bool(value) and (is_program or root == "plugins" or CODE.search(str(value)) is not None)

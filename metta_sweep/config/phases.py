@@ -1,11 +1,9 @@
-"""The schedule of a sweep: each phase's overrides merged with the sweep's own settings, and checked, before anything
-starts.
-"""
+"""The schedule of a sweep: each phase's overrides merged with the sweep's own settings, and checked beforehand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from metta_sweep.config import overrides
@@ -68,9 +66,8 @@ def read_phases(search: Search, problems: list[Problem]) -> tuple[Phase, ...]:
     """All phases, merged and checked; one nameless phase when there is no schedule."""
     schedule = search.block.get("schedule") or {}
     if not search.block.get("parameters") and not schedule:
-        problems.append(
-            Problem("sweep.parameters", "nothing to search; list at least one parameter with min and max, or choices")
-        )
+        text = "nothing to search; list at least one parameter with min and max, or choices"
+        problems.append(Problem("sweep.parameters", text))
     entries = schedule.get("phases") if isinstance(schedule, Mapping) else None
     if not schedule or entries == []:
         phase = _phase(search, search.block, PhaseEntry(""), 0, "sweep", problems)
@@ -101,9 +98,8 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: list[Problem
             problems.append(Problem(f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
         names.add(entry.name)
         block = merge_block(search.block, entry.sweep or {})
-        phase = _phase(
-            search, block, PhaseEntry(entry.name, None if is_last else entry.num_runs, entry.auto), first, key, problems
-        )
+        endless = replace(entry, num_runs=None) if is_last else entry
+        phase = _phase(search, block, endless, first, key, problems)
         phases += [phase] if phase else []
         first += entry.num_runs or 0
     return tuple(phases)
@@ -113,11 +109,8 @@ def _read_entry(raw: Any, key: str, is_last: bool, problems: list[Problem]) -> P
     before = len(problems)
     entry = build(PhaseEntry, raw, key, problems)
     told = {problem.key for problem in problems[before:]}
-    problems += [
-        Problem(f"{key}.sweep.{name}", f"unknown key{nearest(str(name), PHASE_KEYS)}")
-        for name in entry.sweep or ()
-        if name not in PHASE_KEYS
-    ]
+    unknown = [str(name) for name in entry.sweep or () if name not in PHASE_KEYS]
+    problems += [Problem(f"{key}.sweep.{name}", f"unknown key{nearest(name, PHASE_KEYS)}") for name in unknown]
     if not entry.name and not told & {key, f"{key}.name"}:
         problems.append(Problem(f"{key}.name", "missing; give the phase a name"))
     if entry.num_runs is None and not is_last and not told & {key, f"{key}.num_runs"}:
@@ -134,12 +127,13 @@ def merge_block(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 
 def _prune(base: Tree, place: Path, key: str, new: Mapping[str, Any]) -> Tree:
-    is_categorical = key == "choices" or (key == "distribution" and new[key] == "categorical")
-    stale = (
-        NUMERIC_KEYS | {"distribution"} if is_categorical else {"choices"} if key in ("min", "distribution") else set()
-    )
+    stale: set[str] = set()
     if key == "value":
         stale = {*NUMERIC_KEYS, "distribution", "choices"}
+    elif key == "choices" or (key == "distribution" and new[key] == "categorical"):
+        stale = {*NUMERIC_KEYS, "distribution"}
+    elif key in ("min", "distribution"):
+        stale = {"choices"}
     for name in stale - set(new):
         base = trees.remove(base, (*place, name))
     return base
@@ -156,12 +150,8 @@ def _phase(
     if entry.auto and space is not None and protein is not None:
         length = protein.fidelity or DEFAULT_FIDELITY
         if length_parameter(space, length) is None:
-            problems.append(
-                Problem(
-                    f"{key}.auto",
-                    f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out",
-                )
-            )
+            text = f"true raises the longest {length}, which is not searched; add it to parameters, or leave auto out"
+            problems.append(Problem(f"{key}.auto", text))
     if len(problems) > before or space is None or protein is None:
         return None
     return Phase(entry.name, first, entry.num_runs, space, protein, entry.auto)
@@ -172,9 +162,8 @@ def _read_space(search: Search, block: Mapping[str, Any], inside: str, problems:
     if not isinstance(parameters, Mapping):
         problems.append(Problem(f"{inside}.parameters", f"need parameters below it, got {parameters!r}"))
         return None
-    borrowed = {
-        name: value for name, value in search.borrowed.items() if trees.get(parameters, trees.split(name)) is None
-    }
+    own = parameters
+    borrowed = {name: value for name, value in search.borrowed.items() if trees.get(own, trees.split(name)) is None}
     for name, value in {**borrowed, **search.fixed}.items():
         parameters = trees.put(parameters, trees.split(name), {"value": value})
     whole = whole_parameters(parameters, search.run)

@@ -1,6 +1,4 @@
-"""What a reader needs to know of a sweep that exists: where its registry is, and what its registered specification
-says.
-"""
+"""What a reader needs to know of a sweep that exists: where its registry is, and what its specification says."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from metta_sweep.config.compose import compose
 from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
-from metta_sweep.config.runs import OwnKeys, load_plugins, name_problems, read_umask, resolve
-from metta_sweep.config.spec_text import RUN_GROUPS
+from metta_sweep.config.runs import RUN_GROUPS, OwnKeys, load_plugins, name_problems, read_umask, resolve
+from metta_sweep.config.spec_text import SWEEP_KEYS
 from metta_sweep.errors import ConfigError, InvalidRequest
 from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
@@ -33,7 +31,6 @@ class Location:
     sweep_name: str
     data_dir: Path
     sweep_server_uri: str | None
-    hourly_cost: float | None
     budget: Budget
     wandb: WandbSettings
     max_observations_to_load: int
@@ -46,7 +43,6 @@ class RegisteredSweep:
 
     Attributes:
         sweep: what is searched; stop rules are no part of it, so `num_samples` and `target_score` are None.
-        seed: of the optimiser.
         train: what all runs have in common, resolved, without what belongs to a machine.
         choices: option of each config group that runs are made of.
     """
@@ -57,9 +53,7 @@ class RegisteredSweep:
     choices: Mapping[str, str]
 
     def foreign(self, params: Mapping[str, Any]) -> list[str]:
-        """What in a run's parameters this sweep never searched; numbers from before its bounds were narrowed are none
-        of it.
-        """
+        """What of a run's parameters this sweep never searched; numbers of before its bounds were narrowed are not."""
         known = ((phase.space.parameters, {**self.sweep.fixed, **phase.space.fixed}) for phase in self.sweep.phases)
         return min((foreign(free, fixed, params, is_strict=False) for free, fixed in known), key=len)
 
@@ -90,7 +84,6 @@ def load_location(
         sweep_name=str(name) if is_named else "",
         data_dir=own.directory,
         sweep_server_uri=settings.sweep_server_uri,
-        hourly_cost=budget.hourly_cost,
         budget=budget,
         wandb=wandb,
         max_observations_to_load=settings.max_observations_to_load,
@@ -104,8 +97,7 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
     Somebody else may have written it: it is data. A `searcher` that it names is never imported.
 
     Raises:
-        InvalidRequest: it says something that no specification does, or says nothing (a sweep that no driver has
-            described yet).
+        InvalidRequest: it says something that no specification does, or nothing: no driver has described the sweep yet.
         LookupError, TypeError, ValueError: a part is missing or of the wrong kind; read it inside
             `registry.reader.readable`.
     """
@@ -114,27 +106,13 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
     check_spec(spec_yaml)
     spec = parse_spec(spec_yaml)
     check_choices(spec["choices"])
-    sweep = SweepSpec(
-        metric=spec["metric"],
-        goal=spec["goal"],
-        method=spec["method"],
-        phases=read_phases(spec["phases"]),
-        fixed=spec["fixed"],
-        num_samples=None,
-        target_score=None,
-        cost=spec["cost"],
-        early_stopping=spec["early_stopping"],
-        searcher=spec["searcher"],
-    )
+    keys = {key: spec[key] for key in SWEEP_KEYS}
+    sweep = SweepSpec(**keys, phases=read_phases(spec["phases"]), fixed=spec["fixed"])
     return RegisteredSweep(sweep, spec["seed"], spec["train"], spec["choices"])
 
 
 def check_choices(choices: Mapping[str, Any]) -> None:
-    """Refuse what is no option of a config group of runs: it becomes a word in Hydra's grammar and a file's name.
-
-    Raises:
-        InvalidRequest: names the choice.
-    """
+    """Raises `InvalidRequest` for what is no option of runs' config groups: it becomes a word for Hydra, and a file."""
     for group, option in choices.items():
         if group not in RUN_GROUPS or not isinstance(option, str) or not OPTION.fullmatch(option) or ".." in option:
             raise InvalidRequest(f"choices: {group!a}: {option!a} is no option of {', '.join(RUN_GROUPS)}")
@@ -146,10 +124,7 @@ def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     first = 0
     for text in texts:
         space = Space.from_config(text["parameters"], text["constraints"], warn=False)
-        phases.append(
-            Phase(
-                text["name"], first, text["num_runs"], space, ProteinConfig.from_mapping(text["protein"]), text["auto"]
-            )
-        )
+        protein = ProteinConfig.from_mapping(text["protein"])
+        phases.append(Phase(text["name"], first, text["num_runs"], space, protein, text["auto"]))
         first += text["num_runs"] or 0
     return tuple(phases)

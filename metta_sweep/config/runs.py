@@ -33,38 +33,10 @@ from trainables.plugins import import_plugins
 from trainables.resources import Resources
 from trainables.simulation.config import training_simulations
 
-RUN_KEYS = (
-    "plugins",
-    "run",
-    "seed",
-    "device",
-    "code_version",
-    "metric",
-    "trainable",
-    "trainer",
-    "model",
-    "env",
-    "sim",
-    "resources",
-    "suggestion",
-)
-COMMON_KEYS = frozenset(
-    {
-        "plugins",
-        "data_dir",
-        "share_files",
-        "seed",
-        "device",
-        "user",
-        "wandb",
-        "resources",
-        "trainable",
-        "trainer",
-        "model",
-        "env",
-        "sim",
-    }
-)
+RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
+RUN_KEYS = ("plugins", "run", "seed", "device", "code_version", "metric", *RUN_GROUPS, "resources", "suggestion")
+OWN_KEYS = frozenset({"plugins", "data_dir", "share_files", "seed", "device", "user", "wandb", "resources"})
+COMMON_KEYS = OWN_KEYS.union(RUN_GROUPS)
 TRAIN_KEYS = COMMON_KEYS | {"run", "metric", "suggestion"}
 UMASKS = {"none": PRIVATE, "group": SHARED}
 NAMES = ("run", "sweep_name")  # a missing one has its own message
@@ -88,11 +60,8 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     """The plain, resolved mapping of one run, as `trainables.spec.RunSpec.from_mapping` takes it.
 
     Args:
-        template: the sweep's training configuration.
-        run_id: becomes `run`.
         params: suggestion by dotted path; lies above everything else. Whoever wrote it, it is data: nothing in it is
             interpolated.
-        seed: seed of this run.
 
     Raises:
         ConfigError: a point outside the search space, or an interpolation that cannot be resolved.
@@ -144,31 +113,25 @@ def run_mapping(resolved: Mapping[str, Any]) -> Tree:
 
 
 def template_of(tree: Mapping[str, Any], spaces: Sequence[Space]) -> TrainTemplate:
-    """The template of a composed sweep: what the runs get, whatever else their interpolations may refer to, and where
-    points may lie.
-    """
+    """What the runs of a composed sweep get, all that their interpolations may refer to, and where points may lie."""
     sweep_only = ("sweep", "settings", "budget", "wandb", "run", "schedule")
-    text = yaml.safe_dump(
-        {**{key: value for key, value in tree.items() if key not in sweep_only}}, sort_keys=True, allow_unicode=True
-    )
-    return TrainTemplate(text, tuple(spaces))
+    kept = {key: value for key, value in tree.items() if key not in sweep_only}
+    return TrainTemplate(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), tuple(spaces))
 
 
 def resolve(tree: Mapping[str, Any]) -> tuple[Tree, list[Problem]]:
     """The tree with its interpolations resolved, and what is wrong with those that cannot be."""
     problems: list[Problem] = []
     out = dict(tree)
-    unresolved = [
-        (path, value) for path, value in trees.leaves(tree) if _needs_resolving(value) and ".".join(path) not in NAMES
-    ]
+    found = [(path, value) for path, value in trees.leaves(tree) if _needs_resolving(value)]
+    unresolved = [(path, value) for path, value in found if ".".join(path) not in NAMES]
     config = OmegaConf.create(dict(tree) if unresolved else {})  # slow for a whole tree, and few runs need it
     for path, value in unresolved:
         key = ".".join(path)
         try:
             node = OmegaConf.select(config, key, throw_on_missing=True, throw_on_resolution_failure=True)
-            out = trees.put(
-                out, path, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-            )
+            plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            out = trees.put(out, path, plain)
         except (OmegaConfBaseException, RecursionError) as error:
             problems.append(Problem(key, f"{value}: {_reason(error)}"))
     return out, problems
@@ -202,21 +165,16 @@ class TrainComposition:
 
 
 def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> TrainJob:
-    """Compose and check the configuration of `train` and `evaluate`.
-
-    Args:
-        overrides: Hydra override grammar; `run=` names the run.
-        environ: environment variables.
-        config_dirs: the user's own config directories.
+    """Compose and check the configuration of `train` and `evaluate`; arguments as of `load_sweep_job`.
 
     Raises:
         ConfigError: every problem at once.
     """
     train = TrainComposition.of(overrides, environ, config_dirs)
     resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
-    problems += unknown_keys(
-        train.composed.tree, {*TRAIN_KEYS, *_roots(resolved.get("suggestion"))}, train.composed.choices
-    )
+    suggestion = resolved.get("suggestion")
+    roots = [str(name).split(".")[0] for name in suggestion] if isinstance(suggestion, Mapping) else []
+    problems += unknown_keys(train.composed.tree, {*TRAIN_KEYS, *roots}, train.composed.choices)
     resources = read_resources(resolved, problems)
     wandb = build(WandbSettings, resolved.get("wandb"), "wandb", problems)
     umask = read_umask(resolved, problems)
@@ -242,13 +200,12 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
 
 def not_finite(tree: Mapping[str, Any]) -> list[Problem]:
     """Every NaN and infinity in a configuration, whoever would read it."""
-    values = [
-        (path, item)
+    return [
+        Problem(".".join(path), f"need a finite number, got {item!r}")
         for path, value in trees.leaves(tree)
         for item in (value if isinstance(value, list) else [value])
         if isinstance(item, float) and not math.isfinite(item)
     ]
-    return [Problem(".".join(path), f"need a finite number, got {item!r}") for path, item in values]
 
 
 def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[Problem]:
@@ -258,22 +215,13 @@ def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collec
     return [Problem(key, f"unknown key{nearest(key, {*known, *groups})}") for key in unknown]
 
 
-def _roots(suggestion: Any) -> list[str]:
-    return [str(name).split(".")[0] for name in suggestion] if isinstance(suggestion, Mapping) else []
-
-
 def name_problems(key: str, name: Any) -> list[Problem]:
     """Why a name cannot name a directory and a WandB group."""
     if name in (None, "", "???"):
         return [Problem(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
-        return [
-            Problem(
-                key,
-                f"{name!r} cannot name a directory; use up to 100 letters, digits, '.', '_' and '-', a letter or "
-                "digit first, and no '..'",
-            )
-        ]
+        fix = "use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'"
+        return [Problem(key, f"{name!r} cannot name a directory; {fix}")]
     return []
 
 
@@ -295,14 +243,10 @@ def read_umask(resolved: Mapping[str, Any], problems: list[Problem]) -> int:
 def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Resources:
     """The resources section, checked for sense."""
     resources = build(Resources, resolved.get("resources"), "resources", problems)
-    device = resolved.get("device")
-    gpus = resources.gpus_per_worker
+    device, cpus = resolved.get("device"), resources.cpus_per_worker
     rules = {
-        "resources.cpus_per_worker": (
-            resources.cpus_per_worker > 0,
-            f"need more than 0 cores, got {resources.cpus_per_worker:g}",
-        ),
-        "resources.gpus_per_worker": _gpu_rule(gpus, resources.world_size, device),
+        "resources.cpus_per_worker": (cpus > 0, f"need more than 0 cores, got {cpus:g}"),
+        "resources.gpus_per_worker": _gpu_rule(resources.gpus_per_worker, resources.world_size, device),
         "device": (device in ("cpu", "cuda"), f"need auto, cpu or cuda, got {device!r}"),
     }
     problems += [Problem(key, text) for key, (holds, text) in rules.items() if not holds and not told(problems, key)]
@@ -311,21 +255,14 @@ def read_resources(resolved: Mapping[str, Any], problems: list[Problem]) -> Reso
 
 def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
     if gpus % 1 and (world_size > 1 or gpus > 1):
-        return (
-            False,
-            f"{gpus:g}: a fraction of a GPU works for one rank only; use whole GPUs or resources.world_size=1 and "
-            "less than 1",
-        )
+        fix = "use whole GPUs or resources.world_size=1 and less than 1"
+        return False, f"{gpus:g}: a fraction of a GPU works for one rank only; {fix}"
     if device == "cuda" and gpus == 0:
         return False, "0 with device cuda; use 1, or device=cpu"
     return not (device == "cpu" and gpus > 0), f"{gpus:g} would be held by runs with device cpu; use 0, or device=cuda"
 
 
 def raise_located(composed: Composition, problems: Sequence[Problem]) -> None:
-    """Raise what is wrong, each problem once, with its file and line.
-
-    Raises:
-        ConfigError: there is a problem.
-    """
+    """Raises `ConfigError` with what is wrong, each problem once, with its file and line."""
     if problems:
         raise ConfigError(*dict.fromkeys(composed.at(problem.key, problem.text) for problem in problems))

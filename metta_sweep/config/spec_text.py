@@ -1,6 +1,4 @@
-"""What defines a sweep, as sorted YAML: two drivers of one sweep must agree on it, and a reader finds the search in it
-(`registered.py`).
-"""
+"""What defines a sweep, as sorted YAML: two drivers of it must agree, and readers find the search (`registered.py`)."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ import yaml
 
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepSpec
-from metta_sweep.config.runs import run_mapping
+from metta_sweep.config.runs import RUN_GROUPS, run_mapping
 from metta_sweep.config.tree import Tree
 
 # What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
 NOT_IN_SPEC = ("plugins", "device", "resources", "run", "seed", "metric", "code_version")
-RUN_GROUPS = ("trainable", "trainer", "model", "env", "sim")
+SWEEP_KEYS = ("metric", "goal", "method", "cost", "early_stopping", "searcher")
 
 
 def spec_yaml(resolved: Mapping[str, Any], sweep: SweepSpec, seed: int, choices: Mapping[str, str]) -> str:
@@ -32,12 +30,7 @@ def spec_yaml(resolved: Mapping[str, Any], sweep: SweepSpec, seed: int, choices:
     spec = {
         "sweep_name": str(resolved["sweep_name"]),
         "seed": seed,
-        "metric": sweep.metric,
-        "goal": sweep.goal,
-        "method": sweep.method,
-        "cost": sweep.cost,
-        "early_stopping": sweep.early_stopping,
-        "searcher": sweep.searcher,
+        **{key: getattr(sweep, key) for key in SWEEP_KEYS},
         "fixed": dict(sweep.fixed),
         "phases": [phase_spec(phase) for phase in sweep.phases],
         "choices": {group: option for group, option in choices.items() if group in RUN_GROUPS},

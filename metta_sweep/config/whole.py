@@ -1,6 +1,4 @@
-"""Fields that hold whole numbers: their parameters are searched, and reach a run, as whole numbers, whatever their
-distribution.
-"""
+"""Fields that hold whole numbers: their parameters are searched, and reach a run, as such, whatever is written."""
 
 from __future__ import annotations
 
@@ -48,7 +46,6 @@ class WholeParameters:
     """A `parameters` block with whole-number forms of its distributions.
 
     Attributes:
-        parameters: the block.
         notes: what to say about each parameter that is rounded, by name.
         problems: of ranges without room.
     """
@@ -59,12 +56,7 @@ class WholeParameters:
 
 
 def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> WholeParameters:
-    """What is searched of fields that hold whole numbers.
-
-    Args:
-        parameters: in canonical spelling.
-        run: the mapping of a run.
-    """
+    """What is searched of a run's fields that hold whole numbers; `parameters` are in canonical spelling."""
     out: Tree = dict(parameters)
     notes: dict[str, str] = {}
     problems: list[Problem] = []
@@ -79,13 +71,8 @@ def whole_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> W
         if low is None or high is None or not low < high or (kind == "log_normal" and low <= 0):
             continue  # wrong for any field
         if math.ceil(low) >= math.floor(high):
-            problems.append(
-                Problem(
-                    f"{name}.min",
-                    f"takes whole numbers, and there are not two from {low:g} to {high:g}; widen the range, or use "
-                    "value:",
-                )
-            )
+            text = f"takes whole numbers, and there are not two from {low:g} to {high:g}"
+            problems.append(Problem(f"{name}.min", f"{text}; widen the range, or use value:"))
             continue
         notes[name] = ROUNDED.format(kind)
         if kind in WHOLE_FORMS:

@@ -19,8 +19,7 @@ import yaml
 
 from metta_sweep.config import SweepJob, TrainJob, load_sweep_job, load_train_job, resolve_run
 from metta_sweep.config import tree as trees
-from metta_sweep.config.job import Budget, Settings, SweepSpec, WandbSettings
-from metta_sweep.config.load import SweepKeys
+from metta_sweep.config.job import Budget, Settings, SweepKeys, WandbSettings
 from metta_sweep.config.names import PARAMETER_ALIASES
 from metta_sweep.config.phases import PhaseEntry
 from metta_sweep.errors import ConfigError
@@ -178,7 +177,7 @@ def all_keys() -> list[Key]:
 
 
 def _sweep_keys() -> Iterator[Key]:
-    meanings = attributes(SweepSpec)
+    meanings = attributes(SweepKeys)
     hints = get_type_hints(SweepKeys, include_extras=True)
     for item in fields(SweepKeys):
         yield _key(f"sweep.{item.name}", item.default, hints[item.name], meanings[item.name], PLACES[:3])

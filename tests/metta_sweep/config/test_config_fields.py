@@ -8,8 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from metta_sweep.config.job import Budget, Settings, WandbSettings
-from metta_sweep.config.load import SweepKeys
+from metta_sweep.config.job import Budget, Settings, SweepKeys, WandbSettings
 from metta_sweep.config.phases import PhaseEntry
 from metta_sweep.config.runs import OwnKeys
 from searchers import ProteinConfig, SpaceError

@@ -11,8 +11,7 @@ import pytest
 
 from metta_sweep.config import load_sweep_job, load_train_job
 from metta_sweep.config.environment import WANDB_MODES
-from metta_sweep.config.job import Budget, Settings
-from metta_sweep.config.load import SweepKeys
+from metta_sweep.config.job import Budget, Settings, SweepKeys
 from metta_sweep.errors import ConfigError
 from metta_sweep.tracking.job import resolve_mode
 from searchers.config import ProteinConfig

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metta_sweep.config.job import Budget, Settings, WandbSettings
-from metta_sweep.config.load import SweepKeys
+from metta_sweep.config.job import Budget, Settings, SweepKeys, WandbSettings
 from searchers.config import ProteinConfig
 from trainables.resources import Resources
 
