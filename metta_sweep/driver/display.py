@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,7 @@ PLAIN_WIDTH = 200  # columns of a file or pipe, in place of Rich's 80, which wou
 MAX_ROWS = 16  # so that the table fits a terminal of 24 lines
 MAX_PARAM_COLUMNS = 6  # a guess at what one still reads; files and dashboard show all
 UNLIMITED = 10_000  # columns, more than any table wants: it is measured how many that are
-# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by a person who lost
-# patience.
+# `timeout` signals its child and then the group that it is in: what comes so soon was not sent by an impatient person.
 ECHO_SECONDS = 0.5
 # What a good or a bad end looks like in other programs.
 STATE_STYLES = {
@@ -47,8 +46,7 @@ STATE_STYLES = {
 def new_console(stream: TextIO, *, plain: bool = False) -> Console:
     """A console on this very stream, whatever `sys.stdout` becomes later; wide where nobody's window limits it.
 
-    Args:
-        plain: lines without colour or live table on a terminal, too; NO_COLOR alone keeps the live table.
+    `plain`: lines without colour or live table on a terminal, too; NO_COLOR alone keeps the live table.
     """
     return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, force_terminal=False if plain else None)
 
@@ -86,11 +84,8 @@ class ProgressView:
         self._runs = runs
         self._style = style
         self._console = console
-        self._live = (
-            Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
-            if console.is_terminal
-            else None
-        )
+        live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._live = live if console.is_terminal else None
         self._drawn_at = 0.0
         self._said: dict[str, str] = {}
 
@@ -122,9 +117,7 @@ class ProgressView:
 
 
 def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Table:
-    """The table with as many parameters as the console is wide enough for: names, scores and states are never cut for
-    them.
-    """
+    """The table with as many parameters as the console is wide enough for: nothing else is cut for them."""
     table = render(runs, style, MAX_PARAM_COLUMNS)
     for count in range(min(MAX_PARAM_COLUMNS, len(style.params)) - 1, -1, -1):
         if Measurement.get(console, console.options.update_width(UNLIMITED), table).maximum <= console.width:
@@ -135,21 +128,25 @@ def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Tab
 
 def render(runs: Sequence[LiveRun], style: TableStyle, num_params: int) -> Table:
     """The newest runs, running ones last, as a table with the first `num_params` parameters."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    if style.show_phase:
-        table.add_column("phase", no_wrap=True)
     shown = list(style.params)[:num_params]
-    for label in map(plain, short_names(shown)):
-        table.add_column(label, justify="right", no_wrap=True)
-    for label in ("progress", "steps/s", "score", style.cost_label):
-        table.add_column(label, justify="right", no_wrap=True)
+    numbers = [*map(plain, short_names(shown)), "progress", "steps/s", "score", style.cost_label]
+    table = borderless("run", numbers, second="phase" if style.show_phase else "")
     table.add_column("state", no_wrap=True)
     for run in newest(runs):
         cells = [run.record.id, *([plain(run.record.phase)] if style.show_phase else [])]
         cells += [plain(format_value(run.record.params.get(name))) for name in shown]
         cells += [bar(run), speed(run), score_text(run), cost_text(run)]
         table.add_row(*cells, f"[{STATE_STYLES[run.state]}]{run.state}[/]")
+    return table
+
+
+def borderless(first: str, numbers: Iterable[str], second: str = "") -> Table:
+    """A table without lines: one or two texts on the left, then numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for label in filter(None, (first, second)):
+        table.add_column(label, no_wrap=True)
+    for label in numbers:
+        table.add_column(label, justify="right", no_wrap=True)
     return table
 
 
@@ -170,9 +167,8 @@ def plain_line(run: LiveRun, style: TableStyle) -> str:
     if run.state == RunState.RUNNING:
         return f"{run.record.id} running{phase} {params}"
     message = f" ({run.result.message})" if run.result and run.result.message else ""
-    return (
-        f"{run.record.id} {run.state}{phase} score={score_text(run)} cost={cost_text(run)} {style.cost_label}{message}"
-    )
+    cost = f"{cost_text(run)} {style.cost_label}"
+    return f"{run.record.id} {run.state}{phase} score={score_text(run)} cost={cost}{message}"
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -224,9 +220,7 @@ def format_value(value: Any) -> str:
     """Four significant digits for numbers, the text for the rest."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def params_text(params: Mapping[str, Any]) -> list[str]:
@@ -237,11 +231,7 @@ def params_text(params: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def stop_signals(post: Callable[[Event], None], console: Console) -> Iterator[None]:
-    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted.
-
-    The second stops at once.
-    """
-
+    """First Ctrl-C (or SIGTERM): no new runs, running ones checkpoint and become interrupted. The second stops now."""
     asked_at: list[float] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -319,9 +309,7 @@ class Reading:
 def readings(state: State, dollars_per_second: float) -> Iterator[Reading]:
     """What the gauges show now; a gauge without news has no reading.
 
-    Args:
-        state: of the driver.
-        dollars_per_second: of a GPU, or of a slot when runs have none; 0 when unknown.
+    `dollars_per_second`: of a GPU, or of a slot when runs have none; 0 when unknown.
     """
     runs, slots = state.runs, state.capacity.slots
     counts = Counter(run.state for run in runs)

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,7 @@ DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def write_run_files(directory: Path, record: RunRecord, spec: RunSpec | SpecError) -> None:
-    """Write suggestion, optimiser state and the resolved overrides of one run.
-
-    Args:
-        directory: the run's own directory; made when missing.
-        record: the run as reserved.
-        spec: what the trainable gets; of a point that makes none, the configuration is not written.
-    """
+    """Write suggestion, optimiser state and, of a point that makes one, the configuration of a run as reserved."""
     directory.mkdir(parents=True, exist_ok=True)
     suggestion = {"protein": {"run": record.id, "phase": record.phase, "suggestion": dict(record.params)}}
     state = {
@@ -75,10 +70,7 @@ TAIL_BYTES = 1_048_576  # an event holds a log tail of 8 kB, a specification's d
 def copy_events(registry: Registry, sweep: str, path: Path) -> int:
     """Append what the registry logged since the file's last line. Drivers that share the file take turns.
 
-    Returns the sequence number of the last event that the registry has.
-
-    Raises:
-        RegistryError: the registry cannot be read; the file stays as it is.
+    Returns the sequence number of the registry's last event. Raises `RegistryError`; the file stays as it is then.
     """
     with path.open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -114,11 +106,7 @@ MOVED_ASIDE = "moved_aside"  # kind of the event in the registry
 
 
 def prepare_directory(job: SweepJob, registry: Registry, say: Callable[[str], None]) -> None:
-    """The sweep's directory, its own and for whom `share_files` says; what earlier versions left open is closed.
-
-    Raises:
-        ConfigError: a driver of another sweep is at work in it.
-    """
+    """The sweep's directory, its own and for whom `share_files` says; what earlier versions left open is closed."""
     job.directory.mkdir(parents=True, exist_ok=True)
     allot(job.directory.parent, job.umask, below=False)
     if allot(job.directory, job.umask):
@@ -144,10 +132,8 @@ def claim_sweep_directory(job: SweepJob, registry: Registry, say: Callable[[str]
                 f"is at work in {job.directory}; use another data_dir or sweep_name"
             )
 
-    def fits() -> bool:
-        return has_events_of(job.directory, sweep, registry)
-
     mark = {"sweep": sweep.id, "sweep_name": sweep.name}
+    fits = partial(has_events_of, job.directory, sweep, registry)
     aside = claim(job.directory, mark, fits=fits, before_moving=refuse_while_in_use)
     if aside is None:
         return

@@ -17,7 +17,6 @@ class ReservedRun:
     """A run that waits for a slot.
 
     Attributes:
-        record: as the registry has it.
         cursor: last observation behind its point; None when the point must stay as it is (it has run before).
         trial: what the trainable gets, resolved ahead.
         not_before: seconds on the driver's clock before which it does not start.
@@ -38,12 +37,7 @@ class LiveRun:
     """A run that this driver started.
 
     Attributes:
-        record: as reserved.
-        state: running, or how it ended.
         started_at: seconds on the driver's clock.
-        progress: newest report.
-        curve: all curve points so far.
-        result: once it ended.
         before: what earlier attempts of this driver cost.
         nodes: where it is, as the registry was told.
     """
@@ -106,7 +100,6 @@ class RunEnded(Event):
     """Tune ended a run.
 
     Attributes:
-        run_id: of the run.
         result: that it reported; None when it ended on our request, or its trial driver died.
         nodes: that it was on; empty when that is not known, or says nothing of them.
         is_error: whether it lost its trial driver or workers there.
@@ -176,8 +169,6 @@ class Tell(Event, MachineCommand):
 
     Attributes:
         kind: of the registry's event, in snake case; "" when the log hears of it in another way.
-        text: one line for a person.
-        detail: what a program may want to know.
     """
 
     kind: str
@@ -234,9 +225,7 @@ class Delivered(Event):
     """The registry answered a `WriteMessage`.
 
     Attributes:
-        kind: of the message.
-        run_id: that it was about; "" for the sweep's own.
-        fence: that it was written with.
+        run_id, fence: of the message; "" for the sweep's own.
         is_refused: for good: another driver holds the run.
         run: as it waits now, for `requeue`.
     """

@@ -1,6 +1,4 @@
-"""What a sweep will do and cost, computed before anything starts: arithmetic over the job and what the registry
-knows.
-"""
+"""What a sweep will do and cost, before anything starts: arithmetic over the job and what the registry knows."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from metta_sweep.driver.rules import SweepLimits, attempt_seconds, cap_seconds
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.errors import UnreadableSweep
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState
 from metta_sweep.registry.specs import parse_spec
 from searchers import Suggestion
 
@@ -34,8 +32,6 @@ class History:
     """What the registry knows of this sweep; all empty before its first start.
 
     Attributes:
-        runs: of any state.
-        observations: in order.
         spent_seconds: GPU seconds (slot seconds without GPU) of all attempts.
         elapsed_seconds: since the sweep was first started.
     """
@@ -84,15 +80,12 @@ class SweepPlan:
     """The answer to "what will this do, and what will it cost?".
 
     Attributes:
-        slots: runs at once.
         runs: further runs that are expected; None = until stopped.
         seconds: until the end, wall clock; None = not known.
         gpu_hours: 0 without GPUs.
         slot_hours: hours of occupied slots.
         dollars: None without `budget.hourly_cost`.
         basis: where the figures come from, for people.
-        waiting: ids of runs that go first: interrupted, or reserved but never started.
-        suggestions: the first points.
         stops: what will end it, what is expected first coming first.
         left_out: why sweeps of the registry could not be read, and tell nothing of the pace.
     """
@@ -113,13 +106,7 @@ class SweepPlan:
 
 
 def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> SweepPlan:
-    """Put the plan together.
-
-    Args:
-        slots: runs at once.
-        history: of this sweep.
-        pace: of past runs of the same task; None when there are none.
-    """
+    """Put the plan together; `slots` runs at once, `pace` None without past runs of the same task."""
     phases = plan_phases(job, history, pace)
     stops = stop_rules(job, slots, history, phases)
     runs = min((stop.runs for stop in stops if stop.runs is not None), default=None)
@@ -146,17 +133,12 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) ->
 def plan_phases(job: SweepJob, history: History, pace: Pace | None) -> tuple[PhasePlan, ...]:
     """Every phase with what a run of it is expected to take."""
     done = Counter(run.phase for run in history.runs if run.state.is_final)
-    return tuple(
-        PhasePlan(
-            phase.name,
-            phase.first_number,
-            phase.num_runs,
-            done[phase.name],
-            phase.protein.max_suggestion_cost,
-            run_seconds(job, phase, pace),
-        )
-        for phase in job.sweep.phases
-    )
+
+    def planned(phase: Phase) -> PhasePlan:
+        most, takes = phase.protein.max_suggestion_cost, run_seconds(job, phase, pace)
+        return PhasePlan(phase.name, phase.first_number, phase.num_runs, done[phase.name], most, takes)
+
+    return tuple(map(planned, job.sweep.phases))
 
 
 def run_seconds(job: SweepJob, phase: Phase, pace: Pace | None) -> float | None:
@@ -263,8 +245,6 @@ class Pace:
     Attributes:
         seconds_per_run: mean.
         seconds_per_step: per environment step; None when the runs count no steps.
-        num_runs: how many runs this comes from.
-        sweeps: their sweeps.
     """
 
     seconds_per_run: float
@@ -280,37 +260,22 @@ class Pace:
 def past_pace(
     registry: Reader, spec_yaml: str, *, has_gpus: bool, left_out: Callable[[str], None] = logger.warning
 ) -> Pace | None:
-    """The pace of all finished runs of the same task on the same kind of device; None when there are none.
-
-    Args:
-        left_out: hears of each sweep that cannot be read.
-    """
+    """The pace of all finished runs of the same task and kind of device; `left_out` hears of what cannot be read."""
     task = task_of(spec_yaml)
     seconds: list[tuple[float, int]] = []
     sweeps: list[str] = []
     for sweep in registry.list_sweeps():
         try:
-            found = runs_of_task(registry, sweep, task, has_gpus=has_gpus)
+            with readable(sweep.name):
+                if not sweep.spec_yaml or task_of(sweep.spec_yaml) != task:
+                    continue
+                found = finished(registry.observations(sweep.name), registry.attempts(sweep.name), has_gpus=has_gpus)
         except UnreadableSweep as error:
             left_out(str(error))
             continue
         seconds += found
         sweeps += [sweep.name] if found else []
     return mean_pace(seconds, sweeps)
-
-
-def runs_of_task(
-    registry: Reader, sweep: SweepRecord, task: Mapping[str, Any], *, has_gpus: bool
-) -> list[tuple[float, int]]:
-    """`finished` runs of a sweep; none when its task is another one.
-
-    Raises:
-        UnreadableSweep: its records make no sense.
-    """
-    with readable(sweep.name):
-        if not sweep.spec_yaml or task_of(sweep.spec_yaml) != task:
-            return []
-        return finished(registry.observations(sweep.name), registry.attempts(sweep.name), has_gpus=has_gpus)
 
 
 def task_of(spec_yaml: str) -> dict[str, Any]:

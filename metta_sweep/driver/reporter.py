@@ -72,11 +72,7 @@ class RunReporter(Worker):
             self._heard = max((event.sequence for event in events), default=0)
 
     def resume(self) -> ms.Polled:
-        """Deliver what a dead driver left on disk, then take over every run that nobody alive holds.
-
-        Raises:
-            RegistryUnavailable: cannot be reached now.
-        """
+        """Deliver what a dead driver left on disk, then claim what nobody alive holds. Raises `RegistryUnavailable`."""
         self._outbox.deliver(self._registry)
         return self._claim()
 
@@ -141,10 +137,7 @@ class RunReporter(Worker):
         self._guarded(self._deliver)
 
     def _guarded(self, turn: Callable[[], object], failed: ms.Event | None = None) -> None:
-        """A registry that is away, or a full disk, is waited for; what is on disk is not lost.
-
-        `failed` is posted then.
-        """
+        """A registry that is away, or a full disk, is waited for, and `failed` posted; what is on disk is not lost."""
         try:
             turn()
         except (RegistryError, OSError) as error:
@@ -184,9 +177,7 @@ class RunReporter(Worker):
             self._post(ms.LeasesLost(frozenset(lost)))
 
     def _look(self, may_resume: bool) -> None:
-        """What other people want; and, last, what other drivers left behind, for a run that is taken over must be
-        told of.
-        """
+        """What people want; and, last, what other drivers left behind: a run that is taken over must be told of."""
         try:
             self._registry.get_sweep(self._job.sweep_name)
         except UnknownSweep:

@@ -46,10 +46,6 @@ class SweepLimits:
     """The stop rules of one sweep.
 
     Attributes:
-        num_samples: runs of the whole sweep; None = endless.
-        target_score: ends the sweep when reached; None = never.
-        maximize: direction of the score.
-        budget: money and time.
         has_gpus: whether `Budget.gpu_hours` can mean anything.
     """
 
@@ -102,24 +98,20 @@ def target_reached(limits: SweepLimits, tally: Tally) -> StopReason | None:
     """Whether the incumbent is at least as good as `sweep.target_score`."""
     if limits.target_score is None or tally.best_score is None:
         return None
-    reached = tally.best_score >= limits.target_score if limits.maximize else tally.best_score <= limits.target_score
-    return (
-        StopReason(f"score {tally.best_score:.4g} reached sweep.target_score={limits.target_score:g}", is_cap=False)
-        if reached
-        else None
-    )
+    score, target = tally.best_score, limits.target_score
+    if score < target if limits.maximize else score > target:
+        return None
+    return StopReason(f"score {score:.4g} reached sweep.target_score={target:g}", is_cap=False)
 
 
 def over_cap(limits: SweepLimits, tally: Tally, promised_seconds: float = 0.0) -> StopReason | None:
     """Whether a cap of money or time is reached, counting `promised_seconds` on top of what is spent."""
     budget = limits.budget
     if budget.wall_clock is not None and tally.elapsed_seconds >= budget.wall_clock:
-        return StopReason(
-            f"{tally.elapsed_seconds:.0f} s passed (budget.wall_clock={budget.wall_clock:g})", is_cap=True
-        )
+        passed = f"{tally.elapsed_seconds:.0f} s passed"
+        return StopReason(f"{passed} (budget.wall_clock={budget.wall_clock:g})", is_cap=True)
     cap = cap_seconds(limits)
-    used = tally.spent_seconds + promised_seconds
-    if cap is None or used < cap:
+    if cap is None or tally.spent_seconds + promised_seconds < cap:
         return None
     return StopReason(describe_cap(limits, tally.spent_seconds, promised_seconds), is_cap=True)
 
@@ -129,14 +121,10 @@ def describe_cap(limits: SweepLimits, spent_seconds: float, promised_seconds: fl
     budget = limits.budget
     if budget.dollars is not None and budget.hourly_cost:
         rate = budget.hourly_cost / 3600.0
-        return (
-            f"${spent_seconds * rate:.3f} spent + ${promised_seconds * rate:.3f} committed reach "
-            f"budget.dollars={budget.dollars:g}"
-        )
-    return (
-        f"{spent_seconds / 3600:.3f} GPU-hours spent + {promised_seconds / 3600:.3f} committed reach "
-        f"budget.gpu_hours={budget.gpu_hours:g}"
-    )
+        spent, promised = spent_seconds * rate, promised_seconds * rate
+        return f"${spent:.3f} spent + ${promised:.3f} committed reach budget.dollars={budget.dollars:g}"
+    spent, promised = spent_seconds / 3600, promised_seconds / 3600
+    return f"{spent:.3f} GPU-hours spent + {promised:.3f} committed reach budget.gpu_hours={budget.gpu_hours:g}"
 
 
 def must_stop_running(limits: SweepLimits, tally: Tally) -> StopReason | None:
@@ -207,9 +195,7 @@ class FailureCount:
 
 
 def cost_clock(cost: str, num_gpus: float) -> str:
-    """Field of `Span` that the optimiser's cost is read from: `auto` means GPU seconds when runs have GPUs, else CPU
-    seconds.
-    """
+    """Field of `Span` that the optimiser's cost is read from: `auto` means GPU seconds when there are, else CPU."""
     if cost == "auto":
         cost = "gpu" if num_gpus > 0 else "cpu"
     return f"{cost}_seconds"

@@ -41,9 +41,9 @@ def start(turn: Transition, run: ReservedRun) -> None:
 
 def on_progressed(turn: Transition, event: ms.Progressed) -> None:
     run, progress, rules = turn.state.live.get(event.run_id), event.progress, turn.state.rules
+    point = progress.point
     if run is None:
         return
-    point = progress.point
     if progress.nodes and progress.nodes != run.nodes:  # told once, and again when its workers were moved
         turn.write("record_nodes", run.record, nodes=progress.nodes)
     if point is not None:
@@ -117,13 +117,15 @@ def vanished(turn: Transition, run: LiveRun) -> None:
     reason = state.stops.get(run_id)
     costs = state.checkpointed.get(run_id) or (asdict(run.progress.attempt_costs) if run.progress else {})
     if reason is not None and run.progress is not None and run.curve:
-        finish(turn, run, stopped_early(run.progress, run.curve, reason, clock))
+        score, early = run.curve[-1].score, Outcome.STOPPED_EARLY
+        finish(turn, run, cut_off(run, clock, early, score, curve=run.curve, message=reason))
     elif run_id in state.lost or state.stop.now:
         give_back(turn, run, "another driver holds it" if run_id in state.lost else "asked to stop", costs)
     elif losses_of(turn, run) < MAX_LOSSES:
         lose(turn, run, "its trial driver or node was lost", costs)
     else:
-        finish(turn, run, given_up(run.progress, f"lost its trial driver or node {MAX_LOSSES} times", clock))
+        message = f"lost its trial driver or node {MAX_LOSSES} times"
+        finish(turn, run, given_up(run, clock, "infrastructure: lost", message))
 
 
 def losses_of(turn: Transition, run: LiveRun) -> int:
@@ -235,14 +237,13 @@ def refuse(turn: Transition, record: RunRecord, reason: str) -> None:
     message = f"refused, outside the search space: {reason}"
     turn.do(ms.Tell("", f"{record.id}: {message}"))
     turn.write("start", record, num_gpus=0.0)
-    turn.write("finish", record, observation=asdict(refused(message, turn.state.rules.clock)))
+    result = given_up(None, turn.state.rules.clock, "refused: outside the search space", message)
+    turn.write("finish", record, observation=asdict(result))
     turn.set(undelivered=turn.state.undelivered | {record.id})
 
 
 def hand_over(turn: Transition, run_ids: frozenset[str], fence: float = math.inf) -> None:
-    """Another driver holds these runs, up to this fence: live ones end at their next report, the others do not
-    start.
-    """
+    """Another driver holds these runs, up to this fence: live ones end at their next report, others do not start."""
     state = turn.state
     lost = {run_id for run_id in run_ids & state.live.keys() if state.live[run_id].record.fence <= fence}
     ready = tuple(run for run in state.ready if run.id not in run_ids or run.record.fence > fence)
@@ -255,8 +256,7 @@ def hand_over(turn: Transition, run_ids: frozenset[str], fence: float = math.inf
 def searched_cost(costs: Costs, clock: str) -> float:
     """What the point itself costs: training plus evaluation.
 
-    Set-up depends on whether a worker was warm, and curve points on how often we look; neither says anything about the
-    point.
+    Set-up depends on whether a worker was warm, and curve points on how often we look; neither is about the point.
     """
     part: Span = costs.train + costs.evaluate
     return max(float(getattr(part, clock)), MIN_COST_SECONDS)
@@ -264,57 +264,22 @@ def searched_cost(costs: Costs, clock: str) -> float:
 
 def finished(result: RunResult, clock: str) -> NewObservation:
     """What the registry stores about a run that ended."""
-    return NewObservation.of(
-        result,
-        cost_seconds=searched_cost(result.costs, clock),
-        wall_seconds=max((result.costs.train + result.costs.evaluate).wall_seconds, MIN_COST_SECONDS),
-        curve=tuple(curve_point(point, clock) for point in result.curve),
-    )
+    cost, wall = (searched_cost(result.costs, one) for one in (clock, "wall_seconds"))
+    return NewObservation.of(result, cost, wall, curve=tuple(curve_point(point, clock) for point in result.curve))
 
 
-def stopped_early(progress: Progress, curve: tuple[Point, ...], reason: str, clock: str) -> NewObservation:
-    """A run that the stopping rule ended: its last curve point is its score."""
-    return finished(
-        RunResult(
-            outcome=Outcome.STOPPED_EARLY,
-            score=curve[-1].score,
-            costs=progress.costs,
-            attempt_costs=progress.attempt_costs,
-            curve=curve,
-            env_steps=progress.env_steps,
-            message=reason,
-            nodes=progress.nodes,
-        ),
-        clock,
-    )
+def cut_off(run: LiveRun | None, clock: str, outcome: Outcome, score: float | None, **why: Any) -> NewObservation:
+    """A run that told no result: what its newest report says, and how it ended."""
+    told = run.progress if run and run.progress else Progress(env_steps=0, total_env_steps=0, steps_per_second=0.0)
+    steps, nodes = told.env_steps, told.nodes
+    result = RunResult(outcome, score, told.costs, told.attempt_costs, env_steps=steps, nodes=nodes, **why)
+    return finished(result, clock)
 
 
-def given_up(progress: Progress | None, message: str, clock: str) -> NewObservation:
-    """A run given up after its workers were lost too often."""
-    progress = progress or Progress(env_steps=0, total_env_steps=0, steps_per_second=0.0)
-    return finished(
-        RunResult(
-            outcome=Outcome.FAILED,
-            score=None,
-            costs=progress.costs,
-            attempt_costs=progress.attempt_costs,
-            env_steps=progress.env_steps,
-            failure=FailureKind.INFRASTRUCTURE,
-            signature="infrastructure: lost",
-            message=message,
-            nodes=progress.nodes,
-        ),
-        clock,
-    )
-
-
-def refused(message: str, clock: str) -> NewObservation:
-    """A run that nobody should start: its point is not of this sweep."""
-    nothing = Costs()
-    failure, signature = FailureKind.INFRASTRUCTURE, "refused: outside the search space"
-    return finished(
-        RunResult(Outcome.FAILED, None, nothing, nothing, failure=failure, signature=signature, message=message), clock
-    )
+def given_up(run: LiveRun | None, clock: str, signature: str, message: str) -> NewObservation:
+    """A run that nobody will start again, through no fault of its point."""
+    failure = FailureKind.INFRASTRUCTURE
+    return cut_off(run, clock, Outcome.FAILED, None, failure=failure, signature=signature, message=message)
 
 
 def curve_point(point: Point, clock: str) -> dict[str, Any]:

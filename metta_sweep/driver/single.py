@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,6 @@ def train_one(
     """Train and evaluate; goes on from a checkpoint in the run's directory when that is of the same configuration.
 
     Args:
-        job: the run.
-        environ: environment variables.
         on_progress: called about five times a second with progress.
         say: tells the person at the terminal.
 
@@ -48,9 +47,7 @@ def train_one(
         ConfigError: no node can hold the run, or its configuration is wrong.
         ClusterError: Ray cannot be reached.
     """
-    os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
-    with connected(environ, job.machine) as cluster:
-        count_slots(job.resources, cluster.nodes.usable())
+    with place_for(job, environ):
         from trainables.launch import run_once
 
         aside = claim_run(job.directory, run_mark("", job.run, job.config), job.config)
@@ -59,11 +56,7 @@ def train_one(
             say(moved_text(job.directory, aside, why))
         allot(job.directory, job.umask)
         write_run_config(job.directory, job.config)
-        try:
-            with watched(cluster.own, give_up):
-                return run_once(job.spec, job.directory, on_progress, umask=job.umask)
-        except SpecError as error:
-            raise ConfigError(*error.problems) from error
+        return run_once(job.spec, job.directory, on_progress, umask=job.umask)
 
 
 def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
@@ -74,14 +67,21 @@ def evaluate_one(job: TrainJob, environ: Mapping[str, str]) -> RunResult:
         ClusterError: Ray cannot be reached.
     """
     check_same_policy(job)
+    with place_for(job, environ):
+        from trainables.launch import evaluate_once
+
+        return evaluate_once(job.spec, job.directory, job.umask)
+
+
+@contextmanager
+def place_for(job: TrainJob, environ: Mapping[str, str]) -> Iterator[None]:
+    """A cluster on which the run finds a place; what is wrong with its specification is the configuration's fault."""
     os.environ.update({key: value for key, value in TUNE_ENVIRONMENT.items() if key not in environ})
     with connected(environ, job.machine) as cluster:
         count_slots(job.resources, cluster.nodes.usable())
-        from trainables.launch import evaluate_once
-
         try:
             with watched(cluster.own, give_up):
-                return evaluate_once(job.spec, job.directory, job.umask)
+                yield
         except SpecError as error:
             raise ConfigError(*error.problems) from error
 
@@ -92,21 +92,15 @@ def give_up(reason: str) -> None:
 
 
 def check_same_policy(job: TrainJob) -> None:
-    """Whether the configuration is of the task and the network that the run was trained with.
-
-    Raises:
-        ConfigError: it is of others, so that no checkpoint of the run could be read.
-    """
+    """Raises `ConfigError` for another task or network than the run's: none of its checkpoints could be read."""
     path = job.directory / RUN_CONFIG
     trained = read_yaml(path) if path.is_file() else {}
     problems = []
     for key in ("trainer.curriculum", "model"):
         was, now = (trees.get(tree, trees.split(key)) for tree in (trained, job.config))
         if was is not None and was != now:
-            problems.append(
-                f"{key}: run {job.run} was trained with {was!r}, not {now!r}; give `evaluate` the words that `train` "
-                "was given"
-            )
+            fix = "give `evaluate` the words that `train` was given"
+            problems.append(f"{key}: run {job.run} was trained with {was!r}, not {now!r}; {fix}")
     if problems:
         raise ConfigError(*problems)
 
@@ -117,10 +111,8 @@ WAIT_SECONDS = 30.0  # a guess: the measurement began with the sweep, and only a
 class RandomBaseline:
     """Starts the measurement as a Ray task of its own, so that it takes no slot from a run.
 
-    Args:
-        directory: of the sweep; keeps the answer for whoever continues it.
-        config: resolved configuration of any run. Programs that are not ours (`trainable` command or function) have no
-            random policy.
+    The sweep's directory keeps the answer for whoever continues it. Programs that are not ours (`trainable` command or
+    function) have no random policy.
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
@@ -149,9 +141,7 @@ class RandomBaseline:
 
 
 def read_score(path: Path, of: str) -> tuple[float, float | None] | None:
-    """Score and standard error that were measured before, unless the evaluation is another by now, or the file is
-    damaged.
-    """
+    """Score and standard error as measured before, unless the evaluation is another by now, or the file damaged."""
     try:
         known = yaml.safe_load(path.read_text(encoding="utf-8"))
         return (float(known["score"]), known["standard_error"]) if known.get("of", of) == of else None

@@ -30,10 +30,6 @@ class Rules:
     """What does not change while a driver runs.
 
     Attributes:
-        sweep: its name.
-        settings: delays and limits.
-        resources: what a run needs.
-        limits: when no further run is reserved.
         clock: field of `Span` that the optimiser's cost is read from.
         early_stopping: whether the optimiser may end running runs.
         promised: nodes that an autoscaler may buy.
@@ -51,9 +47,8 @@ class Rules:
     def of(cls, job: SweepJob, promised: tuple[Node, ...]) -> Rules:
         """What does not change while a driver of this sweep runs."""
         sweep, gpus = job.sweep, job.resources.gpus_per_worker * job.resources.world_size
-        limits = SweepLimits(
-            sweep.num_samples, sweep.target_score, sweep.goal == "maximize", job.budget, has_gpus=gpus > 0
-        )
+        maximize = sweep.goal == "maximize"
+        limits = SweepLimits(sweep.num_samples, sweep.target_score, maximize, job.budget, has_gpus=gpus > 0)
         clock = cost_clock(sweep.cost, gpus)
         return cls(job.sweep_name, job.settings, job.resources, limits, clock, sweep.early_stopping, promised)
 
@@ -170,7 +165,6 @@ class State:
     """A driver at one moment; readers in other threads may hold one as long as they like.
 
     Attributes:
-        rules: what does not change.
         ready: reserved runs that wait for a slot, those that have run before first.
         live: runs that Tune has, by id.
         past: runs that ended here, by id.
@@ -291,18 +285,15 @@ def begin(
     """A driver before its first event.
 
     Args:
-        rules: what does not change.
         now: seconds on the driver's clock.
         capacity: the nodes; their slots are counted.
         resumed: runs that nobody alive held, ours now.
-        best: score of the sweep so far.
     """
     settings = rules.settings
     failures = FailureCount(settings.max_consecutive_failures, settings.max_infrastructure_failures)
     counted = replace(capacity, slots=rules.count_slots(capacity))
-    return State(
-        rules, failures, ready=resumed, best=best, capacity=counted, beat_at=now, looked_at=now, loop_seen_at=now
-    )
+    state = State(rules, failures, ready=resumed, best=best, capacity=counted)
+    return replace(state, beat_at=now, looked_at=now, loop_seen_at=now)
 
 
 class Transition:

@@ -14,20 +14,9 @@ from typing import Any
 
 from metta_sweep.capacity import SLOTS_CHANGED, missing, slots_text
 from metta_sweep.driver import messages as ms
+from metta_sweep.driver import runs
 from metta_sweep.driver.messages import ReservedRun
 from metta_sweep.driver.rules import STOPPED_BY_COMMAND, STOPPED_BY_UPDATE, must_stop_running, no_more_runs
-from metta_sweep.driver.runs import (
-    better,
-    hand_over,
-    hold,
-    on_checkpointed,
-    on_loop_ended,
-    on_progressed,
-    on_run_ended,
-    refuse,
-    start,
-    without,
-)
 from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECONDS, State, Transition, Waiting
 from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW
@@ -36,13 +25,7 @@ SPEC_UPDATED = "spec_updated"  # kind of the event that `run --update` leaves in
 
 
 def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.MachineCommand, ...]]:
-    """What follows from an event.
-
-    Args:
-        state: of before; it stays as it is.
-        event: what happened.
-        now: seconds on the driver's clock, never less than in the step before.
-    """
+    """What follows from an event; `now` is seconds on the driver's clock, never less than in the step before."""
     turn = Transition(state, now)
     HANDLERS[type(event)](turn, event)
     answer_tune(turn)
@@ -76,9 +59,8 @@ def on_loop_turned(turn: Transition, event: ms.LoopTurned) -> None:
         detail = {"runs": list(event.waiting), "seconds": round(now - since, 1)}
         turn.do(ms.Tell("waiting_for_resources", waiting_text(turn, event.waiting, now - since), detail))
     if idle_since is not None and 0 < settings.placement_timeout_seconds <= now - idle_since:
-        turn.abort(
-            ClusterError(f"{waiting_text(turn, event.waiting, now - idle_since)} (settings.placement_timeout_seconds)")
-        )
+        text = waiting_text(turn, event.waiting, now - idle_since)
+        turn.abort(ClusterError(f"{text} (settings.placement_timeout_seconds)"))
 
 
 def waiting_text(turn: Transition, waiting: tuple[str, ...], seconds: float) -> str:
@@ -119,7 +101,7 @@ def on_worker_failed(turn: Transition, event: ms.WorkerFailed) -> None:
 
 def on_learned(turn: Transition, event: ms.Learned) -> None:
     optimiser = turn.state.optimiser
-    turn.set(best=better(turn.state, event.best))
+    turn.set(best=runs.better(turn.state, event.best))
     turn.set_optimiser(
         asked=None,
         cursor=event.cursor,
@@ -161,7 +143,7 @@ def on_reserved(turn: Transition, event: ms.Reserved) -> None:
         ready = tuple(event.run if run is asked.instead_of else run for run in turn.state.ready)
         turn.set(ready=tuple(run for run in ready if run is not None))
     elif event.run is not None:
-        hold(turn, event.run, first=False)
+        runs.hold(turn, event.run, first=False)
 
 
 # The registry.
@@ -171,18 +153,18 @@ def on_delivered(turn: Transition, event: ms.Delivered) -> None:
     """What an answer means for this driver."""
     run_id = event.run_id
     if event.is_refused:
-        hand_over(turn, frozenset({run_id}), fence=event.fence)
+        runs.hand_over(turn, frozenset({run_id}), fence=event.fence)
     if event.kind in ("finish", "interrupt", "requeue") and run_id in turn.state.undelivered:
         turn.set(undelivered=turn.state.undelivered - {run_id})
         turn.set_optimiser(news=turn.state.optimiser.news + 1)
     if event.kind == "requeue" and run_id in turn.state.returning:
         if event.run is not None:
-            hold(turn, event.run, first=True)
-        turn.set(returning=without(turn.state.returning, run_id))
+            runs.hold(turn, event.run, first=True)
+        turn.set(returning=runs.without(turn.state.returning, run_id))
 
 
 def on_leases_lost(turn: Transition, event: ms.LeasesLost) -> None:
-    hand_over(turn, event.run_ids)
+    runs.hand_over(turn, event.run_ids)
 
 
 def on_looked(turn: Transition, event: ms.Polled) -> None:
@@ -195,12 +177,11 @@ def on_looked(turn: Transition, event: ms.Polled) -> None:
         elif kind == SPEC_UPDATED:
             turn.drain(STOPPED_BY_UPDATE)
     for run in reversed(event.resumed):
-        hold(turn, run, first=True)
+        runs.hold(turn, run, first=True)
     for record, why in event.refused:
-        refuse(turn, record, why)
-    if event.tally is None:
-        return
-    if reason := must_stop_running(turn.state.rules.limits, turn.state.tally(event.tally)):
+        runs.refuse(turn, record, why)
+    limits, tally = turn.state.rules.limits, event.tally
+    if tally is not None and (reason := must_stop_running(limits, turn.state.tally(tally))):
         turn.drain(reason, now=True)
 
 
@@ -216,7 +197,7 @@ def answer_tune(turn: Transition) -> None:
         return
     turn.set(asking_since=None)
     if isinstance(answer, ReservedRun):
-        start(turn, answer)
+        runs.start(turn, answer)
         return
     if answer.for_good and turn.state.optimiser.limit is not None:
         turn.drain(turn.state.optimiser.limit)
@@ -253,7 +234,7 @@ def feed_optimiser(turn: Transition) -> None:
         turn.ask(ms.Learn())
     elif optimiser.curves:
         run_id, advise = next(iter(optimiser.curves.items()))
-        turn.set_optimiser(curves=without(optimiser.curves, run_id))
+        turn.set_optimiser(curves=runs.without(optimiser.curves, run_id))
         turn.ask(advise)
     elif state.stale_run is not None and state.stop.reason is None:
         turn.ask(ms.Propose(state.stale_run.record.number, state.stale_run))
@@ -282,12 +263,12 @@ def keep_time(turn: Transition) -> None:
 # One for every event: another is a mistake of ours, and ends the driver.
 HANDLERS: Mapping[type, Callable[[Transition, Any], None]] = {
     ms.SlotFree: on_slot_free,
-    ms.Progressed: on_progressed,
-    ms.RunEnded: on_run_ended,
+    ms.Progressed: runs.on_progressed,
+    ms.RunEnded: runs.on_run_ended,
     ms.CapacitySeen: on_capacity_seen,
     ms.LoopTurned: on_loop_turned,
-    ms.Checkpointed: on_checkpointed,
-    ms.LoopEnded: on_loop_ended,
+    ms.Checkpointed: runs.on_checkpointed,
+    ms.LoopEnded: runs.on_loop_ended,
     ms.StopAsked: on_stop_asked,
     ms.TimePassed: on_tick,
     ms.Learned: on_learned,

@@ -37,9 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class SweepOptimiser:
-    """Suggestions for a sweep; what it says depends on the observations so far, the run's number and the pending
-    points only.
-    """
+    """Suggestions for a sweep; they depend on the observations so far, the run's number and the pending points only."""
 
     def __init__(self, spec: SweepSpec, seed: int) -> None:
         self._spec = spec
@@ -93,9 +91,7 @@ class SweepOptimiser:
         return self._searcher(self.phase(number), self.length_cap(number)).suggest(pending=pending, number=number)
 
     def believe(self, params: Params) -> Interval | None:
-        """What the last phase's model believes of the noiseless score at a point; None without a model or outside
-        its space.
-        """
+        """The last phase's belief of the noiseless score at a point; None without a model or outside its space."""
         searcher = self._searcher(self._spec.phases[-1])
         if not isinstance(searcher, Protein) or not searcher.space.contains(params):
             return None
@@ -110,9 +106,8 @@ class SweepOptimiser:
         key = (phase.name, cap.steps if cap else None)
         if key not in self._searchers:
             if cap is not None:  # a cap that was left is rarely come back to, and each searcher fits every observation
-                self._searchers = {
-                    other: one for other, one in self._searchers.items() if other[0] != phase.name or other[1] is None
-                }
+                for other in [one for one in self._searchers if one[0] == phase.name and one[1] is not None]:
+                    del self._searchers[other]
                 phase = replace(phase, space=capped(phase.space, length_name(phase.protein), cap.steps))
             searcher = self._make(phase)
             for observation in self._observations:
@@ -139,11 +134,7 @@ def direction_of(goal: str) -> Goal:
 
 
 def load_class(path: str) -> Any:
-    """`package.module.Class` for `sweep.searcher`.
-
-    Raises:
-        ConfigError: when it cannot be imported.
-    """
+    """`package.module.Class` for `sweep.searcher`. Raises `ConfigError` when it cannot be imported."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
@@ -179,12 +170,7 @@ CLOSE_SECONDS = 5.0  # a guess: most suggestions are done by then, and one that 
 
 
 class SuggestionWorker(Worker):
-    """Carries out what the machine asks of the optimiser, one command at a time; no other thread touches the optimiser.
-
-    Args:
-        context: of the driver.
-        optimiser: the optimiser.
-    """
+    """Carries out what the machine asks of the optimiser, one command at a time; no other thread touches it."""
 
     def __init__(self, context: SweepContext, optimiser: SweepOptimiser) -> None:
         super().__init__("optimiser", context.post)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from metta_sweep.analysis.best import BestRun, best, with_posterior
 from metta_sweep.analysis.frame import frame
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
-from metta_sweep.driver.display import format_value, params_text, plain, say, short_names
+from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.reader import Reader, readable
@@ -52,17 +51,12 @@ def runs_text(plan: SweepPlan) -> str:
 def expected_text(plan: SweepPlan) -> str:
     """Time and money of what is to come."""
     if plan.seconds is None or plan.slot_hours is None:
-        known = next(
-            (phase.run_seconds for phase in plan.phases if phase.remaining and phase.run_seconds is not None), None
-        )
+        paces = (phase.run_seconds for phase in plan.phases if phase.remaining)
+        known = next((seconds for seconds in paces if seconds is not None), None)
         return "time and money not known" if known is None else f"{duration(known)} a run; the end is open"
-    parts = [
-        duration(plan.seconds),
-        f"{plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else f"{plan.slot_hours:.3g} slot-hours",
-    ]
-    if plan.dollars is not None:
-        parts.append(f"${plan.dollars:.2f}")
-    return ", ".join(parts)
+    hours = f"{plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else f"{plan.slot_hours:.3g} slot-hours"
+    dollars = "" if plan.dollars is None else f", ${plan.dollars:.2f}"
+    return f"{duration(plan.seconds)}, {hours}{dollars}"
 
 
 def stops_text(plan: SweepPlan) -> str:
@@ -77,10 +71,7 @@ def stops_text(plan: SweepPlan) -> str:
 
 def phase_table(plan: SweepPlan) -> Table:
     """A line per phase."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("phase", no_wrap=True)
-    for label in ("runs", "ended", "max_suggestion_cost", "a run takes"):
-        table.add_column(label, justify="right", no_wrap=True)
+    table = borderless("phase", ["runs", "ended", "max_suggestion_cost", "a run takes"])
     for phase in plan.phases:
         most = "" if phase.max_suggestion_cost is None else duration(phase.max_suggestion_cost)
         takes = "" if phase.run_seconds is None else duration(phase.run_seconds)
@@ -97,10 +88,7 @@ def numbers_text(phase: PhasePlan) -> str:
 def suggestion_table(plan: SweepPlan) -> Table:
     """The first points and why each was chosen."""
     names = list(plan.suggestions[0].params)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("first", no_wrap=True)
-    for label in map(plain, short_names(names)):
-        table.add_column(label, justify="right", no_wrap=True)
+    table = borderless("first", map(plain, short_names(names)))
     table.add_column("why")
     for one in plan.suggestions:
         values = [plain(format_value(one.params.get(name, ""))) for name in names]
@@ -121,11 +109,9 @@ class Ranking:
     """What a sweep found.
 
     Attributes:
-        spec: the sweep as registered.
         runs: one row per run.
-        best: best configurations, best first.
         front: rows of the Pareto front, cheapest first.
-        num_foreign: runs left out of both, because their parameters are not those of the sweep.
+        num_foreign: runs left out of `best` and `front`: their parameters are not those of the sweep.
     """
 
     spec: RegisteredSweep
@@ -163,10 +149,8 @@ class SweepOutcome:
     """How a `run` ended.
 
     Attributes:
-        reason: why no more runs were started.
         exit_code: see `metta_sweep.cli.main.main`.
         wall_seconds: of this driver.
-        num_failed: runs of the sweep that failed.
         random_score: mean and standard error of a random policy on the same suite, or None when it was not measured.
     """
 
@@ -231,16 +215,8 @@ def print_front(ranking: Ranking, console: Console) -> None:
 
 def front_table(front: pd.DataFrame, names: Any) -> Table:
     """Cost, score and parameters of each front run."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    for label in ("cost s", "score", *map(plain, short_names(list(names)))):
-        table.add_column(label, justify="right", no_wrap=True)
+    table = borderless("run", ["cost s", "score", *map(plain, short_names(list(names)))])
     for row in front.to_dict("records"):
-        params: Mapping[str, Any] = row["params"]
-        table.add_row(
-            row["id"],
-            f"{row['cost_seconds']:.1f}",
-            f"{row['score']:.4g}",
-            *(plain(format_value(params.get(name, ""))) for name in names),
-        )
+        params = [plain(format_value(row["params"].get(name, ""))) for name in names]
+        table.add_row(row["id"], f"{row['cost_seconds']:.1f}", f"{row['score']:.4g}", *params)
     return table

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import yaml
@@ -50,8 +51,7 @@ class RunCommand:
     Attributes:
         trainable: a Ray trainable with the contract of `trainables.run_trainable.RunTrainable`, which None means.
         may_restart: whether this process may begin afresh, with the words that started it, when its private Ray dies.
-        begun: when it was asked for (monotonic seconds), None = now; who stops the sweep after that means this command,
-            too.
+        begun: when it was asked for (monotonic seconds), None = now; who stops the sweep later means it, too.
     """
 
     trainable: type | None = None
@@ -63,13 +63,6 @@ def run_sweep(
     job: SweepJob, registry: Registry, environ: Mapping[str, str], console: Console, command: RunCommand = RunCommand()
 ) -> SweepOutcome:
     """Run the sweep until a stop rule, an error or the user ends it; continue it when it exists.
-
-    Args:
-        job: the sweep.
-        registry: where it is registered.
-        environ: environment variables.
-        console: of the person who started it.
-        command: that asked for it.
 
     Raises:
         ConfigError: no node can hold a run.
@@ -92,7 +85,9 @@ def run_sweep(
         write_yaml(job.directory / "config.yaml", yaml.safe_load(job.spec_yaml))  # for people and scripts
         random_score = None
         if driver.begin(started if command.begun is None else command.begun):
-            baseline = RandomBaseline(job.directory, any_config(job))
+            center = job.sweep.phases[0].space.center()  # no matter which: runs have in common what is asked of it
+            config = resolve_run(job.train, f"{job.sweep_name}.r.0", center, seed=job.seed)
+            baseline = RandomBaseline(job.directory, config)
             driver.run()
             random_score = baseline.score()
         else:
@@ -108,10 +103,6 @@ class DriverContext:
     """What one driver works with, besides its sweep.
 
     Attributes:
-        nodes: of the cluster.
-        mirror: sends the sweep to WandB.
-        console: of the person who started it.
-        command: that asked for the sweep.
         own_ray: the private Ray, None on anybody else's cluster.
     """
 
@@ -127,7 +118,7 @@ class Driver:
 
     def __init__(self, job: SweepJob, registry: Registry, context: DriverContext) -> None:
         self.job = job
-        self.context = context
+        self.context, self.say = context, partial(say, console=context.console)
         rules, optimiser = Rules.of(job, context.nodes.promised), SweepOptimiser(job.sweep, job.seed)
         inbox: queue.SimpleQueue[ms.Event] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[ms.ForTune] = queue.SimpleQueue()
@@ -140,10 +131,6 @@ class Driver:
         self.link = Link(self.machine, self._answers, context.nodes)
         self.search = SweepSearch(self.link)
         self._closing, self._is_closed = threading.Lock(), False
-
-    def say(self, text: str) -> None:
-        """One line to the person at the terminal."""
-        say(text, self.context.console)
 
     def _carry_out(self, command: ms.MachineCommand) -> None:
         match command:
@@ -161,25 +148,14 @@ class Driver:
                     self.reporter.put(command)  # which writes its files
 
     def begin(self, begun: float) -> bool:
-        """Make the sweep active; False when it must not begin, for somebody stopped it since this driver was asked for.
-
-        Args:
-            begun: when that was, in monotonic seconds.
-
-        Raises:
-            ConfigError: its specification was changed since then.
-        """
+        """As `RunReporter.begin`."""
         is_ours = self.reporter.begin(self.introduction(), begun)
         if not is_ours:
             self.machine.post(ms.StopAsked(STOPPED_BY_COMMAND))
         return is_ours
 
     def open(self) -> None:
-        """Take over what nobody alive holds, and let the threads begin.
-
-        Raises:
-            RegistryUnavailable: cannot be reached now.
-        """
+        """Take over what nobody alive holds, and let the threads begin. Raises `RegistryUnavailable`."""
         self.machine.post(self.reporter.resume())
         for thread in (self.reporter, self.suggestions, self.machine):
             thread.start()
@@ -199,9 +175,7 @@ class Driver:
         self.reporter.close()
 
     def end_without_ray(self, reason: str) -> None:
-        """The private Ray died, and Tune's loop with it: runs are interrupted, all is delivered, the command begins
-        afresh.
-        """
+        """The private Ray died, and Tune's loop: runs are interrupted, all is delivered, the command begins afresh."""
         self.machine.post(ms.StopAsked(StopReason(reason, is_cap=False), now=True))
         with self._closing:  # never let go of: the loop must not come to an end of its own
             if not self._is_closed:
@@ -231,12 +205,9 @@ class Driver:
         job, resources = self.job, self.job.resources
         rules = {"sweep.num_samples": job.sweep.num_samples, "sweep.target_score": job.sweep.target_score}
         rules |= {f"budget.{key}": value for key, value in asdict(job.budget).items()}
-        return {
-            "slots": self.machine.state.capacity.slots,
-            "world_size": resources.world_size,
-            "gpus": resources.gpus_per_worker,
-            "rules": {key: value for key, value in rules.items() if value is not None},
-        }
+        known = {key: value for key, value in rules.items() if value is not None}
+        held = {"world_size": resources.world_size, "gpus": resources.gpus_per_worker}
+        return {"slots": self.machine.state.capacity.slots, **held, "rules": known}
 
 
 def outcome_of(
@@ -245,14 +216,8 @@ def outcome_of(
     """Reason and exit code."""
     reason = state.stop.reason or StopReason("no more runs", is_cap=False)
     code = EXIT_CAP if reason.is_cap else EXIT_WITH_FAILURES if num_failed else 0
-    return SweepOutcome(
-        reason.reason, EXIT_INTERRUPTED if state.stop.by_user else code, wall_seconds, num_failed, random_score
-    )
-
-
-def any_config(job: SweepJob) -> dict[str, Any]:
-    """The configuration of a run at the search centre; shows what every run of the sweep has in common."""
-    return resolve_run(job.train, f"{job.sweep_name}.r.0", job.sweep.phases[0].space.center(), seed=job.seed)
+    code = EXIT_INTERRUPTED if state.stop.by_user else code
+    return SweepOutcome(reason.reason, code, wall_seconds, num_failed, random_score)
 
 
 def say_start(job: SweepJob, cluster: RayCluster, console: Console) -> None:

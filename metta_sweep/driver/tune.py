@@ -65,9 +65,7 @@ class Link:
     """What Tune's parts share.
 
     Attributes:
-        machine: hears what happens.
         answers: of the machine to `SlotFree`.
-        nodes: of the cluster.
         ended_on: where runs were whose end Tune tells next, by id.
     """
 
@@ -108,10 +106,9 @@ class SweepSearch(NotPickled, Searcher):  # type: ignore[misc]  # ray is not typ
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The configuration of the next run, whose start is on disk by now; None when there is none now.
+        """The next run's configuration, whose start is on disk by now; None when there is none now.
 
-        Raises:
-            BaseException: whatever ended a thread of the driver.
+        Raises whatever ended a thread of the driver.
         """
         if not self._is_asking:
             if len(self._runs) >= self._machine.state.capacity.wanted:
@@ -164,8 +161,7 @@ class SweepScheduler(NotPickled, FIFOScheduler):  # type: ignore[misc]  # ray is
         self._link = link
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process that the last one
-        left.
+        """Nobody in particular: Tune starts what is pending, and a new run takes the warm process of the last one.
 
         The base class names the oldest pending run, looking through all that ever were; Tune would give it the warm
         process and throw away the one that is starting for it, so that short runs never filled their slots.
@@ -231,9 +227,7 @@ PUBLISH_SECONDS = 5.0  # Prometheus asks every 10 s where it is set up as Ray pr
 class MetricsCallback(NotPickled, Callback):  # type: ignore[misc]  # ray is not typed
     """Publishes the gauges of one sweep every `PUBLISH_SECONDS`.
 
-    Args:
-        machine: whose state they show.
-        hourly_cost: dollars of a GPU, or of a slot when runs have none; None when unknown.
+    `hourly_cost`: dollars of a GPU, or of a slot when runs have none; None when unknown.
     """
 
     def __init__(self, machine: StateMachine, hourly_cost: float | None) -> None:
@@ -292,9 +286,7 @@ def run_tune(
 
 
 def placement(resources: Resources, config: Mapping[str, Any]) -> Any:
-    """Tune's placement group for one trial: a bundle a rank, on nodes with the labels that were asked for, but on
-    none that the driver avoids.
-    """
+    """Tune's placement group for one trial: a bundle a rank, on nodes with the labels asked for, on none avoided."""
     avoided = config.get("run", {}).get("avoid_nodes", ())
     labels = resources.labels | ({NODE_ID: f"!in({','.join(avoided)})"} if avoided else {})
     selector = {"bundle_label_selector": [labels] * resources.world_size} if labels else {}
@@ -339,9 +331,7 @@ def dead_actor(error_file: Path) -> str | None:
 
 
 def forget(trial: Any) -> None:
-    """Of a trial that ended only the run's id is asked again, but Tune keeps trials for ever, each with its
-    configuration three times.
-    """
+    """Of an ended trial only the run's id is asked again, but Tune keeps it for ever, its configuration three times."""
     trial.config = {"run": {"id": trial.config["run"]["id"]}}
     trial.evaluated_params = {}
     for key in ("config", "result_json", "progress_json"):
@@ -354,10 +344,8 @@ def checkpoint_running(trials: Sequence[Any]) -> dict[str, JsonObject]:
     Returns what the current attempt of each run had cost then; runs that did not answer in time are left out.
     """
     running = [trial for trial in trials if trial.status == "RUNNING" and trial.temporary_state.ray_actor is not None]
-    pending = {
-        trial.temporary_state.ray_actor.checkpoint_now.remote(CHECKPOINT_SECONDS): trial.config["run"]["id"]
-        for trial in running
-    }
+    actors = {trial.config["run"]["id"]: trial.temporary_state.ray_actor for trial in running}
+    pending = {actor.checkpoint_now.remote(CHECKPOINT_SECONDS): run_id for run_id, actor in actors.items()}
     done, late = ray.wait(list(pending), num_returns=len(pending), timeout=CHECKPOINT_SECONDS) if pending else ([], [])
     costs: dict[str, JsonObject] = {}
     for reference in done:
@@ -366,7 +354,6 @@ def checkpoint_running(trials: Sequence[Any]) -> dict[str, JsonObject]:
         except ray.exceptions.RayError as error:
             logger.warning("a run could not write a checkpoint: %s", error)
     if late:
-        logger.warning(
-            "%d run(s) wrote no checkpoint within %.0f s; they go on from their last one", len(late), CHECKPOINT_SECONDS
-        )
+        text = "%d run(s) wrote no checkpoint within %.0f s; they go on from their last one"
+        logger.warning(text, len(late), CHECKPOINT_SECONDS)
     return costs

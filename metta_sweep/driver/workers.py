@@ -35,12 +35,7 @@ Post = Callable[[Event], None]
 
 
 class StateMachine:
-    """Steps the state, one event at a time.
-
-    Args:
-        state: before the first event.
-        inbox: where everybody posts events.
-        carry_out: hands a command to whom it is for; called from the machine's thread, in order.
+    """Steps the state, one event at a time; `carry_out` hands each command on, in order, from the machine's thread.
 
     Attributes:
         state: after the last event. Readers in other threads need no lock: a state never changes.
@@ -97,11 +92,6 @@ class SweepContext:
     """What the other threads know of the sweep and its driver.
 
     Attributes:
-        job: the sweep.
-        registry: where it is registered.
-        sweep: as registered.
-        owner: this process.
-        rules: what does not change while it runs.
         learns: whether an observation changes later suggestions.
         post: tells the machine what happened.
         say: tells the person at the terminal.
@@ -135,11 +125,9 @@ class SweepContext:
         return ReservedRun(record, record.cursor if may_change else None, trial)
 
     def tally(self, number: int | None = None) -> Tally:
-        """What the registry says is spent and promised, money only when it may end the sweep; with `number` as the
-        next one when that is known.
+        """What the registry says is spent and promised, money only when it may end the sweep.
 
-        Raises:
-            RegistryError: it cannot be read.
+        `number` is the next run's, when that is known. Raises `RegistryError`.
         """
         number = self.registry.next_number(self.sweep.name) if number is None else number
         elapsed, limits = time.time() - self.sweep.created_at, self.rules.limits
@@ -147,12 +135,9 @@ class SweepContext:
             return Tally(number, elapsed)
         ended = [attempt for attempt in self.registry.attempts(self.sweep.name) if attempt.ended_at is not None]
         unfinished = self.registry.runs(self.sweep.name, states=UNFINISHED)
-        return Tally(
-            number,
-            elapsed,
-            spent_seconds=sum(attempt_seconds(attempt, gpus=limits.has_gpus) for attempt in ended),
-            committed_seconds=sum(self.rules.slot_seconds(run.predicted_cost or 0.0) for run in unfinished),
-        )
+        spent = sum(attempt_seconds(attempt, gpus=limits.has_gpus) for attempt in ended)
+        committed = sum(self.rules.slot_seconds(run.predicted_cost or 0.0) for run in unfinished)
+        return Tally(number, elapsed, spent, committed)
 
 
 class Worker(ABC):
@@ -175,7 +160,6 @@ class Worker(ABC):
         self._closing.set()
 
     def join(self, seconds: float) -> None:
-        """End, within so many seconds."""
         self.stop()
         self.put(None)
         if self._thread.is_alive():
