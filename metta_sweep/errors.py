@@ -48,6 +48,11 @@ def advice(error: OSError) -> str:
     return f"{reason}; {ADVICE[error.errno]}" if error.errno in ADVICE else reason
 
 
+def first_line(error: BaseException) -> str:
+    """Of an error's text, or its kind when it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class SweepError(Exception):
     """Root of all errors that a command reports without a traceback."""
 
@@ -75,9 +80,7 @@ class RegistryError(SweepError):
 
 
 class RegistryUnavailable(RegistryError):
-    """Unreachable, locked or without disk space: nothing is known about the change; the same call with the same key may
-    succeed later.
-    """
+    """Unreachable, locked or without disk space: nothing is known about the change; the same call may succeed later."""
 
 
 class AccessDenied(RegistryError):

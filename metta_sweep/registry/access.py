@@ -11,32 +11,22 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from metta_sweep.errors import (
-    AccessDenied,
-    Fenced,
-    IllegalTransition,
-    InvalidRequest,
-    NumberTaken,
-    RegistryError,
-    RegistryUnavailable,
-    SpecChanged,
-    UnknownRun,
-    UnknownSweep,
-)
+from metta_sweep import errors
+from metta_sweep.errors import RegistryError
 from metta_sweep.registry.codec import dumps
 from metta_sweep.registry.tokens import Role, TokenRecord, TokenStore
 from metta_sweep.registry.wire import ErrorBody
 
 STATUS = {
-    AccessDenied: 401,
-    UnknownSweep: 404,
-    UnknownRun: 404,
-    SpecChanged: 409,
-    NumberTaken: 409,
-    Fenced: 409,
-    IllegalTransition: 409,
-    InvalidRequest: 422,
-    RegistryUnavailable: 503,
+    errors.AccessDenied: 401,
+    errors.UnknownSweep: 404,
+    errors.UnknownRun: 404,
+    errors.SpecChanged: 409,
+    errors.NumberTaken: 409,
+    errors.Fenced: 409,
+    errors.IllegalTransition: 409,
+    errors.InvalidRequest: 422,
+    errors.RegistryUnavailable: 503,
 }
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 bearer = HTTPBearer(auto_error=False, description="Token from `python -m metta_sweep token create`.")
@@ -52,9 +42,7 @@ class AsciiJson(JSONResponse):
 class Access:
     """Decides over each request, before anything but its head is read.
 
-    Args:
-        tokens: of the database.
-        is_public: whether others than this machine reach the service; then a token is always needed.
+    `is_public`: whether others than this machine reach the service; then a token is always needed.
     """
 
     def __init__(self, tokens: TokenStore, is_public: bool) -> None:
@@ -66,9 +54,8 @@ class Access:
         Raises `AccessDenied`, `HTTPException`.
         """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        token = (
-            credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")
-        )  # the header of old clients
+        # `x-auth-token` is the header of old clients.
+        token = credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-auth-token", "")
         if not token and not self._is_public and self._tokens.is_empty():
             _refuse_browsers(request)
             request.state.token = None
@@ -94,9 +81,8 @@ def a(role: Role) -> str:
 def _refuse_browsers(request: Request) -> None:
     """Without tokens any web page could speak to this machine's service through its user's browser."""
     if "origin" in request.headers or request.url.hostname not in LOCAL_NAMES:
-        raise HTTPException(
-            403, "web pages may not use a registry without tokens; make one: `python -m metta_sweep token create`"
-        )
+        advice = "make one: `python -m metta_sweep token create`"
+        raise HTTPException(403, f"web pages may not use a registry without tokens; {advice}")
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -114,10 +100,9 @@ def registry_error(_request: Request, error: Exception) -> Response:
 
 def http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    name = {401: "AccessDenied", 403: "AccessDenied", 429: "RegistryUnavailable", 503: "RegistryUnavailable"}.get(
-        error.status_code, "InvalidRequest"
-    )
-    return AsciiJson(ErrorBody(name, str(error.detail)), status_code=error.status_code, headers=error.headers)
+    names = {401: "AccessDenied", 403: "AccessDenied", 429: "RegistryUnavailable", 503: "RegistryUnavailable"}
+    body = ErrorBody(names.get(error.status_code, "InvalidRequest"), str(error.detail))
+    return AsciiJson(body, status_code=error.status_code, headers=error.headers)
 
 
 def validation_error(_request: Request, error: Exception) -> Response:

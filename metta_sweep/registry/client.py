@@ -11,19 +11,8 @@ from typing import Any
 
 import httpx
 
-from metta_sweep.errors import (
-    AccessDenied,
-    Fenced,
-    IllegalTransition,
-    InvalidRequest,
-    NumberTaken,
-    OldService,
-    RegistryError,
-    RegistryUnavailable,
-    SpecChanged,
-    UnknownRun,
-    UnknownSweep,
-)
+from metta_sweep import errors
+from metta_sweep.errors import OldService, RegistryError, RegistryUnavailable, SpecChanged, UnknownSweep
 from metta_sweep.registry import wire
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import decode, dumps
@@ -38,10 +27,8 @@ log = logging.getLogger(__name__)
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 PATIENCE_SECONDS = 30.0
 NO_ROUTE = (404, 405)  # a sweep or run that is not there has errors of its own
-KNOWN_ERRORS = {
-    kind.__name__: kind
-    for kind in (UnknownSweep, UnknownRun, NumberTaken, Fenced, IllegalTransition, InvalidRequest, AccessDenied)
-}
+REFUSALS = (errors.NumberTaken, errors.Fenced, errors.IllegalTransition, errors.InvalidRequest, errors.AccessDenied)
+KNOWN_ERRORS = {kind.__name__: kind for kind in (UnknownSweep, errors.UnknownRun, *REFUSALS)}
 
 
 class HttpRegistry(Registry):
@@ -51,7 +38,6 @@ class HttpRegistry(Registry):
     pauses that double and are drawn at random, until `patience_seconds` are over.
 
     Args:
-        uri: `http(s)://host:port`.
         token: of the service; None when it needs none.
         patience_seconds: how long one call may try before it raises `RegistryUnavailable`.
         transport: in place of the network, for tests.
@@ -67,17 +53,14 @@ class HttpRegistry(Registry):
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        timeout = httpx.Timeout(15.0, connect=5.0)
-        is_secure = uri.startswith("https://")  # loading certificates takes longer than all else here
         address = httpx.URL(uri.rstrip("/"))
         self._http = httpx.Client(
             base_url=address.copy_with(userinfo=b""),  # httpx writes the address of each request into its log
             auth=(address.username, address.password) if address.userinfo else None,
-            headers=headers,
-            timeout=timeout,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(15.0, connect=5.0),
             transport=transport,
-            verify=is_secure,
+            verify=uri.startswith("https://"),  # loading certificates takes longer than all else here
         )
         self._shown = without_password(uri)
         self._patience_seconds = patience_seconds
@@ -141,8 +124,7 @@ class HttpRegistry(Registry):
         entity, project = wandb.get("wandb_entity", ""), wandb.get("wandb_project", "")
         body = wire.SweepBody(project, entity, wandb.get("wandb_sweep_id", ""), spec_yaml, update)
         answer = self._call("POST", f"/sweeps/{name}/create_sweep", body=body)
-        created: wire.SweepCreated = decode(wire.SweepCreated, answer)
-        return created.sweep
+        return decode(wire.SweepCreated, answer).sweep
 
     def requeue(self, run_id: str, fence: int, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
         try:
@@ -156,7 +138,7 @@ def _result(operation: Operation, answer: Any) -> Any:
     if operation.name == "reserve":
         return decode(wire.NextRun, answer).run
     if operation.name == "get_sweep":
-        info: wire.SweepInfo = decode(wire.SweepInfo, answer)
+        info = decode(wire.SweepInfo, answer)
         if info.sweep is None:
             raise UnknownSweep(info.message)
         return info.sweep
@@ -183,7 +165,7 @@ def _answer(response: httpx.Response) -> Any:
 def _error_body(response: httpx.Response) -> tuple[str, str, str]:
     """Name, message and diff; a proxy's answer has no name."""
     try:
-        body: wire.ErrorBody = decode(wire.ErrorBody, response.json())
+        body = decode(wire.ErrorBody, response.json())
     except ValueError:
         return "", _problem(response), ""
     return body.error, body.message, body.diff

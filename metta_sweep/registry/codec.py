@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from metta_sweep.errors import InvalidRequest
+
+T = TypeVar("T")
 
 
 def encode(value: object) -> Any:
@@ -29,19 +31,18 @@ def dumps(value: object) -> str:
     return json.dumps(encode(value), separators=(",", ":"), allow_nan=False)
 
 
-def decode(kind: Any, data: object) -> Any:
+def decode(kind: type[T], data: object) -> T:
     """A record of type `kind` (also `list[RunRecord]`, `X | None`) from what `encode` returned.
 
     Raises:
         InvalidRequest: the data is not such a record; names each field.
     """
     try:
-        return _adapter(kind).validate_python(data)
+        record: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]  # a class has a hash
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}" for problem in error.errors()
-        )
-        raise InvalidRequest(problems) from error
+        found = [(".".join(map(str, problem["loc"])) or "value", problem["msg"]) for problem in error.errors()]
+        raise InvalidRequest("; ".join(f"{place}: {text}" for place, text in found)) from error
+    return record
 
 
 @functools.cache

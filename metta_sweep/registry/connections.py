@@ -1,6 +1,4 @@
-"""Connections of the service: how long each may take, and how many a client may hold, so that nobody is kept out by
-somebody who only holds on.
-"""
+"""Connections of the service: how long each may take, how many a client may hold; nobody keeps others out by them."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ class Doorman:
         self._waiting: dict[str, OrderedDict[Connection, None]] = defaultdict(OrderedDict)
 
     def opens(self, connection: Connection) -> None:
-        """A new connection, which waits; the client's oldest waiting one goes when it has too many, or this one when
-        none waits.
-        """
+        """A new connection, which waits; of too many the client's oldest waiting one goes, or this one."""
         client = connection.address
         self._opened[client] += 1
         self.waits(connection)

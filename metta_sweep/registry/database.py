@@ -25,18 +25,12 @@ from trainables.disk import PRIVATE, SHARED, allot
 BUSY_TIMEOUT_SECONDS = 60.0
 REST_SECONDS = 1.0
 NETWORK_FILE_SYSTEM = re.compile("nfs4?|cifs|smb3|smbfs|afs|afpfs|lustre|gpfs|beegfs|ceph|davfs|webdav|9p")
-NETWORK_FUSE = re.compile(
-    "sshfs|s3fs|gcsfuse|goofys|mount-s3|mountpoint-s3|rclone|juicefs|glusterfs|ceph|blobfuse2|davfs"
-)
+NETWORK_FUSE = re.compile("sshfs|s3fs|gcsfuse|goofys|mount(point)?-s3|rclone|juicefs|glusterfs|ceph|blobfuse2|davfs")
 ADVISORY_LOCK = 0x6D657474  # "mett": whoever prepares the schema holds it
 
 
 def parse_url(url: str | URL) -> URL:
-    """The address of a database.
-
-    Raises:
-        RegistryError: it cannot be read, or is that of another kind of database. The text does not repeat a password.
-    """
+    """The address of a database. Raises `RegistryError`, without its password, for what is none, or of another kind."""
     try:
         address = make_url(url)
         kind = address.get_backend_name()
@@ -145,11 +139,7 @@ def _take(lock: int, path: Path) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """A new database; one that is empty although sweeps lie beside it was cut off, and is not taken for new.
-
-    Raises:
-        RegistryError: it was cut off.
-    """
+    """A new database. Raises `RegistryError` for an empty one with sweeps beside it: it was cut off, and is not new."""
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666 & ~umask_of_files()))
     elif path.stat().st_size == 0 and any(path.parent.glob("sweep/*/config.yaml")):
@@ -184,6 +174,5 @@ def refuse_network_file_system(directory: Path) -> None:
 def _file_system(path: Path, partitions: list[Any]) -> str:
     """Type of the file system that holds the path, "" when unknown."""
     holding = [partition for partition in partitions if path.is_relative_to(partition.mountpoint)]
-    return (
-        max(reversed(holding), key=lambda partition: len(partition.mountpoint)).fstype if holding else ""
-    )  # the last mount covers others
+    # Of several on one place the last covers the others.
+    return max(reversed(holding), key=lambda partition: len(partition.mountpoint)).fstype if holding else ""

@@ -1,6 +1,4 @@
-"""What stands before the routes: the token, then the body, within limits of time and size, then whether it is JSON that
-a database can keep.
-"""
+"""What stands before the routes: the token, then the body, within limits, then whether a database can keep its JSON."""
 
 from __future__ import annotations
 
@@ -28,14 +26,7 @@ Answer = Callable[[Request, Exception], Response]
 
 
 class Gate:
-    """ASGI middleware.
-
-    Args:
-        app: the routes.
-        admit: lets a request in, or raises; sees its head only.
-        answer: what an error looks like.
-        limits: of bodies.
-    """
+    """ASGI middleware: `admit` lets a request in by its head, or raises; `answer` is what an error looks like."""
 
     def __init__(self, app: ASGIApp, admit: Callable[[Request], None], answer: Answer, limits: ServiceLimits) -> None:
         self._app, self._admit, self._answer, self._limits = app, admit, answer, limits
@@ -87,12 +78,11 @@ class Gate:
 
     def _take(self, client: str, size: int) -> None:
         self._held[client] += size
+        later = {"Retry-After": "1"}
         if self._held[client] > self._limits.client_bytes and size:
-            raise HTTPException(
-                429, f"bodies: more than {self._limits.client_bytes} bytes at once", headers={"Retry-After": "1"}
-            )
+            raise HTTPException(429, f"bodies: more than {self._limits.client_bytes} bytes at once", headers=later)
         if sum(self._held.values()) > self._limits.total_bytes and size:
-            raise HTTPException(503, "bodies: the service holds as many as it can", headers={"Retry-After": "1"})
+            raise HTTPException(503, "bodies: the service holds as many as it can", headers=later)
 
     def _release(self, client: str, size: int) -> None:
         self._held[client] -= size
@@ -149,12 +139,8 @@ def check_json(body: bytes | bytearray) -> None:
         raise InvalidRequest(f"body: no JSON ({reason})") from error
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
+        opened = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in opened for inner in one]
     if level:
         raise InvalidRequest(f"body: more than {MAX_JSON_DEPTH} levels")
 

@@ -1,8 +1,7 @@
 """How old a lease is, by a clock that nobody sets: the wall clock of a registry's host may go back, or leap ahead.
 
 Beside the wall time at which a lease ends (`runs.lease_until`) stands when it ends by the host's monotonic clock, which
-counts from the host's start. Until the next start that clock decides; after it, or on another host, the wall clock
-does.
+counts from the host's start and decides until the next one; after it, or on another host, the wall clock does.
 """
 
 from __future__ import annotations
@@ -57,9 +56,7 @@ def wind(connection: Connection, run_ids: Iterable[str], now: Tick, lease_second
 
 
 def ends(connection: Connection, sweep: str, now: Tick) -> dict[str, float]:
-    """By run, when leases of this sweep end by the clock of `now`; those that another start of a machine wound are left
-    out.
-    """
+    """By run, when leases of this sweep end by the clock of `now`; without those of another start of a machine."""
     of_sweep = select(lease_clocks).join(runs, runs.c.id == lease_clocks.c.run_id).where(runs.c.sweep == sweep)
     mine = of_sweep.where(lease_clocks.c.boot == now.boot)
     return {row["run_id"]: row["ends_at"] for row in connection.execute(mine).mappings()}

@@ -21,7 +21,6 @@ def open_registry(
 
     Args:
         data_dir: on a local disk; made when missing.
-        sweep_server_uri: `http://` or `https://`.
         token: of the service; METTA_SWEEP_TOKEN when None.
         patience_seconds: how long one call to a service may try.
 
@@ -30,15 +29,12 @@ def open_registry(
         RegistryUnavailable: cannot be reached now.
     """
     if sweep_server_uri is not None and sweep_server_uri.startswith(("http://", "https://")):
-        return HttpRegistry(
-            sweep_server_uri, token or os.environ.get("METTA_SWEEP_TOKEN"), patience_seconds=patience_seconds
-        )
+        known = token or os.environ.get("METTA_SWEEP_TOKEN")
+        return HttpRegistry(sweep_server_uri, known, patience_seconds=patience_seconds)
     if sweep_server_uri is None or sweep_server_uri.startswith("sqlite:"):  # see `cli/head.py`
         return SqlRegistry(sweep_server_uri or sqlite_url(data_dir))
-    uri = without_password(sweep_server_uri)
-    raise RegistryError(
-        f"settings.sweep_server_uri={uri}: need http://... or https://..., or null for {data_dir}/registry.db"
-    )
+    setting = f"settings.sweep_server_uri={without_password(sweep_server_uri)}"
+    raise RegistryError(f"{setting}: need http://... or https://..., or null for {data_dir}/registry.db")
 
 
 def sqlite_url(data_dir: Path) -> URL:

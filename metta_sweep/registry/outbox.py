@@ -57,8 +57,7 @@ class Outbox:
     """Messages of one driver, in order. Thread-safe: `put` waits for the disk, never for the network.
 
     Args:
-        directory: made when missing. Files that dead drivers left there are taken over, so that their messages are
-            pending here.
+        directory: made when missing. What dead drivers left there is taken over: their messages are pending here.
 
     Raises:
         RegistryError: a file is damaged elsewhere than at its torn end.
@@ -93,8 +92,7 @@ class Outbox:
             return list(self._messages.values())
 
     def deliver(self, registry: Registry) -> list[Delivery]:
-        """Send what is pending, in order, until all is sent or the registry is unavailable (the rest stays pending; see
-        the log).
+        """Send what is pending, in order, until all is sent or the registry is unavailable; the rest stays pending.
 
         A message that the registry refuses for good is kept in `refused.jsonl` and is pending no more.
 
@@ -107,9 +105,8 @@ class Outbox:
             try:
                 deliveries.append(self._send(registry, message))
             except RegistryUnavailable as error:
-                log.warning(
-                    "registry unavailable, %d messages wait in %s: %s", len(self.pending()), self._directory, error
-                )
+                waiting = len(self.pending())
+                log.warning("registry unavailable, %d messages wait in %s: %s", waiting, self._directory, error)
                 break
             except (RegistryError, OSError):
                 if not deliveries:
@@ -129,7 +126,8 @@ class Outbox:
             delivery = Delivery(message, getattr(registry, message.kind)(**_arguments(message)), None)
         except REFUSALS as error:
             log.warning("registry refused %s of %s: %s", message.kind, message.payload.get("run_id"), error)
-            self._keep_refused(message, error)
+            with (self._directory / "refused.jsonl").open("a") as file:
+                file.write(dumps({"message": message, "error": str(error)}) + "\n")
             delivery = Delivery(message, None, error)
         faults.point("outbox.delivered")
         with self._guard:
@@ -138,10 +136,6 @@ class Outbox:
             if not self._messages:
                 self._file.truncate(0)
         return delivery
-
-    def _keep_refused(self, message: Message, error: RegistryError) -> None:
-        with (self._directory / "refused.jsonl").open("a") as file:
-            file.write(dumps({"message": message, "error": str(error)}) + "\n")
 
     def _append(self, message: Message) -> None:
         self._write({"key": message.key, "kind": message.kind, "payload": message.payload}, is_synced=True)
@@ -234,9 +228,8 @@ def _read(path: Path, content: bytes) -> list[Message]:
         elif "done" in record:
             messages.pop(record["done"], None)
         elif damaged:  # every message is synced with all before it, so this is no torn end
-            raise RegistryError(
-                f"{path}: line {damaged[0]} is damaged; move the file away to go on without what it holds"
-            )
+            advice = "move the file away to go on without what it holds"
+            raise RegistryError(f"{path}: line {damaged[0]} is damaged; {advice}")
         else:
             messages[record["key"]] = Message(record["key"], record["kind"], record["payload"])
     return list(messages.values())

@@ -15,8 +15,7 @@ from metta_sweep.registry.records import Owner
 def current_owner() -> Owner:
     """This process.
 
-    `boot_id` reads `{machine id}.{boot}.{pid namespace}`, so that containers on one kernel never judge each other's
-    pids.
+    `boot_id` is `{machine id}.{boot}.{pid namespace}`: containers on one kernel never judge each other's pids.
     """
     started = _started(os.getpid())
     assert started is not None, "a running process can read its own start time"
@@ -24,8 +23,7 @@ def current_owner() -> Owner:
 
 
 def is_dead(owner: Owner) -> bool:
-    """True only for certain: the owner ran on this host and its pid is gone or used anew, or this machine was booted
-    since.
+    """True only for certain: the owner ran here, and its pid is gone or used anew, or this machine was booted since.
 
     False means alive or unknown: the lease decides then.
     """
@@ -48,9 +46,8 @@ def _was_rebooted(before: str, now: str) -> bool:
 
 def _boot_id() -> str:
     if sys.platform == "linux":
-        return ".".join(
-            (_read("/etc/machine-id"), _read("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid"))
-        )
+        machine, boot = _read("/etc/machine-id"), _read("/proc/sys/kernel/random/boot_id")
+        return f"{machine}.{boot}.{os.readlink('/proc/self/ns/pid')}"
     return f".{psutil.boot_time():.0f}."
 
 
@@ -68,9 +65,7 @@ def _started(pid: int) -> float | None:
     sets the clock.
     """
     if sys.platform == "linux":
-        fields = (
-            _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-        )  # the name before it may hold spaces and brackets
+        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # the name may hold spaces and brackets
         return None if not fields or fields[0] in "ZX" else int(fields[19]) / os.sysconf("SC_CLK_TCK")
     try:
         process = psutil.Process(pid)
@@ -85,8 +80,6 @@ def _is_gone(pid: int) -> bool:
         return True  # its start could not be told because it is a zombie
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False

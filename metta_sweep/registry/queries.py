@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, select
@@ -31,8 +31,7 @@ Columns = Sequence[Column[Any]]
 
 
 def to_run(row: Mapping[Any, Any]) -> RunRecord:
-    record: RunRecord = decode(RunRecord, _with_known_failure(row))
-    return record
+    return decode(RunRecord, _with_known_failure(row))
 
 
 def _with_known_failure(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -44,8 +43,7 @@ def get_sweep(connection: Connection, name: str, columns: Columns = tuple(db.swe
     row = connection.execute(select(*columns).where(db.sweeps.c.name == name)).mappings().one_or_none()
     if row is None:
         raise unknown_sweep(connection, name)
-    record: SweepRecord = decode(SweepRecord, dict(row))
-    return record
+    return decode(SweepRecord, dict(row))
 
 
 def unknown_sweep(connection: Connection, name: str) -> UnknownSweep:
@@ -84,8 +82,7 @@ def runs(
     connection: Connection, sweep: str, states: Sequence[RunState] = (), after: int = -1, limit: int | None = None
 ) -> list[RunRecord]:
     """Runs with a number above `after`, in order."""
-    # As an expression, the number has no index: SQLite then looks up the few runs in these states, and not through all
-    # that there are.
+    # As an expression, the number has no index: SQLite then looks up the few runs in these states, not through all.
     number = db.runs.c.number + 0 if states else db.runs.c.number
     chosen = select(db.runs).where(db.runs.c.sweep == sweep, number > after).order_by(number).limit(limit)
     if states:
@@ -102,12 +99,8 @@ def owners(connection: Connection, name: str) -> list[Owner]:
 
 def attempts(connection: Connection, sweep: str, after: int = -1, limit: int | None = None) -> list[AttemptRecord]:
     """Attempts of the runs with a number above `after`, of `limit` of them."""
-    chosen = (
-        select(db.attempts)
-        .join(db.runs)
-        .where(db.runs.c.sweep == sweep, db.runs.c.number > after)
-        .order_by(db.runs.c.number, db.attempts.c.number)
-    )
+    of_sweep = select(db.attempts).join(db.runs).where(db.runs.c.sweep == sweep, db.runs.c.number > after)
+    chosen = of_sweep.order_by(db.runs.c.number, db.attempts.c.number)
     if limit is not None:
         chosen = chosen.where(db.runs.c.number <= after + limit)
     return [decode(AttemptRecord, dict(row)) for row in connection.execute(chosen).mappings()]
@@ -116,18 +109,10 @@ def attempts(connection: Connection, sweep: str, after: int = -1, limit: int | N
 def observations(
     connection: Connection, sweep: str, after: int = 0, limit: int | None = None
 ) -> list[ObservationRecord]:
-    page = (
-        select(db.observations, db.runs.c.number.label("run_number"), db.runs.c.phase, db.runs.c.params)
-        .join(db.runs)
-        .where(
-            db.observations.c.sweep == sweep,
-            db.observations.c.sequence > after,
-            db.observations.c.is_withdrawn.is_(False),
-        )
-        .order_by(db.observations.c.sequence)
-        .limit(limit)
-    )
-    rows = connection.execute(page).mappings().all()
+    table, run = db.observations.c, db.runs.c
+    chosen = select(db.observations, run.number.label("run_number"), run.phase, run.params).join(db.runs)
+    newer = chosen.where(table.sweep == sweep, table.sequence > after, table.is_withdrawn.is_(False))
+    rows = connection.execute(newer.order_by(table.sequence).limit(limit)).mappings().all()
     curves = _curves(connection, [row["run_id"] for row in rows])
     return [
         decode(ObservationRecord, {**row, "observation": {**_with_known_failure(row), "curve": curves[row["run_id"]]}})
@@ -141,26 +126,17 @@ def curve(connection: Connection, run_id: str) -> list[JsonObject]:
 
 def _curves(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[JsonObject]]:
     points: dict[str, list[JsonObject]] = defaultdict(list)
-    for chunk in _chunks(run_ids, 500):  # a statement takes a limited number of values
-        chosen = (
-            select(db.curve_points.c.run_id, db.curve_points.c.point)
-            .where(db.curve_points.c.run_id.in_(chunk))
-            .order_by(db.curve_points.c.env_steps)
-        )
+    table = db.curve_points.c
+    for start in range(0, len(run_ids), 500):  # a statement takes a limited number of values
+        of_some = table.run_id.in_(run_ids[start : start + 500])
+        chosen = select(table.run_id, table.point).where(of_some).order_by(table.env_steps)
         for run_id, point in connection.execute(chosen):
             points[run_id].append(point)
     return points
 
 
-def _chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
 def events(connection: Connection, sweep: str, after: int = 0, limit: int | None = None) -> list[EventRecord]:
-    page = (
-        select(db.events)
-        .where(db.events.c.sweep == sweep, db.events.c.sequence > after)
-        .order_by(db.events.c.sequence)
-        .limit(limit)
-    )
+    table = db.events.c
+    chosen = select(db.events).where(table.sweep == sweep, table.sequence > after)
+    page = chosen.order_by(table.sequence).limit(limit)
     return [decode(EventRecord, dict(row)) for row in connection.execute(page).mappings()]

@@ -1,6 +1,4 @@
-"""The registry, for reading only: a database file is opened so that SQLite itself refuses to write or to hold a
-lock.
-"""
+"""The registry, for reading only: a database file is opened so that SQLite itself refuses to write or hold a lock."""
 
 from __future__ import annotations
 
@@ -38,27 +36,16 @@ def readable(sweep: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        InvalidRequest,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         if isinstance(error, SweepError) and not isinstance(error, InvalidRequest | ConfigError):
             raise  # says already what is wrong, as UnknownSweep does
         lines = str(error).strip().splitlines() or [""]
-        reason = "".join(
-            character if character.isprintable() else "?" for character in f"{type(error).__name__}: {lines[0]}"
-        )
-        raise UnreadableSweep(sweep, reason.removeprefix("InvalidRequest: ")[:300]) from error
+        told = f"{type(error).__name__}: {lines[0]}".removeprefix("InvalidRequest: ")[:300]
+        raise UnreadableSweep(sweep, "".join(one if one.isprintable() else "?" for one in told)) from error
 
 
 class SqliteReader(Reader):
-    """A registry file, opened with `mode=ro`. A file that is not there yet, or still without tables, reads as a
-    registry without sweeps.
+    """A registry file, opened with `mode=ro`; one that is not there yet, or without tables, has no sweeps.
 
     Every call is one short read of its own connection, so that a sweep's writer is never kept from tidying its log.
     """
@@ -133,8 +120,7 @@ class SqliteReader(Reader):
 
 def _columns(connection: Connection) -> list[Column[Any]]:
     """What the file knows of sweeps: one of an older schema is read as it is, for whoever reads must not upgrade it."""
-    tables = inspect(connection)
-    known = {column["name"] for column in tables.get_columns(sweeps.name)}
+    known = {column["name"] for column in inspect(connection).get_columns(sweeps.name)}
     return [column for column in sweeps.c if column.name in known]
 
 

@@ -46,16 +46,13 @@ def serve(
 
     Args:
         database_url: `sqlite:////absolute/file.db` or `postgresql+psycopg://user@host/database`.
-        host: address to bind.
         port: TCP port; 0 picks a free one.
-        limits: of each client.
         on_ready: gets the service's URL when it listens.
 
     Raises:
         RegistryError: others than this machine reach the address and there is no token, or the port is taken.
     """
-    store = SqlRegistry(database_url)
-    with contextlib.closing(store):
+    with contextlib.closing(SqlRegistry(database_url)) as store:
         server = make_server(store, host=host, port=port, limits=limits, on_ready=on_ready)
         try:
             server.run()
@@ -74,10 +71,8 @@ def make_server(
     """The server, not yet running. Raises `RegistryError` for a public address without a token."""
     is_public = not is_loopback(host)
     if is_public and not TokenStore(store.engine).has_active():
-        raise RegistryError(
-            f"host={host}: reachable from other machines, and there is no token; make one: `python -m metta_sweep "
-            "token create`"
-        )
+        advice = "make one: `python -m metta_sweep token create`"
+        raise RegistryError(f"host={host}: reachable from other machines, and there is no token; {advice}")
     app = create_app(store, limits=limits, is_public=is_public)
     config = uvicorn.Config(
         app,

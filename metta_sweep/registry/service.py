@@ -53,7 +53,6 @@ def create_app(store: SqlRegistry, *, limits: ServiceLimits | None = None, is_pu
 
     Args:
         store: the database; closed by the caller.
-        limits: of each client.
         is_public: whether the service is bound to more than this machine; requests then always need a token.
     """
     access = Access(TokenStore(store.engine), is_public)
@@ -88,11 +87,7 @@ def _add_route(app: FastAPI, store: SqlRegistry, operation: Operation) -> None:
         return AsciiJson(_page(operation, answer, given["limit"]) if operation.cursor else answer)
 
     result = Page[get_args(operation.result)[0]] if operation.cursor else operation.result  # type: ignore[misc]
-    taken = [
-        Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, kind, default in _taken(operation)
-    ]
-    route.__signature__ = Signature(taken, return_annotation=result)  # type: ignore[attr-defined]
+    route.__signature__ = Signature(list(_taken(operation)), return_annotation=result)  # type: ignore[attr-defined]
     route.__name__, route.__doc__ = operation.name, operation.note
     role = Role.READER if operation.verb == "GET" else Role.ADMIN if operation.needs_admin else Role.WRITER
     app.add_api_route(
@@ -105,20 +100,23 @@ def _add_route(app: FastAPI, store: SqlRegistry, operation: Operation) -> None:
     )
 
 
-def _taken(operation: Operation) -> Iterator[tuple[str, Any, Any]]:
-    """What a request brings: name, type and default."""
-    required = Parameter.empty
+def _taken(operation: Operation) -> Iterator[Parameter]:
+    """What a request brings."""
     if operation.subject:
-        yield ("run_id", RunId, required) if "{run_id}" in operation.path else ("name", Name, required)
+        yield _parameter("run_id", RunId) if "{run_id}" in operation.path else _parameter("name", Name)
     if operation.verb == "POST":
-        yield "body", _body(operation), required
+        yield _parameter("body", _body(operation))
     if "key" in operation.parameters:
-        yield ("key", OptionalKey, None) if operation.key_is_optional else ("key", Key, required)
+        yield _parameter("key", OptionalKey, None) if operation.key_is_optional else _parameter("key", Key)
     if "states" in operation.parameters:
-        yield "states", States, []
+        yield _parameter("states", States, [])
     if operation.cursor:
-        yield "after", After, operation.parameters["after"].default
-        yield "limit", Limit, MAX_PAGE
+        yield _parameter("after", After, operation.parameters["after"].default)
+        yield _parameter("limit", Limit, MAX_PAGE)
+
+
+def _parameter(name: str, kind: Any, default: Any = Parameter.empty) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
 
 
 def _body(operation: Operation) -> type[BaseModel]:

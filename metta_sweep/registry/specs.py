@@ -1,6 +1,4 @@
-"""Specifications and points as data that somebody else wrote: bounded, checked on their way in, and read without
-trust.
-"""
+"""Specifications and points as data that somebody else wrote: bounded, checked on their way in, read without trust."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from metta_sweep.errors import InvalidRequest
+from metta_sweep.errors import InvalidRequest, first_line
 from searchers.distributions import Parameter
 from searchers.errors import SpaceError
 from searchers.membership import foreign
@@ -80,11 +78,10 @@ def parse_spec(text: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, InvalidRequest):
             raise
-        raise InvalidRequest(f"spec_yaml: no YAML ({_first_line(error)})") from error
+        raise InvalidRequest(f"spec_yaml: no YAML ({first_line(error)[:300]})") from error
     if not isinstance(spec, dict):
-        raise InvalidRequest(
-            f"spec_yaml: need a mapping with keys such as metric and phases, got {type(spec).__name__}"
-        )
+        what = "need a mapping with keys such as metric and phases"
+        raise InvalidRequest(f"spec_yaml: {what}, got {type(spec).__name__}")
     return spec
 
 
@@ -101,25 +98,16 @@ def check_spec(text: str) -> None:
     if spec.get("goal", GOALS[0]) not in GOALS:
         raise InvalidRequest(f"spec_yaml.goal: need maximize or minimize, got {spec['goal']!r}")
     for key in ("choices", "fixed"):
-        wrong = [
-            name
-            for name, value in spec.get(key, {}).items()
-            if not (isinstance(name, str) and isinstance(value, int | float | str | bool))
-        ]
-        if wrong:
-            raise InvalidRequest(
-                f"spec_yaml.{key}.{str(wrong[0])[:80]}: need a number, text or truth value under a text"
-            )
+        for name, value in spec.get(key, {}).items():
+            if not (isinstance(name, str) and isinstance(value, int | float | str | bool)):
+                what = "need a number, text or truth value under a text"
+                raise InvalidRequest(f"spec_yaml.{key}.{str(name)[:80]}: {what}")
     rooms(text)
 
 
 @lru_cache(maxsize=16)
 def rooms(text: str) -> tuple[Room, ...]:
-    """The rooms of a specification's phases; none when it does not say them.
-
-    Raises:
-        InvalidRequest: the specification cannot be read.
-    """
+    """The rooms of a specification's phases; none when it does not say them. Raises `InvalidRequest`."""
     phases = parse_spec(text).get("phases", ()) if text else ()
     if not isinstance(phases, list | tuple) or len(phases) > MAX_PHASES:
         raise InvalidRequest(f"spec_yaml.phases: need a list of at most {MAX_PHASES} phases")
@@ -143,9 +131,7 @@ def check_point(spec_yaml: str, phase: str, params: Mapping[str, Any]) -> None:
 
 
 def outside(known: Sequence[Room], phase: str, params: Mapping[str, Any]) -> list[str]:
-    """Why a point lies in no room (of that name, if there is one); empty when it lies in one, or when no room is
-    known.
-    """
+    """Why a point lies in no room (of that name, if there is one); empty when it lies in one, or none is known."""
     named = [room for room in known if room.phase == phase] or known
     found = [foreign(room.parameters, room.fixed, params) for room in named]
     return min(found, key=len, default=[])
@@ -158,7 +144,7 @@ def _room(phase: Any, where: str) -> Room:
     try:
         free, fixed, _, _ = parse_space(phase.get("parameters", {}), phase.get("constraints", ()))
     except (SpaceError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise InvalidRequest(f"{where}: {_first_line(error)}") from error
+        raise InvalidRequest(f"{where}: {first_line(error)[:300]}") from error
     if len(free) + len(fixed) > MAX_PARAMETERS:
         raise InvalidRequest(f"{where}.parameters: {len(free) + len(fixed)}; a space has at most {MAX_PARAMETERS}")
     _check_plain({parameter.name: 0 for parameter in free} | fixed, where)
@@ -177,35 +163,26 @@ def _check_keys(mapping: Mapping[Any, Any], known: Mapping[str, tuple[type, ...]
 
 
 def _check_plain(params: Mapping[str, Any], where: str = "params") -> None:
-    """Names are dotted words, values are numbers, texts and truth values: nothing that a template or a shell would
-    read.
-    """
+    """Names are dotted words, values numbers, texts and truth values: nothing that a template or a shell would read."""
     if len(params) > MAX_PARAMETERS:
         raise InvalidRequest(f"{where}: {len(params)} parameters; at most {MAX_PARAMETERS}")
     for name, value in params.items():
         if not _is_name(name):
-            raise InvalidRequest(
-                f"{where}: {ascii(name)[:100]} is no name of a parameter; names are words joined with dots"
-            )
+            advice = "names are words joined with dots"
+            raise InvalidRequest(f"{where}: {ascii(name)[:100]} is no name of a parameter; {advice}")
         if isinstance(value, str):
             is_plain = len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value and _is_unicode(value)
         else:
             is_plain = isinstance(value, int | float) and _is_finite(value)
         if not is_plain:
-            raise InvalidRequest(
-                f"{where}.{name}: need a finite number, a text or a truth value, got a {type(value).__name__} that "
-                "is none"
-            )
+            what = "need a finite number, a text or a truth value"
+            raise InvalidRequest(f"{where}.{name}: {what}, got a {type(value).__name__} that is none")
 
 
 def _is_name(name: object) -> bool:
-    return (
-        isinstance(name, str)
-        and 0 < len(name) <= MAX_NAME_CHARACTERS
-        and name.isprintable()
-        and all(name.split("."))
-        and "${" not in name
-    )
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARACTERS:
+        return False
+    return name.isprintable() and all(name.split(".")) and "${" not in name
 
 
 def _is_unicode(text: str) -> bool:
@@ -221,9 +198,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _measure(text: str) -> None:
-    """Bound depth and size before anything is built; an alias counts as all that it stands for, a merge key can copy
-    it.
-    """
+    """Bound depth and size before anything is built; an alias counts as all that it stands for: a merge can copy it."""
     sizes: dict[str, int] = {}  # by anchor, once it is complete
     opened: list[tuple[str | None, int]] = []
     total = 0
@@ -252,8 +227,3 @@ def _size(event: yaml.NodeEvent, sizes: dict[str, int]) -> int:
         raise InvalidRequest(f"spec_yaml: a number of {len(value)} characters")
     sizes |= {anchor: 1} if anchor else {}
     return 0
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

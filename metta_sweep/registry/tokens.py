@@ -75,17 +75,11 @@ class TokenStore:
         """Raises `RegistryError` for an unknown id."""
         with self._writing() as connection:
             first_time = func.coalesce(tokens.c.revoked_at, time.time())
-            row = (
-                connection.execute(
-                    update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time).returning(tokens)
-                )
-                .mappings()
-                .one_or_none()
-            )
+            revoked = update(tokens).where(tokens.c.id == token_id).values(revoked_at=first_time)
+            row = connection.execute(revoked.returning(tokens)).mappings().one_or_none()
         if row is None:
             raise RegistryError(f"token {token_id[:40]!r}: no such token; `token list` shows the ids")
-        record: TokenRecord = decode(TokenRecord, dict(row))
-        return record
+        return decode(TokenRecord, dict(row))
 
     def list(self) -> list[TokenRecord]:
         """All, revoked ones too, oldest first."""
@@ -113,16 +107,12 @@ class TokenStore:
         """Raises `AccessDenied` for a wrong or revoked token, without telling which."""
         token_id, _, secret = token.partition(".")
         row = self._turns.take("one", token_id[:16].encode("ascii", "replace").decode())
-        expected = (
-            row["secret_hash"] if row else _hash("")
-        )  # compare in any case: an unknown id takes as long as a wrong secret
-        is_right = hmac.compare_digest(_hash(secret), expected)
+        # Compared in any case: an unknown id takes as long as a wrong secret.
+        is_right = hmac.compare_digest(_hash(secret), row["secret_hash"] if row else _hash(""))
         if row is None or not is_right:
-            raise AccessDenied(
-                "wrong or revoked token; `python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on"
-            )
-        record: TokenRecord = decode(TokenRecord, dict(row))
-        return record
+            advice = "`python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on"
+            raise AccessDenied(f"wrong or revoked token; {advice}")
+        return decode(TokenRecord, dict(row))
 
 
 def create_token(database_url: str, name: str, role: str = Role.WRITER) -> str:

@@ -1,6 +1,4 @@
-"""One write to one sweep: its row is locked until the commit, so that all writes to a sweep happen one after the
-other.
-"""
+"""One write to one sweep: its row is locked until the commit, so that writes to a sweep come one after the other."""
 
 from __future__ import annotations
 
@@ -93,19 +91,14 @@ class Transaction:
                 self.connection.execute(insert(table), rows)
 
     def was_stopped_since(self, moment: float) -> bool:
-        """Whether somebody asked the sweep's drivers to stop since then (epoch seconds); by a clock that was set back,
-        nobody did.
-        """
+        """Whether somebody asked to stop the sweep since then (epoch seconds); by a clock that was set back, nobody."""
         of_sweep = (events.c.sweep == self.sweep, events.c.kind.in_(STOP_EVENTS))
         stops = select(events.c.sequence).where(*of_sweep, events.c.at > moment, events.c.at <= self.now)
         return self.connection.execute(stops.limit(1)).first() is not None
 
     def run(self, run_id: str) -> RowMapping:
-        row = (
-            self.connection.execute(select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep))
-            .mappings()
-            .one_or_none()
-        )
+        of_sweep = select(runs).where(runs.c.id == run_id, runs.c.sweep == self.sweep)
+        row = self.connection.execute(of_sweep).mappings().one_or_none()
         if row is None:
             raise UnknownRun(f"run {run_id}: sweep {self.sweep} has {self.next_run} runs, numbered from 0")
         return row
@@ -114,9 +107,8 @@ class Transaction:
         """The run, whose fence and state must be these. Raises `Fenced`, `IllegalTransition`."""
         run = self.run(run_id)
         if run["fence"] != fence:
-            raise Fenced(
-                f"run {run_id}: fence {fence} is old, the run is at {run['fence']} and somebody else's now; drop it"
-            )
+            now = f"the run is at {run['fence']} and somebody else's now"
+            raise Fenced(f"run {run_id}: fence {fence} is old, {now}; drop it")
         if run["state"] not in states:
             raise IllegalTransition(f"run {run_id}: is {run['state']}, this needs {' or '.join(states)}")
         return run
@@ -127,8 +119,5 @@ class Transaction:
         return changed.mappings().one()
 
     def close_attempt(self, run: RowMapping, *, ended_at: float, costs: JsonObject, exit_reason: str) -> None:
-        self.connection.execute(
-            update(attempts)
-            .where(attempts.c.run_id == run["id"], attempts.c.number == run["attempts"])
-            .values(ended_at=ended_at, costs=costs, exit_reason=exit_reason)
-        )
+        last = update(attempts).where(attempts.c.run_id == run["id"], attempts.c.number == run["attempts"])
+        self.connection.execute(last.values(ended_at=ended_at, costs=costs, exit_reason=exit_reason))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable, advice
+from metta_sweep.errors import InvalidRequest, RegistryError, RegistryUnavailable, advice, first_line
 from metta_sweep.registry.schema import SCHEMA_VERSION, metadata
 
 COPY = "bring back a copy of it, or move it away to begin anew"
@@ -28,6 +28,9 @@ PASSING = {
     "SQLITE_READONLY": "may not be written; make it writable for this user, or choose another data_dir=",
     "SQLITE_IOERR": "the disk does not read or write; is it full, or failing?",
 }
+
+
+PASSING_ERRORS = (OperationalError, InterfaceError, InternalError, PoolTimeout, sqlite3.OperationalError)
 
 
 def shown(url: URL) -> str:
@@ -48,9 +51,8 @@ def without_password(address: str) -> str:
     """A web address or database URL for messages, also one that cannot be parsed."""
     scheme, separator, rest = address.partition("://")
     place, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{'***@' if '@' in place else ''}{place.rpartition('@')[2]}{slash}{path}".partition("?")[
-        0
-    ]
+    user = "***@" if "@" in place else ""
+    return f"{scheme}{separator}{user}{place.rpartition('@')[2]}{slash}{path}".partition("?")[0]
 
 
 @contextlib.contextmanager
@@ -72,11 +74,9 @@ def translated_errors(url: URL) -> Iterator[None]:
         for code, what in DAMAGED.items():
             if name.startswith(code):
                 raise RegistryError(f"registry {shown(url)}: {what}") from error
-        if isinstance(
-            error, OperationalError | InterfaceError | InternalError | PoolTimeout | sqlite3.OperationalError
-        ):
+        if isinstance(error, PASSING_ERRORS):
             raise RegistryUnavailable(f"registry {shown(url)}: {_reason(url, name, cause)}") from error
-        raise InvalidRequest(f"database refused a value: {_first_line(cause)}") from error
+        raise InvalidRequest(f"database refused a value: {first_line(cause)}") from error
     except OSError as error:
         raise RegistryUnavailable(f"registry {error.filename or shown(url)}: {advice(error)}") from error
 
@@ -85,8 +85,12 @@ def _reason(url: URL, name: str, cause: BaseException) -> str:
     path = Path(url.database or "")
     if name.startswith("SQLITE_CANTOPEN") or (name and path.is_dir()):
         return _why_closed(path)
-    what = next((what for code, what in PASSING.items() if name.startswith(code)), "")
-    return what or _without(secrets_of(url), _first_line(cause))
+    if known := next((what for code, what in PASSING.items() if name.startswith(code)), ""):
+        return known
+    told = first_line(cause)
+    for secret in secrets_of(url):
+        told = told.replace(secret, "***")
+    return told
 
 
 def _why_closed(path: Path) -> str:
@@ -100,16 +104,6 @@ def _why_closed(path: Path) -> str:
     if path.with_name(f"{path.name}-wal").exists():
         return "its log (-wal) needs a disk that may be written; copy both files to one and name it with data_dir="
     return "cannot be opened; may this user write into its directory?"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _without(secrets: Collection[str], message: str) -> str:
-    for secret in secrets:
-        message = message.replace(secret, "***")
-    return message
 
 
 def schema_of(connection: Connection, url: URL) -> str:

@@ -1,6 +1,4 @@
-"""What many threads ask of a database at once is done in turns: those that wait share the next way to it, with its
-transaction and its wait for the disk.
-"""
+"""What many threads ask of a database at once: those that wait share the next transaction and its wait for the disk."""
 
 from __future__ import annotations
 

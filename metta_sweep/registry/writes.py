@@ -83,17 +83,13 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
     known = get_sweep(tx.connection, tx.sweep)
     if not spec_yaml or spec_yaml == known.spec_yaml:
         return known
-    diff = "\n".join(
-        difflib.unified_diff(known.spec_yaml.splitlines(), spec_yaml.splitlines(), "registered", "new", lineterm="")
-    )
+    old, new = known.spec_yaml.splitlines(), spec_yaml.splitlines()
+    diff = "\n".join(difflib.unified_diff(old, new, "registered", "new", lineterm=""))
     if known.spec_yaml and not update_allowed:
-        text = (
-            f"sweep_name={tx.sweep}: registered with another specification; use another name, or --update to change it"
-        )
-        raise SpecChanged(f"{text}\n{textwrap.indent(diff, '  ')}", diff)
-    tx.connection.execute(
-        update(sweeps).where(sweeps.c.name == tx.sweep).values(spec_yaml=spec_yaml, spec_hash=spec_hash(spec_yaml))
-    )
+        text = "registered with another specification; use another name, or --update to change it"
+        raise SpecChanged(f"sweep_name={tx.sweep}: {text}\n{textwrap.indent(diff, '  ')}", diff)
+    changed = {"spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml)}
+    tx.connection.execute(update(sweeps).where(sweeps.c.name == tx.sweep).values(changed))
     tx.event("spec_updated", detail={"diff": diff})
     return get_sweep(tx.connection, tx.sweep)
 
@@ -113,14 +109,11 @@ def set_sweep_state(tx: Transaction, state: SweepState, by: str, reason: str, de
 def reserve(tx: Transaction, reservation: Reservation, owner: Owner, lease_seconds: float) -> RunRecord:
     sweep = tx.before
     if sweep["state"] != SweepState.ACTIVE:
-        raise IllegalTransition(
-            f"sweep {tx.sweep}: is {sweep['state']} and takes no new runs; `run` it again to make it active"
-        )
+        what = f"is {sweep['state']} and takes no new runs"
+        raise IllegalTransition(f"sweep {tx.sweep}: {what}; `run` it again to make it active")
     if reservation.number not in (None, tx.next_run):
-        raise NumberTaken(
-            f"run number {reservation.number} of sweep {tx.sweep}: the next is {tx.next_run}; compute the "
-            "suggestion again"
-        )
+        what = f"run number {reservation.number} of sweep {tx.sweep}: the next is {tx.next_run}"
+        raise NumberTaken(f"{what}; compute the suggestion again")
     check_point(sweep["spec_yaml"], reservation.phase, reservation.params)
     number = tx.take("next_run")
     run_id = make_run_id(tx.sweep, number)
@@ -161,14 +154,12 @@ def start(tx: Transaction, run_id: str, fence: int, num_gpus: float) -> AttemptR
     if run["owner"] is None:
         raise Fenced(f"run {run_id}: nobody holds it; claim it before you start it")
     number = run["attempts"] + 1
-    tx.change_run(
-        run_id, state=RunState.RUNNING, attempts=number, started_at=run["started_at"] or tx.now, seen_at=tx.now
-    )
+    started_at = run["started_at"] or tx.now
+    tx.change_run(run_id, state=RunState.RUNNING, attempts=number, started_at=started_at, seen_at=tx.now)
     row = {"run_id": run_id, "number": number, "num_gpus": num_gpus, "started_at": tx.now, **NEW_ATTEMPT}
     attempt = tx.connection.execute(insert(attempts).returning(attempts), row).mappings().one()
     tx.event("started", run_id, by=run["owner"], detail={"attempt": number})
-    record: AttemptRecord = decode(AttemptRecord, dict(attempt))
-    return record
+    return decode(AttemptRecord, dict(attempt))
 
 
 def record_nodes(tx: Transaction, run_id: str, fence: int, nodes: Sequence[str]) -> None:
@@ -179,21 +170,17 @@ def record_nodes(tx: Transaction, run_id: str, fence: int, nodes: Sequence[str])
 
 def record_progress(tx: Transaction, run_id: str, fence: int, curve: Sequence[JsonObject]) -> None:
     tx.held_run(run_id, fence, RunState.RUNNING)
-    known = set(
-        tx.connection.execute(select(curve_points.c.env_steps).where(curve_points.c.run_id == run_id)).scalars()
-    )
+    of_run = select(curve_points.c.env_steps).where(curve_points.c.run_id == run_id)
+    known = set(tx.connection.execute(of_run).scalars())
     _insert_curve(tx, run_id, [point for point in curve if _env_steps(point) not in known])
     tx.change_run(run_id, seen_at=tx.now)
 
 
 def _insert_curve(tx: Transaction, run_id: str, curve: Sequence[JsonObject]) -> None:
-    rows = {
-        steps: {"run_id": run_id, "env_steps": steps, "point": point}
-        for point in curve
-        for steps in [_env_steps(point)]
-    }
-    if rows:
-        tx.connection.execute(insert(curve_points), list(rows.values()))
+    points = {_env_steps(point): point for point in curve}
+    if points:
+        rows = [{"run_id": run_id, "env_steps": steps, "point": point} for steps, point in points.items()]
+        tx.connection.execute(insert(curve_points), rows)
 
 
 def _env_steps(point: JsonObject) -> int:
@@ -280,10 +267,8 @@ def finish(tx: Transaction, run_id: str, fence: int, observation: NewObservation
 def add_event(tx: Transaction, kind: str, run_id: str | None, by: str, detail: JsonObject) -> None:
     """Somebody's note. What the registry itself tells of a run nobody else can tell: readers add these events up."""
     if not re.fullmatch(EVENT_KIND, kind) or kind in OWN_EVENTS:
-        raise InvalidRequest(
-            f"kind={kind[:80]!r}: need 1 to 64 of a-z and _, and none of the registry's own "
-            f"({', '.join(sorted(OWN_EVENTS))})"
-        )
+        own = ", ".join(sorted(OWN_EVENTS))
+        raise InvalidRequest(f"kind={kind[:80]!r}: need 1 to 64 of a-z and _, and none of the registry's own ({own})")
     if run_id is not None:
         tx.run(run_id)  # of this sweep
     tx.event(kind, run_id, by=by, detail=detail)
@@ -295,23 +280,17 @@ def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
         raise IllegalTransition(f"run {run_id}: is {run['state']}; only failed runs can be retried")
     tx.connection.execute(update(observations).where(observations.c.run_id == run_id).values(is_withdrawn=True))
     tx.event("retry", run_id, by=by, detail={"failure": run["failure"], "message": run["message"]})
-    return to_run(
-        tx.change_run(run_id, state=RunState.INTERRUPTED, fence=run["fence"] + 1, ended_at=None, **NO_FAILURE)
-    )
+    fence, state = run["fence"] + 1, RunState.INTERRUPTED
+    return to_run(tx.change_run(run_id, state=state, fence=fence, ended_at=None, **NO_FAILURE))
 
 
 def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
     """Remove every row of the sweep; `dead` are owners known to be dead."""
-    opened = tx.connection.execute(
-        select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES))
-    ).mappings()
     ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
-    live = [] if force else [run["id"] for run in opened if not _is_free(run, ends.get(run["id"]), tx, dead)]
+    live = [] if force else [run["id"] for run in _opened(tx) if not _is_free(run, ends.get(run["id"]), tx, dead)]
     if live:
-        more = f" and {len(live) - 3} more" if len(live) > 3 else ""
-        raise IllegalTransition(
-            f"sweep {tx.sweep}: somebody works on {', '.join(live[:3])}{more}; `stop --now` it first, or force it"
-        )
+        some = ", ".join(live[:3]) + (f" and {len(live) - 3} more" if len(live) > 3 else "")
+        raise IllegalTransition(f"sweep {tx.sweep}: somebody works on {some}; `stop --now` it first, or force it")
     of_runs = select(runs.c.id).where(runs.c.sweep == tx.sweep)
     for table in (answers, events, observations):
         tx.connection.execute(delete(table).where(table.c.sweep == tx.sweep))
@@ -323,12 +302,8 @@ def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
 
 def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[Owner]) -> list[RunRecord]:
     """Take over what nobody alive holds; `dead` are owners known to be dead."""
-    opened = (
-        select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES)).order_by(runs.c.number + 0)
-    )  # by state, see `queries.runs`
-    rows = tx.connection.execute(opened).mappings().all()
     ends = lease_clock.ends(tx.connection, tx.sweep, tx.tick)
-    others = [row for row in rows if row["owner"] is None or decode(Owner, row["owner"]) != owner]
+    others = [row for row in _opened(tx) if row["owner"] is None or decode(Owner, row["owner"]) != owner]
     free = [row for row in others if _is_free(row, ends.get(row["id"]), tx, dead)]
     for row in others:
         if row["id"] not in ends and row["lease_until"] is not None and row["seen_at"] > tx.now + SKEW_SECONDS:
@@ -336,19 +311,19 @@ def claim(tx: Transaction, owner: Owner, lease_seconds: float, dead: Collection[
     return [_take_over(tx, row, owner, lease_seconds) for row in free]
 
 
+def _opened(tx: Transaction) -> Sequence[RowMapping]:
+    opened = select(runs).where(runs.c.sweep == tx.sweep, runs.c.state.in_(OPEN_STATES))
+    return tx.connection.execute(opened.order_by(runs.c.number + 0)).mappings().all()  # by state, see `queries.runs`
+
+
 def _is_free(run: RowMapping, ends_at: float | None, tx: Transaction, dead: Collection[Owner]) -> bool:
-    return (
-        run["owner"] is None
-        or decode(Owner, run["owner"]) in dead
-        or lease_clock.is_over(run, ends_at, tx.tick, tx.now)
-    )
+    if run["owner"] is None or decode(Owner, run["owner"]) in dead:
+        return True
+    return lease_clock.is_over(run, ends_at, tx.tick, tx.now)
 
 
 def _measure_anew(tx: Transaction, run: RowMapping, lease_seconds: float) -> None:
-    """A lease from before the host's last start, given at a time that is still to come: the clock was set back.
-
-    It begins now.
-    """
+    """A lease of before the host's last start, given at a time still to come, begins now: the clock was set back."""
     tx.change_run(run["id"], lease_until=min(run["lease_until"], tx.now + lease_seconds), seen_at=tx.now)
     lease_clock.wind(tx.connection, [run["id"]], tx.tick, lease_seconds)
 
