@@ -17,12 +17,7 @@ WITHOUT_GPU = "add +hardware=macbook to train on CPUs; `validate --for-cluster 4
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A machine of the cluster.
-
-    Attributes:
-        resources: totals, by Ray's names (CPU, GPU).
-        labels: by name.
-    """
+    """A machine of the cluster; resources are totals, by Ray's names (CPU, GPU)."""
 
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -35,18 +30,13 @@ def usable(living: Mapping[str, Node], promised: Sequence[Node], avoided: Collec
 
 
 def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
-    """What METTA_SWEEP_NODES says that the autoscaler may buy.
-
-    Raises:
-        ConfigError: it is not what `cluster submit` writes.
-    """
+    """What METTA_SWEEP_NODES says that the autoscaler may buy. Raises `ConfigError` when `submit` did not write it."""
     text = environ.get(PROMISED_NODES)
     try:
         return tuple(Node(**node) for node in json.loads(text)) if text else ()
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f'{PROMISED_NODES}: need a list like [{{"resources": {{"CPU": 16, "GPU": 1}}}}], got {text!r} ({error})'
-        ) from error
+        need = 'need a list like [{"resources": {"CPU": 16, "GPU": 1}}]'
+        raise ConfigError(f"{PROMISED_NODES}: {need}, got {text!r} ({error})") from error
 
 
 def slots_text(slots: int) -> str:
@@ -109,14 +99,10 @@ def bundles(resources: Resources) -> list[dict[str, float]]:
 
 
 def strict_spread_slots(workers_per_node: Sequence[int], world_size: int) -> int:
-    """Most runs r such that r runs of `world_size` ranks on different nodes fit: sum(min(workers, r)) >= r *
-    world_size.
-    """
-    best = 0
-    for runs in range(1, sum(workers_per_node) // world_size + 1):
-        if sum(min(count, runs) for count in workers_per_node) >= runs * world_size:
-            best = runs
-    return best
+    """Most runs r of `world_size` ranks on different nodes that fit: sum(min(workers, r)) >= r * world_size."""
+    counts = range(1, sum(workers_per_node) // world_size + 1)
+    fitting = [runs for runs in counts if sum(min(one, runs) for one in workers_per_node) >= runs * world_size]
+    return max(fitting, default=0)
 
 
 def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
@@ -125,29 +111,18 @@ def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
         return "the cluster has no node that offers a CPU or GPU; add one, or wait for its autoscaler"
     labelled = [node for node in nodes if has_labels(node, resources)]
     if not labelled:
-        known = sorted(
-            {
-                f"{name}={value}"
-                for node in nodes
-                for name, value in node.labels.items()
-                if not name.startswith("ray.io/node-id")
-            }
-        )
-        return (
-            f"resources.node_labels: no node has {', '.join(resources.node_labels)}; there are "
-            f"{', '.join(known) or 'no labels'}"
-        )
+        labels = {label for node in nodes for label in node.labels.items() if not label[0].startswith("ray.io/node-id")}
+        known = ", ".join(sorted(f"{name}={value}" for name, value in labels)) or "no labels"
+        return f"resources.node_labels: no node has {', '.join(resources.node_labels)}; there are {known}"
     for key, name, asked in (("gpus", "GPU", resources.gpus_per_worker), ("cpus", "CPU", resources.cpus_per_worker)):
         most = max((node.resources.get(name, 0.0) for node in labelled), default=0.0)
         if asked > most:
             fix = WITHOUT_GPU if name == "GPU" and most == 0 else "lower it, or add larger nodes"
             return f"resources.{key}_per_worker: {asked:g} {name}s per rank, but no node has more than {most:g}; {fix}"
     total = sum(workers_on(node, resources) for node in labelled)
-    return (
-        f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}, but this cluster of "
-        f"{len(labelled)} "
-        f"node(s) fits {total}; lower resources.world_size or choose strategy PACK"
-    )
+    ranks = f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}"
+    fits = f"this cluster of {len(labelled)} node(s) fits {total}"
+    return f"{ranks}, but {fits}; lower resources.world_size or choose strategy PACK"
 
 
 def missing(resources: Resources, nodes: Sequence[Node]) -> str:

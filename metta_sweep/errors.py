@@ -100,19 +100,13 @@ class InvalidRequest(RegistryError, ValueError):
 
 
 class UnreadableSweep(RegistryError):
-    """What the registry holds of this sweep makes no sense; other sweeps are not concerned.
-
-    Attributes:
-        sweep: its name.
-        reason: one line.
-    """
+    """What the registry holds of this sweep makes no sense, for a reason of one line; others are not concerned."""
 
     exit_code = 2
 
     def __init__(self, sweep: str, reason: str) -> None:
-        super().__init__(
-            f"sweep {sweep}: cannot be read: {reason}; `python -m metta_sweep delete sweep_name={sweep}` removes it"
-        )
+        advice = f"`python -m metta_sweep delete sweep_name={sweep}` removes it"
+        super().__init__(f"sweep {sweep}: cannot be read: {reason}; {advice}")
         self.sweep = sweep
         self.reason = reason
 

@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from metta_sweep.capacity import Node, promised_nodes, slots_at_start, usable
 from metta_sweep.config.job import Machine
 from metta_sweep.errors import ClusterError
+from metta_sweep.ray_cluster.keeper import set_variables
 from metta_sweep.ray_cluster.private_ray import PrivateRay, private_ray
 from trainables.ray_internals import draining_nodes, on_loopback, read_credentials
 from trainables.resources import Resources
@@ -26,11 +26,7 @@ CONNECT_SECONDS = 10.0  # a guess: a machine that is there answers sooner even f
 
 @dataclass(frozen=True, slots=True)
 class ClusterNodes:
-    """The nodes of the cluster that this process is connected to, asked each time.
-
-    Attributes:
-        promised: what the autoscaler may make of them.
-    """
+    """The nodes of the cluster that this process is connected to, asked each time, and what an autoscaler promises."""
 
     promised: tuple[Node, ...] = ()
 
@@ -44,11 +40,9 @@ class ClusterNodes:
         """Ids of the nodes that Ray is draining, for they will be taken away."""
         return frozenset(draining_nodes())
 
-    def usable(self, avoided: Collection[str] = ()) -> tuple[Node, ...]:
-        """What runs may count on: living nodes that stay and that nobody avoids, or what is promised when that is
-        more.
-        """
-        return usable(self.living(), self.promised, {*avoided, *self.leaving()})
+    def usable(self) -> tuple[Node, ...]:
+        """What runs may count on: living nodes that stay, or what is promised when that is more."""
+        return usable(self.living(), self.promised, self.leaving())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,6 @@ class RayCluster:
     """What there is.
 
     Attributes:
-        nodes: of the cluster.
         dashboard_url: Ray's own dashboard, "" when it is not running.
         own: the private Ray that this process started, None on anybody else's cluster.
     """
@@ -73,7 +66,6 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
     A process that is connected already keeps its cluster.
 
     Args:
-        environ: of the process.
         machine: what a private cluster may use.
         sweep: name that Ray's dashboard shows for this job.
 
@@ -95,7 +87,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
         return
     if address:
         check_answers(address)
-    options: dict[str, Any] = {"job_config": JobConfig(metadata={"sweep": sweep}) if sweep else None}
+    job = JobConfig(metadata={"sweep": sweep}) if sweep else None
     with ExitStack() as stack:
         stack.enter_context(terminable())
         own = None if address else stack.enter_context(private_ray(environ, machine))
@@ -107,7 +99,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     configure_logging=False,
-                    **options,
+                    job_config=job,
                 )
             stack.enter_context(terminable())  # Ray has a way of its own
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -131,9 +123,7 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def credentials(own: PrivateRay | None) -> Iterator[None]:
-    """For the length of the block this process has the token of its private Ray; on another cluster it has what its
-    environment says.
-    """
+    """For the length of the block this process has its private Ray's token; else what its environment says."""
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN")}
     if own is not None:
         os.environ.pop("RAY_AUTH_TOKEN", None)
@@ -142,10 +132,7 @@ def credentials(own: PrivateRay | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        set_variables(before)
 
 
 def check_answers(address: str) -> None:
@@ -159,9 +146,8 @@ def check_answers(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(
-            f"RAY_ADDRESS={address}: nobody answers there ({error}); start the cluster, or unset RAY_ADDRESS"
-        ) from error
+        advice = "start the cluster, or unset RAY_ADDRESS"
+        raise ClusterError(f"RAY_ADDRESS={address}: nobody answers there ({error}); {advice}") from error
 
 
 def url_of(address: str | None) -> str:

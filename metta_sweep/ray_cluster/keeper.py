@@ -1,5 +1,4 @@
-"""The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them behind, however its driver
-ends.
+"""The process that a private Ray hangs on: it starts the daemons, and leaves nothing of them, however its driver ends.
 
 `python -m metta_sweep.ray_cluster.keeper` reads one line of JSON (`KeeperRequest`) and answers with one: Ray's address.
 It ends when its standard input ends, for then its driver let go or is dead, on SIGTERM, and when a daemon died that Ray
@@ -14,7 +13,7 @@ import select
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -39,9 +38,7 @@ class KeeperRequest:
         directory: of this Ray alone, readable by its owner only; removed at the end.
         token_path: file with the token that every process of this Ray asks for.
         python_path: PYTHONPATH of the driver, which this process needs another one than.
-        num_cpus: what runs may use.
-        num_gpus: what runs may use.
-        has_dashboard: whether to start Ray's dashboard.
+        num_cpus, num_gpus: what runs may use.
     """
 
     directory: str
@@ -76,18 +73,18 @@ def main() -> int:
 
 def start_node(order: KeeperRequest) -> Node:
     """Ray's daemons, with this driver's token."""
-    environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": order.token_path,
-        "RAY_AUTH_TOKEN": None,
-        "PYTHONPATH": order.python_path,
-    }
-    for name, value in environment.items():
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": order.token_path, "RAY_AUTH_TOKEN": None}
+    set_variables({**token, "PYTHONPATH": order.python_path})
+    # `ray` is a directory that Ray opens to everybody; ours around it is not.
+    return start_head(f"{order.directory}/ray", order.num_cpus, order.num_gpus, has_dashboard=order.has_dashboard)
+
+
+def set_variables(values: Mapping[str, str | None]) -> None:
+    """Of this process's environment; None takes one away."""
+    for name, value in values.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    # `ray` is a directory that Ray opens to everybody; ours around it is not.
-    return start_head(f"{order.directory}/ray", order.num_cpus, order.num_gpus, has_dashboard=order.has_dashboard)
 
 
 def wait(node: Node, is_asked: Callable[[], bool]) -> bool:

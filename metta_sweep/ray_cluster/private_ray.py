@@ -34,7 +34,6 @@ class PrivateRay:
 
     Attributes:
         address: `host:port`.
-        directory: its files; the token of this start is in `token_path`.
         keeper: the process that it hangs on; ends by itself when Ray is broken.
         errors: what the keeper wrote to its standard error.
     """
@@ -112,11 +111,7 @@ def start_keeper(
 
 
 def address_from(keeper: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
-    """Waits until Ray is up.
-
-    Raises:
-        ClusterError: it does not come up.
-    """
+    """Waits until Ray is up. Raises `ClusterError` when it does not come up."""
     assert keeper.stdout is not None
     if line := keeper.stdout.readline():
         return str(json.loads(line)["address"])
@@ -179,9 +174,8 @@ def is_unused(directory: Path) -> bool:
     lock = os.open(directory, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     except BlockingIOError:
         return False
-    else:
-        return True
     finally:
         os.close(lock)

@@ -1,6 +1,4 @@
-"""What happens when the private Ray under a process dies: its calls may never return, and after a minute Ray would end
-the process in its own way.
-"""
+"""When the private Ray under a process dies: its calls may never return, and Ray would end the process in a minute."""
 
 from __future__ import annotations
 
