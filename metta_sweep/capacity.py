@@ -131,7 +131,5 @@ def missing(resources: Resources, nodes: Sequence[Node]) -> str:
         slots = count_slots(resources, nodes)
     except ConfigError as error:
         return str(error)
-    return (
-        f"{len(nodes)} node(s) can hold {slots} run(s): their resources are in use by something else, "
-        "or nodes are still on their way, or its process is slow to start"
-    )
+    why = "in use by something else, or nodes are still on their way, or its process is slow to start"
+    return f"{len(nodes)} node(s) can hold {slots} run(s): their resources are {why}"

@@ -231,13 +231,9 @@ def _default_groups(primary: str, directories: Sequence[FilePath]) -> dict[str, 
     file = files.find(directories, primary)
     if file is None:
         return {}
-    entries = files.read_yaml(file).get("defaults") or []
-    return {
-        str(group).removeprefix("override ").removeprefix("optional ").lstrip("/"): str(option)
-        for entry in entries
-        if isinstance(entry, dict)
-        for group, option in entry.items()
-    }
+    entries = [entry for entry in files.read_yaml(file).get("defaults") or [] if isinstance(entry, dict)]
+    pairs = [(str(group), str(option)) for entry in entries for group, option in entry.items()]
+    return {group.removeprefix("override ").removeprefix("optional ").lstrip("/"): option for group, option in pairs}
 
 
 def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath]) -> None:
@@ -286,9 +282,8 @@ def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mappi
         parent = parents.get(parent)
     # A section's own file (model=lstm) holds that section's defaults; what is laid on the whole job (env=, hardware=)
     # is the user's word.
-    is_word = not package and any(
-        config in recipe.typed and not config.startswith("sweep/") for config in (entry.config_path, *above)
-    )
+    typed = [config for config in (entry.config_path, *above) if config in recipe.typed]
+    is_word = not package and not all(config.startswith("sweep/") for config in typed)
     return Layer(
         file=file,
         config=entry.config_path,

@@ -33,6 +33,5 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Assignment, ...]:
         "mode": wandb_mode(environ),
         "tags": [tag.strip() for tag in environ.get("WANDB_TAGS", "").split(",") if tag.strip()],
     }
-    return tuple(
-        Assignment(("wandb", key), value, f"WANDB_{key.upper()}={value}") for key, value in values.items() if value
-    )
+    given = {key: value for key, value in values.items() if value}
+    return tuple(Assignment(("wandb", key), value, f"WANDB_{key.upper()}={value}") for key, value in given.items())

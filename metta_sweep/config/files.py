@@ -25,24 +25,17 @@ def packaged_configs() -> Path:
 
 def search_directories(config_dirs: Sequence[Path]) -> tuple[Path, ...]:
     """The user's, `./configs`, the packaged ones: by precedence. Raises `ConfigError` when one of the user's is not."""
-    missing = [
-        f"--config-dir {directory}: no such directory; give one that holds sweep/, trainer/, ..."
-        for directory in config_dirs
-        if not directory.is_dir()
-    ]
-    if missing:
-        raise ConfigError(*missing)
+    if missing := [directory for directory in config_dirs if not directory.is_dir()]:
+        what = "no such directory; give one that holds sweep/, trainer/, ..."
+        raise ConfigError(*(f"--config-dir {directory}: {what}" for directory in missing))
     candidates = (*config_dirs, Path("configs"), packaged_configs())
     return tuple(dict.fromkeys(path.resolve() for path in candidates if path.is_dir()))
 
 
 def options(directories: Iterable[Path], group: str) -> tuple[str, ...]:
     """Names that `group=` accepts, such as `arena/basic` for files in subdirectories."""
-    found = {
-        file.relative_to(directory / group).with_suffix("").as_posix()
-        for directory in directories
-        for file in (directory / group).rglob("*.yaml")
-    }
+    places = [directory / group for directory in directories]
+    found = {file.relative_to(place).with_suffix("").as_posix() for place in places for file in place.rglob("*.yaml")}
     return tuple(sorted(found))
 
 

@@ -15,16 +15,10 @@ from metta_sweep.errors import ConfigError
 
 
 def detect(environ: Mapping[str, str]) -> Machine:
-    """CPU cores and GPUs of this machine that the sweep may use; NUM_CPUS and NUM_GPUS say otherwise.
-
-    Raises:
-        ConfigError: NUM_CPUS or NUM_GPUS is not a number.
-    """
+    """CPU cores and GPUs that the sweep may use; NUM_CPUS and NUM_GPUS say otherwise, or raise `ConfigError`."""
     num_cpus, num_gpus = _number(environ, "NUM_CPUS", at_least=1), _number(environ, "NUM_GPUS", at_least=0)
-    return Machine(
-        num_cpus=usable_cpus() if num_cpus is None else num_cpus,
-        num_gpus=usable_gpus(environ) if num_gpus is None else num_gpus,
-    )
+    gpus = usable_gpus(environ) if num_gpus is None else num_gpus
+    return Machine(usable_cpus() if num_cpus is None else num_cpus, gpus)
 
 
 def _number(environ: Mapping[str, str], name: str, at_least: int) -> int | None:

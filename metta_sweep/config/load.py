@@ -197,11 +197,9 @@ class _Loader:
         return {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
 
     def _below_sweep(self) -> list[Assignment]:
-        return [
-            Assignment(word.path[1:], trees.get(self._resolved, word.path, ABSENT), word.text)
-            for word in self._composed.assignments
-            if word.path[0] == "sweep" and len(word.path) > 1
-        ]
+        below = [word for word in self._composed.assignments if word.path[0] == "sweep" and len(word.path) > 1]
+        values = [trees.get(self._resolved, word.path, ABSENT) for word in below]
+        return [Assignment(word.path[1:], value, word.text) for word, value in zip(below, values, strict=True)]
 
     def _check_runs(self, sweep: SweepSpec | None) -> None:
         """Ask the trainable about the configuration, then about each searched parameter."""

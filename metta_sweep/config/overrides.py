@@ -104,10 +104,8 @@ def _leaves(word: Assignment) -> list[Assignment]:
     if not isinstance(word.value, dict) or not word.value:
         place = _place(word.path)
         return [Assignment(place, names.canonical_value(place, word.value), word.text, word.is_addition)]
-    return [
-        Assignment(place := _place(path), names.canonical_value(place, value), word.text)
-        for path, value in trees.leaves(word.value, word.path)
-    ]
+    found = [(_place(path), value) for path, value in trees.leaves(word.value, word.path)]
+    return [Assignment(place, names.canonical_value(place, value), word.text) for place, value in found]
 
 
 def _place(path: Path) -> Path:

@@ -159,10 +159,8 @@ def newest(runs: Sequence[LiveRun]) -> list[LiveRun]:
 
 def plain_line(run: LiveRun, style: TableStyle) -> str:
     """One line for one change of state."""
-    params = " ".join(
-        f"{label}={format_value(run.record.params.get(name))}"
-        for label, name in zip(short_names(style.params), style.params, strict=True)
-    )
+    values = [format_value(run.record.params.get(name)) for name in style.params]
+    params = " ".join(f"{label}={value}" for label, value in zip(short_names(style.params), values, strict=True))
     phase = f" phase={run.record.phase}" if style.show_phase else ""
     if run.state == RunState.RUNNING:
         return f"{run.record.id} running{phase} {params}"

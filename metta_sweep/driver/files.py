@@ -127,10 +127,8 @@ def claim_sweep_directory(job: SweepJob, registry: Registry, say: Callable[[str]
 
     def refuse_while_in_use() -> None:
         if has_living_owner(job.directory / "outbox"):
-            raise ConfigError(
-                f"data_dir={job.data_dir}: a driver of another sweep {job.sweep_name!r}, in another registry, "
-                f"is at work in {job.directory}; use another data_dir or sweep_name"
-            )
+            who = f"a driver of another sweep {job.sweep_name!r}, in another registry, is at work in {job.directory}"
+            raise ConfigError(f"data_dir={job.data_dir}: {who}; use another data_dir or sweep_name")
 
     mark = {"sweep": sweep.id, "sweep_name": sweep.name}
     fits = partial(has_events_of, job.directory, sweep, registry)

@@ -195,10 +195,8 @@ class RunReporter(Worker):
         key = f"claim:{owner.pid}:{time.time_ns()}"
         records = self._registry.claim(self._job.sweep_name, owner, lease_seconds=lease_seconds, key=key)
         foreign = [(record, "; ".join(self._job.train.foreign(record.params)[:3])) for record in records]
-        return ms.Polled(
-            resumed=tuple(self._context.prepare(record) for record, why in foreign if not why),
-            refused=tuple((record, why) for record, why in foreign if why),
-        )
+        resumed = tuple(self._context.prepare(record) for record, why in foreign if not why)
+        return ms.Polled(resumed=resumed, refused=tuple((record, why) for record, why in foreign if why))
 
     def _copy_events(self) -> int:
         return copy_events(self._registry, self._job.sweep_name, self._job.directory / "events.jsonl")

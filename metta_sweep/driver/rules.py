@@ -176,10 +176,8 @@ class FailureCount:
                 "anyway)"
             )
         if self.limit and self.consecutive > self.limit:
-            return (
-                f"{self.consecutive} runs failed in a row (settings.max_consecutive_failures={self.limit}); "
-                "see their train.log, or set settings.max_consecutive_failures=0 to go on whatever fails"
-            )
+            advice = "see their train.log, or set settings.max_consecutive_failures=0 to go on whatever fails"
+            return f"{self.consecutive} runs failed in a row (settings.max_consecutive_failures={self.limit}); {advice}"
         if self.lost_limit and self.lost > self.lost_limit:
             return (
                 f"{self.lost} times in a row a run lost its workers, node or trial driver "

@@ -30,11 +30,8 @@ def start(turn: Transition, run: ReservedRun) -> None:
     """The run is on its way to a worker."""
     state, earlier = turn.state, turn.state.past.get(run.id)
     live = LiveRun(run.record, RunState.RUNNING, turn.now, before=earlier.spent if earlier else Span())
-    turn.set(
-        ready=tuple(one for one in state.ready if one.id != run.id),
-        live={**state.live, run.id: live},
-        past=without(state.past, run.id),
-    )
+    ready = tuple(one for one in state.ready if one.id != run.id)
+    turn.set(ready=ready, live={**state.live, run.id: live}, past=without(state.past, run.id))
     turn.write("start", run.record, num_gpus=state.rules.num_gpus)
     turn.do(ms.Start(run, state.capacity.avoided))
 
@@ -225,11 +222,8 @@ def hold(turn: Transition, run: ReservedRun, *, first: bool) -> None:
         return
     others = tuple(one for one in state.ready if one.id != run.id)
     run = replace(run, not_before=state.returning.get(run.id, run.not_before))
-    turn.set(
-        ready=(run, *others) if first else (*others, run),
-        returning=without(state.returning, run.id),
-        lost=state.lost | ({run.id} & state.live.keys()),
-    )
+    ready, lost = (run, *others) if first else (*others, run), state.lost | ({run.id} & state.live.keys())
+    turn.set(ready=ready, returning=without(state.returning, run.id), lost=lost)
 
 
 def refuse(turn: Transition, record: RunRecord, reason: str) -> None:

@@ -180,7 +180,7 @@ class State:
         best: score of the sweep.
         asking_since: when Tune asked for the run that it waits for.
         beat_at, looked_at, loop_seen_at: when leases were extended, the registry looked at, Tune's loop seen to turn.
-        is_looking: whether `Look` is not answered yet.
+        is_looking: whether `Poll` is not answered yet.
         error: what ended a thread of the driver.
         has_ended: whether Tune's loop is over.
         is_over: whether the driver is.

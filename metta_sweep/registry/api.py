@@ -147,15 +147,11 @@ class Registry(Reader):
 
     @post("/runs/{run_id}/interrupt")
     def interrupt(self, run_id: str, fence: Fence, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
-        """`reserved | running | interrupted -> interrupted` and gives up the lease; closes an open attempt with its
-        costs.
-        """
+        """`reserved | running | interrupted -> interrupted`; gives up the lease, closes an open attempt with costs."""
 
     @post("/runs/{run_id}/requeue")
     def requeue(self, run_id: str, fence: Fence, *, reason: str, costs: JsonObject, key: str) -> RunRecord:
-        """`running -> interrupted` for an owner that goes on with the run itself: closes the attempt, raises the
-        fence, keeps the lease.
-        """
+        """`running -> interrupted` for an owner that goes on with it: closes the attempt, raises fence, keeps lease."""
 
     @post("/runs/{run_id}/release")
     def release(self, run_id: str, fence: Fence, *, key: str) -> RunRecord:
@@ -171,15 +167,12 @@ class Registry(Reader):
     def finish(self, run_id: str, fence: Fence, observation: NewObservation, *, key: str) -> ObservationRecord | None:
         """`running -> completed | stopped_early | failed`: observation, final curve and attempt in one transaction.
 
-        Returns None when the fence is old and the run goes on elsewhere: the late result is kept as an event, nothing
-        else changes.
+        Returns None when the fence is old and the run goes on elsewhere: the late result is only kept as an event.
         """
 
     @post("/runs/{run_id}/retry")
     def retry(self, run_id: str, *, by: str, key: str) -> RunRecord:
-        """`failed -> interrupted`, so that the next driver takes it up under the same id; its failed observation is
-        withdrawn.
-        """
+        """`failed -> interrupted`: the next driver takes it up under its id; the failed observation is withdrawn."""
 
     @get("/sweeps/{name}/owners", note="Who holds leases; a claimer tells which of them its host knows to be dead.")
     def owners(self, name: str) -> list[Owner]:

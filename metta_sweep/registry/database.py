@@ -165,10 +165,9 @@ def refuse_network_file_system(directory: Path) -> None:
     """Raises `RegistryError` for a directory on a network file system, whose locks SQLite cannot trust."""
     kind = _file_system(directory.resolve(), psutil.disk_partitions(all=True))
     if NETWORK_FILE_SYSTEM.fullmatch(kind) or NETWORK_FUSE.fullmatch(kind.removeprefix("fuse.")):
-        raise RegistryError(
-            f"data_dir={directory}: on {kind}, a network file system, whose locks SQLite cannot trust; "
-            "use a local disk, or one registry for all machines: settings.sweep_server_uri=http://..."
-        )
+        why = f"on {kind}, a network file system, whose locks SQLite cannot trust"
+        advice = "use a local disk, or one registry for all machines: settings.sweep_server_uri=http://..."
+        raise RegistryError(f"data_dir={directory}: {why}; {advice}")
 
 
 def _file_system(path: Path, partitions: list[Any]) -> str:

@@ -16,19 +16,15 @@ EVENT_KIND = "[a-z_]{1,64}"
 def check_sweep_name(name: str) -> None:
     """Raises `InvalidRequest` for what cannot safely be a directory, a group in WandB and a part of a URL."""
     if not re.fullmatch(SWEEP_NAME, name) or ".." in name:
-        raise InvalidRequest(
-            f"sweep_name={name[:120]!r}: need 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or "
-            "digit, without '..'"
-        )
+        need = "1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit, without '..'"
+        raise InvalidRequest(f"sweep_name={name[:120]!r}: need {need}")
 
 
 def check_key(key: str) -> None:
     """Raises `InvalidRequest` for what is no idempotency key."""
     if not re.fullmatch(KEY, key):
-        raise InvalidRequest(
-            f"key={key[:40]!r}: need an idempotency key of 1 to 128 ASCII characters without blanks, such as "
-            "uuid.uuid4().hex"
-        )
+        need = "an idempotency key of 1 to 128 ASCII characters without blanks, such as uuid.uuid4().hex"
+        raise InvalidRequest(f"key={key[:40]!r}: need {need}")
 
 
 def check_lease(seconds: float) -> None:

@@ -26,7 +26,5 @@ def to_searcher(record: ObservationRecord) -> Observation:
 
 def _is_whole(point: Mapping[str, Any]) -> bool:
     """Whether a stored curve point has all that the optimiser looks at."""
-    return all(
-        isinstance(point.get(name), int | float) and math.isfinite(point[name])
-        for name in ("env_steps", "seconds", "score")
-    )
+    values = [point.get(name) for name in ("env_steps", "seconds", "score")]
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)

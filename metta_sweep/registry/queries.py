@@ -114,10 +114,8 @@ def observations(
     newer = chosen.where(table.sweep == sweep, table.sequence > after, table.is_withdrawn.is_(False))
     rows = connection.execute(newer.order_by(table.sequence).limit(limit)).mappings().all()
     curves = _curves(connection, [row["run_id"] for row in rows])
-    return [
-        decode(ObservationRecord, {**row, "observation": {**_with_known_failure(row), "curve": curves[row["run_id"]]}})
-        for row in rows
-    ]
+    told = [{**_with_known_failure(row), "curve": curves[row["run_id"]]} for row in rows]
+    return [decode(ObservationRecord, {**row, "observation": one}) for row, one in zip(rows, told, strict=True)]
 
 
 def curve(connection: Connection, run_id: str) -> list[JsonObject]:

@@ -48,10 +48,7 @@ class SweepState(StrEnum):
 
 
 STOP_NOW = f"sweep_{SweepState.STOPPED}"
-STOP_EVENTS = (
-    f"sweep_{SweepState.DRAINING}",
-    STOP_NOW,
-)  # what the log says when somebody asks a sweep's drivers to stop
+STOP_EVENTS = (f"sweep_{SweepState.DRAINING}", STOP_NOW)  # what the log says when somebody asks drivers to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +202,8 @@ class NewObservation(RunEnd):
         if self.failure is not None and self.failure not in list(FailureKind):
             raise InvalidRequest(f"failure: need {', '.join(FailureKind)}, got {str(self.failure)[:80]!a}")
         if (self.score is None) != is_failed:
-            raise InvalidRequest(
-                f"score: {outcome} runs {'have none' if is_failed else 'need one'}, got {self.score!r}"
-            )
+            what = "have none" if is_failed else "need one"
+            raise InvalidRequest(f"score: {outcome} runs {what}, got {self.score!r}")
         if self.score is not None and not math.isfinite(self.score):
             raise InvalidRequest(f"score: need a finite number, got {self.score!r}; report the run as failed instead")
         for name, seconds in (("cost_seconds", self.cost_seconds), ("wall_seconds", self.wall_seconds)):
@@ -222,10 +218,8 @@ class NewObservation(RunEnd):
     ) -> NewObservation:
         """What a trial told, with its cost and its curve in the sweep's own clock."""
         told = {item.name: getattr(result, item.name) for item in fields(RunEnd)}
-        costs, paid = asdict(result.costs), asdict(result.attempt_costs)
-        return cls(
-            **told, cost_seconds=cost_seconds, wall_seconds=wall_seconds, costs=costs, attempt_costs=paid, curve=curve
-        )
+        told |= {"costs": asdict(result.costs), "attempt_costs": asdict(result.attempt_costs)}
+        return cls(**told, cost_seconds=cost_seconds, wall_seconds=wall_seconds, curve=curve)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,8 @@ After = Annotated[int, Query(ge=-1, le=2**31 - 1 - MAX_PAGE, description="`next`
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 States = Annotated[list[RunState], Query(alias=wire.STATES)]
 BY_HAND = ("get_sweep", "reserve", "list_sweeps", "attempts")
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": wire.ErrorBody} for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)
-}
+CODES = (400, 401, 403, 404, 409, 413, 422, 429, 503)
+ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": wire.ErrorBody} for code in CODES}
 
 
 def create_app(store: SqlRegistry, *, limits: ServiceLimits | None = None, is_public: bool = False) -> FastAPI:
