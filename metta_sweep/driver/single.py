@@ -32,10 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_one(
-    job: TrainJob,
-    environ: Mapping[str, str],
-    on_progress: Callable[[Progress], None],
-    say: Callable[[str], None],
+    job: TrainJob, environ: Mapping[str, str], on_progress: Callable[[Progress], None], say: Callable[[str], None]
 ) -> RunResult:
     """Train and evaluate; goes on from a checkpoint in the run's directory when that is of the same configuration.
 

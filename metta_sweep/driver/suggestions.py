@@ -13,6 +13,7 @@ from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.workers import UNFINISHED, SweepContext, Worker
 from metta_sweep.errors import ConfigError, Fenced, IllegalTransition, NumberTaken, RegistryError
+from metta_sweep.registry.codec import encode
 from metta_sweep.registry.observations import to_searcher
 from metta_sweep.registry.records import ObservationRecord, Reservation, RunRecord
 from searchers import (
@@ -118,7 +119,8 @@ class SweepOptimiser:
     def _make(self, phase: Phase) -> Searcher:
         spec = self._spec
         if spec.searcher is None:
-            return make_searcher(spec.method, phase.space, phase.protein, goal=direction_of(spec.goal), seed=self._seed)
+            goal: Goal = "maximize" if self.maximizes else "minimize"
+            return make_searcher(spec.method, phase.space, phase.protein, goal=goal, seed=self._seed)
         searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
         return searcher
 
@@ -126,11 +128,6 @@ class SweepOptimiser:
 def length_name(config: ProteinConfig) -> str:
     """The parameter that sets the training length."""
     return config.fidelity or DEFAULT_FIDELITY
-
-
-def direction_of(goal: str) -> Goal:
-    """The goal as the optimiser knows it; the configuration allows no other."""
-    return "maximize" if goal == "maximize" else "minimize"
 
 
 def load_class(path: str) -> Any:
@@ -148,21 +145,12 @@ def reservation_of(suggestion: Suggestion, phase: str, cursor: int) -> Reservati
     return Reservation(
         number=suggestion.number,
         params=dict(suggestion.params),
-        explanation=to_json(asdict(explanation)),
+        explanation=encode(asdict(explanation)),
         phase=phase,
         cursor=cursor,
         predicted_score=explanation.predicted_score.mean if explanation.predicted_score else None,
         predicted_cost=explanation.predicted_cost.mean if explanation.predicted_cost else None,
     )
-
-
-def to_json(value: Any) -> Any:
-    """Plain JSON types: mappings to dicts, tuples to lists."""
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
 
 
 RETRY_SECONDS = 2.0  # a guess: a registry that is away is not hammered, and slots hardly idle once it is back

@@ -30,6 +30,9 @@ from metta_sweep.registry.records import (
     SweepState,
 )
 
+EventKind = Annotated[str, Field(pattern=f"^{EVENT_KIND}$")]
+States = Annotated[Sequence[RunState], Field(alias="state")]
+
 
 class Reader(Declared):
     """The reading half of `Registry`. Lists have what stands after the cursor `after`, at most `limit` of it."""
@@ -42,14 +45,7 @@ class Reader(Declared):
         """Raises `UnknownSweep`, which names the nearest."""
 
     @get("/sweeps/{name}/runs", cursor="number")
-    def runs(
-        self,
-        sweep: str,
-        *,
-        states: Annotated[Sequence[RunState], Field(alias="state")] = (),
-        after: int = -1,
-        limit: int | None = None,
-    ) -> list[RunRecord]:
+    def runs(self, sweep: str, *, states: States = (), after: int = -1, limit: int | None = None) -> list[RunRecord]:
         """Runs by number, all states when none is named."""
 
     @get("/runs/{run_id}")
@@ -194,14 +190,7 @@ class Registry(Reader):
 
     @post("/sweeps/{name}/events")
     def add_event(
-        self,
-        sweep: str,
-        kind: Annotated[str, Field(pattern=f"^{EVENT_KIND}$")],
-        *,
-        run_id: RunId | None,
-        by: str,
-        detail: JsonObject,
-        key: str = "",
+        self, sweep: str, kind: EventKind, *, run_id: RunId | None, by: str, detail: JsonObject, key: str = ""
     ) -> None:
         """Append to the log; without a `key` a repeated call is a second event."""
 

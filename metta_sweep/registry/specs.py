@@ -86,11 +86,7 @@ def parse_spec(text: str) -> dict[str, Any]:
 
 
 def check_spec(text: str) -> None:
-    """Refuse what no driver would write; parts may be missing, and "" is a sweep that no driver has described yet.
-
-    Raises:
-        InvalidRequest: says which key is wrong, and why.
-    """
+    """Refuse (`InvalidRequest`) what no driver would write; parts may be missing, and "" is one not described yet."""
     if not text:
         return
     spec = parse_spec(text)
@@ -120,7 +116,6 @@ def check_point(spec_yaml: str, phase: str, params: Mapping[str, Any]) -> None:
     Args:
         spec_yaml: the sweep's specification; one without phases knows no space, and any plain point is taken.
         phase: the point's phase; a name that the specification does not know ("import") may lie in any of them.
-        params: by dotted path.
 
     Raises:
         InvalidRequest: names what does not belong there.
