@@ -47,8 +47,7 @@ def slots_text(slots: int) -> str:
 def slots_at_start(resources: Resources, nodes: Sequence[Node]) -> int:
     """How many runs fit at once; 0 on a cluster without a node for runs, where a sweep waits for one.
 
-    Raises:
-        ConfigError: there are nodes, but no run fits.
+    Raises `ConfigError` when there are nodes, but no run fits.
     """
     return count_slots(resources, nodes) if any(offers_anything(node) for node in nodes) else 0
 
@@ -59,11 +58,7 @@ def offers_anything(node: Node) -> bool:
 
 
 def count_slots(resources: Resources, nodes: Sequence[Node]) -> int:
-    """How many runs fit at once.
-
-    Raises:
-        ConfigError: not even one fits; names what is missing.
-    """
+    """How many runs fit at once. Raises `ConfigError`, which names what is missing, when not even one fits."""
     if slots := slots_on(resources, nodes):
         return slots
     raise ConfigError(explain_misfit(resources, nodes))

@@ -39,9 +39,7 @@ class Layer:
 class Value:
     """A value and where it was written; `layer` is None for an environment variable, whose text is `origin`.
 
-    Attributes:
-        place: its canonical key.
-        key: its key as it stands in the file.
+    `place` is its canonical key, `key` the one that stands in the file.
     """
 
     place: Path

@@ -115,11 +115,7 @@ def _place(path: Path) -> Path:
 
 
 def assign(tree: Mapping[str, Any], assignments: Sequence[Assignment]) -> Tree:
-    """The tree with the command line's values in it.
-
-    Raises:
-        ConfigError: `~key` without such a key, `+key` where a value is already.
-    """
+    """The tree with the command line's values. Raises `ConfigError`: `~key` of no key, `+key` where a value is."""
     out = dict(tree)
     problems: list[str] = []
     for assignment in assignments:

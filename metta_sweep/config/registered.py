@@ -63,8 +63,7 @@ def load_location(
 ) -> Location:
     """Registry and sweep of a command that only reads; the rest of the configuration is not looked at.
 
-    Raises:
-        ConfigError: no sweep is named although one is needed, or a word that cannot be read.
+    Raises `ConfigError` when no sweep is named although one is needed, and for a word that cannot be read.
     """
     composed = compose("sweep_job", overrides, config_dirs, from_environment(environ), ALIASES)
     keys = ("sweep_name", "plugins", "data_dir", "share_files", "settings", "budget", "wandb")
@@ -98,8 +97,7 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
 
     Raises:
         InvalidRequest: it says something that no specification does, or nothing: no driver has described the sweep yet.
-        LookupError, TypeError, ValueError: a part is missing or of the wrong kind; read it inside
-            `registry.reader.readable`.
+        LookupError, TypeError, ValueError: a part is missing or wrong; read it inside `registry.reader.readable`.
     """
     if not spec_yaml:
         raise InvalidRequest("no driver has given it a specification yet")

@@ -60,8 +60,7 @@ def resolve_run(template: TrainTemplate, run_id: str, params: Mapping[str, Any],
     """The plain, resolved mapping of one run, as `trainables.spec.RunSpec.from_mapping` takes it.
 
     Args:
-        params: suggestion by dotted path; lies above everything else. Whoever wrote it, it is data: nothing in it is
-            interpolated.
+        params: suggestion by dotted path; lies above everything else, and is data: nothing in it is interpolated.
 
     Raises:
         ConfigError: a point outside the search space, or an interpolation that cannot be resolved.
@@ -165,11 +164,7 @@ class TrainComposition:
 
 
 def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> TrainJob:
-    """Compose and check the configuration of `train` and `evaluate`; arguments as of `load_sweep_job`.
-
-    Raises:
-        ConfigError: every problem at once.
-    """
+    """Compose and check the configuration of `train` and `evaluate`; arguments and errors as of `load_sweep_job`."""
     train = TrainComposition.of(overrides, environ, config_dirs)
     resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
     suggestion = resolved.get("suggestion")

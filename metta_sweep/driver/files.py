@@ -118,10 +118,8 @@ def prepare_directory(job: SweepJob, registry: Registry, say: Callable[[str], No
 def claim_sweep_directory(job: SweepJob, registry: Registry, say: Callable[[str], None]) -> None:
     """Mark the directory with the sweep's id.
 
-    What another sweep of this name left (runs, checkpoints, undelivered results) is moved aside and said.
-
-    Raises:
-        ConfigError: a driver of that other sweep is at work in it.
+    What another sweep of this name left (runs, checkpoints, undelivered results) is moved aside and said. Raises
+    `ConfigError` when a driver of that other sweep is at work in it.
     """
     sweep = registry.get_sweep(job.sweep_name)
 

@@ -167,8 +167,7 @@ class WorkerFailed(Event):
 class Tell(Event, MachineCommand):
     """Tell the registry's log and the person at the terminal. What a thread noticed is an event first.
 
-    Attributes:
-        kind: of the registry's event, in snake case; "" when the log hears of it in another way.
+    `kind`: of the registry's event, in snake case; "" when the log hears of it in another way.
     """
 
     kind: str

@@ -240,11 +240,9 @@ TASK_KEYS = ("env", "sim", "trainable", "trainer.curriculum")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What past runs took on their slot, set-up, evaluation and lost attempts included.
+    """What past runs took on their slot, set-up, evaluation and lost attempts included, in the mean.
 
-    Attributes:
-        seconds_per_run: mean.
-        seconds_per_step: per environment step; None when the runs count no steps.
+    `seconds_per_step`: per environment step; None when the runs count no steps.
     """
 
     seconds_per_run: float

@@ -43,11 +43,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SweepLimits:
-    """The stop rules of one sweep.
-
-    Attributes:
-        has_gpus: whether `Budget.gpu_hours` can mean anything.
-    """
+    """The stop rules of one sweep; `has_gpus`: whether `Budget.gpu_hours` can mean anything."""
 
     num_samples: int | None
     target_score: float | None

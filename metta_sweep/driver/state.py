@@ -282,13 +282,7 @@ class State:
 def begin(
     rules: Rules, now: float, *, capacity: Capacity, resumed: tuple[ReservedRun, ...] = (), best: float | None = None
 ) -> State:
-    """A driver before its first event.
-
-    Args:
-        now: seconds on the driver's clock.
-        capacity: the nodes; their slots are counted.
-        resumed: runs that nobody alive held, ours now.
-    """
+    """A driver before its first event, at `now` on its clock; slots are counted, `resumed` runs are ours now."""
     settings = rules.settings
     failures = FailureCount(settings.max_consecutive_failures, settings.max_infrastructure_failures)
     counted = replace(capacity, slots=rules.count_slots(capacity))

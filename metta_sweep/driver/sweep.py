@@ -100,11 +100,7 @@ def run_sweep(
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
-    """What one driver works with, besides its sweep.
-
-    Attributes:
-        own_ray: the private Ray, None on anybody else's cluster.
-    """
+    """What one driver works with, besides its sweep; `own_ray` is None on anybody else's cluster."""
 
     nodes: ClusterNodes
     mirror: WandbMirrorCallback

@@ -15,10 +15,9 @@ T = TypeVar("T")
 
 
 def encode(value: object) -> Any:
-    """JSON-ready form of records, collections and numpy scalars. JSON has no NaN and no infinity: they become null.
+    """JSON-ready form of records, collections and numpy scalars; NaN and infinity, which JSON has not, become null.
 
-    Raises:
-        InvalidRequest: the value holds something else.
+    Raises `InvalidRequest` when the value holds something else.
     """
     try:
         return to_jsonable_python(value, inf_nan_mode="null", fallback=_plain)
@@ -34,8 +33,7 @@ def dumps(value: object) -> str:
 def decode(kind: type[T], data: object) -> T:
     """A record of type `kind` (also `list[RunRecord]`, `X | None`) from what `encode` returned.
 
-    Raises:
-        InvalidRequest: the data is not such a record; names each field.
+    Raises `InvalidRequest`, which names each field, when the data is not such a record.
     """
     try:
         record: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]  # a class has a hash

@@ -12,11 +12,7 @@ from metta_sweep.registry.trouble import schema_of
 
 
 def prepare(engine: Engine) -> None:
-    """Bring the database to this program's schema.
-
-    Raises:
-        RegistryError: it is another program's, was written by a newer metta_sweep, or was cut off.
-    """
+    """Bring the database to this program's schema. Raises `RegistryError` for another's, a newer, or a cut off one."""
     if not _is_new(engine) and schema_version(engine) == SCHEMA_VERSION:
         keep_private(engine)
         return

@@ -86,11 +86,7 @@ class SqliteReader(Reader):
             yield connection
 
     def _has_tables(self) -> bool:
-        """Whether there is anything to read.
-
-        Raises:
-            RegistryError: it is another program's, of a newer metta_sweep, damaged, or may not be read.
-        """
+        """Whether there is anything to read. Raises `RegistryError` for another's, a newer, or a damaged database."""
         if self._is_checked:
             return True
         with translated_errors(self._url):

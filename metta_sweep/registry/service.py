@@ -48,11 +48,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {code: {"model": wire.ErrorBody} for c
 
 
 def create_app(store: SqlRegistry, *, limits: ServiceLimits | None = None, is_public: bool = False) -> FastAPI:
-    """The service over this store.
+    """The service over this store, which the caller closes.
 
-    Args:
-        store: the database; closed by the caller.
-        is_public: whether the service is bound to more than this machine; requests then always need a token.
+    `is_public`: whether it is bound to more than this machine; requests then always need a token.
     """
     access = Access(TokenStore(store.engine), is_public)
     app = FastAPI(title="metta_sweep registry", version=SCHEMA_VERSION, default_response_class=AsciiJson)
