@@ -69,9 +69,12 @@ class Outbox:
         self._messages: dict[str, Message] = {}
         self._guard = threading.Lock()
         self._file = _create(directory / f"{uuid.uuid4().hex}.outbox")
-        for path in sorted(directory.glob("*.outbox"), key=lambda path: path.stat().st_mtime):
-            if path != Path(self._file.name):
-                self._take_over(path)
+        with contextlib.ExitStack() as unless_all_are_taken:
+            unless_all_are_taken.callback(self.close)
+            for path in sorted(directory.glob("*.outbox"), key=lambda path: path.stat().st_mtime):
+                if path != Path(self._file.name):
+                    self._take_over(path)
+            unless_all_are_taken.pop_all()
 
     def put(self, kind: str, payload: JsonObject) -> str:
         """Keep the message; when this returns it is on disk. Returns its idempotency key.

@@ -52,7 +52,8 @@ def test_the_page_and_its_style_come_from_this_server(app: Dash) -> None:
     client = app.server.test_client()
     page = client.get("/").text
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
-    assert client.get("/bootstrap.min.css").status_code == 200
+    with client.get("/bootstrap.min.css") as style:
+        assert style.status_code == 200
     assert "default-src 'self'" in client.get("/").headers["Content-Security-Policy"]
 
 

@@ -128,6 +128,7 @@ def test_damage_before_a_whole_message_is_not_passed_over(registry: Registry, tm
     path.write_bytes(bytes(content))
     with pytest.raises(RegistryError, match="line 1 is damaged"):
         Outbox(tmp_path)
+    assert list(tmp_path.glob("*.outbox")) == [path]
 
 
 class Unavailable:
