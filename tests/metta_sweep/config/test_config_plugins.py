@@ -77,6 +77,7 @@ def test_the_command_line_names_them_for_a_single_run_and_for_readers(directory:
         load_train_job(["run=x", *words], {})
     assert load_train_job(["run=x", "plugins=[own_words]", *words], {}).run == "x"
     sys.modules.pop("own_words")
+    __import__("gymnasium").registry.pop("OwnPole-v0")
     load_location(["sweep_name=x", "plugins=[own_words]"], {})
     assert "own_words" in sys.modules
 
