@@ -24,9 +24,7 @@ CustomMetric = Callable[[Sequence["PlayedEpisode"]], "float | Mapping[str, float
 
 @dataclass(frozen=True, slots=True)
 class PlayedEpisode:
-    """One row of an evaluation; `index` names the held-out episode within its simulation, the rest is as in
-    `Episode`.
-    """
+    """One row of an evaluation; `index` names the held-out episode within its simulation, else as `Episode`."""
 
     simulation: str
     index: int
@@ -38,12 +36,8 @@ class PlayedEpisode:
 
     def values(self) -> dict[str, float]:
         """Everything measured, by metric name."""
-        return {
-            "reward": self.score,
-            "shaped_return": self.shaped_return,
-            "episode_length": float(self.num_steps),
-            **self.stats,
-        }
+        own = {"reward": self.score, "shaped_return": self.shaped_return, "episode_length": float(self.num_steps)}
+        return {**own, **self.stats}
 
 
 def to_json(episodes: Sequence[PlayedEpisode]) -> bytes:
@@ -101,9 +95,8 @@ def metrics(suite: Suite, episodes: Sequence[PlayedEpisode]) -> dict[str, float]
     for custom in suite.metrics:
         found = _call(custom, episodes)
         if taken := sorted(found.keys() & answer.keys()):
-            raise CodeFailure(
-                f"sim.metrics: {custom} returns {', '.join(taken)}, which is reported already; use another name"
-            )
+            problem = f"{custom} returns {', '.join(taken)}, which is reported already; use another name"
+            raise CodeFailure(f"sim.metrics: {problem}")
         answer |= found
     return answer
 
@@ -152,6 +145,5 @@ def _call(path: str, episodes: Sequence[PlayedEpisode]) -> dict[str, float]:
     try:
         return {str(name): float(value) for name, value in values.items()}
     except (TypeError, ValueError) as error:
-        raise CodeFailure(
-            f"sim.metrics: {path}: need a number, or a mapping of names to numbers, got {answer!r:.200}"
-        ) from error
+        problem = f"need a number, or a mapping of names to numbers, got {answer!r:.200}"
+        raise CodeFailure(f"sim.metrics: {path}: {problem}") from error

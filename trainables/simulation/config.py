@@ -73,16 +73,13 @@ def resolve_suite(
     """
     entries = dict(config.simulations) or training_simulations(training_paths, options)
     groups = {f"/{path}".split("/")[-2] for path in training_paths}
-    simulations = [
-        found
-        for name, entry in entries.items()
-        if (found := _resolve_simulation(str(name), entry, config, problems)) is not None
-    ]
+    found = [_resolve_simulation(str(name), entry, config, problems) for name, entry in entries.items()]
+    simulations = tuple(simulation for simulation in found if simulation is not None)
     for metric in config.metrics:
         if metric.count(":") != 1:
             problems.append(Problem("sim.metrics", f"need package.module:function, got {metric!r}"))
     name = config.name or (groups.pop() if len(groups) == 1 else "suite")
-    return Suite(name, tuple(simulations), config.seed, config.greedy, config.metrics)
+    return Suite(name, simulations, config.seed, config.greedy, config.metrics)
 
 
 def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems: list[Problem]) -> Simulation | None:
@@ -91,31 +88,21 @@ def _resolve_simulation(name: str, entry: object, config: SuiteConfig, problems:
         problems.append(Problem(key, f"need a mapping with env: /env/..., got {entry!r}"))
         return None
     options = {str(option): value for option, value in entry.items() if option not in ("env", "episodes")}
-    episodes, _ = convert(entry.get("episodes", config.episodes), whole)
+    asked = entry.get("episodes", config.episodes)
+    episodes, _ = convert(asked, whole)
     if episodes is None or episodes < 1:
-        problems.append(
-            Problem(
-                join(key, "episodes"),
-                f"need a whole number of at least 1, got {entry.get('episodes', config.episodes)!r}",
-            )
-        )
+        problems.append(Problem(join(key, "episodes"), f"need a whole number of at least 1, got {asked!r}"))
         return None
     family = resolve(entry["env"], options, join(key, "env"), key, problems)
     return None if family is None else Simulation(name, entry["env"], options, family, episodes)
 
 
 def misfit_problems(training_paths: Sequence[str], training: Family, suite: Suite) -> list[Problem]:
-    """A line for each simulation that belongs to another kind of environment than the one that is trained on: no policy
-    reads both.
-    """
-    tasks = ", ".join(training_paths)
+    """A line for each simulation of another kind of environment than is trained on: no policy reads both."""
+    wrong = f"cannot be played by a policy of trainer.curriculum {', '.join(training_paths)} (env=)"
+    remedy = "choose a suite of its task with sim=, or sim=auto for the training tasks"
     return [
-        Problem(
-            f"sim.simulations.{simulation.name}.env",
-            f"{simulation.path} cannot be played by a policy of "
-            f"trainer.curriculum {tasks} (env=); "
-            "choose a suite of its task with sim=, or sim=auto for the training tasks",
-        )
+        Problem(f"sim.simulations.{simulation.name}.env", f"{simulation.path} {wrong}; {remedy}")
         for simulation in suite.simulations
         if type(simulation.family) is not type(training)
     ]

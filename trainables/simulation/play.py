@@ -42,9 +42,8 @@ class Share:
     max_episodes: int | None = None
 
     def of(self, episodes: int) -> tuple[int, ...]:
-        return tuple(range(episodes if self.max_episodes is None else min(episodes, self.max_episodes)))[
-            self.rank :: self.world_size
-        ]
+        played = episodes if self.max_episodes is None else min(episodes, self.max_episodes)
+        return tuple(range(self.rank, played, self.world_size))
 
 
 @torch.inference_mode()
@@ -73,19 +72,18 @@ def play(
     played: list[PlayedEpisode] = []
     for number, simulation in enumerate(suite.simulations):
         indices = share.of(simulation.episodes)
-        generator = torch.Generator(device).manual_seed(
-            stream_seed(Purpose.EVAL_ACTION, suite.seed, int(share.purpose), number, share.rank)
-        )
+        seed = stream_seed(Purpose.EVAL_ACTION, suite.seed, int(share.purpose), number, share.rank)
+        generator = None if suite.greedy else torch.Generator(device).manual_seed(seed)
         for start in range(0, len(indices), MAX_ENVS):
             chunk = indices[start : start + MAX_ENVS]
             seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
             env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
-            trajectory = (
-                None if trajectories is None or start else trajectories.setdefault(simulation.name, Trajectory())
-            )
+            trajectory = None  # only the first episode leaves one
+            if trajectories is not None and not start:
+                trajectory = trajectories.setdefault(simulation.name, Trajectory())
             watch = Watch(pulse, suite.name, simulation.name, simulation.family.step_limit())
             try:
-                episodes = play_once(env, policy, device, None if suite.greedy else generator, trajectory, watch)
+                episodes = play_once(env, policy, device, generator, trajectory, watch)
             finally:
                 env.close()
             played += _rows(simulation, chunk, episodes)
@@ -121,11 +119,9 @@ class Watch:
             self.pulse.beat(self.suite, self.simulation)
         self.pulse.check()
         if number >= max(MAX_EPISODE_STEPS, self.limit or 0):
-            raise CodeFailure(
-                f"suite {self.suite}, simulation {self.simulation}: an episode did not end within {number} steps; "
-                "use an environment with a time limit (env.max_steps)",
-                f"episodes of {self.suite}/{self.simulation} do not end",
-            )
+            late = f"suite {self.suite}, simulation {self.simulation}: an episode did not end within {number} steps"
+            signature = f"episodes of {self.suite}/{self.simulation} do not end"
+            raise CodeFailure(f"{late}; use an environment with a time limit (env.max_steps)", signature)
 
 
 def play_once(
@@ -136,9 +132,7 @@ def play_once(
     trajectory: Trajectory | None,
     watch: Watch,
 ) -> list[Episode]:
-    """The first episode of every environment; `generator` samples actions, None takes the likeliest; `trajectory` gets
-    that of the first.
-    """
+    """The first episode of every environment; without `generator` by the likeliest actions; `trajectory` gets one."""
     watch.pulse.beat(watch.suite, watch.simulation)
     env.reset()
     memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
@@ -146,11 +140,8 @@ def play_once(
     for number in count():
         observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
         outputs, _, memory = policy.step(observations, memory)
-        actions = (
-            policy.distribution.mode(outputs)
-            if generator is None
-            else policy.distribution.sample(outputs, generator)[0]
-        )
+        distribution = policy.distribution
+        actions = distribution.mode(outputs) if generator is None else distribution.sample(outputs, generator)[0]
         step = env.step if trajectory is None or 0 in first else partial(trajectory.step, env)
         step(actions.cpu().numpy())
         known = len(first)
@@ -164,14 +155,6 @@ def play_once(
 
 def _rows(simulation: Simulation, indices: Sequence[int], episodes: Sequence[Episode]) -> list[PlayedEpisode]:
     return [
-        PlayedEpisode(
-            simulation=simulation.name,
-            index=index,
-            task=episode.task,
-            num_steps=episode.num_steps,
-            score=episode.score,
-            shaped_return=episode.shaped_return,
-            stats=episode.stats,
-        )
-        for index, episode in zip(indices, episodes, strict=True)
+        PlayedEpisode(simulation.name, index, one.task, one.num_steps, one.score, one.shaped_return, one.stats)
+        for index, one in zip(indices, episodes, strict=True)
     ]

@@ -18,8 +18,7 @@ from trainables.spec import RunSpec
 
 
 def random_policy_score(mapping: Mapping[str, Any]) -> tuple[float, float | None]:
-    """Score and its standard error of uniformly random actions, on the same held-out episodes that runs are evaluated
-    on.
+    """Score and its standard error of uniformly random actions, on the episodes that runs are evaluated on.
 
     Args:
         mapping: resolved configuration of any run of the sweep.
