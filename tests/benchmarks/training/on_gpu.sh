@@ -28,7 +28,8 @@ step() {
     124 | 137) note "$name: interrupted after $limit s" ;;
     *) note "$name: failed with exit code $code, $((SECONDS - began)) s" ;;
   esac
-  grep -hE 'steps/s|steps per second|ours over it|^(FAILED|ERROR|SKIPPED)' "$output/$name.txt" | tee -a "$output/summary.txt"
+  grep -E 'steps/s|steps per second|ours over it|^(FAILED|ERROR|SKIPPED)' "$output/$name.txt" |
+    tee -a "$output/summary.txt"
   [ "$code" = 0 ] || failed=$((failed + 1))
 }
 
@@ -40,7 +41,8 @@ note "$("$python" -c 'import torch; print("torch", torch.__version__, "CUDA", to
 # PuffeRL's compiled part is built while the first step runs, which measures nothing.
 compiling=
 if "$METTA_SWEEP_PUFFER_PYTHON" -c 'import pufferlib' 2>/dev/null; then
-  timeout 120 "$METTA_SWEEP_PUFFER_PYTHON" -m tests.benchmarks.training.puffer_arena compile >"$output/compile_puffer.txt" 2>&1 &
+  timeout 120 "$METTA_SWEEP_PUFFER_PYTHON" -m tests.benchmarks.training.puffer_arena compile \
+    >"$output/compile_puffer.txt" 2>&1 &
   compiling=$!
 fi
 
