@@ -123,11 +123,12 @@ class Program:
         """Lets the program end, and whatever it left behind."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        self._process.stdin = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=20)
         with contextlib.suppress(ProcessLookupError):  # nothing is left
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.communicate()  # closes what it wrote to
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
