@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainables.ppo.gae import Ends, gae
+from trainables.ppo.gae import Ends, discounted_sums, gae
 
 
 def no_ends(steps: int, rows: int = 1) -> Ends:
@@ -70,3 +70,48 @@ def test_nothing_flows_back_over_the_end_of_an_episode() -> None:
             gae(rewards, torch.zeros((3, 1)), ends, gamma=0.99, gae_lambda=0.95)[0].item() for rewards in (quiet, loud)
         ]
         assert first[0] == first[1]
+
+
+def one_by_one(terms: torch.Tensor, decay: torch.Tensor) -> torch.Tensor:
+    """The recursion as it is written: a step after the other, from the last."""
+    sums, carried = torch.empty_like(terms), torch.zeros_like(terms[0])
+    for t in range(len(terms) - 1, -1, -1):
+        carried = torch.addcmul(terms[t], decay[t], carried)
+        sums[t] = carried
+    return sums
+
+
+def random_terms(steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """In float64; three rows in which no episode ends, then rows in which one ends in every tenth step."""
+    generator = torch.Generator().manual_seed(steps)
+    goes_on = torch.rand((steps, 40), generator=generator) > 0.1
+    goes_on[:, :3] = True
+    return torch.randn((steps, 40), generator=generator, dtype=torch.float64), 0.99 * 0.95 * goes_on.double()
+
+
+LENGTHS = [1, 2, 3, 4, 5, 7, 8, 9, 31, 64, 100, 512]
+
+
+@pytest.mark.parametrize("steps", LENGTHS)
+def test_whole_tensor_steps_add_up_what_single_steps_add_up(steps: int) -> None:
+    terms, decay = random_terms(steps)
+    before = terms.clone(), decay.clone()
+    torch.testing.assert_close(discounted_sums(terms, decay), one_by_one(terms, decay), rtol=1e-12, atol=1e-12)
+    assert torch.equal(terms, before[0])
+    assert torch.equal(decay, before[1])
+
+
+@pytest.mark.parametrize("steps", LENGTHS)
+def test_whole_tensor_steps_round_no_worse_than_single_steps(steps: int) -> None:
+    terms, decay = random_terms(steps)
+    exact = one_by_one(terms, decay)
+
+    def worst(sums: torch.Tensor) -> float:
+        return (sums - exact).abs().max().item()
+
+    singles = worst(one_by_one(terms.float(), decay.float()))
+    assert worst(discounted_sums(terms.float(), decay.float())) <= 2.0 * singles
+
+
+def test_an_endless_episode_without_decay_is_a_sum_from_behind() -> None:
+    assert discounted_sums(torch.ones((100, 1)), torch.ones((100, 1))).flatten().tolist() == list(range(100, 0, -1))

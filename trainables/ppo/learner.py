@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -201,21 +201,16 @@ def pick_segments(
     rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor, length: int
 ) -> Minibatch:
     """Whole segments of `length` steps by their flat index k * R + row, k counting segments of the rollout."""
-    horizon, rows = rollout.rewards.shape
-
-    def cut(tensor: torch.Tensor) -> torch.Tensor:
-        """(T, R, ...) -> (S, B, ...): the chosen segments, time first."""
-        return (
-            tensor.view(horizon // length, length, rows, *tensor.shape[2:])
-            .transpose(1, 2)
-            .flatten(0, 1)[chosen]
-            .transpose(0, 1)
-        )
-
-    flat = [cut(t).reshape(-1) for t in (rollout.log_probs, advantages, rollout.values[:-1], returns, rollout.weights)]
-    memory = rollout.memories.transpose(1, 2).flatten(0, 1)[chosen].transpose(0, 1)
-    return Minibatch(
-        cut(rollout.observations), cut(rollout.actions).flatten(0, 1), Samples(*flat), memory, cut(rollout.starts)
+    rows = rollout.rewards.shape[1]
+    segment, row = chosen // rows, chosen % rows
+    # Time first before anything is copied: turning the copies round would cost a second copy of all observations.
+    times = segment * length + torch.arange(length, device=chosen.device).unsqueeze(1)
+    samples = pick_samples(rollout, advantages, returns, (times * rows + row).flatten())
+    return replace(
+        samples,
+        observations=samples.observations.view(*times.shape, *rollout.observations.shape[2:]),
+        memory=rollout.memories[segment, :, row].transpose(0, 1),
+        starts=_take(rollout.starts, (times * rows + row).flatten()).view(times.shape),
     )
 
 

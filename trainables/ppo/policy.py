@@ -17,6 +17,7 @@ from trainables.environments.interface import ActionSpace, Encoder, GridShape
 from trainables.errors import Problem, SpecError
 from trainables.ppo.config import ModelConfig
 from trainables.ppo.distributions import distribution_for
+from trainables.ppo.unroll import unroll
 
 M = TypeVar("M", nn.Linear, nn.Conv2d)
 
@@ -88,18 +89,8 @@ class Policy(nn.Module):
         flat = observations.flatten(0, 1)
         features = self.body(flat)
         if self.cell is not None:
-            features = self._unroll(features.view(*starts.shape, -1), memory, starts).flatten(0, 1)
+            features = unroll(self.cell, features.view(*starts.shape, -1), memory, starts).flatten(0, 1)
         return self.action_head(features), self._value(features, flat)
-
-    def _unroll(self, features: torch.Tensor, memory: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-        assert self.cell is not None
-        keep = (~starts).to(features.dtype).unsqueeze(-1)
-        hidden, cell = memory[0], memory[1]
-        outputs = []
-        for t in range(features.shape[0]):
-            hidden, cell = self.cell(features[t], (hidden * keep[t], cell * keep[t]))
-            outputs.append(hidden)
-        return torch.stack(outputs)
 
     def _value(self, features: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
         if self.critic_body is not None:
