@@ -18,7 +18,7 @@ class Meter:
     Args:
         part: where booking begins.
         wall: wall clock, in seconds.
-        cpu: CPU time of this process, all threads, in seconds.
+        cpu: CPU time of this process, all threads, and of those that work for it, in seconds.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Meter:
         self._since = (wall(), cpu())
 
     @classmethod
-    def from_process_start(cls, part: str) -> Meter:
+    def from_process_start(cls, part: str, cpu: Callable[[], float] = time.process_time) -> Meter:
         """Books what the process did before, too: imports, mostly.
 
         It may have idled before that, so wall time is taken to be CPU time.
         """
-        meter = cls(part)
+        meter = cls(part, cpu=cpu)
         now = meter._since
         meter._since = (now[0] - now[1], 0.0)
         return meter

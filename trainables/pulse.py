@@ -17,11 +17,18 @@ class Beat:
         suite: that it plays; "" while it does something else.
         simulation: of that suite; "" while custom metrics are computed.
         idle_seconds: since then; 0 for a rank that has nothing to do.
+        waiting_for: what it waits for, in words; "" when it works.
     """
 
     suite: str = ""
     simulation: str = ""
     idle_seconds: float = 0.0
+    waiting_for: str = ""
+
+    @property
+    def because(self) -> str:
+        """The same at the end of a sentence."""
+        return f" ({self.waiting_for})" if self.waiting_for else ""
 
 
 def stalled_evaluation(beat: Beat) -> CodeFailure:
@@ -29,12 +36,13 @@ def stalled_evaluation(beat: Beat) -> CodeFailure:
     if not beat.simulation:
         return CodeFailure(
             f"suite {beat.suite}: its custom metrics (sim.metrics) did not end within {beat.idle_seconds:.0f} s "
-            "(resources.stall_seconds)",
+            f"(resources.stall_seconds){beat.because}",
             f"metrics of {beat.suite} do not end",
         )
     return CodeFailure(
         f"suite {beat.suite}, simulation {beat.simulation}: no episode ended for {beat.idle_seconds:.0f} s "
-        "(resources.stall_seconds); give its environment a time limit (env.max_steps), or a slow one more time",
+        f"(resources.stall_seconds){beat.because}; give its environment a time limit (env.max_steps), or a slow one "
+        "more time",
         f"episodes of {beat.suite}/{beat.simulation} do not end",
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainables.distributed import DistributedContext
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.messages import RunRequest, Trained
 from trainables.metering import Meter
 from trainables.ppo.policy import Policy
@@ -28,6 +29,7 @@ class RankRun:
         tell: hears of progress; of rank 0 alone.
         pulse: says that the rank comes forward.
         keep: takes the policy at the end of training, so that it need not be read from disk to be played.
+        environments: processes that step the environments, as many as the run asks for.
     """
 
     request: RunRequest
@@ -37,6 +39,7 @@ class RankRun:
     tell: Callable[[Progress], None]
     pulse: Pulse = field(default_factory=Pulse)
     keep: Callable[[Policy], None] = lambda policy: None
+    environments: EnvironmentWorkers = field(default_factory=EnvironmentWorkers)
 
     @property
     def spec(self) -> RunSpec:

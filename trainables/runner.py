@@ -221,7 +221,8 @@ class _StallWatch:
             if beat.suite:
                 raise stalled_evaluation(beat)
         if stalled:
-            raise InfrastructureFailure(f"no update for {self._patience:.0f} s: training hangs")
+            why = next((beat.because for beat in stalled if beat.because), "")
+            raise InfrastructureFailure(f"no update for {self._patience:.0f} s: training hangs{why}")
 
 
 class _Attempt:

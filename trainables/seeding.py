@@ -7,6 +7,7 @@ new streams, named by the step at which it resumed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -39,13 +40,37 @@ def stream_seed(purpose: Purpose, *words: int) -> int:
     return int(stream(purpose, *words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def training_seeds(seed: int, first_env: int, start_step: int) -> EpisodeSeeds:
-    """Streams of training episodes; `first_env` is the global index of this rank's first environment, `start_step`
-    where training (re)started.
+@dataclass(frozen=True, slots=True)
+class TrainingSeeds:
+    """Streams of training episodes.
+
+    Attributes:
+        seed: of the run.
+        first_env: global index of this rank's first environment.
+        start_step: where training (re)started.
     """
-    return lambda env, episode: stream(Purpose.TRAIN_EPISODE, seed, start_step, first_env + env, episode)
+
+    seed: int
+    first_env: int
+    start_step: int
+
+    def __call__(self, env: int, episode: int) -> np.random.SeedSequence:
+        return stream(Purpose.TRAIN_EPISODE, self.seed, self.start_step, self.first_env + env, episode)
 
 
-def evaluation_seeds(seed: int, episodes: tuple[int, ...], purpose: Purpose = Purpose.EVAL_EPISODE) -> EpisodeSeeds:
-    """Streams of held-out episodes: environment i plays `episodes[i]`, later episodes of it are never looked at."""
-    return lambda env, episode: stream(purpose, seed, episodes[env % len(episodes)] + episode * 1_000_003)
+@dataclass(frozen=True, slots=True)
+class EvaluationSeeds:
+    """Streams of held-out episodes: environment i plays `episodes[i]`, later episodes of it are never looked at.
+
+    Attributes:
+        seed: of the suite.
+        episodes: indices of the held-out episodes, one for each environment.
+        purpose: EVAL_EPISODE or CURVE_EPISODE.
+    """
+
+    seed: int
+    episodes: tuple[int, ...]
+    purpose: Purpose = Purpose.EVAL_EPISODE
+
+    def __call__(self, env: int, episode: int) -> np.random.SeedSequence:
+        return stream(self.purpose, self.seed, self.episodes[env % len(self.episodes)] + episode * 1_000_003)

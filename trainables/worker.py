@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,7 @@ from torch._C._distributed_c10d import TCPStore  # the public name is not typed
 from trainables import checkpoint as checkpoints
 from trainables.checkpoint import Checkpoint
 from trainables.distributed import DistributedContext
-from trainables.environments.catalog import VectorOptions
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.errors import CodeFailure, InfrastructureFailure
 from trainables.failures import Failure, classify
 from trainables.last_words import note_exits
@@ -35,7 +36,6 @@ from trainables.pulse import Beat, Pulse
 from trainables.rank_run import RankRun
 from trainables.result import Progress
 from trainables.run_files import output_to
-from trainables.seeding import Purpose, evaluation_seeds
 from trainables.simulation import replay
 from trainables.simulation.aggregate import PlayedEpisode, metrics
 from trainables.simulation.play import Share, play
@@ -46,12 +46,16 @@ T = TypeVar("T")
 
 
 class RankWorker:
-    """State that survives from run to run: the process group and loaded modules. Everything else is made anew."""
+    """State that survives from run to run: the process group, loaded modules and the processes that step environments.
+    Everything else is made anew.
+    """
 
     def __init__(self) -> None:
         note_exits()
         self._context = DistributedContext()
-        self._meter: Meter | None = Meter.from_process_start("setup")  # the first run pays for the imports
+        self._environments = EnvironmentWorkers()
+        # The first run pays for the imports.
+        self._meter: Meter | None = Meter.from_process_start("setup", self._cpu_seconds)
         self._store: TCPStore | None = None
         self._stop = threading.Event()
         self._progress = ProgressBox()
@@ -132,7 +136,10 @@ class RankWorker:
         def keep(policy: Policy) -> None:
             self._policy = (request.mark["hash"], policy)
 
-        return RankRun(request, self._context, meter, self._stop, self._progress.put, self._pulse, keep).train()
+        run = RankRun(
+            request, self._context, meter, self._stop, self._progress.put, self._pulse, keep, self._environments
+        )
+        return run.train()
 
     def evaluate(self, request: RunRequest) -> EvaluatedShare | Failure:
         """Plays this rank's share of the held-out episodes with the policy at the end of training."""
@@ -148,7 +155,7 @@ class RankWorker:
         share = Share(self._context.rank, self._context.world_size)
         directory = spec.trainer.simulation.replay_dir if self._context.is_main else ""
         trajectories: dict[str, replay.Trajectory] | None = {} if directory else None
-        episodes = play(spec.suite, self._policy[1], self._context.device, share, trajectories, self._pulse)
+        episodes = play(spec.suite, self._policy[1], share, trajectories, self._pulse, self._environments)
         self._pulse.beat()
         if trajectories is not None:
             paths = replay.write(request.files.directory / directory, spec.run, spec.suite, trajectories)
@@ -164,8 +171,10 @@ class RankWorker:
 
     def _begin(self, request: RunRequest) -> Meter:
         torch.set_num_threads(1)  # per thread of this process, and Ray calls from any
-        meter, self._meter = self._meter or Meter("setup"), None
-        request.spec.load_plugins()
+        meter, self._meter = self._meter or Meter("setup", cpu=self._cpu_seconds), None
+        spec = request.spec
+        spec.load_plugins()
+        self._environments.resize(spec.trainer.num_workers if spec.kind.plays_suite else 0, spec.plugins)
         return meter
 
     def _guarded(self, request: RunRequest, work: Callable[[], T]) -> T | Failure:
@@ -194,11 +203,14 @@ class RankWorker:
 
     def beat(self) -> Beat:
         """What this rank does, and since when it has not come forward."""
-        return self._pulse.read()
+        return replace(self._pulse.read(), waiting_for=self._environments.waiting_for)
 
     def memory_bytes(self) -> int:
-        """Resident memory of this process."""
-        return int(psutil.Process().memory_info().rss)
+        """Resident memory of this process and of those that step its environments."""
+        return int(psutil.Process().memory_info().rss) + self._environments.memory_bytes()
+
+    def _cpu_seconds(self) -> float:
+        return time.process_time() + self._environments.cpu_seconds()
 
 
 class ProgressBox:
@@ -226,10 +238,7 @@ def load_policy(spec: RunSpec, context: DistributedContext, checkpoint: Checkpoi
     """
     if checkpoint is None:
         raise InfrastructureFailure("no checkpoint to evaluate; train the run first")
-    family = spec.suite.simulations[0].family
-    env = family.make(VectorOptions(1, evaluation_seeds(0, (0,), Purpose.EVAL_EPISODE)))
-    policy = make_policy(spec, context, env.encoder, env.action_space)
-    env.close()
+    policy = make_policy(spec, context, spec.suite.simulations[0].family.describe())
     policy.load_state_dict(dict(checkpoint.policy))
     return policy
 

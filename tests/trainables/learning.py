@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from tests.trainables.test_trainer import Recorder
 from trainables.distributed import DistributedContext
 from trainables.metering import Meter
@@ -68,4 +66,4 @@ class Learning:
             start = first.checkpoints[-1]
         run = PpoTrainer(spec, DistributedContext(), Meter("setup"), start)
         assert run.train(Recorder())
-        return metrics(spec.suite, play(spec.suite, run.policy, torch.device("cpu"), Share()))["reward"]
+        return metrics(spec.suite, play(spec.suite, run.policy, Share()))["reward"]

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.trainables.test_trainer import Recorder, train
-from trainables.environments.atari_vector import AtariVector
-from trainables.environments.catalog import AtariFamily, VectorOptions
+from trainables.environments.catalog import AtariFamily
 from trainables.environments.interface import Discrete
-from trainables.seeding import evaluation_seeds, training_seeds
+from trainables.environments.vector import EnvironmentVector, VectorOptions
+from trainables.seeding import EvaluationSeeds, TrainingSeeds
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -27,9 +26,9 @@ def run_of(**trainer: Any) -> dict[str, Any]:
 
 
 def test_pong_has_stacked_frames_six_actions_and_clipped_rewards() -> None:
-    env = AtariFamily("pong", SHORT).make(VectorOptions(2, evaluation_seeds(0, (0, 1))))
+    env = EnvironmentVector(AtariFamily("pong", SHORT), VectorOptions(2, EvaluationSeeds(0, (0, 1))))
     env.reset()
-    assert env.action_space == Discrete(6)
+    assert env.description.action_space == Discrete(6)
     assert (env.observations.shape, env.observations.dtype) == ((2, 4, 84, 84), np.uint8)
     rewards = []
     for _ in range(100):  # four frames each
@@ -48,12 +47,12 @@ def test_pong_trains_and_is_evaluated() -> None:
     assert [progress.env_steps for progress in host.progress] == [128, 256]
     assert all(np.isfinite(list(progress.losses.values())).all() for progress in host.progress)
     spec = RunSpec.from_mapping(run_of())
-    assert len(play(spec.suite, trainer.policy, torch.device("cpu"), Share())) == 2
+    assert len(play(spec.suite, trainer.policy, Share())) == 2
 
 
 def test_seeds_name_episodes() -> None:
     def first_frames(seed: int) -> np.ndarray:
-        env = AtariFamily("pong", SHORT).make(VectorOptions(1, training_seeds(seed, 0, 0)))
+        env = EnvironmentVector(AtariFamily("pong", SHORT), VectorOptions(1, TrainingSeeds(seed, 0, 0)))
         env.reset()
         for _ in range(20):
             env.step(np.array([2]))
@@ -64,7 +63,7 @@ def test_seeds_name_episodes() -> None:
 
 
 def test_the_step_after_an_episode_only_resets_and_counts_for_nothing() -> None:
-    env = AtariVector("pong", SHORT, 1, evaluation_seeds(0, (0,)), num_threads=1)
+    env = EnvironmentVector(AtariFamily("pong", SHORT), VectorOptions(1, EvaluationSeeds(0, (0,))))
     env.reset()
     valid = []
     while len(episodes := env.drain_episodes()) == 0:

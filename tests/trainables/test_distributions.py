@@ -17,7 +17,8 @@ def test_categorical_log_probabilities_and_entropy_are_torchs() -> None:
 
 def test_categorical_samples_with_its_probabilities() -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    actions, log_probs = Categorical(4).sample(probabilities.log().expand(100_000, 4), torch.Generator().manual_seed(1))
+    noise = Categorical(4).noise(100_000, torch.Generator().manual_seed(1))
+    actions, log_probs = Categorical(4).sample(probabilities.log().expand(100_000, 4), noise)
     frequencies = torch.bincount(actions, minlength=4) / len(actions)
     assert (frequencies - probabilities).abs().max() < 5 * (0.25 / 100_000) ** 0.5
     torch.testing.assert_close(log_probs, probabilities.log()[actions])
@@ -31,7 +32,7 @@ def test_gaussian_log_densities_and_entropy_are_torchs() -> None:
     gaussian = DiagonalGaussian(3)
     gaussian.log_std.data = torch.tensor([-0.5, 0.0, 0.7])
     means = torch.randn((16, 3), generator=torch.Generator().manual_seed(0))
-    actions, log_probs = gaussian.sample(means, torch.Generator().manual_seed(1))
+    actions, log_probs = gaussian.sample(means, gaussian.noise(16, torch.Generator().manual_seed(1)))
     reference = torch.distributions.Independent(torch.distributions.Normal(means, gaussian.log_std.exp()), 1)
     torch.testing.assert_close(log_probs, reference.log_prob(actions))
     torch.testing.assert_close(gaussian.evaluate(means, actions)[1], reference.entropy())

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.environments.catalog import GymnasiumFamily, VectorOptions
-from trainables.environments.gymnasium_vector import FlatEncoder, GymnasiumVector, action_space
+from trainables.environments.catalog import GymnasiumFamily
+from trainables.environments.gymnasium_block import action_space
+from trainables.environments.gymnasium_encoding import FlatEncoder
 from trainables.environments.interface import Continuous, Discrete
+from trainables.environments.vector import EnvironmentVector, VectorOptions
 from trainables.errors import SpecError
-from trainables.seeding import training_seeds
+from trainables.seeding import TrainingSeeds
 
 
-def vector(env_id: str, num_envs: int = 4, **options: object) -> GymnasiumVector:
-    env = GymnasiumVector(env_id, options, num_envs, training_seeds(0, 0, 0))
+def vector(env_id: str, num_envs: int = 4, **options: object) -> EnvironmentVector:
+    env = EnvironmentVector(GymnasiumFamily(env_id, options), VectorOptions(num_envs, TrainingSeeds(0, 0, 0)))
     env.reset()
     return env
 
@@ -47,7 +49,7 @@ def test_other_environments_reset_in_the_same_step_and_keep_the_state_that_a_lim
 
 def test_max_steps_ends_an_episode() -> None:
     family = GymnasiumFamily("CartPole-v1", {"max_steps": 5})
-    env = family.make(VectorOptions(2, training_seeds(0, 0, 0)))
+    env = EnvironmentVector(family, VectorOptions(2, TrainingSeeds(0, 0, 0)))
     env.reset()
     for _ in range(5):
         env.step(np.zeros(2, dtype=np.int64))

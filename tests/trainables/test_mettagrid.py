@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.environments.catalog import MettaGridFamily
 from trainables.environments.interface import Discrete
 from trainables.environments.mettagrid_encoding import TokenEncoder
 from trainables.environments.mettagrid_game import game_config
 from trainables.environments.mettagrid_tasks import MAX_WALL_SHARE, TASKS, Task, num_placed, random_map, task_problems
-from trainables.environments.mettagrid_vector import MettaGridSetup, MettaGridVector
-from trainables.seeding import evaluation_seeds, training_seeds
+from trainables.environments.vector import EnvironmentVector, VectorOptions
+from trainables.seeding import EvaluationSeeds, TrainingSeeds
 from trainables.simulation.replay import library_simulation
 
 SMALL = Task(max_steps=10)
@@ -21,13 +22,14 @@ SMALL = Task(max_steps=10)
 
 def vector(
     task: Task = SMALL, num_envs: int = 3, name: str = "arena/basic", seed: int = 0, **options: object
-) -> MettaGridVector:
-    env = MettaGridVector(MettaGridSetup(((name, task),), num_envs, training_seeds(seed, 0, 0), **options))
+) -> EnvironmentVector:
+    family = MettaGridFamily(((name, task),))
+    env = EnvironmentVector(family, VectorOptions(num_envs, TrainingSeeds(seed, 0, 0), **options))
     env.reset()
     return env
 
 
-def random_steps(env: MettaGridVector, steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_steps(env: EnvironmentVector, steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     observations, rewards = [], []
     for _ in range(steps):
@@ -42,15 +44,14 @@ def test_every_task_is_sound_and_pays_hearts_to_a_random_policy(name: str) -> No
     assert task_problems("env", TASKS[name]) == []
     env = vector(TASKS[name], num_envs=32, name=name)
     random_steps(env, TASKS[name].max_steps)
-    assert isinstance(env.action_space, Discrete)
-    assert env.action_space.n == 5
+    assert env.description.action_space == Discrete(5)
     score = np.mean([episode.score for episode in env.drain_episodes()])
     assert 0.0 < score < 12.0, score
 
 
 def test_the_fast_path_is_the_librarys_own_simulation() -> None:
-    task, seeds = SMALL, evaluation_seeds(3, (5,))
-    env = MettaGridVector(MettaGridSetup((("arena/basic", task),), 1, seeds))
+    task, seeds = SMALL, EvaluationSeeds(3, (5,))
+    env = EnvironmentVector(MettaGridFamily((("arena/basic", task),)), VectorOptions(1, seeds))
     env.reset()
     reference = library_simulation(task, seeds(0, 0))
     rng = np.random.default_rng(0)
@@ -91,12 +92,6 @@ def test_first_episodes_are_staggered_so_that_resets_are_spread() -> None:
         env.step(np.zeros(20, dtype=np.int64))
         ends.append(int(env.truncations.sum()) // 4)
     assert ends == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
-
-
-def test_threads_change_nothing() -> None:
-    one, two = vector(num_envs=5), vector(num_envs=5, num_threads=2)
-    for a, b in zip(random_steps(one, 25), random_steps(two, 25), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_score_counts_hearts_and_not_the_shaping() -> None:

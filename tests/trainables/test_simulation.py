@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from trainables.distributed import DistributedContext
 from trainables.errors import CodeFailure, SpecError
 from trainables.ppo.policy import Policy
 from trainables.ppo.trainer import make_policy
 from trainables.pulse import Beat, Pulse
-from trainables.seeding import Purpose, evaluation_seeds, training_seeds
+from trainables.seeding import EvaluationSeeds, Purpose, TrainingSeeds
 from trainables.simulation import replay, stats_db
 from trainables.simulation.aggregate import PlayedEpisode, custom_names, metric_names, metrics, score_of, standard_error
 from trainables.simulation.play import Share, Watch, play
 from trainables.simulation.random_policy import random_policy_score
 from trainables.spec import RunSpec
 
-CPU = torch.device("cpu")
 SHORT = {"env": "/env/mettagrid/arena/basic", "max_steps": 20}
 
 
@@ -36,10 +34,7 @@ def spec_of(**sim: Any) -> RunSpec:
 
 
 def policy_of(spec: RunSpec) -> Policy:
-    from trainables.environments.catalog import VectorOptions
-
-    env = spec.environment.make(VectorOptions(1, evaluation_seeds(0, (0,))))
-    return make_policy(spec, DistributedContext(), env.encoder, env.action_space)
+    return make_policy(spec, DistributedContext(), spec.environment.describe())
 
 
 def episode(simulation: str, index: int, score: float, **stats: float) -> PlayedEpisode:
@@ -204,21 +199,21 @@ def test_what_is_no_metric_of_its_own_is_named(function: str, message: str) -> N
 def test_held_out_episodes_are_never_trained_on_and_do_not_depend_on_the_ranks() -> None:
     spec = spec_of()
     policy = policy_of(spec)
-    alone = play(spec.suite, policy, CPU, Share())
-    shared = [play(spec.suite, policy, CPU, Share(rank, 2)) for rank in (0, 1)]
+    alone = play(spec.suite, policy, Share())
+    shared = [play(spec.suite, policy, Share(rank, 2)) for rank in (0, 1)]
     assert [(e.simulation, e.index) for e in alone] == [(name, index) for name in ("near", "far") for index in range(4)]
     assert {(e.simulation, e.index) for e in alone} == {(e.simulation, e.index) for part in shared for e in part}
-    assert play(spec.suite, policy, CPU, Share()) == alone
-    words = {tuple(evaluation_seeds(0, (0, 1))(env, 0).generate_state(2)) for env in (0, 1)}
-    words |= {tuple(evaluation_seeds(0, (0, 1), Purpose.CURVE_EPISODE)(env, 0).generate_state(2)) for env in (0, 1)}
-    words |= {tuple(training_seeds(0, 0, 0)(env, 0).generate_state(2)) for env in (0, 1)}
+    assert play(spec.suite, policy, Share()) == alone
+    words = {tuple(EvaluationSeeds(0, (0, 1))(env, 0).generate_state(2)) for env in (0, 1)}
+    words |= {tuple(EvaluationSeeds(0, (0, 1), Purpose.CURVE_EPISODE)(env, 0).generate_state(2)) for env in (0, 1)}
+    words |= {tuple(TrainingSeeds(0, 0, 0)(env, 0).generate_state(2)) for env in (0, 1)}
     assert len(words) == 6
 
 
 def test_greedy_play_is_the_same_whatever_the_generator() -> None:
     spec = spec_of(greedy=True)
     policy = policy_of(spec)
-    assert play(spec.suite, policy, CPU, Share(0, 2))[0] == play(spec.suite, policy, CPU, Share())[0]
+    assert play(spec.suite, policy, Share(0, 2))[0] == play(spec.suite, policy, Share())[0]
 
 
 def test_episodes_are_rows_that_sqlite_can_read(tmp_path: Path) -> None:
@@ -245,7 +240,7 @@ def test_a_random_policy_scores_what_is_known_on_the_basic_arena() -> None:
 
 def trajectory_of(spec: RunSpec) -> tuple[dict[str, replay.Trajectory], list[PlayedEpisode]]:
     trajectories: dict[str, replay.Trajectory] = {}
-    return trajectories, play(spec.suite, policy_of(spec), CPU, Share(), trajectories)
+    return trajectories, play(spec.suite, policy_of(spec), Share(), trajectories)
 
 
 def test_a_replay_shows_the_very_episode_that_was_scored(tmp_path: Path) -> None:

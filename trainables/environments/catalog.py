@@ -6,12 +6,19 @@ Imports simulators only when one is made.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, Protocol, get_type_hints
 
-from trainables.environments.interface import NEEDS_ALE, VectorEnvironment
+from trainables.environments.interface import (
+    NEEDS_ALE,
+    BlockOptions,
+    Buffers,
+    Description,
+    Discrete,
+    EnvironmentBlock,
+)
 from trainables.environments.mettagrid_tasks import (
     COMBAT_OBJECTS,
     COMBAT_RESOURCES,
@@ -25,22 +32,9 @@ from trainables.environments.mettagrid_tasks import (
 )
 from trainables.errors import Problem
 from trainables.fields import build, convert, join, nearest, whole
-from trainables.seeding import EpisodeSeeds
 
 MAX_STEPS = "max_steps"  # of an episode, in every family
 FRAMES, ATARI_FRAMES = "max_num_frames_per_episode", 108_000  # the emulator's own limit of an episode
-
-
-@dataclass(frozen=True, slots=True)
-class VectorOptions:
-    """How a vector of environments is run; see `MettaGridSetup` for the fields that only some families know."""
-
-    num_envs: int
-    seeds: EpisodeSeeds
-    num_threads: int = 1
-    stagger: bool = False
-    collect_stats: bool = False
-    pick_task: Callable[[int, int], int] = lambda env, episode: 0
 
 
 class Family(Protocol):
@@ -48,7 +42,8 @@ class Family(Protocol):
 
     Attributes:
         agents_per_env: rows per environment.
-        task_names: tasks that an episode may be of, in the order of `VectorOptions.pick_task`.
+        task_names: tasks that an episode may be of, in the order of `Buffers.next_tasks`.
+        is_divisible: whether its environments know nothing of each other, so that any process may step any of them.
     """
 
     @property
@@ -57,14 +52,20 @@ class Family(Protocol):
     @property
     def task_names(self) -> tuple[str, ...]: ...
 
+    @property
+    def is_divisible(self) -> bool: ...
+
     def stat_names(self) -> tuple[str, ...]:
         """Every counter that an evaluation reports besides the score."""
 
     def step_limit(self) -> int | None:
         """Steps after which an episode surely ends; None when nobody says so."""
 
-    def make(self, options: VectorOptions) -> VectorEnvironment:
-        """The environments, not yet reset."""
+    def describe(self) -> Description:
+        """What a row shows and takes."""
+
+    def block(self, options: BlockOptions, buffers: Buffers) -> EnvironmentBlock:
+        """Environments in these buffers, not yet reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ class MettaGridFamily:
     def task_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.tasks)
 
+    @property
+    def is_divisible(self) -> bool:
+        return True
+
     def stat_names(self) -> tuple[str, ...]:
         moves = ("action.noop.success", "action.move.success", "action.move.failed", "action.failed")
         uses = [f"action.use.{name}" for name in OBJECTS + COMBAT_OBJECTS]
@@ -105,21 +110,18 @@ class MettaGridFamily:
     def step_limit(self) -> int | None:
         return max(task.max_steps for _, task in self.tasks)
 
-    def make(self, options: VectorOptions) -> VectorEnvironment:
-        from trainables.environments.mettagrid_vector import MettaGridSetup, MettaGridVector
+    def describe(self) -> Description:
+        from trainables.environments.mettagrid_encoding import TokenEncoder
+        from trainables.environments.mettagrid_game import game_config
 
-        return MettaGridVector(
-            MettaGridSetup(
-                tasks=self.tasks,
-                combat_vocabulary=self.combat_vocabulary,
-                num_envs=options.num_envs,
-                seeds=options.seeds,
-                pick_task=options.pick_task,
-                num_threads=options.num_threads,
-                stagger=options.stagger,
-                collect_stats=options.collect_stats,
-            )
-        )
+        game = game_config(self.tasks[0][1], self.combat_vocabulary)
+        actions = Discrete(len(game.actions.actions()))
+        return Description((game.obs.num_tokens, 3), "uint8", actions, TokenEncoder(game))
+
+    def block(self, options: BlockOptions, buffers: Buffers) -> EnvironmentBlock:
+        from trainables.environments.mettagrid_block import MettaGridBlock
+
+        return MettaGridBlock([task for _, task in self.tasks], self.combat_vocabulary, options, buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +139,37 @@ class GymnasiumFamily:
     def task_names(self) -> tuple[str, ...]:
         return (self.env_id,)
 
+    @property
+    def is_divisible(self) -> bool:
+        from trainables.environments.gymnasium_block import is_vectorised
+
+        return not is_vectorised(self.env_id, self._settings)
+
     def stat_names(self) -> tuple[str, ...]:
         return ()
 
     def step_limit(self) -> int | None:
-        from trainables.environments.gymnasium_vector import step_limit
+        from trainables.environments.gymnasium_block import step_limit
 
         return int(self.options.get(MAX_STEPS, 0)) or step_limit(self.env_id)
 
-    def make(self, options: VectorOptions) -> VectorEnvironment:
-        from trainables.environments.gymnasium_vector import GymnasiumVector
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"max_episode_steps" if name == MAX_STEPS else name: value for name, value in self.options.items()}
 
-        given = {"max_episode_steps" if name == MAX_STEPS else name: value for name, value in self.options.items()}
-        return GymnasiumVector(self.env_id, given, options.num_envs, options.seeds)
+    def describe(self) -> Description:
+        from trainables.environments.gymnasium_block import action_space, single_spaces
+        from trainables.environments.gymnasium_encoding import FlatEncoder
+
+        observation, action = single_spaces(self.env_id, self._settings)
+        encoder = FlatEncoder(observation)
+        dtype = "int64" if encoder.is_one_hot else str(observation.dtype)
+        return Description(observation.shape or (), dtype, action_space(action), encoder)
+
+    def block(self, options: BlockOptions, buffers: Buffers) -> EnvironmentBlock:
+        from trainables.environments.gymnasium_block import GymnasiumBlock
+
+        return GymnasiumBlock(self.env_id, self._settings, options, buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +187,10 @@ class AtariFamily:
     def task_names(self) -> tuple[str, ...]:
         return (self.game,)
 
+    @property
+    def is_divisible(self) -> bool:
+        return True
+
     def stat_names(self) -> tuple[str, ...]:
         return ()
 
@@ -177,13 +201,28 @@ class AtariFamily:
     def _frameskip(self) -> int:
         return max(1, int(self.options.get("frameskip", 4)))
 
-    def make(self, options: VectorOptions) -> VectorEnvironment:
-        from trainables.environments.atari_vector import AtariVector
-
+    @property
+    def _settings(self) -> dict[str, Any]:
         given = dict(self.options)
         if steps := given.pop(MAX_STEPS, 0):
             given[FRAMES] = int(steps) * self._frameskip
-        return AtariVector(self.game, given, options.num_envs, options.seeds, options.num_threads)
+        return given
+
+    def describe(self) -> Description:
+        from trainables.environments.atari_block import make_games
+        from trainables.environments.atari_encoding import ImageEncoder
+
+        games = make_games(self.game, self._settings, 1)
+        try:
+            shape = tuple(games.single_observation_space.shape)
+            return Description(shape, "uint8", Discrete(int(games.single_action_space.n)), ImageEncoder(shape))
+        finally:
+            games.close()
+
+    def block(self, options: BlockOptions, buffers: Buffers) -> EnvironmentBlock:
+        from trainables.environments.atari_block import AtariBlock
+
+        return AtariBlock(self.game, self._settings, options, buffers)
 
 
 def resolve(

@@ -117,11 +117,14 @@ class TaskSampler:
         weights: by task, sum 1.
         sampling: see `CurriculumConfig`.
         words: names of the random stream: seed, and where training (re)started.
+
+    Attributes:
+        adapts: whether the probabilities change with what it learns.
     """
 
     def __init__(self, weights: Sequence[float], sampling: str, words: tuple[int, ...]) -> None:
         self._weights = np.asarray(weights, dtype=np.float64)
-        self._adapts = sampling == "learning_progress" and len(weights) > 1
+        self.adapts = sampling == "learning_progress" and len(weights) > 1
         self._words = words
         self._fast = np.full(len(weights), np.nan)
         self._slow = np.full(len(weights), np.nan)
@@ -136,7 +139,7 @@ class TaskSampler:
 
     def probabilities(self) -> np.ndarray:
         """(tasks,) now; tasks that were never played count as learning as fast as the fastest."""
-        if not self._adapts or np.isnan(self._fast).all():
+        if not self.adapts or np.isnan(self._fast).all():
             return self._weights
         progress = np.abs(self._fast - self._slow) / np.maximum(self._largest, 1e-6)
         progress = np.where(np.isnan(progress), np.nanmax(progress), progress) * self._weights

@@ -99,7 +99,7 @@ class TrainerConfig:
         update_epochs: passes over each batch.
         gradient_accumulation: parts that each minibatch is cut into to save memory; the gradient stays the same.
         num_envs: environments over all ranks.
-        num_workers: threads per rank that step environments.
+        num_workers: processes per rank that step environments; 0 = the rank's own does. Results are the same.
         schedule: of the learning rate: linear or cosine (to 0 at the end), or constant.
         curriculum: path of a task (`/env/mettagrid/arena/basic`, `/env/gymnasium/CartPole-v1`, `/env/atari/pong`), or a
             mapping with `tasks` (path to weight) and `sampling` (weighted or learning_progress).
@@ -115,7 +115,7 @@ class TrainerConfig:
     update_epochs: Positive = 4
     gradient_accumulation: Positive = 1
     num_envs: Positive = 32
-    num_workers: Positive = 1
+    num_workers: Count = 0
     schedule: Annotated[str, one_of("linear", "constant", "cosine")] = "linear"
     curriculum: TextOrTable = "/env/mettagrid/arena/basic"
     compile: Flag = False

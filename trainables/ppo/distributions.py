@@ -19,12 +19,16 @@ class Categorical(nn.Module):
         super().__init__()
         self.num_outputs = num_actions
 
-    def sample(self, outputs: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def noise(self, rows: int, generator: torch.Generator) -> torch.Tensor:
+        """What `sample` needs of chance for so many rows, (rows, n)."""
+        race = torch.empty((rows, self.num_outputs), device=generator.device)
+        return race.exponential_(generator=generator).log_()
+
+    def sample(self, outputs: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows, n) logits -> actions (rows,) int64 and their log-probabilities (rows,)."""
         log_probs = torch.log_softmax(outputs, -1)
         # The index of the smallest E_i / p_i, E exponential, is distributed as p.
-        race = torch.empty_like(log_probs).exponential_(generator=generator)
-        actions = (log_probs - race.log_()).argmax(-1)
+        actions = (log_probs - noise).argmax(-1)
         return actions, log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def mode(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -46,9 +50,12 @@ class DiagonalGaussian(nn.Module):
         self.num_outputs = dim
         self.log_std = nn.Parameter(torch.zeros(dim))
 
-    def sample(self, outputs: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def noise(self, rows: int, generator: torch.Generator) -> torch.Tensor:
+        """What `sample` needs of chance for so many rows, (rows, dim)."""
+        return torch.empty((rows, self.num_outputs), device=generator.device).normal_(generator=generator)
+
+    def sample(self, outputs: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows, dim) means -> actions (rows, dim) and their log-densities (rows,)."""
-        noise = torch.empty_like(outputs).normal_(generator=generator)
         actions = outputs + noise * self.log_std.exp()
         return actions, self.evaluate(outputs, actions)[0]
 

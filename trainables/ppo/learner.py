@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from trainables.distributed import DistributedContext
+from trainables.environments.interface import Encoder
 from trainables.errors import HyperparameterFailure
 from trainables.ppo.config import OptimizerConfig, TrainerConfig
 from trainables.ppo.flat import FlatParameters
@@ -39,17 +40,34 @@ class Minibatch:
 
 
 class Learner:
-    """Holds parameters and optimiser of one rank; the parameters of all ranks stay bitwise equal."""
+    """Holds parameters and optimiser of one rank; the parameters of all ranks stay bitwise equal.
 
-    def __init__(self, policy: Policy, trainer: TrainerConfig, plan: TrainingPlan, context: DistributedContext) -> None:
+    Args:
+        policy: what learns.
+        trainer: how.
+        plan: sizes.
+        context: this rank.
+        encoder: reads the observations of rollouts that keep them raw; None = they are encoded.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        trainer: TrainerConfig,
+        plan: TrainingPlan,
+        context: DistributedContext,
+        encoder: Encoder | None = None,
+    ) -> None:
         self.policy = policy
         self._trainer, self._plan, self._context = trainer, plan, context
         self.parameters = FlatParameters(policy)
         context.broadcast_(self.parameters.values.data)
         self.optimizer = make_optimizer(self.parameters, trainer.optimizer, context.device)
         self._forward: _Forward = policy.sequence if policy.memory_size else policy
-        if trainer.compile:
-            self._forward = torch.compile(self._forward, mode="reduce-overhead" if trainer.cuda_graphs else "default")
+        if encoder is not None:
+            self._forward = reading(encoder, self._forward)
+        if mode := compile_mode(trainer):
+            self._forward = torch.compile(self._forward, mode=mode)
 
     def update(self, rollout: Rollout, learning_rate: float, generator: torch.Generator) -> dict[str, float]:
         """All epochs over one rollout.
@@ -57,7 +75,7 @@ class Learner:
         Args:
             rollout: the batch of this rank.
             learning_rate: of this update.
-            generator: host generator that shuffles samples.
+            generator: shuffles samples; on this rank's device.
 
         Returns:
             Means of the losses over minibatches, over all ranks.
@@ -102,8 +120,8 @@ class Learner:
         """
         unit = self._plan.bptt_horizon if self.policy.memory_size else 1
         num_units = self._plan.horizon * self._plan.rows // unit
-        order = torch.randperm(num_units, generator=generator)
-        return order.to(self._context.device).tensor_split(min(self._plan.num_minibatches, num_units))
+        order = torch.randperm(num_units, generator=generator, device=generator.device)
+        return order.tensor_split(min(self._plan.num_minibatches, num_units))
 
     def _pick(
         self, rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor
@@ -149,6 +167,25 @@ class Learner:
 _Forward = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 # As CleanRL calls them
 _LOSS_NAMES = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "grad_norm")
+
+
+def compile_mode(trainer: TrainerConfig) -> str | None:
+    """Of `torch.compile`; None = nothing is compiled."""
+    if not trainer.compile:
+        return None
+    return "reduce-overhead" if trainer.cuda_graphs else "default"
+
+
+def reading(encoder: Encoder, forward: _Forward) -> _Forward:
+    """The same, of raw observations: (B, *raw), or (S, B, *raw) of segments with memory and starts."""
+
+    def encoded(observations: torch.Tensor, *recurrent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not recurrent:
+            return forward(encoder.encode(observations))
+        sizes = observations.shape[:2]
+        return forward(encoder.encode(observations.flatten(0, 1)).view(*sizes, *encoder.shape), *recurrent)
+
+    return encoded
 
 
 def _is_finite(value: float) -> bool:

@@ -48,6 +48,11 @@ class Policy(nn.Module):
         self.action_head = _linear(width, self.distribution.num_outputs, _ACTION_GAIN)
         self.value_head = _linear(width if critic is None else critic[1], 1, 1.0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        return self.action_head.weight.device
+
     def initial_memory(self, rows: int, device: torch.device) -> torch.Tensor:
         """(2, R, H): hidden and cell state of a fresh episode."""
         return torch.zeros((2, rows, self.memory_size), device=device)

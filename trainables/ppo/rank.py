@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def train(run: RankRun) -> Trained:
     """The whole training."""
     start = checkpoints.load_newest(run.request.files.checkpoints, run.request.mark["hash"])
-    trainer = PpoTrainer(run.spec, run.context, run.meter, start, run.pulse)
+    trainer = PpoTrainer(run.spec, run.context, run.meter, start, run.pulse, run.environments)
     complete = trainer.train(RankZeroHost(run) if run.context.is_main else SilentHost())
     run.keep(trainer.policy)
     return Trained(complete, trainer.env_steps, run.meter.spent(), trainer.base_costs, tuple(trainer.curve))

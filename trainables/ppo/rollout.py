@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from trainables.environments.interface import Discrete, VectorEnvironment
+from trainables.environments.interface import Description, Discrete
+from trainables.environments.vector import EnvironmentVector
+from trainables.ppo.acting import Actor
 from trainables.ppo.policy import Policy
 
 
@@ -16,7 +19,7 @@ class Rollout:
     """One batch of this rank.
 
     Attributes:
-        observations: (T, R, *encoded).
+        observations: (T, R, *raw) where `stores_raw`, else (T, R, *encoded).
         actions: (T, R) int64, or (T, R, dim) float32.
         log_probs: (T, R) of the actions when they were taken.
         values: (T + 1, R) predicted before each step, and after the last.
@@ -42,86 +45,167 @@ class Rollout:
     memories: torch.Tensor
 
 
+# What environments report: written on the host, through numpy views, and moved to the device once per rollout.
+_OF_ENVIRONMENTS = {
+    "rewards": torch.float32,
+    "terminals": torch.bool,
+    "truncations": torch.bool,
+    "weights": torch.float32,
+    "starts": torch.bool,
+}
+
+
+def stores_raw(description: Description, device: torch.device) -> bool:
+    """Whether a rollout keeps observations as they come, to be encoded again in every epoch: on a GPU, which does that
+    in passing, where they are smaller so; on a CPU encoding costs as much as learning.
+    """
+    raw = np.dtype(description.observation_dtype).itemsize * int(np.prod(description.observation_shape))
+    encoded = description.encoder.dtype.itemsize * int(np.prod(description.encoder.shape))
+    return device.type == "cuda" and raw < encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """States that truncations of one step hid.
+
+    Attributes:
+        step: of the rollout.
+        rows: (k,) where.
+        observations: (k, *raw).
+        memory: (2, k, H) after the step.
+    """
+
+    step: int
+    rows: np.ndarray
+    observations: np.ndarray
+    memory: torch.Tensor
+
+
 class Collector:
-    """Steps the environments with the policy and fills the same buffers again and again."""
+    """Steps the environments with the policy and fills the same buffers again and again.
+
+    While one group of the environments steps, the policy acts for the next.
+
+    Args:
+        env: the environments, reset.
+        policy: who acts.
+        horizon: T.
+        segment: S, steps of a segment for recurrent policies; divides T.
+        device: where the policy lives.
+        compile_mode: of `torch.compile` for acting; None = as it is.
+    """
 
     def __init__(
-        self, env: VectorEnvironment, policy: Policy, horizon: int, segment: int, device: torch.device
+        self,
+        env: EnvironmentVector,
+        policy: Policy,
+        horizon: int,
+        segment: int,
+        device: torch.device,
+        compile_mode: str | None = None,
     ) -> None:
         self._env, self._policy, self._device, self._segment = env, policy, device, segment
+        self._actor = Actor(policy, env, device, compile_mode)
+        self._stores_raw = stores_raw(env.description, device)
         rows = env.num_envs * env.agents_per_env
         shape = (horizon, rows)
-        action_shape: tuple[int, ...] = (
-            shape if isinstance(env.action_space, Discrete) else (*shape, env.action_space.dim)
-        )
-        action_type = torch.int64 if isinstance(env.action_space, Discrete) else torch.float32
-        floats = {name: torch.zeros(shape, device=device) for name in ("log_probs", "final_values")}
+        space, encoder = env.description.action_space, env.description.encoder
+        discrete = isinstance(space, Discrete)
+        raw = torch.from_numpy(env.observations)
+        seen = (raw.shape[1:], raw.dtype) if self._stores_raw else (encoder.shape, encoder.dtype)
+        pinned = device.type == "cuda"
+        host = {name: torch.zeros(shape, dtype=dtype, pin_memory=pinned) for name, dtype in _OF_ENVIRONMENTS.items()}
         self._rollout = Rollout(
-            observations=torch.zeros((*shape, *env.encoder.shape), dtype=env.encoder.dtype, device=device),
-            actions=torch.zeros(action_shape, dtype=action_type, device=device),
+            observations=torch.zeros((*shape, *seen[0]), dtype=seen[1], device=device),
+            actions=torch.zeros(shape, dtype=torch.int64, device=device)
+            if discrete
+            else torch.zeros((*shape, policy.distribution.num_outputs), device=device),
+            log_probs=torch.zeros(shape, device=device),
             values=torch.zeros((horizon + 1, rows), device=device),
-            rewards=torch.zeros(shape),
-            terminals=torch.zeros(shape, dtype=torch.bool),
-            truncations=torch.zeros(shape, dtype=torch.bool),
-            weights=torch.zeros(shape),
-            starts=torch.zeros(shape, dtype=torch.bool),
+            final_values=torch.zeros(shape, device=device),
             memories=torch.zeros((horizon // segment, 2, rows, policy.memory_size), device=device),
-            **floats,
+            **host,
         )
-        # What environments report is written on the host, through numpy views, and moves to the device once per
-        # rollout.
-        self._host = {
-            name: getattr(self._rollout, name).numpy()
-            for name in ("rewards", "terminals", "truncations", "weights", "starts")
-        }
-        self._memory = policy.initial_memory(rows, device)
+        self._host = {name: tensor.numpy() for name, tensor in host.items()}
+        self._memory = [policy.initial_memory(group.stop - group.start, device) for group in env.groups]
         self._starting = np.ones(rows, dtype=bool)
+        self._hidden: list[_Hidden] = []
 
-    @torch.inference_mode()
     def collect(self, generator: torch.Generator) -> Rollout:
         """The next T steps. The tensors of the answer are overwritten by the next call."""
-        rollout, env = self._rollout, self._env
-        horizon = rollout.rewards.shape[0]
-        for t in range(horizon):
-            self._begin_step(t)
-            observations = self._encode(env.observations)
-            outputs, values, self._memory = self._policy.step(observations, self._memory)
-            actions, log_probs = self._policy.distribution.sample(outputs, generator)
-            rollout.observations[t] = observations
-            rollout.actions[t], rollout.log_probs[t], rollout.values[t] = actions, log_probs, values
-            env.step(actions.cpu().numpy())
-            self._end_step(t)
-        last = self._clear(self._memory)
-        rollout.values[horizon] = self._policy.step(self._encode(env.observations), last)[1]
+        rollout, groups = self._rollout, range(len(self._env.groups))
+        horizon, rows = rollout.rewards.shape
+        with self._without_gradients():
+            for t in range(horizon):
+                noise = self._policy.distribution.noise(rows, generator)
+                for group in groups:
+                    if t:
+                        self._end_step(group, t - 1)
+                    self._begin_step(group, t, noise)
+            for group in groups:
+                self._end_step(group, horizon - 1)
+                rows_of_group = self._env.groups[group]
+                seen, memory = self._env.observations[rows_of_group], self._cleared(group)
+                rollout.values[horizon, rows_of_group] = self._actor.value(seen, memory)
+            self._value_hidden(rows)
         if self._device.type == "cpu":
             return rollout
         return Rollout(
             **{name: getattr(rollout, name).to(self._device, non_blocking=True) for name in Rollout.__slots__}
         )
 
-    def _begin_step(self, t: int) -> None:
-        self._host["starts"][t] = self._starting
-        self._memory = self._clear(self._memory)
+    def _begin_step(self, group: int, t: int, noise: torch.Tensor) -> None:
+        rollout, rows = self._rollout, self._env.groups[group]
+        self._host["starts"][t, rows] = self._starting[rows]
+        memory = self._cleared(group)
         if t % self._segment == 0:
-            self._rollout.memories[t // self._segment] = self._memory
+            rollout.memories[t // self._segment, :, rows] = memory
+        acted = self._actor.act(group, memory, noise[rows])
+        # Before the environments overwrite what they showed.
+        rollout.observations[t, rows] = acted.raw if self._stores_raw else acted.encoded
+        self._env.send(group, acted.actions.cpu().numpy())
+        rollout.actions[t, rows], rollout.log_probs[t, rows] = acted.actions, acted.log_probs
+        rollout.values[t, rows], self._memory[group] = acted.values, acted.memory
 
-    def _end_step(self, t: int) -> None:
-        env, host = self._env, self._host
-        host["rewards"][t], host["terminals"][t], host["truncations"][t] = env.rewards, env.terminals, env.truncations
-        host["weights"][t] = env.valid
-        self._starting = env.terminals | env.truncations
-        if env.truncations.any():
-            rows = np.flatnonzero(env.truncations)
-            chosen = torch.from_numpy(rows).to(self._device)
-            final = self._encode(env.final_observations()[rows])
-            self._rollout.final_values[t, chosen] = self._policy.step(final, self._memory[:, chosen])[1]
+    def _end_step(self, group: int, t: int) -> None:
+        env, host, rows = self._env, self._host, self._env.groups[group]
+        env.receive(group)
+        terminals, truncations = env.terminals[rows], env.truncations[rows]
+        host["rewards"][t, rows], host["weights"][t, rows] = env.rewards[rows], env.valid[rows]
+        host["terminals"][t, rows], host["truncations"][t, rows] = terminals, truncations
+        self._starting[rows] = terminals | truncations
+        if truncations.any():
+            chosen = np.flatnonzero(truncations)
+            where = chosen + rows.start
+            memory = self._memory[group]
+            if self._policy.memory_size:
+                memory = memory[:, torch.from_numpy(chosen).to(self._device)]
+            self._hidden.append(_Hidden(t, where, env.final_observations()[where], memory))
 
-    def _clear(self, memory: torch.Tensor) -> torch.Tensor:
-        """The memory with zeros where an episode begins."""
-        if self._policy.memory_size == 0 or not self._starting.any():
+    def _value_hidden(self, at_once: int) -> None:
+        """Values of all states that truncations of this rollout hid, so many at once as the policy acts for."""
+        hidden, self._hidden = self._hidden, []
+        if not hidden:
+            return
+        steps = np.concatenate([np.full(len(one.rows), one.step) for one in hidden])
+        rows = np.concatenate([one.rows for one in hidden])
+        observations = np.concatenate([one.observations for one in hidden])
+        recurrent = self._policy.memory_size > 0
+        memories = torch.cat([one.memory for one in hidden], dim=1) if recurrent else None
+        for first in range(0, len(rows), at_once):
+            some = slice(first, first + at_once)
+            index = torch.from_numpy(steps[some]).to(self._device), torch.from_numpy(rows[some]).to(self._device)
+            memory = self._memory[0] if memories is None else memories[:, some]
+            self._rollout.final_values[index] = self._actor.value(observations[some], memory)
+
+    def _cleared(self, group: int) -> torch.Tensor:
+        """The memory of a group with zeros where an episode begins."""
+        memory, starting = self._memory[group], self._starting[self._env.groups[group]]
+        if self._policy.memory_size == 0 or not starting.any():
             return memory
-        keep = torch.from_numpy(~self._starting).to(self._device, memory.dtype)
+        keep = torch.from_numpy(~starting).to(self._device, memory.dtype)
         return memory * keep.view(1, -1, 1)
 
-    def _encode(self, observations: np.ndarray) -> torch.Tensor:
-        return self._env.encoder.encode(torch.from_numpy(observations).to(self._device, non_blocking=True))
+    def _without_gradients(self) -> AbstractContextManager[object]:
+        # A compiled graph outlives the tensors that it was traced with, which inference mode does not like.
+        return torch.inference_mode() if self._device.type == "cpu" else torch.no_grad()

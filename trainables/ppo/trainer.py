@@ -13,18 +13,19 @@ import torch
 from trainables import faults
 from trainables.checkpoint import Checkpoint
 from trainables.distributed import DistributedContext
-from trainables.environments.catalog import VectorOptions
 from trainables.environments.curriculum import TaskSampler
-from trainables.environments.interface import ActionSpace, Encoder, Episode
+from trainables.environments.interface import Description, Episode
+from trainables.environments.vector import EnvironmentVector, VectorOptions
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.errors import Problem, SpecError
 from trainables.metering import PARTS, Meter, add, costs_from_vector
-from trainables.ppo.learner import Learner
+from trainables.ppo.learner import Learner, compile_mode
 from trainables.ppo.plan import curve_updates, plan
 from trainables.ppo.policy import Policy
-from trainables.ppo.rollout import Collector
+from trainables.ppo.rollout import Collector, stores_raw
 from trainables.pulse import Pulse
 from trainables.result import Costs, Point, Progress, Span
-from trainables.seeding import Purpose, stream_seed, training_seeds
+from trainables.seeding import Purpose, TrainingSeeds, stream_seed
 from trainables.simulation.aggregate import from_json, metrics, score_of, to_json
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
@@ -78,6 +79,7 @@ class PpoTrainer:
         meter: books set-up, training and curve points; must stand at "setup".
         start: checkpoint to go on from.
         pulse: beats with every update, and as episodes of curve points come forward.
+        workers: processes that step the environments, as many as `trainer.num_workers` says; None where it says none.
     """
 
     def __init__(
@@ -87,14 +89,18 @@ class PpoTrainer:
         meter: Meter,
         start: Checkpoint | None = None,
         pulse: Pulse | None = None,
+        workers: EnvironmentWorkers | None = None,
     ) -> None:
+        if (workers.count if workers else 0) != spec.trainer.num_workers:
+            raise ValueError(f"trainer.num_workers={spec.trainer.num_workers} asks for so many workers")
+        self._workers = workers
         self._spec, self._context, self._meter = spec, context, meter
         self._pulse = pulse or Pulse()
         self.plan = plan(spec.trainer, spec.environment.agents_per_env, context.world_size)
         self._updates = start.updates if start else 0
         self._start_steps = self.env_steps
         first_env = context.rank * self.plan.num_envs
-        seeds = training_seeds(spec.seed, first_env, self._start_steps)
+        seeds = TrainingSeeds(spec.seed, first_env, self._start_steps)
         sampler = TaskSampler(spec.curriculum.weights, spec.curriculum.sampling, (spec.seed, self._start_steps))
         if start:
             sampler.load(start.curriculum)
@@ -102,17 +108,19 @@ class PpoTrainer:
         options = VectorOptions(
             num_envs=self.plan.num_envs,
             seeds=seeds,
-            num_threads=spec.trainer.num_workers,
             stagger=True,
             # Not through `self`: in a cycle, the buffers of one run would stay in a warm worker for many more.
             pick_task=lambda env, episode: sampler.pick(first_env + env, episode),
         )
-        self._env = spec.environment.make(options)
-        self.policy = make_policy(spec, context, self._env.encoder, self._env.action_space)
-        self.learner = Learner(self.policy, spec.trainer, self.plan, context)
+        self._env = EnvironmentVector(spec.environment, options, workers)
+        self.policy = make_policy(spec, context, self._env.description)
+        device = context.device
+        encoder = self._env.description.encoder if stores_raw(self._env.description, device) else None
+        self.learner = Learner(self.policy, spec.trainer, self.plan, context, encoder)
         if start:
             restore(self.learner, start)
-        self._collector = Collector(self._env, self.policy, self.plan.horizon, self.plan.bptt_horizon, context.device)
+        mode = compile_mode(spec.trainer) if device.type == "cuda" else None
+        self._collector = Collector(self._env, self.policy, self.plan.horizon, self.plan.bptt_horizon, device, mode)
         # A clean run sets up once: the set-up of earlier attempts does not count.
         self.base_costs = replace(start.costs, setup=Span()) if start else Costs()
         self._attempt_costs = Costs()
@@ -161,7 +169,7 @@ class PpoTrainer:
         # Every update has generators of its own, named by the step: a resumed run needs none of the old ones.
         words = (self._spec.seed, self._context.rank, self.env_steps)
         acting = torch.Generator(self._context.device).manual_seed(stream_seed(Purpose.ACTION, *words))
-        shuffling = torch.Generator().manual_seed(stream_seed(Purpose.MINIBATCH, *words))
+        shuffling = torch.Generator(self._context.device).manual_seed(stream_seed(Purpose.MINIBATCH, *words))
         rollout = self._collector.collect(acting)
         rate = self._spec.trainer.optimizer.learning_rate * schedule(
             self._spec.trainer.schedule, self._updates / self.plan.num_updates
@@ -187,6 +195,8 @@ class PpoTrainer:
             decisions, [sum(s) for s in scores], [len(s) for s in scores], cpu
         )
         self._sampler.learn(sums, counts)
+        if self._sampler.adapts:
+            self._env.pick_tasks()
         walls = {part: getattr(spent, part).wall_seconds for part in PARTS}
         num_gpus = self._spec.resources.gpus_per_worker * self._context.world_size
         self._attempt_costs = costs_from_vector(cpu, walls, num_gpus)
@@ -201,7 +211,7 @@ class PpoTrainer:
         suite = self._spec.suite
         per_simulation = math.ceil(self._spec.trainer.simulation.curve_episodes / len(suite.simulations))
         share = Share(self._context.rank, self._context.world_size, Purpose.CURVE_EPISODE, per_simulation)
-        played = play(suite, self.policy, self._context.device, share, pulse=self._pulse)
+        played = play(suite, self.policy, share, pulse=self._pulse, workers=self._workers)
         self._pulse.beat()
         everybody = [episode for content in self._context.gather(to_json(played)) for episode in from_json(content)]
         score = score_of(self._spec.metric, metrics(suite, everybody))
@@ -238,10 +248,10 @@ class PpoTrainer:
         )
 
 
-def make_policy(spec: RunSpec, context: DistributedContext, encoder: Encoder, space: ActionSpace) -> Policy:
+def make_policy(spec: RunSpec, context: DistributedContext, description: Description) -> Policy:
     """A fresh policy on this rank's device, the same on every rank."""
     torch.manual_seed(stream_seed(Purpose.WEIGHTS, spec.seed))
-    return Policy(encoder, space, spec.model).to(context.device)
+    return Policy(description.encoder, description.action_space, spec.model).to(context.device)
 
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:

@@ -9,12 +9,13 @@ from itertools import count
 
 import torch
 
-from trainables.environments.catalog import VectorOptions
-from trainables.environments.interface import Episode, VectorEnvironment
+from trainables.environments.interface import Episode
+from trainables.environments.vector import EnvironmentVector, VectorOptions
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.errors import CodeFailure
 from trainables.ppo.policy import Policy
 from trainables.pulse import Pulse
-from trainables.seeding import Purpose, evaluation_seeds, stream_seed
+from trainables.seeding import EvaluationSeeds, Purpose, stream_seed
 from trainables.simulation.aggregate import PlayedEpisode
 from trainables.simulation.config import Simulation, Suite
 from trainables.simulation.replay import Trajectory
@@ -50,25 +51,25 @@ class Share:
 def play(
     suite: Suite,
     policy: Policy,
-    device: torch.device,
     share: Share,
     trajectories: MutableMapping[str, Trajectory] | None = None,
     pulse: Pulse | None = None,
+    workers: EnvironmentWorkers | None = None,
 ) -> list[PlayedEpisode]:
     """This rank's episodes of every simulation. The same policy, seed and share give the same episodes.
 
     Args:
         suite: what to play.
         policy: who plays.
-        device: where the policy lives.
         share: which episodes.
         trajectories: gets the first of them, by simulation, for `replay.write`.
         pulse: beats as episodes come forward.
+        workers: processes that step the environments; None = this one does. Episodes are the same.
 
     Raises:
         CodeFailure: an episode does not end.
     """
-    pulse = pulse or Pulse()
+    pulse, device = pulse or Pulse(), policy.device
     played: list[PlayedEpisode] = []
     for number, simulation in enumerate(suite.simulations):
         indices = share.of(simulation.episodes)
@@ -76,14 +77,14 @@ def play(
         generator = None if suite.greedy else torch.Generator(device).manual_seed(seed)
         for start in range(0, len(indices), MAX_ENVS):
             chunk = indices[start : start + MAX_ENVS]
-            seeds = evaluation_seeds(suite.seed, chunk, share.purpose)
-            env = simulation.family.make(VectorOptions(num_envs=len(chunk), seeds=seeds, collect_stats=True))
+            seeds = EvaluationSeeds(suite.seed, chunk, share.purpose)
+            env = EnvironmentVector(simulation.family, VectorOptions(len(chunk), seeds, collect_stats=True), workers)
             trajectory = None  # only the first episode leaves one
             if trajectories is not None and not start:
                 trajectory = trajectories.setdefault(simulation.name, Trajectory())
             watch = Watch(pulse, suite.name, simulation.name, simulation.family.step_limit())
             try:
-                episodes = play_once(env, policy, device, generator, trajectory, watch)
+                episodes = play_once(env, policy, generator, trajectory, watch)
             finally:
                 env.close()
             played += _rows(simulation, chunk, episodes)
@@ -125,23 +126,26 @@ class Watch:
 
 
 def play_once(
-    env: VectorEnvironment,
+    env: EnvironmentVector,
     policy: Policy,
-    device: torch.device,
     generator: torch.Generator | None,
     trajectory: Trajectory | None,
     watch: Watch,
 ) -> list[Episode]:
     """The first episode of every environment; without `generator` by the likeliest actions; `trajectory` gets one."""
     watch.pulse.beat(watch.suite, watch.simulation)
+    device = policy.device
     env.reset()
     memory = policy.initial_memory(env.num_envs * env.agents_per_env, device)
     first: dict[int, Episode] = {}
     for number in count():
-        observations = env.encoder.encode(torch.from_numpy(env.observations).to(device))
+        observations = env.description.encoder.encode(torch.from_numpy(env.observations).to(device))
         outputs, _, memory = policy.step(observations, memory)
         distribution = policy.distribution
-        actions = distribution.mode(outputs) if generator is None else distribution.sample(outputs, generator)[0]
+        if generator is None:
+            actions = distribution.mode(outputs)
+        else:
+            actions, _ = distribution.sample(outputs, distribution.noise(len(outputs), generator))
         step = env.step if trajectory is None or 0 in first else partial(trajectory.step, env)
         step(actions.cpu().numpy())
         known = len(first)

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 
 from trainables.distributed import DistributedContext
-from trainables.environments.catalog import VectorOptions
 from trainables.ppo.trainer import make_policy
 from trainables.pulse import Pulse
-from trainables.seeding import Purpose, evaluation_seeds
 from trainables.simulation.aggregate import metrics, score_of, standard_error
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
@@ -29,12 +27,10 @@ def random_policy_score(mapping: Mapping[str, Any]) -> tuple[float, float | None
     """
     torch.set_num_threads(1)
     spec = RunSpec.from_mapping(mapping, strict=False)
-    env = spec.suite.simulations[0].family.make(VectorOptions(1, evaluation_seeds(0, (0,), Purpose.EVAL_EPISODE)))
-    policy = make_policy(spec, DistributedContext(), env.encoder, env.action_space)
-    env.close()
+    policy = make_policy(spec, DistributedContext(), spec.suite.simulations[0].family.describe())
     with torch.no_grad():
         for parameter in policy.parameters():  # equal logits: every action is as likely as any other
             parameter.zero_()
     pulse = Pulse(spec.resources.stall_seconds)  # nobody watches this process from outside
-    episodes = play(spec.suite, policy, torch.device("cpu"), Share(), pulse=pulse)
+    episodes = play(spec.suite, policy, Share(), pulse=pulse)
     return score_of(spec.metric, metrics(spec.suite, episodes)), standard_error(spec.suite, episodes, spec.metric)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from trainables.environments.catalog import MettaGridFamily
-from trainables.environments.interface import VectorEnvironment
 from trainables.environments.mettagrid_tasks import Task, random_map
-from trainables.seeding import evaluation_seeds
+from trainables.environments.vector import EnvironmentVector
+from trainables.seeding import EvaluationSeeds
 from trainables.simulation.config import Suite
 
 MAX_REPLAY_STEPS = 20_000  # a longer episode is cut here
@@ -48,7 +48,7 @@ class Trajectory:
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[np.ndarray] = field(default_factory=list)
 
-    def step(self, env: VectorEnvironment, actions: np.ndarray) -> None:
+    def step(self, env: EnvironmentVector, actions: np.ndarray) -> None:
         """Takes the step, and notes it as long as there is room."""
         rows = slice(0, env.agents_per_env)
         seen = env.observations[rows].copy()
@@ -94,7 +94,7 @@ def _write_mettagrid(path: Path, suite: Suite, family: MettaGridFamily, trajecto
 
     writer = InMemoryReplayWriter()
     simulation = library_simulation(
-        family.tasks[0][1], evaluation_seeds(suite.seed, (0,))(0, 0), family.combat_vocabulary, [writer]
+        family.tasks[0][1], EvaluationSeeds(suite.seed, (0,))(0, 0), family.combat_vocabulary, [writer]
     )
     for actions in trajectory.actions:
         simulation._c_sim.actions()[:] = actions
@@ -110,8 +110,8 @@ def library_simulation(
     from mettagrid.config.mettagrid_config import MettaGridConfig
     from mettagrid.simulator.simulator import Simulation
 
+    from trainables.environments.mettagrid_block import simulator_seed
     from trainables.environments.mettagrid_game import game_config
-    from trainables.environments.mettagrid_vector import simulator_seed
 
     map_seed, sim_seed = seed.spawn(2)
     grid = [[_CELLS[name] for name in row] for row in random_map(task, np.random.default_rng(map_seed))]

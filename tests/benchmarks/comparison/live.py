@@ -152,7 +152,7 @@ def afresh(spec: dict[str, Any], seed: int) -> float:
     fresh = RunSpec.from_mapping({**spec, "seed": seed, "device": "cpu", "sim": sim, "trainer": trainer})
     run = PpoTrainer(fresh, DistributedContext(), Meter("setup"))
     assert run.train(Recorder())
-    return metrics(fresh.suite, play(fresh.suite, run.policy, torch.device("cpu"), Share()))["reward"]
+    return metrics(fresh.suite, play(fresh.suite, run.policy, Share()))["reward"]
 
 
 def judged(method: str, seed: int, budget: float) -> Live:

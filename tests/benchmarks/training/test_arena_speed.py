@@ -16,13 +16,12 @@ import torch
 
 from tests.trainables.synthetic import spawn
 from trainables.distributed import DistributedContext
-from trainables.environments.catalog import VectorOptions
-from trainables.environments.interface import VectorEnvironment
+from trainables.environments.vector import EnvironmentVector, VectorOptions
 from trainables.ppo.learner import Learner
 from trainables.ppo.plan import plan
 from trainables.ppo.rollout import Collector
 from trainables.ppo.trainer import make_policy
-from trainables.seeding import training_seeds
+from trainables.seeding import TrainingSeeds
 from trainables.spec import RunSpec
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -46,19 +45,19 @@ class Bench:
         self.spec = RunSpec.from_mapping({"trainer": {**SETTINGS, **sizes}, "resources": {"world_size": world}})
         self.plan = plan(self.spec.trainer, 4, world)
         self.bare, self.env = (self._environment() for _ in range(2))
-        self.policy = make_policy(self.spec, self.context, self.env.encoder, self.env.action_space)
+        self.policy = make_policy(self.spec, self.context, self.env.description)
         self.learner = Learner(self.policy, self.spec.trainer, self.plan, self.context)
         self.collector = Collector(
             self.env, self.policy, self.plan.horizon, self.plan.bptt_horizon, self.context.device
         )
         self.generator = torch.Generator().manual_seed(self.context.rank)
-        self.env.step = self._timed("environment", self.env.step)  # type: ignore[method-assign]
-        self.env.encoder.encode = self._timed("encode", self.env.encoder.encode)  # type: ignore[method-assign]
+        self.env.send = self._timed("environment", self.env.send)  # type: ignore[method-assign]
+        encoder = self.env.description.encoder
+        encoder.encode = self._timed("encode", encoder.encode)  # type: ignore[method-assign]
 
-    def _environment(self) -> VectorEnvironment:
-        env = self.spec.environment.make(
-            VectorOptions(self.plan.num_envs, training_seeds(0, 0, self.context.rank), stagger=True)
-        )
+    def _environment(self) -> EnvironmentVector:
+        options = VectorOptions(self.plan.num_envs, TrainingSeeds(0, 0, self.context.rank), stagger=True)
+        env = EnvironmentVector(self.spec.environment, options)
         env.reset()
         return env
 

@@ -19,12 +19,12 @@ import pytest
 import torch
 
 from trainables.distributed import DistributedContext
-from trainables.environments.catalog import VectorOptions
+from trainables.environments.vector import EnvironmentVector, VectorOptions
 from trainables.ppo.learner import Learner
 from trainables.ppo.plan import plan
 from trainables.ppo.rollout import Collector
 from trainables.ppo.trainer import make_policy, schedule
-from trainables.seeding import training_seeds
+from trainables.seeding import TrainingSeeds
 from trainables.spec import RunSpec
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
@@ -66,8 +66,9 @@ class Ours:
         }
         self.spec, context = RunSpec.from_mapping(mapping), DistributedContext()
         self.plan = plan(self.spec.trainer, 1, 1)
-        self.env = self.spec.environment.make(VectorOptions(self.plan.num_envs, training_seeds(seed, 0, 0)))
-        policy = make_policy(self.spec, context, self.env.encoder, self.env.action_space)
+        options = VectorOptions(self.plan.num_envs, TrainingSeeds(seed, 0, 0))
+        self.env = EnvironmentVector(self.spec.environment, options)
+        policy = make_policy(self.spec, context, self.env.description)
         self.learner = Learner(policy, self.spec.trainer, self.plan, context)
         self.collector = Collector(self.env, policy, self.plan.horizon, self.plan.bptt_horizon, context.device)
         self.generator = torch.Generator().manual_seed(seed)
