@@ -49,6 +49,14 @@ class Failure:
         return (FailureKind.INFRASTRUCTURE, FailureKind.HYPERPARAMETERS, FailureKind.CODE).index(self.kind)
 
 
+class FailedElsewhere(RunError):
+    """An exception in a process that works for this one, which ends the run as it would have here."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def classify(error: BaseException, said: str = "") -> Failure:
     """The failure behind an exception that ended a run.
 
@@ -56,6 +64,8 @@ def classify(error: BaseException, said: str = "") -> Failure:
         error: what was raised.
         said: what the process printed last; explains a SystemExit that is only a number.
     """
+    if isinstance(error, FailedElsewhere):
+        return error.failure
     name, text = type(error).__name__, str(error).strip()
     first = text.partition("\n")[0]
     if said and isinstance(error, SystemExit) and not isinstance(error.code, str):

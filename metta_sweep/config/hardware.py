@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,9 +62,10 @@ def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
     """The tree with every `auto` of device, resources and workers replaced by what fits the machine.
 
     `device`: cuda with a GPU, else cpu. `world_size`: a rank for each GPU, 1 without. `gpus_per_worker`: 1 on cuda,
-    else 0. `cpus_per_worker`: the share of the cores that goes with the rank's GPU, or part of one, on cuda, else 1.
-    `trainer.num_workers`: `cpus_per_worker` on cuda, else 1 (a second thread on a busy machine makes small networks
-    several times slower).
+    else 0. `cpus_per_worker`: what `trainer.num_workers` asks for, where that is written; else the share of the cores
+    that goes with the rank's GPU, or part of one, on cuda, and 1 without. `trainer.num_workers`: a core each, but for
+    the learner's own beside a GPU; without one learner and workers take turns, and on a single core a worker gains
+    nothing.
     """
     out = dict(tree)
 
@@ -77,9 +79,21 @@ def fill(tree: Mapping[str, Any], machine: Machine) -> Tree:
     on_gpu = settle("device", "cuda" if machine.num_gpus else "cpu") == "cuda"
     settle("resources.world_size", max(1, machine.num_gpus) if on_gpu else 1)
     gpus = settle("resources.gpus_per_worker", 1.0 if on_gpu else 0.0)
-    cpus = settle("resources.cpus_per_worker", _cores_beside(gpus, machine) if on_gpu else 1)
-    settle("trainer.num_workers", cpus if on_gpu else 1)
+    workers = trees.get(out, ("trainer", "num_workers"))
+    cpus = settle("resources.cpus_per_worker", _cores(workers, gpus, machine) if on_gpu else max(1, _whole(workers)))
+    cores = _whole(cpus)
+    settle("trainer.num_workers", max(0, cores - 1) if on_gpu else cores if cores > 1 else 0)
     return out
+
+
+def _whole(value: Any) -> int:
+    """Anything that is no number counts as 0: it is refused later, by its key."""
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def _cores(workers: Any, gpus: Any, machine: Machine) -> int:
+    """Cores for a rank beside a GPU: one for the learner and one for each worker, where workers are written."""
+    return _whole(workers) + 1 if isinstance(workers, int) else _cores_beside(gpus, machine)
 
 
 def _cores_beside(gpus: Any, machine: Machine) -> int:

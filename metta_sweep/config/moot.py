@@ -1,4 +1,4 @@
-"""Keys that are right and still do nothing, because another key says so: each gets a line before the start."""
+"""Keys that are right and still do nothing, or harm, because another key says so: each gets a line before the start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
     text = str(tree)
     found = [(path, why) for prefixes, why in _rules(tree) for path in sorted(written) if _is_below(path, prefixes)]
     idle = tuple(at(".".join(path), f"no effect: {why}") for path, why in found if not _is_mentioned(text, path))
-    return idle + _last_phase(tree, at) + _user(tree, at)
+    return idle + _last_phase(tree, at) + _crowded(tree, at) + _user(tree, at)
 
 
 def _rules(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Path, ...], str]]:
@@ -66,6 +66,23 @@ def _last_phase(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple
     key = f"sweep.schedule.phases.{len(lengths) - 1}.num_runs"
     fix = f"sweep.num_samples={sum(lengths)} would end it there"
     return (at(key, f"no effect of {lengths[-1]}: the last phase goes on until a stop rule; {fix}"),)
+
+
+def _crowded(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:
+    """More processes than cores: they step no faster, and take the cores of other runs."""
+    workers, cpus = (trees.get(tree, trees.split(key)) for key in ("trainer.num_workers", "resources.cpus_per_worker"))
+    if not isinstance(workers, int) or not isinstance(cpus, int | float) or not kind_of(tree).plays_suite:
+        return ()
+    needed = workers + 1 if tree.get("device") == "cuda" else workers
+    if needed <= max(1, cpus):
+        return ()
+    return (
+        at(
+            "trainer.num_workers",
+            f"{workers} processes of a rank share resources.cpus_per_worker={cpus:g} with other runs; use "
+            f"resources.cpus_per_worker={needed}, or auto",
+        ),
+    )
 
 
 def _user(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:

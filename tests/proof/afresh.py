@@ -66,7 +66,7 @@ def afresh(stage: Stage, patch: str, seeds: Sequence[int] = SEEDS) -> Afresh:
             f"trainer.total_timesteps={STEPS}",
             "sim=arena_basic",
         ]
-        words += ["resources.cpus_per_worker=1", "trainer.num_workers=1", "wandb=off"]
+        words += ["resources.cpus_per_worker=1", "trainer.num_workers=0", "wandb=off"]
         trained = stage.ask("train", *words)
         played = stage.ask("evaluate", *words, f"sim.seed={MAPS_SEED}", f"sim.episodes={EPISODES}")
         return played["score"], played["standard_error"], sum(part["cpu_seconds"] for part in trained["costs"].values())

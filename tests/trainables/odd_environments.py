@@ -12,7 +12,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 from trainables import faults
 
@@ -44,6 +43,8 @@ class Odd(gymnasium.Env[np.ndarray, int]):
             if self._does == "raise":
                 raise KeyError("the environment lost its map")
             if self._does == "out of memory":
+                import torch  # slow, and few tests need it
+
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             if self._does == "hang":
                 time.sleep(1000)

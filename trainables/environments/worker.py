@@ -83,7 +83,7 @@ class BlockServer:
         what, number = ORDER.unpack(order)
         try:
             answer = self._do(what, number)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # of an environment; the learner decides
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # of an environment
             answer = _message(FAILED, EnvironmentFailure(classify(error), traceback.format_exc()))
         self._clock[0] = time.process_time()
         self._connection.sendall(answer)

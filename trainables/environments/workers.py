@@ -26,9 +26,8 @@ import psutil
 from trainables.environments.catalog import Family
 from trainables.environments.interface import BlockOptions
 from trainables.environments.memory import Layout, open_memory
-from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError, WorkerEnded
-from trainables.failures import Failure
-from trainables.result import FailureKind
+from trainables.errors import InfrastructureFailure, WorkerEnded
+from trainables.failures import FailedElsewhere, Failure
 
 ORDER = struct.Struct("<cI")  # what is to be done, and with which block
 SIZE = struct.Struct("<I")  # of a message that follows
@@ -82,7 +81,7 @@ class EnvironmentWorkers:
         self.count = count
         self.plugins = tuple(plugins)
         self.waiting_for = ""
-        self._workers: list[_Worker] = []
+        self._workers: dict[int, _Worker] = {}
         self._gone_seconds = 0.0
 
     def resize(self, count: int, plugins: Sequence[str]) -> None:
@@ -93,26 +92,23 @@ class EnvironmentWorkers:
 
     def open(self, number: int, family: Family, options: BlockOptions, layout: Layout, descriptor: int) -> RemoteHost:
         """Tells a worker to open a block in this memory; it is open after the first `RemoteHost.wait`."""
-        if not self._workers:
-            self._workers = [_Worker(index) for index in range(self.count)]
-        return RemoteHost(self, self._workers[number], OpenBlock(family, options, layout, self.plugins), descriptor)
+        worker = self._workers.get(number) or self._workers.setdefault(number, _Worker(number))
+        return RemoteHost(self, worker, OpenBlock(family, options, layout, self.plugins), descriptor)
 
     def cpu_seconds(self) -> float:
         """CPU time of all processes that there are and were."""
-        return self._gone_seconds + sum(worker.cpu_seconds() for worker in self._workers)
+        return self._gone_seconds + sum(worker.cpu_seconds() for worker in self._workers.values())
 
     def memory_bytes(self) -> int:
         """Resident memory of all processes."""
-        return sum(worker.memory_bytes() for worker in self._workers)
+        return sum(worker.memory_bytes() for worker in self._workers.values())
 
     def close(self) -> None:
         """Ends all processes."""
         self._gone_seconds = self.cpu_seconds()
-        workers, self._workers = self._workers, []
-        for worker in workers:
-            worker.connection.close()
-        for worker in workers:
-            worker.end()
+        workers, self._workers = self._workers, {}
+        for worker in workers.values():
+            worker.end(patience=0.0)
 
 
 class _Worker:
@@ -154,17 +150,17 @@ class _Worker:
 
     def ended(self, envs: str) -> InfrastructureFailure:
         """The failure of a process that is gone."""
-        status = self.end()
+        status = self.end(_LAST_WORDS_SECONDS)
         who = f"environment worker {self.number} ({envs})"
         if status in (-signal.SIGKILL, -signal.SIGTERM):  # from outside
             return InfrastructureFailure(f"{who} was killed by {signal.Signals(-status).name}")
         how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         return WorkerEnded(f"{who} ended with {how}", how)
 
-    def end(self) -> int:
-        """Makes sure that the process is gone; returns its exit status."""
+    def end(self, patience: float) -> int:
+        """Makes sure that the process is gone after so many seconds; returns its exit status."""
         try:
-            return self.process.wait(_LAST_WORDS_SECONDS)
+            return self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -204,7 +200,7 @@ class RemoteHost:
             raise
         if answer == FAILED:
             self._workers.close()  # others may still be at work on what nobody wants any more
-            raise _error(told.failure) from RemoteTraceback(told.traceback)
+            raise FailedElsewhere(told.failure) from RemoteTraceback(told.traceback)
         return told or {}
 
     def close(self) -> None:
@@ -254,15 +250,6 @@ class RemoteHost:
                 f"{time.monotonic() - began:.0f} s"
             )
         self._workers.waiting_for = ""
-
-
-def _error(failure: Failure) -> RunError:
-    """The exception that means the same here as that of the environment did there."""
-    if failure.kind is FailureKind.HYPERPARAMETERS:
-        return HyperparameterFailure(failure.message)
-    if failure.kind is FailureKind.INFRASTRUCTURE:
-        return InfrastructureFailure(failure.message)
-    return CodeFailure(failure.message, failure.signature)
 
 
 def _python_path() -> str:

@@ -66,7 +66,7 @@ def overrides(design: Design, key: tuple[float, ...]) -> list[str]:
         "run=recorded", "sim=arena_basic", f"seed={seed}",
         "trainer.schedule=constant", f"trainer.batch_size={BATCH_SIZE}",
         f"trainer.total_timesteps={2 * LENGTHS[-1]}", f"trainer.simulation.curve_points={len(LENGTHS)}",
-        f"trainer.simulation.curve_episodes={EPISODES}", "trainer.num_workers=1", "device=cpu",
+        f"trainer.simulation.curve_episodes={EPISODES}", "trainer.num_workers=0", "device=cpu",
         *design.fixed, *searched,
     ]  # fmt: skip
 

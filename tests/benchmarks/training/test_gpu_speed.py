@@ -55,12 +55,12 @@ def seconds_per_update(device: str, model: dict[str, Any], trainer: dict[str, An
 @pytest.mark.parametrize(
     ("model", "trainer"),
     [
-        ({"type": "mlp"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 32, "num_workers": 1}),
+        ({"type": "mlp"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 32, "num_workers": 0}),
         (
             {"type": "mlp", "hidden_size": 1024},
             {"batch_size": 32_768, "minibatch_size": 8192, "num_envs": 256, "num_workers": 8},
         ),
-        ({"type": "lstm"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 64, "num_workers": 1}),
+        ({"type": "lstm"}, {"batch_size": 8192, "minibatch_size": 2048, "num_envs": 64, "num_workers": 0}),
     ],
 )
 def test_gpu_against_one_core(model: dict[str, Any], trainer: dict[str, Any]) -> None:

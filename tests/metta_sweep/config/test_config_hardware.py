@@ -21,9 +21,9 @@ AUTO = {
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        (Machine(num_cpus=16, num_gpus=0), ("cpu", 1, 0.0, 1, 1)),
-        (Machine(num_cpus=16, num_gpus=4), ("cuda", 4, 1.0, 4, 4)),
-        (Machine(num_cpus=2, num_gpus=4), ("cuda", 4, 1.0, 1, 1)),
+        (Machine(num_cpus=16, num_gpus=0), ("cpu", 1, 0.0, 1, 0)),
+        (Machine(num_cpus=16, num_gpus=4), ("cuda", 4, 1.0, 4, 3)),
+        (Machine(num_cpus=2, num_gpus=4), ("cuda", 4, 1.0, 1, 0)),
     ],
 )
 def test_auto_fits_the_machine(machine: Machine, expected: tuple[object, ...]) -> None:
@@ -43,7 +43,29 @@ def test_auto_fits_the_machine(machine: Machine, expected: tuple[object, ...]) -
 def test_runs_that_share_a_gpu_share_the_cores_beside_it(gpus: object, cpus: int) -> None:
     written = {**AUTO, "resources": {"world_size": 1, "gpus_per_worker": gpus, "cpus_per_worker": "auto"}}
     filled = hardware.fill(written, Machine(num_cpus=16, num_gpus=1))
-    assert (filled["resources"]["cpus_per_worker"], filled["trainer"]["num_workers"]) == (cpus, cpus)
+    assert (filled["resources"]["cpus_per_worker"], filled["trainer"]["num_workers"]) == (cpus, cpus - 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "cpus", "workers", "expected"),
+    [
+        ("cpu", "auto", 4, (4, 4)),  # learner and workers take turns
+        ("cpu", "auto", 0, (1, 0)),
+        ("cpu", 3, "auto", (3, 3)),
+        ("cpu", 0.5, "auto", (0.5, 0)),
+        ("cuda", "auto", 4, (5, 4)),  # the learner works while they do
+        ("cuda", "auto", 0, (1, 0)),
+        ("cuda", 6, "auto", (6, 5)),
+        ("cpu", "auto", "many", (1, "many")),  # refused later, by its key
+    ],
+)
+def test_cores_cover_the_workers_and_workers_fill_the_cores(
+    device: str, cpus: object, workers: object, expected: tuple[object, object]
+) -> None:
+    resources = {"world_size": 1, "gpus_per_worker": float(device == "cuda"), "cpus_per_worker": cpus}
+    written = {"device": device, "resources": resources, "trainer": {"num_workers": workers}}
+    filled = hardware.fill(written, Machine(num_cpus=16, num_gpus=1))
+    assert (filled["resources"]["cpus_per_worker"], filled["trainer"]["num_workers"]) == expected
 
 
 def test_what_is_written_stays() -> None:
