@@ -7,8 +7,10 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,52 @@ def test_a_killed_worker_costs_a_restart_from_the_checkpoint_and_not_the_run(
     assert killed[0] not in pids(tmp_path)
 
 
+def test_a_killed_environment_worker_costs_a_restart_too_and_leaves_nobody(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["trainer"] |= {"checkpoint": {"interval_seconds": 0}, "num_workers": 2}
+    mapping["resources"] = {"max_restarts": 1, "cpus_per_worker": 2}
+    killed: list[psutil.Process] = []
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and progress.env_steps >= 1024:
+            killed.extend(psutil.Process(pids(tmp_path)[0]).children())
+            killed[1].kill()
+
+    result = train(mapping, tmp_path, kill_once)
+    assert (result.outcome, result.env_steps) == ("completed", 4096), (result.message, result.log_tail)
+    assert "environment worker 1 (environments 4 to 7) was killed by SIGKILL" in RunFiles(tmp_path).log().read_text()
+    steps = [json.loads(line)["env_steps"] for line in RunFiles(tmp_path).metrics.read_text().splitlines()]
+    assert sorted(set(steps)) == [512 * n for n in range(1, 9)]
+    assert len(steps) <= 10  # nothing but the update in flight was done twice
+    assert len(killed) == 2
+    wait_until_gone([*pids(tmp_path), *(process.pid for process in killed)])
+
+
+def test_runs_side_by_side_hold_the_cores_of_their_environment_workers(
+    cartpole: dict[str, Any], tmp_path: Path
+) -> None:
+    import ray
+
+    mapping = odd(cartpole, seconds=0.001)
+    mapping["trainer"] |= {"num_workers": 2}
+    mapping["resources"] = {"cpus_per_worker": 2}
+    free: list[float] = []
+    both = threading.Barrier(2, timeout=240)
+
+    def look_once(progress: Progress) -> None:
+        if progress.env_steps == 512:
+            both.wait()
+            free.append(ray.available_resources().get("CPU", 0.0))
+            both.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda name: train(mapping, tmp_path / name, look_once), ("one", "two")))
+    assert [result.outcome for result in results] == ["completed"] * 2
+    assert free == [0.0, 0.0]  # of the four that this Ray has
+
+
 def test_a_lost_node_ends_the_run_at_once_with_its_checkpoint_kept(cartpole: dict[str, Any], tmp_path: Path) -> None:
     from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -194,12 +242,18 @@ def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(
 
 
 @pytest.mark.parametrize(
-    ("does", "how"), [("die", "exit code 1 at trainables/odd_environments.py:"), ("crash", "SIGSEGV at ")]
+    ("does", "how", "num_workers"),
+    [
+        ("die", "exit code 1 at trainables/odd_environments.py:", 0),
+        ("crash", "SIGSEGV at ", 0),
+        ("die", "exit code 1 at trainables/odd_environments.py:", 1),
+    ],
 )
 def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(
-    cartpole: dict[str, Any], tmp_path: Path, does: str, how: str
+    cartpole: dict[str, Any], tmp_path: Path, does: str, how: str, num_workers: int
 ) -> None:
     mapping = odd(cartpole, does=does)
+    mapping["trainer"] |= {"num_workers": num_workers}
     mapping["resources"] = {"max_restarts": 5}
     result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "code")
@@ -241,12 +295,18 @@ def test_a_single_worker_that_hangs_is_given_up_too(cartpole: dict[str, Any], tm
 
 
 @pytest.mark.long
-def test_an_environment_that_hangs_is_given_up(cartpole: dict[str, Any], tmp_path: Path) -> None:
-    mapping = odd(cartpole, does="hang", after=2000)
+@pytest.mark.parametrize(
+    ("num_workers", "who"), [(0, ""), (2, " (environment worker 0 (environments 0 to 3) has not answered for ")]
+)
+def test_an_environment_that_hangs_is_given_up(
+    cartpole: dict[str, Any], tmp_path: Path, num_workers: int, who: str
+) -> None:
+    mapping = odd(cartpole, does="hang", after=1000)
+    mapping["trainer"] |= {"num_workers": num_workers}
     mapping["resources"] = {"max_restarts": 0, "stall_seconds": 5}
     result = train(mapping, tmp_path, ignore)
     assert (result.outcome, result.failure) == ("failed", "infrastructure")
-    assert result.message == "no update for 5 s: training hangs"
+    assert result.message.startswith(f"no update for 5 s: training hangs{who}")
     wait_until_gone(pids(tmp_path))
 
 
