@@ -9,6 +9,7 @@ import torch
 
 from tests.benchmarks.training.side_by_side import CORES, Blocks, Setting
 from trainables.distributed import DistributedContext
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.metering import Meter
 from trainables.ppo.trainer import PpoTrainer, SilentHost
 from trainables.result import Progress
@@ -39,7 +40,7 @@ def spec(setting: Setting) -> RunSpec:
         "total_timesteps": 10**12, "schedule": "constant", "simulation": {"curve_points": 0},
         "num_envs": setting.num_envs, "batch_size": setting.batch_size, "minibatch_size": setting.minibatch_size,
         "bptt_horizon": setting.bptt_horizon, "update_epochs": setting.update_epochs,
-        "num_workers": NUM_WORKERS if setting.num_workers else 1, "compile": on_gpu, "cuda_graphs": on_gpu,
+        "num_workers": NUM_WORKERS if setting.num_workers else 0, "compile": on_gpu, "cuda_graphs": on_gpu,
         "checkpoint": {"interval_seconds": 1e9},
     }  # fmt: skip
     model = {"type": setting.model, "hidden_size": setting.hidden_size}
@@ -51,9 +52,13 @@ def main() -> None:
     torch.set_num_threads(1)
     setting = Setting(**json.loads(sys.argv[1]))
     blocks = Blocks()
-    trainer = PpoTrainer(spec(setting), DistributedContext(device=torch.device(setting.device)), Meter("setup"))
+    run = spec(setting)
+    workers = EnvironmentWorkers(run.trainer.num_workers)
+    context = DistributedContext(device=torch.device(setting.device))
+    trainer = PpoTrainer(run, context, Meter("setup"), workers=workers)
     parameters = sum(parameter.numel() for parameter in trainer.policy.parameters())
     trainer.train(BlockHost(blocks, parameters, trainer.plan.batch_size))
+    workers.close()
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ from torch import nn
 from torch.utils import cpp_extension
 
 from tests.benchmarks.training.side_by_side import Blocks, Setting
-from trainables.environments.catalog import VectorOptions
 from trainables.environments.mettagrid_encoding import TokenEncoder
 from trainables.environments.mettagrid_game import game_config
 from trainables.environments.mettagrid_tasks import TASKS
-from trainables.seeding import training_seeds
+from trainables.environments.vector import EnvironmentVector, VectorOptions
+from trainables.seeding import TrainingSeeds
 from trainables.spec import RunSpec
 
 GAME = game_config(TASKS["arena/basic"])
@@ -95,8 +95,8 @@ class OurVector(pufferlib.PufferEnv):
     """Our vector environment as one environment of PufferLib with the agents of all."""
 
     def __init__(self, num_envs: int, buf: Any = None, seed: int = 0) -> None:
-        options = VectorOptions(num_envs, training_seeds(seed, 0, 0), stagger=True)
-        self._env = RunSpec.from_mapping({}).environment.make(options)
+        options = VectorOptions(num_envs, TrainingSeeds(seed, 0, 0), stagger=True)
+        self._env = EnvironmentVector(RunSpec.from_mapping({}).environment, options)
         self.single_observation_space = Box(0, 255, self._env.observations.shape[1:], np.uint8)
         self.single_action_space = Discrete(len(GAME.actions.actions()))
         self.num_agents = len(self._env.observations)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from trainables.distributed import DistributedContext
+from trainables.environments.workers import EnvironmentWorkers
 from trainables.metering import Meter
 from trainables.ppo.trainer import PpoTrainer, SilentHost
 from trainables.result import Progress
@@ -47,8 +48,9 @@ def seconds_per_update(device: str, model: dict[str, Any], trainer: dict[str, An
     section = {"total_timesteps": 8 * trainer["batch_size"], "simulation": {"curve_points": 0}, **trainer}
     resources = {"gpus_per_worker": float(device == "cuda")}
     spec = RunSpec.from_mapping({"device": device, "trainer": section, "model": model, "resources": resources})
-    clock = Clock()
-    PpoTrainer(spec, DistributedContext(device=torch.device(device)), Meter("setup")).train(clock)
+    clock, workers = Clock(), EnvironmentWorkers(spec.trainer.num_workers)
+    PpoTrainer(spec, DistributedContext(device=torch.device(device)), Meter("setup"), workers=workers).train(clock)
+    workers.close()
     return min(after - before for before, after in zip(clock.ends[3:], clock.ends[4:], strict=False))
 
 
