@@ -75,7 +75,7 @@ class Learner:
         Args:
             rollout: the batch of this rank.
             learning_rate: of this update.
-            generator: shuffles samples; on this rank's device.
+            generator: shuffles samples, best on this rank's device.
 
         Returns:
             Means of the losses over minibatches, over all ranks.
@@ -121,7 +121,7 @@ class Learner:
         unit = self._plan.bptt_horizon if self.policy.memory_size else 1
         num_units = self._plan.horizon * self._plan.rows // unit
         order = torch.randperm(num_units, generator=generator, device=generator.device)
-        return order.tensor_split(min(self._plan.num_minibatches, num_units))
+        return order.to(self._context.device).tensor_split(min(self._plan.num_minibatches, num_units))
 
     def _pick(
         self, rollout: Rollout, advantages: torch.Tensor, returns: torch.Tensor, chosen: torch.Tensor
