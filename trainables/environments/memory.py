@@ -19,7 +19,7 @@ _LINE = 64  # bytes of a cache line: two processes that write to one slow each o
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BufferLayout:
     """Where each array of `Buffers` lies.
 
     Attributes:
@@ -37,7 +37,7 @@ class Layout:
     action_space: ActionSpace
 
     @classmethod
-    def of(cls, description: Description, num_envs: int, agents_per_env: int) -> Layout:
+    def of(cls, description: Description, num_envs: int, agents_per_env: int) -> BufferLayout:
         shape, dtype = description.observation_shape, description.observation_dtype
         return cls(num_envs, agents_per_env, shape, dtype, description.action_space)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from trainables.environments.catalog import Family
 from trainables.environments.interface import BlockOptions, Buffers, EnvironmentBlock, Episode
-from trainables.environments.memory import Layout, open_memory
+from trainables.environments.memory import BufferLayout, open_memory
 from trainables.environments.workers import EnvironmentWorkers
 from trainables.seeding import EpisodeSeeds
 
@@ -99,7 +99,7 @@ class EnvironmentVector:
         self.description = description = family.describe()
         self.num_envs, self.agents_per_env = options.num_envs, family.agents_per_env
         self._options, self._task_names = options, family.task_names
-        self._layout = Layout.of(description, self.num_envs, self.agents_per_env)
+        self._layout = BufferLayout.of(description, self.num_envs, self.agents_per_env)
         self._envs = groups_of(self.num_envs, self.agents_per_env, family.is_divisible)
         self.groups = tuple(map(self._layout.rows, self._envs))
         self._seen = np.zeros(self.num_envs, dtype=np.int64)

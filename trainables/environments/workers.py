@@ -25,7 +25,7 @@ import psutil
 
 from trainables.environments.catalog import Family
 from trainables.environments.interface import BlockOptions
-from trainables.environments.memory import Layout, open_memory
+from trainables.environments.memory import BufferLayout, open_memory
 from trainables.errors import InfrastructureFailure, WorkerEnded
 from trainables.failures import FailedElsewhere, Failure
 
@@ -50,7 +50,7 @@ class OpenBlock:
 
     family: Family
     options: BlockOptions
-    layout: Layout
+    layout: BufferLayout
     plugins: tuple[str, ...]
 
 
@@ -90,7 +90,9 @@ class EnvironmentWorkers:
             self.close()
             self.count, self.plugins = count, tuple(plugins)
 
-    def open(self, number: int, family: Family, options: BlockOptions, layout: Layout, descriptor: int) -> RemoteHost:
+    def open(
+        self, number: int, family: Family, options: BlockOptions, layout: BufferLayout, descriptor: int
+    ) -> RemoteHost:
         """Tells a worker to open a block in this memory; it is open after the first `RemoteHost.wait`."""
         worker = self._workers.get(number) or self._workers.setdefault(number, _Worker(number))
         return RemoteHost(self, worker, OpenBlock(family, options, layout, self.plugins), descriptor)
