@@ -86,6 +86,10 @@ UNPICKLES = {
 }
 
 
+# What a process was sent by its parent, on a socket that has no name and no other end.
+FROM_ITS_PARENT = {"trainables/environments/worker.py"}
+
+
 def calls(path: Path) -> list[tuple[str, str, ast.Call]]:
     """Module-like name, function name and call of every call `name.function(...)`."""
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
@@ -97,6 +101,8 @@ def calls(path: Path) -> list[tuple[str, str, ast.Call]]:
 @pytest.mark.parametrize("package", ["metta_sweep", "trainables"])
 def test_nothing_that_others_may_have_written_is_unpickled(package: str) -> None:
     for path in sorted((ROOT / package).rglob("*.py")):
+        if path.relative_to(ROOT).as_posix() in FROM_ITS_PARENT:
+            continue
         for name, function, call in calls(path):
             arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             unpickles = (

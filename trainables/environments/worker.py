@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import json
 import mmap
 import os
 import pickle
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,6 @@ from trainables.environments.workers import (
     ORDER,
     RESET,
     SIZE,
-    EnvironmentFailure,
     OpenBlock,
 )
 from trainables.failures import classify
@@ -84,7 +85,7 @@ class BlockServer:
         try:
             answer = self._do(what, number)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # of an environment
-            answer = _message(FAILED, EnvironmentFailure(classify(error), traceback.format_exc()))
+            answer = _message(FAILED, {**asdict(classify(error)), "traceback": traceback.format_exc()})
         self._clock[0] = time.process_time()
         self._connection.sendall(answer)
         return True
@@ -125,7 +126,7 @@ class BlockServer:
 
 
 def _message(kind: bytes, content: Any) -> bytes:
-    data = pickle.dumps(content)
+    data = json.dumps(content).encode()
     return kind + SIZE.pack(len(data)) + data
 
 

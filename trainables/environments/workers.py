@@ -6,6 +6,7 @@ that both map. Whoever finds the other end closed knows that it is gone.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import pickle
@@ -28,6 +29,7 @@ from trainables.environments.interface import BlockOptions
 from trainables.environments.memory import BufferLayout, open_memory
 from trainables.errors import InfrastructureFailure, WorkerEnded
 from trainables.failures import FailedElsewhere, Failure
+from trainables.result import FailureKind
 
 ORDER = struct.Struct("<cI")  # what is to be done, and with which block
 SIZE = struct.Struct("<I")  # of a message that follows
@@ -52,14 +54,6 @@ class OpenBlock:
     options: BlockOptions
     layout: BufferLayout
     plugins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentFailure:
-    """An exception in a worker: what it means for the run, and its traceback."""
-
-    failure: Failure
-    traceback: str
 
 
 class RemoteTraceback(Exception):
@@ -202,8 +196,9 @@ class RemoteHost:
             raise
         if answer == FAILED:
             self._workers.close()  # others may still be at work on what nobody wants any more
-            raise FailedElsewhere(told.failure) from RemoteTraceback(told.traceback)
-        return told or {}
+            failure = Failure(FailureKind(told["kind"]), told["signature"], told["message"])
+            raise FailedElsewhere(failure) from RemoteTraceback(told["traceback"])
+        return {int(env): stats for env, stats in (told or {}).items()}
 
     def close(self) -> None:
         try:
@@ -218,7 +213,7 @@ class RemoteHost:
         answer = self._receive(1)
         if answer in (DONE, CLOSED):
             return answer, None
-        return answer, pickle.loads(self._receive(SIZE.unpack(self._receive(SIZE.size))[0]))
+        return answer, json.loads(self._receive(SIZE.unpack(self._receive(SIZE.size))[0]))
 
     def _order(self, order: bytes) -> None:
         self._send(ORDER.pack(order, self._number))
