@@ -28,7 +28,7 @@ step() {
     124 | 137) note "$name: interrupted after $limit s" ;;
     *) note "$name: failed with exit code $code, $((SECONDS - began)) s" ;;
   esac
-  grep -E 'steps/s|steps per second|ours over it|^(FAILED|ERROR|SKIPPED)' "$output/$name.txt" |
+  grep -E 'cores, load|steps/s|steps per second|ours over it|^(FAILED|ERROR|SKIPPED)' "$output/$name.txt" |
     tee -a "$output/summary.txt"
   [ "$code" = 0 ] || failed=$((failed + 1))
 }
