@@ -206,9 +206,12 @@ class SuggestionReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class Reserved(Event):
-    """Answer to `Reserve`; `run` is None when the point of a run may not change any more: the run is another's."""
+    """Answer to `Reserve`; `run` is None when the point of a run may not change any more: the run is another's. `tally`
+    is that of the time after a new run.
+    """
 
     run: ReservedRun | None
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)

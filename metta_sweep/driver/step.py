@@ -144,6 +144,9 @@ def on_reserved(turn: Transition, event: ms.Reserved) -> None:
         turn.set(ready=tuple(run for run in ready if run is not None))
     elif event.run is not None:
         runs.hold(turn, event.run, first=False)
+        if event.tally is not None:  # no need to look for the next number
+            limit = no_more_runs(turn.state.rules.limits, turn.state.tally(event.tally))
+            turn.set_optimiser(next_number=event.tally.num_runs, limit=limit)
 
 
 # The registry.

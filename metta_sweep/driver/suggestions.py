@@ -191,7 +191,8 @@ class SuggestionWorker(Worker):
             case ms.Propose(number, instead_of):
                 return self._read_news() or self._propose(number, instead_of)
             case ms.Reserve(reservation, None):
-                return ms.Reserved(self._reserve(reservation))
+                reserved = self._reserve(reservation)
+                return ms.Reserved(reserved, self._context.tally(reserved.record.number + 1))
             case ms.Reserve(reservation, run) if run is not None:
                 return ms.Reserved(self._replace(run.record, reservation))
         return self._read_news() or ms.Learned(self._optimiser.cursor, None, self._context.tally())

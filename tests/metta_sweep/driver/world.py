@@ -163,7 +163,7 @@ class World:
                 if reservation.number != len(self.rows):
                     return ms.Idle()
                 self.reservations.append((reservation.number, self.proposed_at))
-                return ms.Reserved(self.reserved(self.add_row(cursor=reservation.cursor)))
+                return ms.Reserved(self.reserved(self.add_row(cursor=reservation.cursor)), self.tally)
             case ms.Reserve(reservation, run) if run is not None:
                 row = self.rows[run.id]
                 if (row.fence, row.state) != (run.record.fence, "reserved"):
