@@ -1,5 +1,4 @@
-"""Protein for any Ray Tune script: `tune.TuneConfig(search_alg=ProteinSearch(space, metric="score", mode="max",
-seed=0))`.
+"""Protein for any Ray Tune script: `tune.TuneConfig(search_alg=ProteinSearch(), metric="score", mode="max")`.
 
 Thin: it keeps the suggestion of each live trial, turns results into observations, and saves history instead of models.
 """
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher as TuneSearcher
-from ray.tune.search.sample import Domain
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Uniform
 
 from searchers.config import ProteinConfig
 from searchers.errors import SpaceError, StateError
-from searchers.observation import CurvePoint, FailureKind, Observation, Params, plain
+from searchers.observation import CurvePoint, FailureKind, Observation, Outcome, Params, plain
 from searchers.protein import Goal
 from searchers.saved import (
     curve_from_json,
@@ -30,8 +29,9 @@ from searchers.saved import (
     space_from_json,
     space_to_json,
 )
-from searchers.searcher import make_searcher
+from searchers.searcher import Searcher, make_searcher
 from searchers.space import Space
+from searchers.tune_space import Choices, Numbers, Place, TuneSpace, choices_of, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +67,24 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
     """Ray Tune searcher over `searchers.make_searcher`.
 
     Args:
-        space: what may be suggested, or its configuration (nested or dotted).
+        space: what may be suggested, or its configuration (nested or dotted), or a `param_space` of Tune's
+            distributions; None = the `param_space` of the Tuner.
         config: settings, or a mapping of them.
         metric: key of the score in results; None = from `TuneConfig`.
-        mode: "max" or "min"; None = from `TuneConfig`.
+        mode: "max" or "min"; None = from `TuneConfig`, and "max" where that names none.
         seed: of the optimiser.
         method: bayes, random, sobol or grid.
         keys: where results hold cost, steps and failure.
-        nested: give trials nested dicts ({"trainer": {"gamma": ...}}) instead of dotted keys.
+        nested: give trials nested dicts ({"trainer": {"gamma": ...}}) instead of dotted keys; a `param_space` keeps its
+            own shape.
+
+    Raises:
+        SpaceError: the space is none, or one that cannot be searched.
     """
 
     def __init__(  # noqa: PLR0913 - keywords of a constructor that people write by hand
         self,
-        space: Space | Mapping[str, Any],
+        space: Space | Mapping[str, Any] | None = None,
         config: ProteinConfig | Mapping[str, Any] | None = None,
         *,
         metric: str | None = None,
@@ -90,46 +95,63 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         nested: bool = True,
     ) -> None:
         super().__init__(metric=metric, mode=mode)
+        self._named = {"metric": metric, "mode": mode}
         self._metric: str | None = metric
         self._mode: str | None = mode
-        self._space = space if isinstance(space, Space) else Space.from_config(space)
+        self._tune = tune_space(space) if isinstance(space, Mapping) and any(drawn(space)) else None
+        self._is_tunes = self._tune is not None
+        self._space: Space | None
+        if self._tune is not None:
+            self._space = self._tune.space
+        elif space is None or isinstance(space, Space):
+            self._space = space
+        else:
+            self._space = Space.from_config(space)
         self._config = config if isinstance(config, ProteinConfig) else ProteinConfig.from_mapping(config or {})
         self._seed, self._method, self._nested = seed, method, nested
         self._keys = keys or ResultKeys()
         self._live: dict[str, LiveTrial] = {}
         self._history: list[Observation] = []
         self._suggested = 0
-        self._searcher = make_searcher(method, self._space, self._config, goal=GOALS[mode or "max"], seed=seed)
+        self._searcher: Searcher | None = None  # made, and told the history, when it is first asked
+        self._learned = 0
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
     ) -> bool:
-        """Take metric and mode from `TuneConfig` unless the constructor named them.
-
-        A search space given there is refused.
+        """Take what the constructor did not name: the space from `param_space`, metric and mode from `TuneConfig`.
 
         Raises:
-            SpaceError: what Tune would draw or list itself, one line per key, however deep it lies.
+            SpaceError: two spaces or none, or one that cannot be searched; one line per key, however deep it lies.
         """
-        problems = [
-            (name, "ProteinSearch has its own space; leave Tune's distributions out of param_space")
-            for name in drawn(config, "param_space")
-        ]
-        if problems:
-            raise SpaceError(*problems)
-        if metric:
-            self._metric = metric
-        if mode and mode != self._mode:
-            self._mode = mode
-            self._rebuild()
+        found = [(f"param_space.{name_of(place)}", one) for place, one in drawn(config)]
+        if found and self._space is not None and not self._is_tunes:
+            text = "ProteinSearch has its own space; leave Tune's distributions out of param_space"
+            raise SpaceError(*((name, text) for name, _ in found))
+        if found:
+            self._take(tune_space(config))
+        elif self._space is None:
+            raise SpaceError(("param_space", "nothing in it is searched; use tune.uniform and its sisters in it"))
+        self._metric = self._named["metric"] or metric or self._metric
+        if (new := self._named["mode"] or mode or self._mode) != self._mode:
+            self._mode = new
+            self._forget_models()
         return True
+
+    def _take(self, found: TuneSpace) -> None:
+        """A `param_space`; the same as before where there was one."""
+        if self._space is not None and space_to_json(found.space) != space_to_json(self._space):
+            raise SpaceError(("param_space", "it is another one than that which this search began with"))
+        self._tune, self._is_tunes, self._space = found, True, found.space
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next point, merged into the trial's config."""
         pending = [trial.params for trial in self._live.values()]
-        suggestion = self._searcher.suggest(pending, self._suggested)
+        suggestion = self._models().suggest(pending, self._suggested)
         self._suggested += 1
         self._live[trial_id] = LiveTrial(suggestion.params)
+        if self._tune is not None:
+            return self._tune.nested(suggestion.params)
         return unflatten(suggestion.params) if self._nested else dict(suggestion.params)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -150,7 +172,8 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         if trial is None:
             logger.warning("trial %s is not one of this searcher's; its result is ignored", trial_id)
             return
-        self._observe(self._observation(trial, result or {}, error))
+        self.observe(self._observation(trial, result or {}, error))
+        self._models()  # now, and not while a trial waits for its suggestion
 
     def _observation(self, trial: LiveTrial, result: Mapping[str, Any], error: bool) -> Observation:
         cost = trial.cost if trial.cost > 0 else 1e-3
@@ -169,18 +192,34 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Learn from a run of the past.
+        """Learn from a run of the past; the models take it in before the next suggestion.
 
         Its cost is unknown here; use `observe` with an `Observation` where it is known.
+
+        Args:
+            parameters: of the run, in the shape of a trial's config.
+            value: its score; of a pruned run its last one.
+            error: it failed by its hyperparameters, and `value` means nothing.
+            pruned: it was stopped before its end.
+            intermediate_values: its scores on the way, evenly spread; None = not known.
+
+        Raises:
+            SpaceError: there is no space yet; give it to the constructor.
         """
-        params = flatten(parameters)
-        self._observe(
-            Observation.failed(params, 1.0, FailureKind.HYPERPARAMETERS) if error else Observation(params, value, 1.0)
-        )
+        if self._space is None:
+            raise SpaceError(("space", "ProteinSearch() learns it from the Tuner; give it one to add points before"))
+        params = self._tune.params(parameters) if self._tune is not None else flatten(parameters)
+        if error:
+            self.observe(Observation.failed(params, 1.0, FailureKind.HYPERPARAMETERS))
+            return
+        values = intermediate_values or []
+        curve = tuple(CurvePoint(step, step / len(values), score) for step, score in enumerate(values, 1))
+        outcome = Outcome.STOPPED_EARLY if pruned else Outcome.COMPLETED
+        self.observe(Observation(params, value, 1.0, outcome, curve=curve))
 
     def observe(self, observation: Observation) -> None:
         """Learn from a run of the past."""
-        self._observe(observation)
+        self._history.append(observation)
 
     def save(self, checkpoint_path: str) -> None:
         """Write the history as JSON, atomically; models are rebuilt from it."""
@@ -208,11 +247,16 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
                 f"{checkpoint_path}: no search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})"
             ) from error
         self.__setstate__(state)
+        known, mine = self._space, self._tune
+        if mine is not None and (known is None or space_to_json(mine.space) != space_to_json(known)):
+            self._tune = None  # the constructor's space, which is not that of the file
 
     def _to_json(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "space": space_to_json(self._space),
+            "space": None if self._space is None else space_to_json(self._space),
+            "is_tunes": self._is_tunes,
+            "named": self._named,
             "config": asdict(self._config),
             "seed": self._seed,
             "method": self._method,
@@ -240,7 +284,9 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         plain_values = {f"_{name}": data[name] for name in ("seed", "method", "nested", "metric", "mode", "suggested")}
         return {
             **plain_values,
-            "_space": space_from_json(data["space"]),
+            "_space": None if data["space"] is None else space_from_json(data["space"]),
+            "_is_tunes": bool(data.get("is_tunes", False)),
+            "_named": dict(data.get("named", {"metric": None, "mode": None})),
             "_config": ProteinConfig.from_mapping(data["config"]),
             "_keys": ResultKeys(**data["keys"]),
             "_live": live,
@@ -249,35 +295,88 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the models."""
-        return {key: value for key, value in self.__dict__.items() if key != "_searcher"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_searcher", "_learned")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._rebuild()
+        self._forget_models()
 
-    def _observe(self, observation: Observation) -> None:
-        self._history.append(observation)
-        self._searcher.observe(observation)
-
-    def _rebuild(self) -> None:
-        goal = GOALS[self._mode or "max"]
-        self._searcher = make_searcher(self._method, self._space, self._config, goal=goal, seed=self._seed)
-        for observation in self._history:
+    def _models(self) -> Searcher:
+        """The optimiser, with all that is known."""
+        if self._space is None or (self._is_tunes and self._tune is None):
+            raise SpaceError(("space", "ProteinSearch() without one needs a Tuner with a param_space of distributions"))
+        if self._searcher is None:
+            goal = GOALS[self._mode or "max"]
+            self._searcher = make_searcher(self._method, self._space, self._config, goal=goal, seed=self._seed)
+        for observation in self._history[self._learned :]:
             self._searcher.observe(observation)
+        self._learned = len(self._history)
+        return self._searcher
+
+    def _forget_models(self) -> None:
+        self._searcher, self._learned = None, 0
 
 
-def drawn(value: Any, name: str) -> Iterator[str]:
-    """Names of everything at or below `value` that Tune would draw or go through itself."""
+def drawn(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Everything at or below `value` that Tune would draw or go through itself, and where it stands."""
     if isinstance(value, Domain) or (
         isinstance(value, Mapping) and len(value) == 1 and ("grid_search" in value or "eval" in value)
     ):
-        yield name
+        yield place, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from drawn(inner, f"{name}.{key}")
+            yield from drawn(inner, (*place, key))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from drawn(inner, f"{name}.{index}")
+            yield from drawn(inner, (*place, index))
+
+
+def tune_space(template: Mapping[str, Any]) -> TuneSpace:
+    """What is searched of a `param_space`.
+
+    Raises:
+        SpaceError: what cannot be, one line per key.
+    """
+    leaves: dict[Place, Numbers | Choices] = {}
+    problems: list[tuple[str, str]] = []
+    for place, value in drawn(template):
+        leaf, wrong = converted(value)
+        if leaf is None:
+            problems.append((f"param_space.{name_of(place)}", wrong))
+        else:
+            leaves[place] = leaf
+    if problems:
+        raise SpaceError(*problems)
+    found = TuneSpace(template, leaves)
+    found.space  # noqa: B018 - raises what our space may not hold
+    return found
+
+
+def converted(value: Any) -> tuple[Numbers | Choices | None, str]:
+    """(what one of Tune's distributions draws, or why we cannot)."""
+    if isinstance(value, Mapping):
+        return None, f"{next(iter(value))} goes through values one by one; use tune.choice, or method='grid'"
+    sampler = value.get_sampler()
+    step = sampler.q if isinstance(sampler, Quantized) else None
+    law = sampler.get_sampler() if isinstance(sampler, Quantized) else sampler
+    if isinstance(value, Categorical):
+        if any(next(drawn(choice), None) is not None for choice in value.categories):
+            return None, "a choice among distributions; search them under names of their own"
+        return choices_of(value.categories)
+    if not isinstance(value, Float | Integer):
+        return None, "tune.sample_from draws by a function, which cannot be searched; use a distribution with bounds"
+    if not isinstance(law, Uniform | LogUniform) or not all(map(_is_bound, (value.lower, value.upper))):
+        return None, "it has no bounds; use tune.uniform or tune.loguniform"
+    is_whole = isinstance(value, Integer)
+    # As Tune's pages say: whole numbers exclude the upper bound, unless they are multiples of more than 1.
+    high = value.upper - 1 if is_whole and step in (None, 1) else value.upper
+    return Numbers(
+        value.lower, high, is_whole, isinstance(law, LogUniform), None if is_whole and step == 1 else step
+    ), ""
+
+
+def _is_bound(value: Any) -> bool:
+    return (number := _number(value)) is not None and math.isfinite(number)
 
 
 def unflatten(params: Params) -> dict[str, Any]:
