@@ -51,6 +51,8 @@ class Actor:
         self._policy, self._encoder, self._device = policy, env.description.encoder, device
         self._shown = [torch.from_numpy(env.observations[rows]) for rows in env.groups]
         self._staged = [torch.empty_like(shown).pin_memory() for shown in self._shown] if device.type == "cuda" else []
+        if self._staged:  # tables of the encoder move to the device here, not in a graph
+            self._encoder.encode(self._shown[0][:1].to(device))
         self._graphs = compile_mode == "reduce-overhead"
         self._step = torch.compile(self._act, mode=compile_mode) if compile_mode else self._act
 

@@ -103,7 +103,7 @@ class TrainerConfig:
         schedule: of the learning rate: linear or cosine (to 0 at the end), or constant.
         curriculum: path of a task (`/env/mettagrid/arena/basic`, `/env/gymnasium/CartPole-v1`, `/env/atari/pong`), or a
             mapping with `tasks` (path to weight) and `sampling` (weighted or learning_progress).
-        compile: compile what an update evaluates of the policy with `torch.compile`; acting stays as it is.
+        compile: compile what an update evaluates of the policy with `torch.compile`, and acting on a GPU.
         precision: float32, or bf16 for autocast of updates; only on a GPU.
         cuda_graphs: let the compiled policy replay CUDA graphs; only on a GPU, and with `compile`.
     """

@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.benchmark, pytest.mark.timeout(3600)]
 TRAINER = {"total_timesteps": 16_384, "simulation": {"curve_points": 1, "curve_episodes": 2}}
 
 
-def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_memory_is_flat_over_50_runs_in_one_warm_worker(
+    num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
     from ray.util.placement_group import placement_group
 
@@ -33,12 +36,15 @@ def test_memory_is_flat_over_50_runs_in_one_warm_worker(tmp_path: Path, monkeypa
     try:
         for number in range(MAX_RUNS):
             directory = tmp_path / f"s.r.{number}"
-            mapping = {"run": directory.name, "seed": number, "trainer": TRAINER, "sim": {"episodes": 8}}
+            trainer = {**TRAINER, "num_workers": num_workers}
+            mapping = {"run": directory.name, "seed": number, "trainer": trainer, "sim": {"episodes": 8}}
             result = runner.run(RunRequest(RunSpec.from_mapping(mapping), directory), lambda progress: None)
             assert result.outcome == "completed", result.message
             (rank,) = yaml.safe_load(RunFiles(directory).dist(1).read_text())["ranks"]
             pids.add(rank["pid"])
-            resident.append(psutil.Process(rank["pid"]).memory_info().rss / 2**20)
+            processes = [psutil.Process(rank["pid"]), *psutil.Process(rank["pid"]).children()]
+            assert len(processes) == 1 + num_workers
+            resident.append(sum(process.memory_info().rss for process in processes) / 2**20)
     finally:
         runner.close()
         ray.shutdown()
