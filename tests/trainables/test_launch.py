@@ -246,7 +246,7 @@ def test_a_worker_that_is_killed_every_time_is_the_fault_of_the_infrastructure(
     [
         ("die", "exit code 1 at trainables/odd_environments.py:", 0),
         ("crash", "SIGSEGV at ", 0),
-        ("die", "exit code 1 at trainables/odd_environments.py:", 1),
+        pytest.param("die", "exit code 1 at trainables/odd_environments.py:", 1, marks=pytest.mark.long),
     ],
 )
 def test_a_worker_that_ends_itself_says_how_and_twice_is_the_fault_of_the_code(

@@ -137,9 +137,9 @@ def test_a_dollar_cap_ends_the_sweep_with_its_own_exit_code(
     assert 300 - 132 <= spent <= 300 + 132
 
 
-@pytest.mark.parametrize(("heartbeat", "extensions"), [(0.5, range(4, 40)), (60, range(1))])
+@pytest.mark.parametrize(("heartbeat", "at_least"), [(0.5, 4), (60, 0)])
 def test_leases_are_extended_as_often_as_the_setting_says(
-    heartbeat: float, extensions: range, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
+    heartbeat: float, at_least: int, tmp_path: Path, registry: Registry, instant: Instant, environ: Environ
 ) -> None:
     instant(sleep_seconds=5.0)
     leases: set[float | None] = set()
@@ -156,10 +156,11 @@ def test_leases_are_extended_as_often_as_the_setting_says(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    began = time.monotonic()
     drive(tmp_path, "sweep.num_samples=1", ONE_SLOT, f"settings.heartbeat_seconds={heartbeat}", environ=environ)
     ended.set()
     watcher.join()
-    assert len(leases) - 1 in extensions
+    assert at_least <= len(leases) - 1 <= (time.monotonic() - began) / heartbeat  # however long a busy machine takes
 
 
 def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
