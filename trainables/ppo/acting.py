@@ -54,7 +54,8 @@ class Actor:
         if self._staged:  # tables of the encoder move to the device here, not in a graph
             self._encoder.encode(self._shown[0][:1].to(device))
         self._graphs = compile_mode == "reduce-overhead"
-        self._step = torch.compile(self._act, mode=compile_mode) if compile_mode else self._act
+        # A bound method of its own would be a cycle, and keep the buffers of one run in a warm rank for many more.
+        self._compiled = torch.compile(self._act, mode=compile_mode) if compile_mode else None
 
     def act(self, group: int, memory: torch.Tensor, noise: torch.Tensor) -> Acted:
         """One step of a group.
@@ -67,7 +68,8 @@ class Actor:
         raw = self._on_device(group)
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        encoded, actions, log_probs, values, after = self._step(raw, memory, noise)
+        step = self._compiled or self._act
+        encoded, actions, log_probs, values, after = step(raw, memory, noise)
         if self._graphs and self._policy.memory_size:
             after = after.clone()  # a graph writes its answers where it wrote the last ones
         return Acted(raw, encoded, actions, log_probs, values, after)
