@@ -31,7 +31,7 @@ from searchers.saved import (
 )
 from searchers.searcher import Searcher, make_searcher
 from searchers.space import Space
-from searchers.tune_space import Choices, Numbers, Place, TuneSpace, choices_of, name_of
+from searchers.tune_space import Choices, Numbers, Place, TuneSpace, choices_of, flatten, name_of, unflatten
 
 logger = logging.getLogger(__name__)
 
@@ -377,26 +377,6 @@ def converted(value: Any) -> tuple[Numbers | Choices | None, str]:
 
 def _is_bound(value: Any) -> bool:
     return (number := _number(value)) is not None and math.isfinite(number)
-
-
-def unflatten(params: Params) -> dict[str, Any]:
-    """Dotted keys -> nested dicts."""
-    tree: dict[str, Any] = {}
-    for name, value in params.items():
-        *parents, leaf = name.split(".")
-        branch = tree
-        for parent in parents:
-            branch = branch.setdefault(parent, {})
-        branch[leaf] = value
-    return tree
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts -> dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _number(value: object) -> float | None:

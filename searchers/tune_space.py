@@ -182,3 +182,23 @@ def _hashes(value: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def unflatten(params: Params) -> dict[str, Any]:
+    """Dotted keys -> nested dicts."""
+    tree: dict[str, Any] = {}
+    for name, value in params.items():
+        *parents, leaf = name.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
+    return tree
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -40,6 +40,11 @@ def stream_seed(purpose: Purpose, *words: int) -> int:
     return int(stream(purpose, *words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def simulator_seed(stream: np.random.SeedSequence) -> int:
+    """One number of 31 bits from the stream, as simulators take it."""
+    return int(stream.generate_state(1)[0] >> np.uint32(1))
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSeeds:
     """Streams of training episodes.

@@ -5,6 +5,7 @@ Knows nothing of Ray; `worker_group.py` makes an actor of it.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import socket
@@ -192,6 +193,7 @@ class RankWorker:
                 return classify(error, said)
             finally:
                 self._pulse.rest()
+                give_memory_back()
 
     def request_stop(self) -> None:
         """Ends training after the current update, with a checkpoint."""
@@ -263,6 +265,14 @@ def guard_memory(device: torch.device, gpus: float) -> None:
     """Runs that share a GPU get their share of its memory: one that wants more fails alone, as "hyperparameters"."""
     if device.type == "cuda" and 0.0 < gpus < 1.0:
         torch.cuda.set_per_process_memory_fraction(gpus, device)
+
+
+def give_memory_back() -> None:
+    """Returns what a run freed to the system, where the allocator can (glibc): a rollout's buffer that lies below
+    something that lives on would stay in a warm worker.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def last_line(text: str) -> str:

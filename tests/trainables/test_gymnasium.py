@@ -43,7 +43,7 @@ def test_other_environments_reset_in_the_same_step_and_keep_the_state_that_a_lim
     env.step(np.zeros((2, 1), dtype=np.float32))
     assert env.truncations.all()
     assert env.valid.all()
-    assert not np.array_equal(env.final_observations(), env.observations)
+    assert not np.array_equal(env.final_observations, env.observations)
     assert [episode.num_steps for episode in env.drain_episodes()] == [200, 200]
 
 

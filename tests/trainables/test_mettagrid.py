@@ -81,8 +81,8 @@ def test_an_episode_ends_by_its_limit_with_the_state_that_the_limit_hid() -> Non
     # Noop changes neither cells nor inventories: what was hidden looks like the step before, what is shown is another
     # map.
     kinds = {tuple(token) for token in before[0] if token[1] == 6}
-    assert {tuple(token) for token in env.final_observations()[0] if token[1] == 6} == kinds
-    assert not np.array_equal(env.final_observations(), env.observations)
+    assert {tuple(token) for token in env.final_observations[0] if token[1] == 6} == kinds
+    assert not np.array_equal(env.final_observations, env.observations)
 
 
 def test_first_episodes_are_staggered_so_that_resets_are_spread() -> None:

@@ -66,7 +66,7 @@ def test_a_state_that_a_limit_hid_is_valued_with_the_memory_of_its_episode(
 
     def noted(env: EnvironmentVector, group: int) -> None:
         receive(env, group)
-        shown.append(env.final_observations().copy())
+        shown.append(env.final_observations.copy())
 
     monkeypatch.setattr(EnvironmentVector, "receive", noted)
     rollout, policy, vector = collect(kind, 8, max_steps=max_steps)

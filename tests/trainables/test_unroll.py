@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,9 @@ def some_starts(kind: str, steps: int, columns: int) -> torch.Tensor:
     return starts
 
 
-def with_gradients(unrolled, cell: nn.LSTMCell, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:  # type: ignore[no-untyped-def]
+def with_gradients(
+    unrolled: Callable[..., torch.Tensor], cell: nn.LSTMCell, inputs: tuple[torch.Tensor, ...]
+) -> list[torch.Tensor]:
     """Hidden states, and the gradients of a sum that weighs each of them differently."""
     features, memory = (tensor.clone().requires_grad_() for tensor in inputs[:2])
     hidden = unrolled(cell, features, memory, inputs[2])

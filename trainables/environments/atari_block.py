@@ -28,17 +28,11 @@ class AtariBlock:
         self._lengths = np.zeros(options.num_envs, dtype=np.int64)
 
     def reset(self) -> None:
-        buffers, first = self._buffers, self._options.first_env
-        words = [
-            int(self._options.seeds(first + env, 0).generate_state(1)[0] >> np.uint32(1))
-            for env in range(self._options.num_envs)
-        ]
-        buffers.observations[...], _ = self._env.reset(seed=np.array(words, dtype=np.int32))
+        self._buffers.clear()
+        seeds = np.array(self._options.first_seeds(), dtype=np.int32)
+        self._buffers.observations[...], _ = self._env.reset(seed=seeds)
         for counter in (self._scores, self._shaped, self._lengths):
             counter[:] = 0
-        buffers.episodes["finished"] = 0
-        buffers.rewards[:] = 0.0
-        buffers.terminals[:], buffers.truncations[:], buffers.valid[:] = False, False, True
 
     def step(self) -> None:
         buffers = self._buffers

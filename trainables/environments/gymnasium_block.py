@@ -33,19 +33,14 @@ class GymnasiumBlock:
         self._lengths = np.zeros(options.num_envs, dtype=np.int64)
 
     def reset(self) -> None:
-        buffers, first = self._buffers, self._options.first_env
-        words = [
-            int(self._options.seeds(first + env, 0).generate_state(1)[0] >> np.uint32(1))
-            for env in range(self._options.num_envs)
-        ]
+        words = self._options.first_seeds()
         # A vectorised implementation has one generator for all copies and takes one number.
         seed: Any = (
             words if isinstance(self._env, gymnasium.vector.SyncVectorEnv) else int(np.bitwise_xor.reduce(words))
         )
-        buffers.observations[...], _ = self._env.reset(seed=seed)
-        self._returns[:], self._lengths[:], buffers.episodes["finished"] = 0.0, 0, 0
-        buffers.rewards[:] = 0.0
-        buffers.terminals[:], buffers.truncations[:], buffers.valid[:] = False, False, True
+        self._buffers.clear()
+        self._buffers.observations[...], _ = self._env.reset(seed=seed)
+        self._returns[:], self._lengths[:] = 0.0, 0
 
     def step(self) -> None:
         buffers = self._buffers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from trainables.seeding import EpisodeSeeds
+from trainables.seeding import EpisodeSeeds, simulator_seed
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +147,12 @@ class Buffers:
     next_tasks: np.ndarray
     episodes: np.ndarray
 
+    def clear(self) -> None:
+        """As before the first step."""
+        self.episodes["finished"] = 0
+        self.rewards[:] = 0.0
+        self.terminals[:], self.truncations[:], self.valid[:] = False, False, True
+
     def note_episode(
         self, env: int, *, num_steps: int, score: float, shaped_return: float, task: int = 0, is_whole: bool = True
     ) -> None:
@@ -174,6 +180,11 @@ class BlockOptions:
     seeds: EpisodeSeeds
     stagger: bool = False
     collect_stats: bool = False
+
+    def first_seeds(self) -> list[int]:
+        """A number of 31 bits for each environment, for those that draw all their episodes from one."""
+        envs = range(self.first_env, self.first_env + self.num_envs)
+        return [simulator_seed(self.seeds(env, 0)) for env in envs]
 
 
 class EnvironmentBlock(Protocol):

@@ -16,6 +16,7 @@ from mettagrid.mettagrid_c import MettaGrid
 from trainables.environments.interface import BlockOptions, Buffers
 from trainables.environments.mettagrid_game import game_config
 from trainables.environments.mettagrid_tasks import Task, random_map
+from trainables.seeding import simulator_seed
 
 
 class MettaGridBlock:
@@ -41,7 +42,7 @@ class MettaGridBlock:
     def reset(self) -> None:
         buffers, options = self._buffers, self._options
         self._sims, self._steps, self._stats = [], [], {}
-        buffers.episodes["finished"] = 0
+        buffers.clear()
         for env in range(options.num_envs):
             sim = self._start_episode(env)
             self._sims.append(sim)
@@ -49,8 +50,6 @@ class MettaGridBlock:
             if options.stagger:
                 place = options.first_env + env + 1
                 self._limit[env] = max(1, self._limit[env] * place // options.total_envs)
-        buffers.rewards[:] = 0.0
-        buffers.terminals[:], buffers.truncations[:], buffers.valid[:] = False, False, True
 
     def step(self) -> None:
         for step in self._steps:
@@ -117,11 +116,6 @@ class MettaGridBlock:
 
     def close(self) -> None:
         self._sims, self._steps = [], []
-
-
-def simulator_seed(stream: np.random.SeedSequence) -> int:
-    """The simulator takes a number of 31 bits."""
-    return int(stream.generate_state(1)[0] >> np.uint32(1))
 
 
 def _mean_stats(agents: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -180,7 +180,7 @@ class Collector:
             memory = self._memory[group]
             if self._policy.memory_size:
                 memory = memory[:, torch.from_numpy(chosen).to(self._device)]
-            self._hidden.append(_Hidden(t, where, env.final_observations()[where], memory))
+            self._hidden.append(_Hidden(t, where, env.final_observations[where], memory))
 
     def _value_hidden(self, at_once: int) -> None:
         """Values of all states that truncations of this rollout hid, so many at once as the policy acts for."""

@@ -17,7 +17,7 @@ import numpy as np
 from trainables.environments.catalog import MettaGridFamily
 from trainables.environments.mettagrid_tasks import Task, random_map
 from trainables.environments.vector import EnvironmentVector
-from trainables.seeding import EvaluationSeeds
+from trainables.seeding import EvaluationSeeds, simulator_seed
 from trainables.simulation.config import Suite
 
 MAX_REPLAY_STEPS = 20_000  # a longer episode is cut here
@@ -110,7 +110,6 @@ def library_simulation(
     from mettagrid.config.mettagrid_config import MettaGridConfig
     from mettagrid.simulator.simulator import Simulation
 
-    from trainables.environments.mettagrid_block import simulator_seed
     from trainables.environments.mettagrid_game import game_config
 
     map_seed, sim_seed = seed.spawn(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -103,13 +104,12 @@ def test_a_busy_or_broken_server_is_tried_again(url: str, status: int, opened: C
 
 def test_it_gives_up_with_the_last_reason_and_pauses_grow(opened: ClosingAll) -> None:
     pauses: list[float] = []
-    registry = opened(
-        HttpRegistry(
-            "http://127.0.0.1:1",
-            patience_seconds=0.2,
-            sleep=lambda seconds: pauses.append(seconds) or __import__("time").sleep(0.03),  # type: ignore[func-returns-value]
-        )
-    )
+
+    def shortened(seconds: float) -> None:
+        pauses.append(seconds)
+        time.sleep(0.03)
+
+    registry = opened(HttpRegistry("http://127.0.0.1:1", patience_seconds=0.2, sleep=shortened))
     with pytest.raises(RegistryUnavailable, match=r"http://127.0.0.1:1.*refused"):
         registry.next_number("s")
     assert len(pauses) >= 3
