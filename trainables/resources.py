@@ -21,7 +21,7 @@ class Resources:
     Attributes:
         world_size: ranks of `torch.distributed`.
         gpus_per_worker: GPUs of a rank; fractions only at world size 1.
-        cpus_per_worker: CPU cores of a rank.
+        cpus_per_worker: CPU cores of a rank and of the processes that step its environments.
         strategy: PACK, STRICT_PACK, SPREAD or STRICT_SPREAD.
         node_labels: `name=value` each; every rank runs on nodes with all of these labels only.
         max_concurrent_runs: runs at once; None = as many as fit the cluster. Read by the driver of a sweep.
