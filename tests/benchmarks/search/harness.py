@@ -41,6 +41,7 @@ class Trace:
 
     Attributes:
         cost: total cost that had been committed when each run ended.
+        ended: total cost of the runs that had ended by then, this one included.
         quality: true quality of each run's point (0 = typical random point, 1 = optimum); failed and stopped runs count
             as -inf.
         recommended: true quality of the method's own recommendation after each run.
@@ -49,6 +50,7 @@ class Trace:
     """
 
     cost: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
     quality: list[float] = field(default_factory=list)
     recommended: list[float] = field(default_factory=list)
     suggest_seconds: list[float] = field(default_factory=list)
@@ -58,10 +60,15 @@ class Trace:
         """Cost at which a run's true quality first reached `target`."""
         return next((cost for cost, quality in zip(self.cost, self.quality, strict=True) if quality >= target), None)
 
-    def regret_at(self, cost: float) -> float:
-        """1 - true quality of the recommendation at that cost."""
-        reached = [quality for spent, quality in zip(self.cost, self.recommended, strict=True) if spent <= cost]
-        return 1.0 - (reached[-1] if reached else 0.0)
+    def quality_at(self, cost: float) -> float:
+        """True quality of the recommendation when the runs that had ended cost so much; 0 before the first."""
+        reached = [quality for spent, quality in zip(self.ended, self.recommended, strict=True) if spent <= cost]
+        return reached[-1] if reached else 0.0
+
+    def mean_regret(self, cost: float) -> float:
+        """1 - true quality of the recommendation, the mean over all costs from 0 to `cost`."""
+        edges = np.minimum([0.0, *self.ended, np.inf], cost)
+        return 1.0 - float(np.diff(edges) @ [0.0, *self.recommended]) / cost
 
 
 def simulate(task: Task, make: MakeMethod, seed: int, slots: int = 1, max_runs: int = 10_000) -> Trace:
@@ -99,6 +106,7 @@ def simulate(task: Task, make: MakeMethod, seed: int, slots: int = 1, max_runs: 
 
 def _record(trace: Trace, task: Task, params: Params, cost: float, recommended: Params | None, run: Run) -> None:
     trace.cost.append(cost)
+    trace.ended.append(run.cost_seconds + (trace.ended[-1] if trace.ended else 0.0))
     trace.failed.append(run.score is None)
     trace.quality.append(-np.inf if run.score is None or run.is_stopped else task.quality(params))
     trace.recommended.append(task.quality(recommended) if recommended is not None else 0.0)

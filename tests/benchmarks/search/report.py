@@ -14,6 +14,8 @@ from tests.benchmarks.search.tasks import Task
 NOT_REACHED = 2.0
 TARGETS = (0.9, 0.95, 0.99)
 BOOTSTRAPS = 4000
+STEPS = np.arange(1, 51) / 50  # of the budget, where the recommendation is kept
+WHOLE = 2.0  # of the budget: the last run may end beyond it
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Outcome:
     Attributes:
         cost_to: cost to reach 90, 95 and 99 % of the optimum; `NOT_REACHED` when the budget did not suffice.
         regret: of the recommendation at 25, 50 and 100 % of the budget.
+        mean_regret: of the recommendation, over the whole budget and over its first tenth; empty in older results.
+        path: quality of the recommendation at each fiftieth of the budget; empty in older results.
         late_failures: share of failed runs after the 30th.
         suggest_ms: median CPU milliseconds of a suggestion.
     """
@@ -37,6 +41,8 @@ class Outcome:
     runs: int
     late_failures: float
     suggest_ms: float
+    mean_regret: tuple[float, ...] = ()
+    path: tuple[float, ...] = ()
 
     @property
     def key(self) -> str:
@@ -57,10 +63,12 @@ def outcome(task: Task, method: str, seed: int, slots: int, trace: Trace) -> Out
         seed=seed,
         slots=slots,
         cost_to=tuple(min(NOT_REACHED, cost / task.budget) if cost is not None else NOT_REACHED for cost in reached),
-        regret=tuple(trace.regret_at(share * task.budget) for share in (0.25, 0.5, 2.0)),
+        regret=tuple(1.0 - trace.quality_at(share * task.budget) for share in (0.25, 0.5, WHOLE)),
         runs=len(trace.cost),
         late_failures=float(np.mean(late)) if late else 0.0,
         suggest_ms=1000 * float(np.median(trace.suggest_seconds)),
+        mean_regret=tuple(round(trace.mean_regret(share * task.budget), 5) for share in (1.0, 0.1)),
+        path=tuple(round(trace.quality_at(share * task.budget), 4) for share in (*STEPS[:-1], WHOLE)),
     )
 
 

@@ -1,5 +1,5 @@
-"""Optimisers that take a second and more for a suggestion: BoTorch, SMAC3 and PufferLib's Protein, each imported when
-it is asked for.
+"""Optimisers that see our unit cube: CMA-ES, and BoTorch, SMAC3 and PufferLib's Protein, which take a second and more
+for a suggestion; each is imported when it is asked for.
 
 HEBO is missing: its package asks for numpy below 1.25 and does not install beside numpy 2.
 """
@@ -65,6 +65,38 @@ class UnitPeer(ABC):
         """The newest observation is the last of `points`."""
 
 
+class CmaEs(UnitPeer):
+    """CMA-ES from the middle with a third of the range as its step, told of a generation once it is complete."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        super().__init__(task, seed)
+        from cmaes import CMA
+
+        dimension = task.space.dimension
+        bounds = np.tile([-1.0, 1.0], (dimension, 1))
+        self.strategy = CMA(mean=np.zeros(dimension), sigma=2 / 3, bounds=bounds, seed=seed)
+        self.asked = np.zeros(dimension)
+        self.open: list[tuple[np.ndarray, Params]] = []
+        self.generation: list[tuple[np.ndarray, float]] = []
+
+    def suggest(self, pending: Sequence[Params] = ()) -> Suggestion:
+        suggestion = super().suggest(pending)
+        self.open.append((self.asked, suggestion.params))
+        return suggestion
+
+    def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
+        point: np.ndarray = self.strategy.ask()
+        self.asked = point
+        return point
+
+    def tell(self, observation: Observation) -> None:
+        index = next(i for i, (_, params) in enumerate(self.open) if params == observation.params)
+        self.generation.append((self.open.pop(index)[0], -self.scores[-1]))
+        if len(self.generation) == self.strategy.population_size:
+            self.strategy.tell(self.generation)
+            self.generation = []
+
+
 class BoTorch(UnitPeer):
     """Single-task GP with BoTorch's defaults and log noisy expected improvement; ten Sobol points first."""
 
@@ -73,7 +105,7 @@ class BoTorch(UnitPeer):
         from botorch.acquisition.logei import qLogNoisyExpectedImprovement
         from botorch.fit import fit_gpytorch_mll
         from botorch.models import SingleTaskGP
-        from botorch.optim import optimize_acqf
+        from botorch.optim.optimize import optimize_acqf
         from gpytorch.mlls import ExactMarginalLogLikelihood
         from scipy.stats.qmc import Sobol
 
@@ -163,4 +195,4 @@ class PufferProtein(UnitPeer):
         self.protein.observe(values, self.scores[-1], self.costs[-1], is_failure=observation.score is None)
 
 
-SLOW_PEERS: dict[str, MakeMethod] = {"botorch": BoTorch, "smac": Smac, "puffer-protein": PufferProtein}
+SLOW_PEERS: dict[str, MakeMethod] = {"cma-es": CmaEs, "botorch": BoTorch, "smac": Smac, "puffer-protein": PufferProtein}
