@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.json:
+        print("Reading the configuration.", flush=True)  # what is imported for it alone takes a second or two
     from metta_sweep.cli.readers import print_json
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.display import new_console

@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-
+    print("Reading the configuration.", flush=True)  # what is imported for it alone takes a second or two
     from metta_sweep.config import load_sweep_job
-    from metta_sweep.driver.display import new_console
-    from metta_sweep.driver.summary import print_summary
-    from metta_sweep.driver.sweep import RunCommand, run_sweep
+    from metta_sweep.driver.display import new_console, say
+    from metta_sweep.driver.plan import plan_from
+    from metta_sweep.driver.summary import print_plan, print_summary
     from metta_sweep.ray_cluster.cluster import slots_of
     from metta_sweep.registry.open import open_registry
 
@@ -30,12 +30,18 @@ def run(args: argparse.Namespace) -> int:
     console = new_console(sys.stdout, plain=args.verbose)
     for note in job.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
-    if not os.environ.get("RAY_ADDRESS"):
-        slots_of(job.resources, job.machine, os.environ)  # what fits nowhere leaves no trace
+    is_local = not os.environ.get("RAY_ADDRESS")
+    slots = slots_of(job.resources, job.machine, os.environ) if is_local else 1  # what fits nowhere leaves no trace
     with closing(open_registry(job.data_dir, job.settings.sweep_server_uri)) as registry:
         mirror = {"wandb_entity": job.wandb.entity, "wandb_project": job.wandb.project}
         registry.create_sweep(job.sweep_name, job.spec_yaml, **mirror, update=args.update)
-        ending = run_sweep(job, registry, os.environ, console, RunCommand(may_restart=True, begun=process_began()))
+        if is_local:
+            print_plan(plan_from(registry, job, max(slots, 1)), console)
+        say("Starting Ray on this machine." if is_local else "Connecting to Ray.", console)
+        from metta_sweep.driver.sweep import RunCommand, run_sweep  # Ray takes seconds to import: after the plan
+
+        command = RunCommand(may_restart=True, begun=process_began(), is_planned=is_local)
+        ending = run_sweep(job, registry, os.environ, console, command)
         print_summary(job.sweep_name, registry, ending, console)
     return ending.exit_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import signal
 import time
 from collections import Counter
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.messages import Event, LiveRun, StopAsked
@@ -26,7 +28,8 @@ from metta_sweep.driver.state import State
 from metta_sweep.registry.records import RunState
 from trainables.result import Outcome
 
-REFRESH_SECONDS = 0.5  # not tuned: a person sees it move, and Tune's loop, which draws, does little else
+REFRESH_SECONDS = 0.5  # not tuned: a person sees it move
+HEADLINE_SECONDS = 60.0  # a guess, for logs: a line a minute says that it lives, and fills no disk
 PLAIN_WIDTH = 200  # columns of a file or pipe, in place of Rich's 80, which would cut tables; not tuned
 MAX_ROWS = 16  # so that the table fits a terminal of 24 lines
 MAX_PARAM_COLUMNS = 6  # a guess at what one still reads; files and dashboard show all
@@ -77,16 +80,34 @@ class TableStyle:
         return cls(phases[0].space.names, len(phases) > 1, f"{clock.split('_', maxsplit=1)[0]} s")
 
 
+@dataclass(frozen=True, slots=True)
+class Progressing:
+    """What there is to show at one moment: the runs of this driver, and the line above them."""
+
+    runs: Sequence[LiveRun]
+    headline: str = ""
+
+
 class ProgressView:
     """Draws the runs of this driver; call `draw` often, it limits itself."""
 
-    def __init__(self, runs: Callable[[], Sequence[LiveRun]], style: TableStyle, console: Console) -> None:
-        self._runs = runs
+    def __init__(self, look: Callable[[], Progressing], style: TableStyle, console: Console) -> None:
+        self._look = look
         self._style = style
         self._console = console
-        live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
-        self._live = live if console.is_terminal else None
-        self._drawn_at = 0.0
+        self._live: Live | None = None
+        if console.is_terminal:
+            # A thread of its own draws, for Tune's loop may stand still; nothing else is printed to the terminal.
+            self._live = Live(
+                console=console,
+                get_renderable=self._table,
+                refresh_per_second=1 / REFRESH_SECONDS,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+        self._drawn_at = -math.inf
+        self._headed_at = time.monotonic()
         self._said: dict[str, str] = {}
 
     def __enter__(self) -> ProgressView:
@@ -98,22 +119,27 @@ class ProgressView:
         self.draw(force=True)
         if self._live is not None:
             self._live.stop()
-            self._console.print(fitting(self._runs(), self._style, self._console))
+            self._console.print(fitting(self._look().runs, self._style, self._console))
+
+    def _table(self) -> Group:
+        seen = self._look()
+        table = fitting(seen.runs, self._style, self._console)
+        return Group(Text(seen.headline, style="bold", overflow="ellipsis", no_wrap=True), table)
 
     def draw(self, *, force: bool = False) -> None:
-        """Show what changed since the last time."""
+        """Print what changed since the last time; a live table needs no call."""
         now = time.monotonic()
-        if not force and now - self._drawn_at < REFRESH_SECONDS:
+        if self._live is not None or (not force and now - self._drawn_at < REFRESH_SECONDS):
             return
         self._drawn_at = now
-        runs = self._runs()
-        if self._live is not None:
-            self._live.update(fitting(runs, self._style, self._console), refresh=True)
-            return
-        for run in runs:
+        seen = self._look()
+        for run in seen.runs:
             if self._said.get(run.record.id) != run.state:
                 self._said[run.record.id] = run.state
-                self._console.print(plain(plain_line(run, self._style)), highlight=False, soft_wrap=True)
+                say(plain(plain_line(run, self._style)), self._console, markup=True)
+        if now - self._headed_at >= HEADLINE_SECONDS:
+            self._headed_at = now
+            say(seen.headline, self._console)
 
 
 def fitting(runs: Sequence[LiveRun], style: TableStyle, console: Console) -> Table:
@@ -134,7 +160,7 @@ def render(runs: Sequence[LiveRun], style: TableStyle, num_params: int) -> Table
     table.add_column("state", no_wrap=True)
     for run in newest(runs):
         cells = [run.record.id, *([plain(run.record.phase)] if style.show_phase else [])]
-        cells += [plain(format_value(run.record.params.get(name))) for name in shown]
+        cells += [plain(format_value(run.record.params.get(name, ""))) for name in shown]
         cells += [bar(run), speed(run), score_text(run), cost_text(run)]
         table.add_row(*cells, f"[{STATE_STYLES[run.state]}]{run.state}[/]")
     return table
@@ -159,8 +185,9 @@ def newest(runs: Sequence[LiveRun]) -> list[LiveRun]:
 
 def plain_line(run: LiveRun, style: TableStyle) -> str:
     """One line for one change of state."""
-    values = [format_value(run.record.params.get(name)) for name in style.params]
-    params = " ".join(f"{label}={value}" for label, value in zip(short_names(style.params), values, strict=True))
+    named = zip(short_names(style.params), style.params, strict=True)
+    active = [(label, run.record.params[name]) for label, name in named if name in run.record.params]
+    params = " ".join(f"{label}={format_value(value)}" for label, value in active)
     phase = f" phase={run.record.phase}" if style.show_phase else ""
     if run.state == RunState.RUNNING:
         return f"{run.record.id} running{phase} {params}"

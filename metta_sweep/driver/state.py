@@ -138,6 +138,7 @@ class Optimiser:
     Attributes:
         asked: what it works on.
         asked_news: results that had been numbered when it was asked.
+        asked_at: when.
         cursor: last observation that it knows.
         news: results of ours that the registry has numbered, or refused for good.
         seen: how many of them it knows.
@@ -146,10 +147,12 @@ class Optimiser:
         limit: why no further run may be reserved, by what it knows.
         curves: of running runs, that it should look at.
         suggest_seconds: that the last suggestion took.
+        tally: what it last read of the whole sweep; None before.
     """
 
     asked: ms.ForOptimiser | None = None
     asked_news: int = 0
+    asked_at: float = 0.0
     cursor: int = 0
     news: int = 0
     seen: int = 0
@@ -158,6 +161,7 @@ class Optimiser:
     limit: StopReason | None = None
     curves: Mapping[str, ms.Advise] = field(default_factory=dict)
     suggest_seconds: float = 0.0
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +319,7 @@ class Transition:
 
     def ask(self, command: ms.ForOptimiser) -> None:
         """Give the optimiser's thread something to do; it reads what the registry has numbered until now first."""
-        self.set_optimiser(asked=command, asked_news=self.state.optimiser.news)
+        self.set_optimiser(asked=command, asked_news=self.state.optimiser.news, asked_at=self.now)
         self.do(command)
 
     def drain(self, reason: StopReason, *, now: bool = False) -> None:

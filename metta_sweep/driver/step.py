@@ -108,6 +108,7 @@ def on_learned(turn: Transition, event: ms.Learned) -> None:
         seen=max(optimiser.seen, optimiser.asked_news),
         learned_at=turn.now,
         next_number=event.tally.num_runs,
+        tally=event.tally,
         limit=no_more_runs(turn.state.rules.limits, turn.state.tally(event.tally)),
     )
 
@@ -146,7 +147,7 @@ def on_reserved(turn: Transition, event: ms.Reserved) -> None:
         runs.hold(turn, event.run, first=False)
         if event.tally is not None:  # no need to look for the next number
             limit = no_more_runs(turn.state.rules.limits, turn.state.tally(event.tally))
-            turn.set_optimiser(next_number=event.tally.num_runs, limit=limit)
+            turn.set_optimiser(next_number=event.tally.num_runs, tally=event.tally, limit=limit)
 
 
 # The registry.

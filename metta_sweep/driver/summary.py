@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metta_sweep.analysis.best import BestRun, best, with_posterior
-from metta_sweep.analysis.frame import frame
-from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.reader import Reader, readable
+
+if TYPE_CHECKING:  # pandas takes half a second to import, and a plan does without
+    import pandas as pd
+
+    from metta_sweep.analysis.best import BestRun
 
 
 def print_plan(plan: SweepPlan, console: Console) -> None:
@@ -130,6 +131,10 @@ def rank(
         UnknownSweep: no sweep of this name.
         UnreadableSweep: its records make no sense.
     """
+    from metta_sweep.analysis.best import best, with_posterior
+    from metta_sweep.analysis.frame import frame
+    from metta_sweep.analysis.pareto import pareto_front
+
     with readable(sweep_name):
         spec = read_spec(registry.get_sweep(sweep_name).spec_yaml)
         runs = frame(registry, sweep_name, hourly_cost=hourly_cost)

@@ -18,8 +18,9 @@ from metta_sweep.capacity import slots_at_start, slots_text
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import messages as ms
-from metta_sweep.driver.display import ProgressView, TableStyle, quiet, say, stop_signals
+from metta_sweep.driver.display import Progressing, ProgressView, TableStyle, quiet, say, stop_signals
 from metta_sweep.driver.files import prepare_directory, write_yaml
+from metta_sweep.driver.headline import headline
 from metta_sweep.driver.plan import plan_from
 from metta_sweep.driver.reporter import RunReporter
 from metta_sweep.driver.rules import STOPPED_BY_COMMAND, StopReason
@@ -52,11 +53,13 @@ class RunCommand:
         trainable: a Ray trainable with the contract of `trainables.run_trainable.RunTrainable`, which None means.
         may_restart: whether this process may begin afresh, with the words that started it, when its private Ray dies.
         begun: when it was asked for (monotonic seconds), None = now; who stops the sweep later means it, too.
+        is_planned: whether the plan has been shown.
     """
 
     trainable: type | None = None
     may_restart: bool = False
     begun: float | None = None
+    is_planned: bool = False
 
 
 def run_sweep(
@@ -77,7 +80,8 @@ def run_sweep(
     with connected(environ, job.machine, job.sweep_name) as cluster:
         slots = slots_at_start(job.resources, cluster.nodes.usable())
         say_start(job, cluster, console)
-        print_plan(plan_from(registry, job, max(slots, 1)), console)
+        if not command.is_planned:
+            print_plan(plan_from(registry, job, max(slots, 1)), console)
         if not slots:
             say(slots_text(slots), console)
         mirror = WandbMirrorCallback(MirrorJob.of(job, environ))
@@ -185,7 +189,7 @@ class Driver:
         from trainables.run_trainable import RunTrainable
 
         console = self.context.console
-        view = ProgressView(lambda: self.machine.state.runs, TableStyle.of(self.job), console)
+        view = ProgressView(self.progress, TableStyle.of(self.job), console)
         callbacks = [MetricsCallback(self.machine, self.job.budget.hourly_cost), self.context.mirror]
         trainable = self.context.command.trainable or RunTrainable
         own_ray = watched(self.context.own_ray, self.end_without_ray)
@@ -195,6 +199,11 @@ class Driver:
                 run_tune(self.job, self.link, self.search, trainable=trainable, draw=view.draw, callbacks=callbacks)
             finally:
                 self.close()
+
+    def progress(self) -> Progressing:
+        """What the table shows now."""
+        state = self.machine.state
+        return Progressing(state.runs, f"{self.job.sweep_name}: {headline(state, time.monotonic())}")
 
     def introduction(self) -> dict[str, Any]:
         """What readers are told of this driver: its slots, and the stop rules, which the specification leaves out."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from metta_sweep.driver.display import ProgressView, TableStyle, fitting
+from metta_sweep.driver.display import Progressing, ProgressView, TableStyle, fitting
 from metta_sweep.driver.messages import LiveRun
 from metta_sweep.driver.runs import finished
 from metta_sweep.registry.records import RunRecord, RunState
@@ -45,7 +45,7 @@ def test_brackets_in_a_message_are_no_markup() -> None:
     result = RunResult("failed", None, Costs(), Costs(), failure="code", message='pip install "metta_sweep[atari]"')
     run = LiveRun(RECORD, "failed", 0.0, result=finished(result, "cpu_seconds"))
     with ProgressView(
-        lambda: [run], TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)
+        lambda: Progressing([run]), TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)
     ):
         pass
     assert 'failed score=- cost=0.0 cpu s (pip install "metta_sweep[atari]")' in said.getvalue()
