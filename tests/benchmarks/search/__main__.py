@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.search.ablations import ABLATIONS
@@ -85,6 +86,12 @@ def save(outcomes: Mapping[str, Outcome], path: Path) -> None:
     path.write_text("[\n" + ",\n".join(rows) + "\n]\n")
 
 
+def other_version(method: str, pair: str) -> list[Outcome]:
+    """Outcomes of a method as another version of the code made them, under another name."""
+    name, path = pair.split("=", 1)
+    return [replace(row, method=name) for row in load(Path(path)).values() if row.method == method]
+
+
 def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     first = REPORT_FROM if arguments.split == "report" else 0
     tasks = arguments.tasks or SPLITS.get(arguments.split, "sim4,sim8,branin,hartmann6")
@@ -109,6 +116,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="sweeps at a time")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--reference", default="protein", help="the method that the others are compared with")
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        default=[],
+        metavar="NAME=FILE",
+        help="show the reference of FILE as NAME, too",
+    )
     parser.add_argument("--latency", action="store_true", help="time suggestions instead; set OPENBLAS_NUM_THREADS=1")
     arguments = parser.parse_args()
     if arguments.latency:
@@ -123,8 +137,9 @@ def main() -> None:
         for result in pool.map(run, todo) if pool else map(run, todo):
             known[result.key] = result
             save(known, arguments.out)
-    print(table(list(known.values()), arguments.reference))
-    print(regret_table(list(known.values()), arguments.reference))
+    shown = [*known.values(), *(row for pair in arguments.against for row in other_version(arguments.reference, pair))]
+    print(table(shown, arguments.reference))
+    print(regret_table(shown, arguments.reference))
 
 
 if __name__ == "__main__":
