@@ -34,6 +34,7 @@ def unroll(cell: nn.LSTMCell, features: torch.Tensor, memory: torch.Tensor, star
     length = steps + int(blanks[-1].max())
     times = torch.arange(steps, device=starts.device).unsqueeze(1) + blanks
     rows = (times * columns + torch.arange(columns, device=starts.device)).flatten()
+    memory = memory.contiguous()  # cuDNN takes no other
     with torch.autocast(features.device.type, enabled=False):
         marked = pad(features.flatten(0, 1).to(memory.dtype), (0, 1))
         blank = pad(torch.zeros_like(marked[:1, 1:]), (0, 1), value=1.0)
