@@ -9,7 +9,7 @@ from pathlib import Path
 
 WITHOUT_RAY = """
 import sys
-sys.modules |= dict.fromkeys(["ray", "pandas", "torch", "httpx", "mettagrid"])  # whoever imports one fails
+sys.modules |= dict.fromkeys(["ray", "pandas", "httpx", "mettagrid"])  # whoever imports one fails
 from metta_sweep.cli.main import main
 try:
     main(["run", "sweep_name=s", "sweep=quick", "wandb=off", "+hardware=macbook"])
