@@ -24,8 +24,23 @@ if TYPE_CHECKING:
     from metta_sweep.registry.reader import Reader
 
 
+LIMIT = 20  # what a terminal of usual height shows; a round number
+ID_SHARE = 0.4  # of a narrow terminal, for the name of a run: a guess that leaves room for what is said of it
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many of the newest ({LIMIT})")
+    shown.add_argument("--all", action="store_const", const=None, dest="limit", help="every run, or every sweep")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0; argparse makes the message of the error."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,11 +48,12 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.driver.display import new_console
 
     with reading(args, need_sweep=False) as source:
-        names = [source.sweep_name] if source.sweep_name else [sweep.name for sweep in source.registry.list_sweeps()]
+        names = [source.sweep_name] if source.sweep_name else newest_sweeps(source.registry)
+        shown = names[: args.limit]
         budget = source.location.budget if source.location.budget != Budget() else None
-        found = [look(source.registry, name, budget, is_named=bool(source.sweep_name)) for name in names]
+        found = [look(source.registry, name, budget, is_named=bool(source.sweep_name)) for name in shown]
     if args.json:
-        reports = [report(one) for one in found]
+        reports = [report(one, args.limit) for one in found]
         print_json(reports[0] if source.sweep_name else reports)
         return 0
     console = new_console(sys.stdout)
@@ -47,11 +63,27 @@ def run(args: argparse.Namespace) -> int:
     for one in found:
         if isinstance(one, UnreadableSweep):
             console.print(str(one), highlight=False, soft_wrap=True, markup=False)
-            continue
-        show(one, console)
-        if source.sweep_name:
-            console.print(run_table(one))
+        elif len(names) > 1:
+            console.print(line_of(one), highlight=False, soft_wrap=True)
+        else:
+            show(one, console)
+            if source.sweep_name:
+                console.print(run_table(one, args.limit, console.width))
+    num_runs = len(found[0].runs) if source.sweep_name and not isinstance(found[0], UnreadableSweep) else 0
+    show_rest("run" if source.sweep_name else "sweep", num_runs or len(names), args.limit, console)
     return 0
+
+
+def show_rest(what: str, count: int, limit: int | None, console: Console) -> None:
+    """That there is more than was shown."""
+    if limit is not None and count > limit:
+        text = f"The newest {limit:,} of {count:,} {what}s. --all shows all of them, --limit {2 * limit} more."
+        console.print(text, highlight=False)
+
+
+def newest_sweeps(registry: Reader) -> list[str]:
+    """Names of all sweeps, the newest first."""
+    return [sweep.name for sweep in reversed(registry.list_sweeps())]
 
 
 def look(registry: Reader, name: str, budget: Budget | None, *, is_named: bool) -> Overview | UnreadableSweep:
@@ -70,8 +102,11 @@ def look(registry: Reader, name: str, budget: Budget | None, *, is_named: bool) 
         return error
 
 
-def report(one: Overview | UnreadableSweep) -> dict[str, Any]:
-    """Everything that `status` says about one sweep, JSON-ready: numbers that are not known are null."""
+def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[str, Any]:
+    """Everything that `status` says about one sweep, JSON-ready: numbers that are not known are null.
+
+    `limit`: how many of the newest runs; None = all.
+    """
     if isinstance(one, UnreadableSweep):
         return {"sweep": one.sweep, "unreadable": one.reason}
     return {
@@ -85,8 +120,15 @@ def report(one: Overview | UnreadableSweep) -> dict[str, Any]:
         "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
         "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
         "rules": dict(one.rules),
-        "runs": [run_report(row, one) for row in one.runs.to_dict("records")],
+        "num_runs": len(one.runs),
+        "runs": newest_runs(one, limit),
     }
+
+
+def newest_runs(one: Overview, limit: int | None) -> list[dict[str, Any]]:
+    """What is said of each of the newest runs, the newest first; `limit` None = of all."""
+    rows = one.runs.iloc[::-1].head(len(one.runs) if limit is None else limit)
+    return [run_report(row, one) for row in rows.to_dict("records")]
 
 
 def run_report(row: dict[Any, Any], one: Overview) -> dict[str, Any]:
@@ -99,13 +141,25 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def show(one: Overview, console: Console) -> None:
-    """A sweep in a few lines."""
+def line_of(one: Overview) -> str:
+    """A sweep among others in one line."""
+    best = [] if one.best is None else [f"best: {one.best.id}  score {one.best.score:.4g}"]
+    money = [f"{money_text(amount.spent, amount.unit)} spent" for amount in one.amounts if amount.unit != "h"]
+    return "; ".join([heading(one), *best, *money])
+
+
+def heading(one: Overview) -> str:
+    """Name, state, phase and counts, with Rich's markup."""
     from metta_sweep.driver.display import plain
 
-    states = ", ".join(f"{count} {state}" for state, count in one.states.items()) or "no runs yet"
+    states = ", ".join(f"{count:,} {state}" for state, count in one.states.items()) or "no runs yet"
     phase = f", phase {plain(one.phase)}" if one.phase else ""
-    console.print(f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}", highlight=False, soft_wrap=True)
+    return f"[bold]{one.sweep.name}[/bold] {activity(one)}{phase}: {states}"
+
+
+def show(one: Overview, console: Console) -> None:
+    """A sweep in a few lines."""
+    console.print(heading(one), highlight=False, soft_wrap=True)
     if one.best is not None:
         best = f"{one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s"
         console.print(f"  best: {best}", highlight=False)
@@ -149,18 +203,31 @@ def money_text(value: float, unit: str) -> str:
     return f"${value:.3f}" if unit == "$" else f"{value:.3g} {unit}"
 
 
-def run_table(one: Overview) -> Table:
-    """A line per run."""
+def run_table(one: Overview, limit: int | None, width: int) -> Table:
+    """A line for each of the newest runs, on a terminal of so many columns."""
     from rich.table import Table
 
     from metta_sweep.driver.display import plain
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for label in ("run", "phase", "state", "score", "cost s", "attempts", "nodes", "message"):
+    rows = newest_runs(one, limit)
+    ids = [short_id(row["id"], int(width * ID_SHARE)) for row in rows]
+    table.add_column("run", no_wrap=True, min_width=max(map(len, ids), default=0))
+    for label in ("phase", "state", "score", "cost s", "attempts", "nodes", "message"):
         table.add_column(label, justify="right" if label in ("score", "cost s", "attempts") else "left")
-    for row in (run_report(row, one) for row in one.runs.to_dict("records")):
+    for run_id, row in zip(ids, rows, strict=True):
         score = "" if row["score"] is None else f"{row['score']:.4g}"
         cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
         nodes, message = plain(" ".join(dict.fromkeys(row["nodes"]))), plain(row["message"][:60])
-        table.add_row(row["id"], plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), nodes, message)
+        table.add_row(run_id, plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), nodes, message)
     return table
+
+
+def short_id(run_id: str, room: int) -> str:
+    """The run's id in at most so many characters: a long name is cut in the middle, its number never."""
+    name, mark, number = run_id.rpartition(".r.")
+    room = max(room - len(mark + number), 3)
+    if len(name) <= room:
+        return run_id
+    half = (room - 1) // 2
+    return f"{name[: room - 1 - half]}…{name[len(name) - half :]}{mark}{number}"

@@ -76,8 +76,8 @@ def test_status_reports_a_sweep_that_cannot_be_read_beside_the_others(
     assert "sweep bad: cannot be read: spec_yaml: need a mapping" in text
     assert "`python -m metta_sweep delete sweep_name=bad` removes it" in text
     assert [("unreadable" in one, one["sweep"]) for one in json.loads(said(capsys, "status", "--json"))] == [
-        (False, "s"),
         (True, "bad"),
+        (False, "s"),
     ]
 
 

@@ -1,0 +1,97 @@
+"""`status` of many runs and of many sweeps: the newest, what is left out, and ids that can be typed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metta_sweep.cli.main import main
+from metta_sweep.cli.status import short_id
+from metta_sweep.registry.api import Registry
+from metta_sweep.registry.open import open_registry
+from metta_sweep.registry.owner import current_owner
+from metta_sweep.registry.records import NewObservation, Reservation
+
+LONG = "a-sweep-with-a-name-that-is-much-longer-than-anybody-needs"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """A directory to work in, and its registry."""
+    monkeypatch.chdir(tmp_path)
+    registry = open_registry(tmp_path / "train_dir", None)
+    yield registry
+    registry.close()
+
+
+def with_runs(registry: Registry, name: str, count: int) -> None:
+    registry.create_sweep(name, "")
+    for number in range(count):
+        run = registry.reserve(name, Reservation(number, {}), current_owner(), lease_seconds=60, key=f"r{number}")
+        registry.start(run.id, run.fence, num_gpus=0, key=f"s{number}")
+        registry.finish(run.id, run.fence, NewObservation("completed", float(number), 1.0, 1.0), key=f"f{number}")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["status", *words]) == 0
+    return capsys.readouterr().out
+
+
+def ids(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines() if ".r." in line.split(" ")[0]]
+
+
+def test_a_sweep_shows_its_newest_runs_first_and_how_many_more_there_are(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_runs(registry, "s", 43)
+    text = said(capsys, "sweep_name=s")
+    assert ids(text) == [f"s.r.{number}" for number in range(42, 22, -1)]
+    assert "43 completed" in text
+    assert text.endswith("The newest 20 of 43 runs. --all shows all of them, --limit 40 more.\n")
+    few = said(capsys, "sweep_name=s", "--limit", "2")
+    assert ids(few) == ["s.r.42", "s.r.41"]
+    every = said(capsys, "sweep_name=s", "--all")
+    assert len(ids(every)) == 43
+    assert "The newest" not in every
+    bounded = json.loads(said(capsys, "sweep_name=s", "--json"))
+    assert bounded["num_runs"] == 43
+    assert [run["id"] for run in bounded["runs"]] == ids(text)
+    assert len(json.loads(said(capsys, "sweep_name=s", "--json", "--all"))["runs"]) == 43
+
+
+def test_many_sweeps_take_a_line_each_the_newest_first(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(22):
+        registry.create_sweep(f"s{number}", "")
+    with_runs(registry, "last", 1)
+    lines = said(capsys).splitlines()
+    assert lines[0].startswith("last active, no driver runs: 1 completed; best: last.r.0  score 0")
+    assert [line.split()[0] for line in lines[1:20]] == [f"s{number}" for number in range(21, 2, -1)]
+    assert lines[20:] == ["The newest 20 of 23 sweeps. --all shows all of them, --limit 40 more."]
+    assert len(json.loads(said(capsys, "--json"))) == 20
+
+
+def test_the_number_of_a_run_is_never_cut(
+    registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_runs(registry, LONG, 12)
+    monkeypatch.setattr("metta_sweep.driver.display.PLAIN_WIDTH", 50)
+    text = said(capsys, f"sweep_name={LONG}")
+    shown = ids(text[text.index("cost s") :])
+    assert [one.rpartition(".r.")[2] for one in shown] == [str(number) for number in range(11, -1, -1)]
+    assert all(one.startswith("a-sw") and "…" in one for one in shown)
+
+
+def test_a_long_name_is_cut_in_the_middle() -> None:
+    assert short_id("sweep.r.4711", 20) == "sweep.r.4711"
+    assert short_id("abcdefghijklmnop.r.4711", 16) == "abcd…mnop.r.4711"
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "x"])
+def test_a_limit_is_a_positive_number(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["status", f"--limit={number}"])
+    assert "--limit: invalid positive value" in capsys.readouterr().err
