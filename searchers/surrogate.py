@@ -6,6 +6,7 @@ What they know depends on the history alone.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -104,13 +105,31 @@ class ScoreModel:
         self._add_rows(index, observation, point_unit)
         is_full = len(self._used) >= MAX_ROWS_WITH_CURVES
         new = [row for row in range(before, len(self._rows)) if self._is_final[row] or not is_full]
-        scores, finals = np.array(self._scores), np.array(self._is_final)
-        self.warp = Warp.of(scores[finals], scores[~finals])
+        self._set_warp()
         try:
             self._update(new)
         except np.linalg.LinAlgError:
             # The next fit takes all rows; until then the model knows what it knew.
             logger.warning("observation %d: the model could not be factorised; it stays as it was", index)
+        self._set_targets()
+
+    def observe_all(self, observations: Sequence[Observation], points_unit: Sequence[Array]) -> None:
+        """Learn from many runs that have a score at once: one fit, in place of one after the other.
+
+        Raises:
+            numpy.linalg.LinAlgError: the model cannot be factorised.
+        """
+        for index, (observation, point_unit) in enumerate(zip(observations, points_unit, strict=True)):
+            self._add_rows(index, observation, point_unit)
+        self._set_warp()
+        self._refit(self._active_rows())
+        self._set_targets()
+
+    def _set_warp(self) -> None:
+        scores, finals = np.array(self._scores), np.array(self._is_final)
+        self.warp = Warp.of(scores[finals], scores[~finals])
+
+    def _set_targets(self) -> None:
         for gp in (self.gp, self.sceptic):
             if gp is not None:
                 gp.set_targets(self._targets(self._used))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -138,6 +139,18 @@ class SurrogateModels:
             )
         if observation.score is not None:
             self.score.observe(len(self.observations) - 1, self._directed(observation), point)
+
+    def learn_scores(self, observations: Sequence[Observation]) -> None:
+        """Learn the scores of many runs at once, and nothing else of them; not to be mixed with `observe`.
+
+        Args:
+            observations: runs with a score.
+
+        Raises:
+            numpy.linalg.LinAlgError: the model cannot be factorised.
+        """
+        points = [self.space.embed(one.params) for one in observations]
+        self.score.observe_all([self._directed(one) for one in observations], points)
 
     def _directed(self, observation: Observation) -> Observation:
         """The observation with larger scores better."""

@@ -11,10 +11,12 @@ import pandas as pd
 
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.registry.records import RunState
 from searchers import Interval
 
 POSTERIOR = ("posterior_mean", "posterior_low", "posterior_high")
 NO_MODEL = (math.nan, math.nan, math.nan)
+COMPLETED = RunState.COMPLETED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def with_posterior(runs: pd.DataFrame, predict: Callable[[Mapping[str, Any]], In
 def best(runs: pd.DataFrame, top_n: int, goal: str, *, by: str = "posterior") -> list[BestRun]:
     """The best `top_n` distinct points, best first; runs of the same point count as one with their mean score.
 
+    Points of which no run was completed come last: what stopped early was never measured at its full length.
+
     Args:
         runs: a frame from `frame`, with the columns of `with_posterior` if there is a model.
         by: "posterior" ranks by posterior mean where the frame has it and by mean score where it has not; "score" by
@@ -76,10 +80,11 @@ def best(runs: pd.DataFrame, top_n: int, goal: str, *, by: str = "posterior") ->
     points = [{str(name): value for name, value in point.items()} for point in _points(scored(runs)).to_dict("records")]
     has_model = by == "posterior" and any(not math.isnan(point["posterior_mean"]) for point in points)
 
-    def worst_last(point: Mapping[str, Any]) -> tuple[float, float, int]:
+    def worst_last(point: Mapping[str, Any]) -> tuple[bool, float, float, int]:
         belief = sign * point["posterior_mean"] if has_model else 0.0
         # A point that the model does not cover (outside the present bounds) comes after those that it does.
-        return (math.inf if math.isnan(belief) else -belief, -sign * point["score"], point["number"])
+        is_open = not point["is_completed"]
+        return (is_open, math.inf if math.isnan(belief) else -belief, -sign * point["score"], point["number"])
 
     return [_best_run(rank, point) for rank, point in enumerate(sorted(points, key=worst_last)[:top_n], start=1)]
 
@@ -91,12 +96,14 @@ def _points(done: pd.DataFrame) -> pd.DataFrame:
     one.
     """
     blank = {name: math.nan for name in POSTERIOR if name not in done.columns}
-    ordered = done.assign(key=_keys(done), squares=done["standard_error"] ** 2, **blank).sort_values("number")
+    done = done.assign(key=_keys(done), squares=done["standard_error"] ** 2, is_completed=done["state"] == COMPLETED)
+    ordered = done.assign(**blank).sort_values("number")
     run_ids: dict[str, list[str]] = {}
     for key, run_id in zip(ordered["key"], ordered["id"], strict=True):
         run_ids.setdefault(key, []).append(run_id)
     points: pd.DataFrame = ordered.groupby("key", sort=False).agg(
         number=("number", "first"),
+        is_completed=("is_completed", "any"),
         params=("params", "first"),
         score=("score", "mean"),
         squares=("squares", "sum"),
@@ -112,7 +119,12 @@ def _points(done: pd.DataFrame) -> pd.DataFrame:
 
 def _keys(runs: pd.DataFrame) -> list[str]:
     """One text per run, equal for equal points."""
-    return [repr(sorted(params.items())) for params in runs["params"]]
+    return [point_key(params) for params in runs["params"]]
+
+
+def point_key(params: Mapping[str, Any]) -> str:
+    """A text that is equal for equal points; true and 1 are different."""
+    return repr(sorted(params.items()))
 
 
 def _numbers(interval: Interval | None) -> tuple[float, float, float]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metta_sweep.analysis.frame import scored
-from metta_sweep.analysis.pareto import direction, pareto_front
+from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.analysis.recommend import Recommendation, repeat_text
 from metta_sweep.analysis.surrogate import Surrogate, bounds_hit
 from metta_sweep.registry.records import RunState
 
@@ -43,10 +43,10 @@ def check_runs(runs: pd.DataFrame) -> list[Finding]:
 
 
 def check_model(
-    runs: pd.DataFrame, surrogate: Surrogate, importance: pd.DataFrame, hits: Sequence[tuple[str, str]]
+    surrogate: Surrogate, importance: pd.DataFrame, hits: Sequence[tuple[str, str]], found: Recommendation | None
 ) -> list[Finding]:
-    """What the surrogate adds: can it be trusted, parameters without effect, bounds hit, the leaders' gap."""
-    return [trust(surrogate), no_effect(importance), bounds(hits), leaders(runs, surrogate)]
+    """What the surrogate adds: can it be trusted, parameters without effect, bounds hit; and how surely one leads."""
+    return [trust(surrogate), no_effect(importance), bounds(hits), *([leaders(found)] if found else [])]
 
 
 def front_hits(runs: pd.DataFrame, surrogate: Surrogate) -> list[tuple[str, str]]:
@@ -130,13 +130,8 @@ def bounds(hits: Sequence[tuple[str, str]]) -> Finding:
     return Finding(WARNING, "Bounds", text, "Widen these bounds: the optimum may lie beyond.")
 
 
-def leaders(runs: pd.DataFrame, surrogate: Surrogate) -> Finding:
-    """The gap between the best two single scores against the noise between equal runs, as the model learned it."""
-    done = scored(runs[runs["state"] == RunState.COMPLETED])
-    top = (direction(surrogate.goal) * done["score"]).nlargest(2)
-    gap, noise = float(top.iloc[0] - top.iloc[-1]), surrogate.score.noise
-    text = f"The two best scores differ by {gap:.3g}; runs of one and the same point differ by about {noise:.3g}."
-    if gap > 2 * noise:
-        return Finding(GOOD, "Leaders", text)
-    advice = "The first place may be luck: run the best few points again with other seeds before you choose."
-    return Finding(NOTE, "Leaders", text, advice)
+def leaders(found: Recommendation) -> Finding:
+    """Whether the recommended configuration can be told from the second."""
+    if found.repeat is None:
+        return Finding(GOOD, "Leaders", f"{found.winner.id} leads as clearly as it matters.")
+    return Finding(NOTE, "Leaders", repeat_text(found.repeat), "Repeat both with other seeds before you choose.")

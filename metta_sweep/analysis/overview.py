@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from metta_sweep.analysis.best import BestRun, best
-from metta_sweep.analysis.frame import build
+from metta_sweep.analysis.frame import build, scored
 from metta_sweep.analysis.money import Amount, money
+from metta_sweep.analysis.recommend import Recommendation, recommend
 from metta_sweep.analysis.utilisation import SlotUse, utilisation
 from metta_sweep.capacity import SLOTS_CHANGED
 from metta_sweep.config.job import Budget
+from metta_sweep.config.registered import read_spec
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
@@ -33,7 +34,8 @@ class Overview:
         sweep: its row.
         phase: of the newest run; "" without a schedule.
         states: number of runs by state.
-        best: by measured score; None before there is one.
+        best_score: best single score; None before there is one.
+        recommendation: the configuration to use; None before there is a score, or when it was not asked for.
         drivers: `host:pid` of everybody who works on it now.
         slots: of the driver that spoke last; None before one did.
         utilisation: busy and idle time of each slot that was used.
@@ -46,7 +48,8 @@ class Overview:
     sweep: SweepRecord
     phase: str
     states: Mapping[str, int]
-    best: BestRun | None
+    best_score: float | None
+    recommendation: Recommendation | None
     drivers: tuple[str, ...]
     slots: int | None
     utilisation: tuple[SlotUse, ...]
@@ -56,22 +59,25 @@ class Overview:
     nodes: Mapping[str, tuple[str, ...]]
 
 
-def overview(registry: Reader, name: str, now: float, budget: Budget | None = None) -> Overview:
+def overview(
+    registry: Reader, name: str, now: float, budget: Budget | None = None, *, recommends: bool = True
+) -> Overview:
     """Read one sweep.
 
     Args:
         now: epoch seconds.
         budget: caps and price to hold against it; None = those of the driver that started last.
+        recommends: whether to work out the configuration to use, for which a model is fitted: a second for many runs.
 
     Raises:
         UnknownSweep: no sweep of this name.
         UnreadableSweep: its records make no sense.
     """
     with readable(name):
-        return _overview(registry, name, now, budget)
+        return _overview(registry, name, now, budget, recommends=recommends)
 
 
-def _overview(registry: Reader, name: str, now: float, budget: Budget | None) -> Overview:
+def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *, recommends: bool) -> Overview:
     sweep = registry.get_sweep(name)
     records = registry.runs(name)
     events = registry.events(name)
@@ -82,11 +88,14 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None) ->
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
+    spec = read_spec(sweep.spec_yaml).sweep if recommends and sweep.spec_yaml else None
+    scores = scored(runs)["score"]
     return Overview(
         sweep=sweep,
         phase=records[-1].phase if records else "",
         states=Counter(run.state.value for run in records),
-        best=next(iter(best(runs, 1, goal, by="score")), None),
+        best_score=None if scores.empty else float(scores.min() if goal == "minimize" else scores.max()),
+        recommendation=recommend(runs, spec) if recommends else None,
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
         slots=next((reported["slots"] for reported in map(reported_by, reversed(events)) if "slots" in reported), None),
         utilisation=tuple(utilisation(attempts, now)),

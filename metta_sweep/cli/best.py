@@ -14,7 +14,6 @@ from metta_sweep.cli.readers import OpenSweep, add_reader_arguments, print_json,
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from metta_sweep.analysis.best import BestRun
     from metta_sweep.driver.summary import Ranking
     from metta_sweep.registry.reader import Reader
 
@@ -23,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument("--top-n", type=int, default=1, metavar="N", help="configurations to show (default 1)")
     by = parser.add_argument("--by", choices=("posterior", "score"), default="posterior")
-    by.help = "rank by what the model believes, or by the measured score"
+    by.help = "rank by the estimated true score (what is recommended), or by the measured one"
     directory = parser.add_argument("--output-dir", type=Path, metavar="DIR")
-    directory.help = "write DIR/SWEEP_best.yaml, a patch for `train +trainer/patch=SWEEP_best`"
+    directory.help = "write DIR/SWEEP_best.yaml, a patch for `train`, and say how to train with it"
     parser.add_argument("--force", action="store_true", help="overwrite a patch that exists")
 
 
 def run(args: argparse.Namespace) -> int:
+    from metta_sweep.analysis.recommend import report_of
+    from metta_sweep.driver.display import new_console
     from metta_sweep.driver.summary import rank
 
     if args.top_n < 1:
@@ -43,9 +44,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         front = ranking.front[["id", "score", "cost_seconds", "params"]].to_dict("records")
         best = [asdict(one) for one in ranking.best]
-        print_json({"sweep": source.sweep_name, "best": best, "front": front, "patch": str(patch) if patch else None})
+        said = report_of(ranking.recommendation) if ranking.recommendation else None
+        patched = str(patch) if patch else None
+        told = {"sweep": source.sweep_name, "best": best, "recommendation": said, "front": front, "patch": patched}
+        print_json(told)
     else:
-        show(source.sweep_name, ranking, patch)
+        show(ranking)
+        console = new_console(sys.stdout)
+        for line in patch_lines(args, source.sweep_name, ranking, patch):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
@@ -55,6 +62,7 @@ def write_patch(args: argparse.Namespace, source: OpenSweep[Reader], ranking: Ra
     Raises:
         ConfigError: it exists and `--force` is not given.
     """
+    from metta_sweep.analysis.recommend import head_lines
     from metta_sweep.config.patches import FinishedRun, run_patch, without_code
     from trainables.disk import write_whole
 
@@ -67,7 +75,7 @@ def write_patch(args: argparse.Namespace, source: OpenSweep[Reader], ranking: Ra
     # What a registry says may come from anybody who writes to it: it never names the code that `train` runs.
     run = FinishedRun(ranking.spec.train if config is None else config, winner.params, ranking.spec.choices)
     run, code = without_code(run) if config is None else (run, ())
-    header = describe(source.sweep_name, winner)
+    header = head_lines(source.sweep_name, winner)
     header += [f"{key}: names code to run, and the run's own files are not here; write it yourself." for key in code]
     write_whole(path, run_patch(run, header, os.environ, args.config_dirs))
     return path
@@ -89,24 +97,32 @@ def own_config(source: OpenSweep[Reader], run_id: str) -> Mapping[str, Any] | No
     return config
 
 
-def describe(sweep_name: str, winner: BestRun) -> list[str]:
-    """What stands at the head of the patch file."""
-    measured = f"score {winner.score:.6g}, cost {winner.cost_seconds:.1f} s"
-    lines = [f"Best configuration of sweep {sweep_name}: run {winner.id}, {measured}."]
-    if winner.posterior is not None:
-        interval = f"{winner.posterior.low:.6g} to {winner.posterior.high:.6g}"
-        lines.append(f"The model believes {winner.posterior.mean:.6g} (90 % interval {interval}).")
-    return lines
+def patch_lines(args: argparse.Namespace, sweep_name: str, ranking: Ranking, patch: Path | None) -> list[str]:
+    """Where the patch is and what trains with it; without one the patch to copy, and what writes and uses it."""
+    from metta_sweep.analysis.recommend import head_lines, next_commands, train_command
+    from metta_sweep.config.files import search_directories
+    from metta_sweep.config.patches import patch_text
+
+    if patch is not None:
+        found = [directory / "trainer" / "patch" for directory in search_directories(args.config_dirs)]
+        word = f"+trainer/patch={patch.stem}" if patch.parent.resolve() in found else str(patch)
+        return ["", f"wrote {patch}; train with it:", f"  {train_command(word)}"]
+    winner = ranking.best[0]
+    text = patch_text(winner.params, head_lines(sweep_name, winner))
+    return ["", text, "write it with all that belongs to it, and train with it:", *next_commands(sweep_name)]
 
 
-def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
-    """The ranking, the Pareto front, and what to type next."""
+def show(ranking: Ranking) -> None:
+    """The configuration to use and why, the ranking that was asked for, and the Pareto front."""
     from rich.table import Table
 
+    from metta_sweep.analysis.recommend import sentences
     from metta_sweep.driver.display import format_value, new_console, plain, short_names
     from metta_sweep.driver.summary import print_front
 
     console = new_console(sys.stdout)
+    for text in sentences(ranking.recommendation) if ranking.recommendation else ():
+        console.print(plain(text), highlight=False, soft_wrap=True)
     names = list(ranking.best[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for label in ("#", "run", "score", "± s.e.", "model", "cost s", *map(plain, short_names(names))):
@@ -118,6 +134,3 @@ def show(sweep_name: str, ranking: Ranking, patch: Path | None) -> None:
         table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, f"{one.cost_seconds:.1f}", *values)
     console.print(table)
     print_front(ranking, console)
-    if patch is not None:
-        command = f"python -m metta_sweep train run=production +trainer/patch={patch.stem}"
-        console.print(f"\nwrote {patch}; train with it:\n  {command}", highlight=False, soft_wrap=True)

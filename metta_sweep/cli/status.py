@@ -95,7 +95,7 @@ def look(registry: Reader, name: str, budget: Budget | None, *, is_named: bool) 
     from metta_sweep.analysis.overview import overview
 
     try:
-        return overview(registry, name, time.time(), budget)
+        return overview(registry, name, time.time(), budget, recommends=is_named)
     except UnreadableSweep as error:
         if is_named:
             raise
@@ -107,6 +107,8 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
 
     `limit`: how many of the newest runs; None = all.
     """
+    from metta_sweep.analysis.recommend import report_of
+
     if isinstance(one, UnreadableSweep):
         return {"sweep": one.sweep, "unreadable": one.reason}
     return {
@@ -114,7 +116,9 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         "state": one.sweep.state.value,
         "phase": one.phase,
         "runs_by_state": dict(one.states),
-        "best": asdict(one.best) if one.best else None,
+        "best_score": one.best_score,
+        "best": asdict(one.recommendation.winner) if one.recommendation else None,
+        "recommendation": report_of(one.recommendation) if one.recommendation else None,
         "drivers": one.drivers,
         "slots": one.slots,
         "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
@@ -143,7 +147,7 @@ def known(value: float) -> float | None:
 
 def line_of(one: Overview) -> str:
     """A sweep among others in one line."""
-    best = [] if one.best is None else [f"best: {one.best.id}  score {one.best.score:.4g}"]
+    best = [] if one.best_score is None else [f"best single score: {one.best_score:.4g}"]
     money = [f"{money_text(amount.spent, amount.unit)} spent" for amount in one.amounts if amount.unit != "h"]
     return "; ".join([heading(one), *best, *money])
 
@@ -159,10 +163,13 @@ def heading(one: Overview) -> str:
 
 def show(one: Overview, console: Console) -> None:
     """A sweep in a few lines."""
+    from metta_sweep.analysis.recommend import sentences
+    from metta_sweep.driver.display import plain
+
     console.print(heading(one), highlight=False, soft_wrap=True)
-    if one.best is not None:
-        best = f"{one.best.id}  score {one.best.score:.4g}  cost {one.best.cost_seconds:.1f} s"
-        console.print(f"  best: {best}", highlight=False)
+    if one.recommendation is not None:
+        for text in (f"best: {one.recommendation.winner.id}", *sentences(one.recommendation)):
+            console.print(f"  {plain(text)}", highlight=False, soft_wrap=True)
     if one.utilisation:
         console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:

@@ -17,7 +17,6 @@ from metta_sweep.config.spec_text import SWEEP_KEYS
 from metta_sweep.errors import ConfigError, InvalidRequest
 from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
-from searchers.membership import foreign
 from searchers.space import Space
 from trainables.fields import build
 
@@ -51,11 +50,6 @@ class RegisteredSweep:
     seed: int
     train: Mapping[str, Any]
     choices: Mapping[str, str]
-
-    def foreign(self, params: Mapping[str, Any]) -> list[str]:
-        """What of a run's parameters this sweep never searched; numbers of before its bounds were narrowed are not."""
-        known = ((phase.space.parameters, {**self.sweep.fixed, **phase.space.fixed}) for phase in self.sweep.phases)
-        return min((foreign(free, fixed, params, is_strict=False) for free, fixed in known), key=len)
 
 
 def load_location(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -164,7 +165,32 @@ class TrainComposition:
 
 
 def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> TrainJob:
-    """Compose and check the configuration of `train` and `evaluate`; arguments and errors as of `load_sweep_job`."""
+    """Compose and check the configuration of `train` and `evaluate`; arguments and errors as of `load_sweep_job`.
+
+    A word that is the path of a YAML file is a patch, wherever it lies.
+    """
+    patches = [word for word in overrides if "=" not in word and Path(word).suffix in (".yaml", ".yml")]
+    if missing := [word for word in patches if not Path(word).is_file()]:
+        raise ConfigError(
+            *(f"{word}: no such file; give a patch, as `best --output-dir` writes it" for word in missing)
+        )
+    if not patches:
+        return _load_train_job(overrides, environ, config_dirs)
+    with tempfile.TemporaryDirectory() as directory:  # each alone, where the search path finds it first
+        words = [linked_patch(Path(word), Path(directory)) if word in patches else word for word in overrides]
+        return _load_train_job(words, environ, [Path(directory), *config_dirs])
+
+
+def linked_patch(file: Path, directory: Path) -> str:
+    """Offer a file as an option of the group `trainer/patch` below `directory`; the word that chooses it."""
+    option = re.sub(r"\W", "_", file.stem)
+    link = directory / "trainer" / "patch" / f"{option}.yaml"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(file.resolve())
+    return f"+trainer/patch={option}"
+
+
+def _load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_dirs: Sequence[Path]) -> TrainJob:
     train = TrainComposition.of(overrides, environ, config_dirs)
     resolved, problems = train.resolved, [*train.problems, *name_problems("run", train.resolved.get("run"))]
     suggestion = resolved.get("suggestion")

@@ -16,6 +16,7 @@ import pandas as pd
 
 from metta_sweep.analysis.fanova import fanova, marginal
 from metta_sweep.analysis.health import Finding, check_model, front_hits
+from metta_sweep.analysis.recommend import Recommendation, recommend
 from metta_sweep.analysis.surrogate import Surrogate, fit_surrogate, predicted_front
 from metta_sweep.dashboard.snapshot import Snapshot
 
@@ -39,6 +40,7 @@ class Fit:
         front: predicted front, as `analysis.surrogate.predicted_front` gives it.
         hits: bounds that the best runs crowd at, as `analysis.surrogate.bounds_hit` gives them.
         findings: about the model.
+        recommendation: the configuration to use, of all runs whatever the view keeps; None before there is a score.
     """
 
     num_results: int
@@ -48,6 +50,13 @@ class Fit:
     front: pd.DataFrame
     hits: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
+    recommendation: Recommendation | None = None
+
+    @classmethod
+    def without_model(cls, snapshot: Snapshot) -> Fit:
+        """All that there is without a surrogate."""
+        found = recommend(snapshot.all_runs, snapshot.spec)
+        return cls(count_results(snapshot), None, {}, {}, pd.DataFrame(), (), (), found)
 
 
 def fit(snapshot: Snapshot) -> Fit:
@@ -56,7 +65,7 @@ def fit(snapshot: Snapshot) -> Fit:
     space = snapshot.spec.phases[-1].space if snapshot.spec is not None else None
     surrogate = fit_surrogate(snapshot.runs, space, snapshot.goal) if space is not None else None
     if surrogate is None:
-        return Fit(num_results, None, {}, {}, pd.DataFrame(), (), ())
+        return Fit.without_model(snapshot)
     rng = np.random.default_rng(SEED)
     importance = {
         "score": fanova(surrogate.space, surrogate.score, rng),
@@ -65,8 +74,9 @@ def fit(snapshot: Snapshot) -> Fit:
     leading = importance["score"]["parameter"].head(MAX_MARGINALS)
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
     front, hits = predicted_front(surrogate, rng), tuple(front_hits(snapshot.runs, surrogate))
-    findings = check_model(snapshot.runs, surrogate, importance["score"], hits)
-    return Fit(num_results, surrogate, importance, marginals, front, hits, tuple(findings))
+    found = recommend(snapshot.all_runs, snapshot.spec)
+    findings = check_model(surrogate, importance["score"], hits, found)
+    return Fit(num_results, surrogate, importance, marginals, front, hits, tuple(findings), found)
 
 
 def count_results(snapshot: Snapshot) -> int:
@@ -114,7 +124,7 @@ class BackgroundFits:
                 result = fit(snapshot)
             except (np.linalg.LinAlgError, ValueError) as error:
                 logger.warning("%s: no surrogate: %s", name, error)
-                result = Fit(count_results(snapshot), None, {}, {}, pd.DataFrame(), (), ())
+                result = Fit.without_model(snapshot)
             with self._lock:
                 self._done[name] = result
                 self._asked.discard(name)

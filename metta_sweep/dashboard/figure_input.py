@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.health import Finding, check_runs
-from metta_sweep.analysis.pareto import direction
+from metta_sweep.analysis.recommend import Recommendation
 from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.figures.theme import LOOKS, Look
 from metta_sweep.dashboard.snapshot import Snapshot
@@ -70,16 +69,16 @@ class FigureInput:
 
     @property
     def held(self) -> Mapping[str, Any] | None:
-        """The point that slices and contours go through: the chosen run's, else the best one's."""
+        """The point that slices and contours go through: the chosen run's, else the recommended one."""
         chosen = self.snapshot.records.get(self.view.run)
         if chosen is not None:
             return chosen.params
-        done = scored(self.snapshot.runs)
-        if done.empty:
-            return None
-        winner = int((direction(self.goal) * done["score"]).to_numpy().argmax())
-        best: Mapping[str, Any] = done["params"].iloc[winner]
-        return best
+        return self.recommendation.winner.params if self.recommendation is not None else None
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """The configuration to use; None before there is a score, and while the background is at it."""
+        return self.fit.recommendation if self.fit is not None else None
 
     @property
     def pair(self) -> tuple[str, str] | None:

@@ -11,11 +11,10 @@ import dash_bootstrap_components as dbc
 import pandas as pd
 from dash import dcc, html
 
-from metta_sweep.analysis.best import best
 from metta_sweep.analysis.failed import failures
-from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.health import Finding
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
 from metta_sweep.analysis.timeline import idle_seconds, spans
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard import tables
@@ -68,7 +67,7 @@ def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
 
 
 def runs_table(inputs: FigureInput) -> list[Any]:
-    """The best configuration as a patch with its command, and the runs, best first."""
+    """The configuration to use, and the runs, the best single score first."""
     rows = inputs.runs
     order = (direction(inputs.goal) * rows["score"]).sort_values(ascending=False, na_position="last").index
     shown = rows.loc[order].head(MAX_ROWS)
@@ -84,33 +83,39 @@ def runs_table(inputs: FigureInput) -> list[Any]:
         )
         for row in shown.to_dict("records")
     ]
-    note = f"The {len(shown)} best of {len(rows):,} runs" if len(shown) < len(rows) else f"{len(rows):,} runs"
+    note = (
+        f"The {len(shown)} best single scores of {len(rows):,} runs"
+        if len(shown) < len(rows)
+        else f"{len(rows):,} runs"
+    )
     head = ("run", "state", "phase", "score", "cost", "paid", "message")
     return [
-        *best_patch(inputs),
+        *configuration(inputs),
         html.H2("Runs", className="h6 mt-4"),
         html.P(note, className="small"),
         tables.table(head, cells, label="Runs"),
     ]
 
 
-def best_patch(inputs: FigureInput) -> list[Any]:
-    """The best configuration as a patch to copy, and the commands that write it and train with it."""
-    if scored(inputs.snapshot.runs).empty:
-        return []
+def configuration(inputs: FigureInput) -> list[Any]:
+    """A card with the configuration to use: why, as a patch to copy, and the commands that write it and train."""
+    title, found = html.H2("Use this configuration", className="h6"), inputs.recommendation
+    if found is None:
+        words = "It follows when the model is fitted." if inputs.fit is None else "No run has a score yet."
+        return [card([title, html.P(words, className="text-body-secondary mb-0")])]
     name = inputs.snapshot.sweep.name
-    winner = best(inputs.snapshot.runs, 1, inputs.goal, by="score")[0]
-    head = f"Best configuration of sweep {name}: run {winner.id}, score {winner.score:.6g}."
-    commands = (
-        f"python -m metta_sweep best sweep_name={name} --output-dir configs/trainer/patch\n"
-        f"python -m metta_sweep train run=production +trainer/patch={name}_best"
-    )
-    return [
-        html.H2("Best configuration", className="h6"),
-        copyable(patch_text(winner.params, [head])),
-        html.P("Write it as a patch file, and train with it:"),
-        copyable(commands),
+    to_copy = [
+        copyable(patch_text(found.winner.params, head_lines(name, found.winner))),
+        html.P("Write it as a patch file, and train with it:", className="mb-1"),
+        copyable("\n".join(next_commands(name))),
     ]
+    told = [html.P(text, className="mb-1") for text in sentences(found)]
+    opener = html.Summary("The configuration, and how to train with it")
+    return [card([title, *told, pick(found.winner.id, "Show the run"), html.Details([opener, *to_copy])])]
+
+
+def card(body: list[Any]) -> dbc.Card:
+    return dbc.Card(dbc.CardBody(body, className="py-2 px-3"), className="mb-3 recommended")
 
 
 def copyable(text: str) -> html.Div:
@@ -161,7 +166,7 @@ def sweeps_table(summaries: Sequence[SweepSummary], compared: Sequence[str], hue
         )
         for one in summaries
     ]
-    head = ("compare", "sweep", "state", "runs ended", "best score", "best so far", "search cost")
+    head = ("compare", "sweep", "state", "runs ended", "best single score", "best so far", "search cost")
     return [html.Div(tables.table((*head, "last owner", "last event (UTC)"), rows, label="Sweeps"), className="mb-3")]
 
 
@@ -187,4 +192,11 @@ def when(epoch_seconds: float) -> str:
     return "–" if pd.isna(epoch_seconds) else time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch_seconds))
 
 
-PANELS = {"health": health, "failures": failed, "runs": runs_table, "timeline": idle, "model": model_notes}
+PANELS = {
+    "overview": configuration,
+    "health": health,
+    "failures": failed,
+    "runs": runs_table,
+    "timeline": idle,
+    "model": model_notes,
+}

@@ -12,6 +12,8 @@ from plotly.offline import get_plotlyjs
 
 from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.health import Finding
+from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
+from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
@@ -34,7 +36,9 @@ def write_report(inputs: FigureInput, path: Path) -> None:
 def report_html(inputs: FigureInput) -> str:
     """The whole page. Texts of the sweep are escaped; Plotly's own code is part of the file."""
     name = html.escape(inputs.snapshot.sweep.name)
-    body = "\n".join([f"<h1>Sweep {name}</h1>", summary(inputs), words(inputs), *sections(inputs)])
+    body = "\n".join(
+        [f"<h1>Sweep {name}</h1>", summary(inputs), configuration(inputs), words(inputs), *sections(inputs)]
+    )
     head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body class="{inputs.view.theme}">{body}</body></html>\n'
 
@@ -61,13 +65,24 @@ def summary(inputs: FigureInput) -> str:
     all_runs = totals(inputs.snapshot.all_runs, inputs.goal)
     cards = {
         "runs": f"{all_runs.num_runs:,}",
-        "best score": theme.number(all_runs.best_score),
+        "best single score": theme.number(all_runs.best_score),
         "compute cost": theme.dollars(all_runs.dollars),
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
         "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(inputs.snapshot.read_at)),
     }
     boxes = (f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items())
     return f'<div class="cards">{"".join(boxes)}</div>'
+
+
+def configuration(inputs: FigureInput) -> str:
+    """The configuration to use: why, as a patch to copy, and the commands."""
+    found, name = inputs.recommendation, inputs.snapshot.sweep.name
+    if found is None:
+        return "<h2>Use this configuration</h2><p>No run has a score yet.</p>"
+    told = "".join(f"<p>{html.escape(text)}</p>" for text in sentences(found))
+    patch, commands = patch_text(found.winner.params, head_lines(name, found.winner)), "\n".join(next_commands(name))
+    to_copy = f"<pre>{html.escape(patch)}</pre><pre>{html.escape(commands)}</pre>"
+    return f"<h2>Use this configuration</h2>{told}{to_copy}"
 
 
 def words(inputs: FigureInput) -> str:

@@ -15,12 +15,12 @@ from metta_sweep.dashboard.figures import theme
 
 
 def summary_cards(totals: Totals) -> dbc.Row:
-    """Runs, best score, total compute cost, average run time."""
+    """Runs, best single score, total compute cost, average run time."""
     runs = f"{totals.num_completed:,} scored · {totals.num_failed:,} failed · {totals.num_unfinished:,} unfinished"
     paid = f"{theme.seconds(totals.paid_gpu_seconds)} of GPU, {theme.seconds(totals.paid_wall_seconds)} of slots"
     cards = [
         ("Runs", f"{totals.num_runs:,}", runs),
-        ("Best score", theme.number(totals.best_score), "best single run"),
+        ("Best single score", theme.number(totals.best_score), "luck included"),
         ("Total compute cost", theme.dollars(totals.dollars), paid),
         ("Average run time", theme.seconds(totals.mean_wall_seconds), "of runs with a score"),
     ]

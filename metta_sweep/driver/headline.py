@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from metta_sweep.analysis.duration import duration
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.rules import cap_seconds
 from metta_sweep.driver.state import State
-from metta_sweep.driver.summary import duration
 
 SHORT_SECONDS = 1.0  # a guess: what takes less is over before somebody has read of it
 
 
 def headline(state: State, now: float) -> str:
-    """`12/60 runs, best score 7.06, $1.20 of $5.00 spent, about 12 min left: 2 running, fitting the model`."""
+    """`12/60 runs, best single score 7.06, $1.20 of $5.00 spent, about 12 min left: 2 running, fitting the model`."""
     facts = [runs_text(state), *best_text(state), *spent_texts(state), *left_text(state)]
     return f"{', '.join(facts)}: {', '.join(doing(state, now)) or 'starting'}"
 
@@ -31,7 +31,7 @@ def runs_text(state: State) -> str:
 
 
 def best_text(state: State) -> list[str]:
-    return [] if state.best is None else [f"best score {state.best:.4g}"]
+    return [] if state.best is None else [f"best single score {state.best:.4g}"]
 
 
 def spent_texts(state: State) -> Iterator[str]:

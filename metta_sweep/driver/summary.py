@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from metta_sweep.analysis.duration import duration
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
-from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.registry.reader import Reader, readable
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a plan does without
     import pandas as pd
 
     from metta_sweep.analysis.best import BestRun
+    from metta_sweep.analysis.recommend import Recommendation
 
 
 def print_plan(plan: SweepPlan, console: Console) -> None:
@@ -97,27 +98,22 @@ def suggestion_table(plan: SweepPlan) -> Table:
     return table
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`, `2.1 d`: two figures are all that a forecast is worth."""
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.2g} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.3g} d"
-
-
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """What a sweep found.
 
     Attributes:
         runs: one row per run.
+        best: the points that were asked for, best first.
+        recommendation: the configuration to use, whatever was asked for; None before there is a score.
         front: rows of the Pareto front, cheapest first.
         num_foreign: runs left out of `best` and `front`: their parameters are not those of the sweep.
     """
 
     spec: RegisteredSweep
     runs: pd.DataFrame
-    best: list[BestRun]
+    best: tuple[BestRun, ...]
+    recommendation: Recommendation | None
     front: pd.DataFrame
     num_foreign: int = 0
 
@@ -125,28 +121,25 @@ class Ranking:
 def rank(
     registry: Reader, sweep_name: str, *, top_n: int = 5, by: str = "posterior", hourly_cost: float | None = None
 ) -> Ranking:
-    """Read the sweep, ask the model about every point that ran, and rank.
+    """Read the sweep and rank its points: by the rule of `analysis.recommend`, or by measured score when that is asked.
 
     Raises:
         UnknownSweep: no sweep of this name.
         UnreadableSweep: its records make no sense.
     """
-    from metta_sweep.analysis.best import best, with_posterior
+    from metta_sweep.analysis.best import best
     from metta_sweep.analysis.frame import frame
     from metta_sweep.analysis.pareto import pareto_front
+    from metta_sweep.analysis.recommend import of_sweep, recommend
 
     with readable(sweep_name):
         spec = read_spec(registry.get_sweep(sweep_name).spec_yaml)
         runs = frame(registry, sweep_name, hourly_cost=hourly_cost)
-        optimiser = SweepOptimiser(replace(spec.sweep, searcher=None), spec.seed)
-        optimiser.observe(registry.observations(sweep_name))
-    is_ours = runs["params"].map(lambda params: not spec.foreign(params)).astype(bool)
-    known = runs[is_ours]
-    # A searcher of somebody's own is a name of a class; what a registry says is never imported.
-    if by == "posterior" and spec.sweep.searcher is None:
-        known = with_posterior(known, lambda params: optimiser.believe(dict(params)))
-    goal = spec.sweep.goal
-    return Ranking(spec, runs, best(known, top_n, goal, by=by), pareto_front(known, goal), int((~is_ours).sum()))
+    known, goal = of_sweep(runs, spec.sweep), spec.sweep.goal
+    found = recommend(runs, spec.sweep, top_n=top_n)
+    is_asked = found is not None and by == "posterior"
+    ranking = found.ranking if is_asked and found is not None else tuple(best(known, top_n, goal, by=by))
+    return Ranking(spec, runs, ranking, found, pareto_front(known, goal), len(runs) - len(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,29 +165,32 @@ Z95 = 1.96
 
 def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, console: Console) -> None:
     """Print why it ended, the best run with its bound beside a random policy, the front, and the next command."""
+    from metta_sweep.analysis.recommend import next_commands
+
     line = partial(say, console=console, markup=True)
     console.print()
     line(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {escape(ending.reason)}")
     ranking = rank(registry, sweep_name)
     counts = Counter(ranking.runs["state"])
     line("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    if not ranking.best:
+    if ranking.recommendation is None:
         line("no run has a score yet; see train.log in the run directories")
         return
-    print_best(ranking.best[0], ending, console)
+    print_recommendation(ranking.recommendation, ending, console)
     print_front(ranking, console)
     line("\nnext:")
-    line(f"  python -m metta_sweep best sweep_name={sweep_name} --top-n 5 --output-dir configs/trainer/patch")
-    line(f"  python -m metta_sweep train run=production +trainer/patch={sweep_name}_best")
+    for command in next_commands(sweep_name):
+        line(f"  {command}")
 
 
-def print_best(winner: BestRun, ending: SweepOutcome, console: Console) -> None:
-    """The winner's score with its lower 95 % bound, a random policy on the same suite, and the winner's parameters."""
-    line = partial(say, console=console, markup=True)
+def print_recommendation(found: Recommendation, ending: SweepOutcome, console: Console) -> None:
+    """The configuration to use and why, with its lower 95 % bound beside a random policy on the same suite."""
+    from metta_sweep.analysis.recommend import sentences
+
+    line, winner = partial(say, console=console, markup=True), found.winner
     line(f"\nbest run: [bold green]{winner.id}[/]  {score_line(winner.score, winner.standard_error)}")
-    if winner.posterior is not None:
-        belief = winner.posterior
-        line(f"  the model believes {belief.mean:.4g} [dim](90 % interval {belief.low:.4g} to {belief.high:.4g})[/]")
+    for text in sentences(found):
+        line(f"  {escape(text)}")
     if ending.random_score is not None:
         line(f"  random policy, same suite: {score_line(*ending.random_score)}")
     line(f"  cost {winner.cost_seconds:.1f} s, wall {winner.wall_seconds:.1f} s; parameters:")

@@ -72,7 +72,7 @@ def test_status_reports_a_sweep_that_cannot_be_read_beside_the_others(
     bad: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = said(capsys, "status")
-    assert "best: s.r.0" in text
+    assert "best single score: 1" in text
     assert "sweep bad: cannot be read: spec_yaml: need a mapping" in text
     assert "`python -m metta_sweep delete sweep_name=bad` removes it" in text
     assert [("unreadable" in one, one["sweep"]) for one in json.loads(said(capsys, "status", "--json"))] == [
@@ -115,7 +115,7 @@ def test_status_and_dashboard_survive_what_a_driver_would_never_tell(
 ) -> None:
     store.add_event("s", "driver_started", run_id=None, by="[/red]\x1b[2J", detail=detail)
     store.add_event("s", "slots_changed", run_id=None, by="me", detail=detail)
-    assert "best: s.r.0" in said(capsys, "status")
+    assert "best: s.r.0" in said(capsys, "status", "sweep_name=s")
     Feed(SqliteReader(tmp_path / "train_dir" / "registry.db"), "s", FeedOptions()).refresh()
 
 

@@ -68,7 +68,7 @@ def test_many_sweeps_take_a_line_each_the_newest_first(registry: Registry, capsy
         registry.create_sweep(f"s{number}", "")
     with_runs(registry, "last", 1)
     lines = said(capsys).splitlines()
-    assert lines[0].startswith("last active, no driver runs: 1 completed; best: last.r.0  score 0")
+    assert lines[0].startswith("last active, no driver runs: 1 completed; best single score: 0")
     assert [line.split()[0] for line in lines[1:20]] == [f"s{number}" for number in range(21, 2, -1)]
     assert lines[20:] == ["The newest 20 of 23 sweeps. --all shows all of them, --limit 40 more."]
     assert len(json.loads(said(capsys, "--json"))) == 20
@@ -80,7 +80,7 @@ def test_the_number_of_a_run_is_never_cut(
     with_runs(registry, LONG, 12)
     monkeypatch.setattr("metta_sweep.driver.display.PLAIN_WIDTH", 50)
     text = said(capsys, f"sweep_name={LONG}")
-    shown = ids(text[text.index("cost s") :])
+    shown = ids(text[text.index("\nrun ") :])
     assert [one.rpartition(".r.")[2] for one in shown] == [str(number) for number in range(11, -1, -1)]
     assert all(one.startswith("a-sw") and "…" in one for one in shown)
 

@@ -8,10 +8,8 @@ import pytest
 
 from metta_sweep.analysis.curves import best_band, thinned, with_axis
 from metta_sweep.analysis.failed import failures
-from metta_sweep.analysis.health import cost_error, failure_share, leaders, no_effect
+from metta_sweep.analysis.health import cost_error, failure_share, no_effect
 from metta_sweep.analysis.timeline import idle_seconds, spans
-from metta_sweep.dashboard.background_fits import Fit
-from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.registry.records import AttemptRecord
 
 
@@ -131,11 +129,3 @@ def test_parameters_without_effect_are_named_and_the_others_are_not() -> None:
     table = pd.DataFrame({"parameter": ["lr", "seed"], "total_high": [0.9, 0.01]})
     assert "seed" in no_effect(table).text
     assert "lr" not in no_effect(table).text
-
-
-def test_leaders_within_the_noise_are_to_be_run_again(snapshot: Snapshot, known: Fit) -> None:
-    assert known.surrogate is not None
-    close = completed([1.0, 1.0 - 1e-6, 0.0], [1.0] * 3, [1.0] * 3)
-    apart = completed([100.0, 0.0, 0.0], [1.0] * 3, [1.0] * 3)
-    assert leaders(close, known.surrogate).level == "note"
-    assert leaders(apart, known.surrogate).level == "good"

@@ -86,7 +86,7 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(queries: Queries) -> 
     summary = components(queries.summary(SIM))
     for words in (
         "Runs",
-        "Best score",
+        "Best single score",
         "Total compute cost",
         "Average run time",
         " of $40.00",

@@ -38,7 +38,7 @@ def sweep_of_60() -> State:
 
 def test_it_says_how_far_the_sweep_is_what_it_found_spent_and_does() -> None:
     said = headline(sweep_of_60(), now=100.0)
-    assert said == "12/60 runs, best score 7.061, $1.20 of $5.00 spent, about 24 min left: 2 running"
+    assert said == "12/60 runs, best single score 7.061, $1.20 of $5.00 spent, about 24 min left: 2 running"
 
 
 def test_it_says_for_how_long_the_model_is_being_fitted() -> None:

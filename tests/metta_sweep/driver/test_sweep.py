@@ -187,7 +187,7 @@ def test_status_tells_the_node_of_a_running_run_and_what_ends_the_sweep(
     assert dollars.per_hour > 0
     assert process.wait(timeout=60) == 0
     ended = overview(registry, SWEEP, time.time())
-    assert ended.best is not None
+    assert ended.recommendation is not None
     assert ended.drivers == ()
     assert ended.amounts[0].per_hour == 0
 

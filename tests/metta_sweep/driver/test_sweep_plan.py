@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from metta_sweep.analysis.duration import duration
 from metta_sweep.cli.main import main
 from metta_sweep.config import load_sweep_job
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.plan import History, Pace, make_plan, past_pace, plan_from
-from metta_sweep.driver.summary import duration
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.reader import open_reader
