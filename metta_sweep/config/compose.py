@@ -96,13 +96,13 @@ def compose(
     parsed = overrides.parse(words, files.groups(directories) | {"sweep"}, aliases or {})
     with readable_errors(directories):
         recipe, tree, chosen = _composed(primary, parsed, directories)
+        found = cache(partial(_layers, recipe))
         tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
         tree = _with_overrides(tree)
-        for layer in _layers(recipe) if recipe.typed else ():
+        for layer in found() if recipe.typed else ():
             if layer.is_above:
                 tree = _with_overrides(trees.merge(tree, layers.body_of(layer)))
     tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
-    found = cache(partial(_layers, recipe))
     values = cache(lambda: layers.read(found()))
     return Composition(
         tree=tree,

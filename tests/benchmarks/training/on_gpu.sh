@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything about training that wants a GPU, on one machine with one GPU and 16 cores, in at most eight minutes; asks
-# for no network, and takes the torch that is there, whatever it warns of. Each step has its own time and its own file of output, and runs whether or not others failed.
+# for no network, and takes the torch that is there, whatever it warns of. Each step has its own time and its own file
+# of output, and runs whether or not others failed.
 #   on_gpu.sh [DIRECTORY]      default ./on_gpu; PYTHON and METTA_SWEEP_PUFFER_PYTHON name interpreters, default python3
 # Ends with the number of steps that failed or ran out of time.
 set -u
