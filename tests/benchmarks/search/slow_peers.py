@@ -163,26 +163,30 @@ class Smac(UnitPeer):
 
 
 class PufferProtein(UnitPeer):
-    """PufferLib's own Protein, cost-aware; choices as an ordered number, as its configuration knows no other way."""
+    """PufferLib's own Protein as its version 4 calls it; choices as an ordered number, as its configuration knows no
+    other way.
+    """
 
     def __init__(self, task: Task, seed: int) -> None:
         super().__init__(task, seed)
-        import pufferlib.sweep
-        import pyro
+        import random
 
-        pyro.clear_param_store()  # a second optimiser in one process crashes on the first one's parameters
-        pyro.set_rng_seed(seed)
+        import pufferlib.sweep
+        import torch
+
+        # It draws from the global generators; `Sobol` from numpy's new ones, which it leaves unseeded.
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
         self.names = [f"x{i:02d}" for i in range(task.space.dimension)]
-        center = task.space.center_unit
-        spaces = {
-            name: {"distribution": "uniform", "min": -1.0, "max": 1.0, "mean": float(center[i]), "scale": "auto"}
-            for i, name in enumerate(self.names)
-        }
+        spaces = {name: {"distribution": "uniform", "min": -1.0, "max": 1.0, "scale": "auto"} for name in self.names}
+        length = self.names[task.space.names.index(task.fidelity)] if task.fidelity else ""
+        settings = {"metric_distribution": "linear", "downsample": 1, "early_stop_quantile": 0.3, "use_gpu": False}
         with contextlib.redirect_stdout(io.StringIO()):
             self.protein = pufferlib.sweep.Protein(
-                {"method": "Protein", "metric": "score", "goal": "maximize", **spaces},
+                {"method": "Protein", "metric": "score", "goal": "maximize", **settings, **spaces},
                 max_suggestion_cost=1e12,
-                num_random_samples=10,
+                cost_param=length,
             )
 
     def ask(self, rng: np.random.Generator, pending: Sequence[np.ndarray]) -> np.ndarray:
