@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metta_sweep.analysis.surrogate import Array, Response, axis_units, interval_frame
+from metta_sweep.analysis.surrogate import Array, Response, Surrogate, axis_units, features, interval_frame
 from searchers import CategoricalParameter, Space
 from searchers.sobol import sobol_draws
 
@@ -35,7 +35,7 @@ def fanova(space: Space, response: Response, rng: np.random.Generator, *, resamp
     """
     background = backdrop(space, rng)
     designs = [design(space, background, name) for name in space.names]
-    rows = [space.encode(points) for points in designs]
+    rows = [features(space, points) for points in designs]
     runs = len(response.y)
     samples = [response, *(response.resampled(rng.integers(0, runs, runs)) for _ in range(resamples))]
     indices = np.array([shares(sample, rows) for sample in samples])  # (1 + resamples, d, 2)
@@ -45,6 +45,15 @@ def fanova(space: Space, response: Response, rng: np.random.Generator, *, resamp
     return frame[list(COLUMNS)].sort_values("total", ascending=False, kind="stable", ignore_index=True)
 
 
+def importance_of(surrogate: Surrogate, response: Response, rng: np.random.Generator) -> pd.DataFrame:
+    """`fanova` with a column `note`; a parameter that too few runs have comes last, its shares NaN: nobody knows."""
+    table = fanova(surrogate.space, response, rng)
+    unknown = table["parameter"].map(surrogate.is_unknown)
+    table[list(COLUMNS[1:])] = table[list(COLUMNS[1:])].mask(unknown)
+    table = table.assign(note=table["parameter"].map(surrogate.says_of))
+    return table.sort_values("total", ascending=False, kind="stable", ignore_index=True)
+
+
 def backdrop(space: Space, rng: np.random.Generator) -> Array:
     """(m, d) points that fill the space evenly: their averages settle far sooner than those of random ones."""
     return space.snap(2.0 * sobol_draws(space.dimension, rng)(BACKGROUND) - 1.0)
@@ -52,13 +61,13 @@ def backdrop(space: Space, rng: np.random.Generator) -> Array:
 
 def levels(space: Space, name: str) -> tuple[Array, list[Any]]:
     """Unit coordinates and natural values of a parameter's levels: its choices, or the middles of equal cells."""
-    if isinstance(next(one for one in space.parameters if one.name == name), CategoricalParameter):
+    parameter = next(one for one in space.parameters if one.name == name)
+    if isinstance(parameter, CategoricalParameter):
         return axis_units(space, name, LEVELS)
-    index = space.names.index(name)
-    points = np.repeat(space.center_unit[None], LEVELS, axis=0)
-    points[:, index] = (2.0 * np.arange(LEVELS) + 1.0) / LEVELS - 1.0
-    snapped = space.snap(points)
-    return snapped[:, index], [space.columns(snapped)[name][level].item() for level in range(LEVELS)]
+    # Not by way of a point of the space: at most of them a conditional parameter does not exist.
+    unit = (2.0 * np.arange(LEVELS) + 1.0) / LEVELS - 1.0
+    natural = parameter.from_unit(unit)
+    return parameter.to_unit(natural), [parameter.native(value) for value in natural]
 
 
 def design(space: Space, background: Array, name: str) -> Array:
@@ -83,9 +92,14 @@ def shares(response: Response, rows: Sequence[Array]) -> NDArray[np.float64]:
 
 
 def marginal(space: Space, response: Response, name: str, rng: np.random.Generator) -> pd.DataFrame:
-    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % of average spread)."""
+    """Effect of one parameter averaged over the others: columns value, mean, low, high (90 % of average spread).
+
+    A conditional parameter is averaged over the points at which it exists.
+    """
     background = backdrop(space, rng)
     _, values = levels(space, name)
-    mean, std = response.predict(space.encode(design(space, background, name)))
-    means, spread = mean.reshape(-1, BACKGROUND).mean(axis=1), std.reshape(-1, BACKGROUND).mean(axis=1)
+    exists = space.active(background)[:, space.names.index(name)]
+    background = background[exists] if exists.any() else background
+    mean, std = response.predict(features(space, design(space, background, name)))
+    means, spread = (one.reshape(-1, len(background)).mean(axis=1) for one in (mean, std))
     return interval_frame(means, spread).assign(value=values)

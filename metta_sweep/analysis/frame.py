@@ -19,6 +19,7 @@ from trainables.result import Costs, is_score
 
 PARAM = "param."
 METRIC = "metric."
+INACTIVE = "inactive"  # how a choice is written that a run does not have
 RESULTS = ("cost_seconds", "score")  # what a run took and what it brought, beside its parameters
 PARTS = ("setup", "train", "curve", "evaluate")
 
@@ -95,6 +96,11 @@ def varying_params(runs: pd.DataFrame) -> list[str]:
 def is_number(values: pd.Series[Any]) -> bool:
     """Whether a column holds numbers; true and false are choices."""
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def as_choices(values: pd.Series[Any]) -> pd.Series[str]:
+    """A column of choices as text; `INACTIVE` where a run has no such parameter."""
+    return values.astype(object).where(values.notna(), INACTIVE).astype(str)
 
 
 def scored(runs: pd.DataFrame) -> pd.DataFrame:

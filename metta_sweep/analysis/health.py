@@ -55,6 +55,12 @@ def front_hits(runs: pd.DataFrame, surrogate: Surrogate) -> list[tuple[str, str]
     return bounds_hit(surrogate, np.array(points).reshape(-1, surrogate.space.dimension))
 
 
+def with_effect(hits: Sequence[tuple[str, str]], importance: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """The hits of parameters that are known to matter: a bound of one without effect need not be widened."""
+    matters = set(importance.loc[importance["total_high"] >= NO_EFFECT, "parameter"])
+    return tuple(hit for hit in hits if hit[0] in matters)
+
+
 def failure_share(runs: pd.DataFrame) -> Finding | None:
     ended = runs[runs["sequence"] > 0]
     if ended.empty:
@@ -117,10 +123,13 @@ def trust(surrogate: Surrogate) -> Finding:
 
 def no_effect(importance: pd.DataFrame) -> Finding:
     weak = importance.loc[importance["total_high"] < NO_EFFECT, "parameter"].tolist()
+    unknown = importance[importance["total_high"].isna()]
+    rare = "".join(f" {row['parameter']}: {row['note']}." for row in unknown.to_dict("records"))
     if not weak:
-        return Finding(GOOD, "Effects", "Every parameter has some effect on the score.")
+        every = "Every other parameter" if rare else "Every parameter"
+        return Finding(GOOD, "Effects", f"{every} has some effect on the score.{rare}")
     advice = "Fix them in the next sweep: a smaller space is searched faster."
-    return Finding(NOTE, "Effects", f"No effect on the score is seen of: {', '.join(weak)}.", advice)
+    return Finding(NOTE, "Effects", f"No effect on the score is seen of: {', '.join(weak)}.{rare}", advice)
 
 
 def bounds(hits: Sequence[tuple[str, str]]) -> Finding:

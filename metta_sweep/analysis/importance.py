@@ -11,6 +11,7 @@ from metta_sweep.analysis.frame import PARAM, is_number, varying_params
 
 METHOD = "rank correlation"
 MIN_RUNS = 3  # two points always lie on a line
+MIN_ACTIVE = 6  # of a parameter that only some runs have; as many as a model needs, so that both say the same
 COLUMNS = ("parameter", "importance", "correlation", "num_runs", "method")
 
 
@@ -25,14 +26,18 @@ def importance(runs: pd.DataFrame, target: str = "score") -> pd.DataFrame:
 
     Returns:
         Columns `COLUMNS`. A parameter with fewer than `MIN_RUNS` runs, or whose runs all have the same target, is left
-        out.
+        out; one that only some runs have, fewer than `MIN_ACTIVE`, stands last with NaN.
 
     Source: Spearman 1904, American Journal of Psychology 15, 72-101; Fisher 1925, Statistical Methods for Research
     Workers (eta).
     """
     rows = []
+    num_runs = int(runs[target].notna().sum())
     for name in varying_params(runs):
         pair = runs[[name, target]].dropna()
+        if len(pair) < min(MIN_ACTIVE, num_runs):
+            rows.append((name.removeprefix(PARAM), math.nan, math.nan, len(pair), METHOD))
+            continue
         if len(pair) < MIN_RUNS or pair[target].nunique() < 2 or pair[name].nunique() < 2:
             continue
         ranks = pair[target].rank().to_numpy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,7 @@ class Surrogate:
         score: in the sweep's own direction.
         log_cost: natural logarithm of `cost_seconds`.
         num_left_out: completed runs beyond `MAX_ROWS` that it does not know.
+        counts: how many of its runs have each parameter; fewer than `MIN_RUNS` say nothing about it.
     """
 
     space: Space
@@ -122,15 +123,40 @@ class Surrogate:
     score: Response
     log_cost: Response
     num_left_out: int
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def score_band(self, points_unit: Array) -> pd.DataFrame:
         """Columns mean, low, high: central 90 % interval of the noiseless score at (m, d) points."""
-        return interval_frame(*self.score.predict(self.space.encode(points_unit)))
+        return interval_frame(*self.score.predict(features(self.space, points_unit)))
 
     def cost(self, points_unit: Array) -> Array:
         """(m,) median cost in the sweep's cost unit."""
-        costs: Array = np.exp(np.clip(self.log_cost.predict(self.space.encode(points_unit))[0], -60.0, 60.0))
+        costs: Array = np.exp(np.clip(self.log_cost.predict(features(self.space, points_unit))[0], -60.0, 60.0))
         return costs
+
+    def says_of(self, name: str) -> str:
+        """What to say beside a parameter that not all runs have; "" when all have it."""
+        total = len(self.points_unit)
+        return active_in(self.counts.get(name, total), total, MIN_RUNS)
+
+    def is_unknown(self, name: str) -> bool:
+        """Whether so few runs have the parameter that nothing can be said of its effect."""
+        return self.counts.get(name, MIN_RUNS) < MIN_RUNS
+
+
+def active_in(count: int, total: int, enough: int) -> str:
+    """What to say of a parameter that `count` of `total` runs have; "" when all have it."""
+    if count == total:
+        return ""
+    return f"active in {count} of {total} runs" + (": too few to tell" if count < enough else "")
+
+
+def features(space: Space, points_unit: Array) -> Array:
+    """(m, p) what the models see of (m, d) points: a parameter that does not exist there has no effect there."""
+    if space.conditions:
+        center = space.embed({})
+        points_unit = np.where(space.active(points_unit), points_unit, center)
+    return space.encode(points_unit)
 
 
 def fit_surrogate(runs: pd.DataFrame, space: Space, goal: str) -> Surrogate | None:
@@ -148,7 +174,8 @@ def fit_surrogate(runs: pd.DataFrame, space: Space, goal: str) -> Surrogate | No
     points = np.array([space.embed(params) for params in kept["params"]])
     score = Response.of(space, points, kept["score"].to_numpy())
     log_cost = Response.of(space, points, np.log(kept["cost_seconds"].to_numpy()))
-    return Surrogate(space, goal, points, score, log_cost, len(done) - len(kept))
+    counts = {name: sum(name in params for params in kept["params"]) for name in space.names}
+    return Surrogate(space, goal, points, score, log_cost, len(done) - len(kept), counts)
 
 
 def representative(score: pd.Series[float], goal: str, limit: int) -> NDArray[np.bool_]:
@@ -195,7 +222,7 @@ def contour(surrogate: Surrogate, x: str, y: str, at: Mapping[str, Any]) -> Cont
     points = np.repeat(space.embed(at)[None], len(x_unit) * len(y_unit), axis=0)
     points[:, space.names.index(x)] = np.tile(x_unit, len(y_unit))
     points[:, space.names.index(y)] = np.repeat(y_unit, len(x_unit))
-    mean, std = surrogate.score.predict(space.encode(points))
+    mean, std = surrogate.score.predict(features(space, points))
     shape = (len(y_unit), len(x_unit))
     return Contour(x_values, y_values, mean.reshape(shape), std.reshape(shape))
 

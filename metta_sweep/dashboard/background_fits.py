@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metta_sweep.analysis.fanova import fanova, marginal
-from metta_sweep.analysis.health import Finding, check_model, front_hits
+from metta_sweep.analysis.fanova import importance_of, marginal
+from metta_sweep.analysis.health import Finding, check_model, front_hits, with_effect
 from metta_sweep.analysis.recommend import Recommendation, recommend
+from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.analysis.surrogate import Surrogate, fit_surrogate, predicted_front
 from metta_sweep.dashboard.snapshot import Snapshot
 
@@ -62,18 +63,19 @@ class Fit:
 def fit(snapshot: Snapshot) -> Fit:
     """Work everything out; the same snapshot gives the same fit."""
     num_results = count_results(snapshot)
-    space = snapshot.spec.phases[-1].space if snapshot.spec is not None else None
+    space = searched_space(snapshot.spec)
     surrogate = fit_surrogate(snapshot.runs, space, snapshot.goal) if space is not None else None
     if surrogate is None:
         return Fit.without_model(snapshot)
     rng = np.random.default_rng(SEED)
     importance = {
-        "score": fanova(surrogate.space, surrogate.score, rng),
-        "cost": fanova(surrogate.space, surrogate.log_cost, rng),
+        "score": importance_of(surrogate, surrogate.score, rng),
+        "cost": importance_of(surrogate, surrogate.log_cost, rng),
     }
-    leading = importance["score"]["parameter"].head(MAX_MARGINALS)
+    leading = [name for name in importance["score"]["parameter"] if not surrogate.is_unknown(name)][:MAX_MARGINALS]
     marginals = {name: marginal(surrogate.space, surrogate.score, name, rng) for name in leading}
-    front, hits = predicted_front(surrogate, rng), tuple(front_hits(snapshot.runs, surrogate))
+    front = predicted_front(surrogate, rng)
+    hits = with_effect(front_hits(snapshot.runs, surrogate), importance["score"])
     found = recommend(snapshot.all_runs, snapshot.spec)
     findings = check_model(surrogate, importance["score"], hits, found)
     return Fit(num_results, surrogate, importance, marginals, front, hits, tuple(findings), found)

@@ -12,6 +12,7 @@ import yaml
 
 from metta_sweep.analysis.frame import PARAM, RESULTS
 from metta_sweep.config.patches import FinishedRun, one_line, plain_data, without_code
+from metta_sweep.config.registered import read_phases
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures.parallel import narrowed_parameters
 from metta_sweep.errors import InvalidRequest
@@ -42,7 +43,8 @@ def narrowed_yaml(inputs: FigureInput, *, as_phase: bool) -> str:
         raise InvalidRequest(f"sweep_name={sweep.name}: has no specification whose space could be narrowed")
     spec = parse_spec(sweep.spec_yaml)
     phases = spec["phases"]
-    narrowed = search_of({**phases[-1], "parameters": narrowed_parameters(inputs.space, inputs.view.narrowed)})
+    parameters = narrowed_parameters(inputs.space, inputs.view.narrowed, read_phases(phases)[-1].space)
+    narrowed = search_of({**phases[-1], "parameters": parameters})
     content = {**shared_settings(spec), **(search_of(phases[0]) if as_phase else narrowed)}
     if as_phase:
         content["schedule"] = {"phases": [*past_phases(inputs, phases), {"name": "narrowed", "sweep": narrowed}]}

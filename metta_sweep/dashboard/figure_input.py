@@ -12,6 +12,7 @@ import pandas as pd
 
 from metta_sweep.analysis.health import Finding, check_runs
 from metta_sweep.analysis.recommend import Recommendation
+from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.figures.theme import LOOKS, Look
 from metta_sweep.dashboard.snapshot import Snapshot
@@ -56,10 +57,10 @@ class FigureInput:
         """About the runs, and about the model as soon as there is one."""
         return [*check_runs(self.snapshot.all_runs), *(self.fit.findings if self.fit is not None else ())]
 
-    @property
+    @cached_property
     def space(self) -> Space | None:
-        """Search space of the last phase; None for a sweep without a specification."""
-        return self.snapshot.spec.phases[-1].space if self.snapshot.spec is not None else None
+        """What all phases searched together; None for a sweep without a specification."""
+        return searched_space(self.snapshot.spec)
 
     @property
     def log_params(self) -> tuple[str, ...]:

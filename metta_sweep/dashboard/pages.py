@@ -141,7 +141,9 @@ def importance_cost(inputs: FigureInput) -> go.Figure:
 def marginals(inputs: FigureInput) -> go.Figure:
     if inputs.fit is None or not inputs.fit.marginals:
         return waiting(inputs)
-    return importance.marginal_effects(inputs.fit.marginals, inputs.look)
+    surrogate = inputs.fit.surrogate
+    notes = {name: surrogate.says_of(name) for name in inputs.fit.marginals} if surrogate is not None else {}
+    return importance.marginal_effects(inputs.fit.marginals, notes, inputs.look)
 
 
 @figure("curves", "Learning curves", "A sample of single runs; band and best are over all of them.", 12)

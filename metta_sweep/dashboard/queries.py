@@ -17,6 +17,7 @@ from dash import html, no_update
 from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.money import Money, expected_best, money
 from metta_sweep.analysis.overview import in_slots
+from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.dashboard import layout, panels, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.figure_input import FigureInput
@@ -127,8 +128,8 @@ class Queries:
         """Free parameters of the sweep, for choices."""
         if not view.sweep:
             return []
-        spec = self.source.snapshot(view.sweep).spec
-        return list(spec.phases[-1].space.names) if spec is not None else []
+        space = searched_space(self.source.snapshot(view.sweep).spec)
+        return list(space.names) if space is not None else []
 
     def brushed(self, changes: Sequence[Any], brush: Brush, view: View) -> dict[str, list[Any]]:
         """The brush after the parallel coordinates said what was dragged."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import pandas as pd
 
-from metta_sweep.analysis.frame import PARAM, RESULTS
+from metta_sweep.analysis.frame import PARAM, RESULTS, as_choices
 
 Range = tuple[float, float]
 HOME = "home"
@@ -148,7 +148,7 @@ def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
             keep &= runs[column].between(*_widened(limits))
     for path, choices in view.only.items():
         if PARAM + path in runs.columns:
-            keep &= runs[PARAM + path].astype(str).isin(choices)
+            keep &= as_choices(runs[PARAM + path]).isin(choices)
     return runs[keep]
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis import importance as correlation
+from metta_sweep.analysis.surrogate import active_in
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.model import axis_style, effect_traces
 from metta_sweep.dashboard.figures.theme import Look
@@ -20,7 +21,7 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     """Total share of the variance that each parameter explains, with intervals; what it explains alone is darker."""
     top = table.head(MAX_BARS).iloc[::-1]
     names = theme.short_names(top["parameter"])
-    labels = [theme.safe(names[path]) for path in top["parameter"]]
+    labels = [theme.noted(names[path], note) for path, note in zip(top["parameter"], top["note"], strict=True)]
     figure = theme.base(look, f"share of the variation of the {target} (fANOVA)", height=max(260, 30 * len(top) + 110))
     for column, name, width, colour in (("total", "with interactions", 0.7, 4), ("main", "alone", 0.35, 0)):
         bar = {"type": "bar", "orientation": "h", "y": labels, "x": top[column], "name": name, "width": width}
@@ -45,6 +46,8 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, i
     if table.empty:
         return theme.empty(look, "Importance needs 3 runs with different parameters and scores")
     names = theme.short_names(table["parameter"])
+    total, enough = int(runs[target].notna().sum()), correlation.MIN_ACTIVE
+    notes = [active_in(count, total, enough) for count in table["num_runs"]]
     why = "" if is_asked else "until there is a model; "
     height = max(260, 30 * len(table) + 110)
     figure = theme.base(look, f"absolute rank correlation ({why}blind to humps and interactions)", height=height)
@@ -53,7 +56,7 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, i
             "type": "bar",
             "orientation": "h",
             "x": table["importance"].to_numpy(),
-            "y": [theme.safe(names[path]) for path in table["parameter"]],
+            "y": [theme.noted(names[path], note) for path, note in zip(table["parameter"], notes, strict=True)],
             "marker": {"color": look.colours[1]},
             "text": ["" if math.isnan(value) else f"{value:+.2f}" for value in table["correlation"]],
             "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
@@ -63,11 +66,16 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, i
     return figure
 
 
-def marginal_effects(marginals: Mapping[str, pd.DataFrame], look: Look) -> go.Figure:
-    """Predicted score along each of the leading parameters, averaged over all others."""
+def marginal_effects(marginals: Mapping[str, pd.DataFrame], notes: Mapping[str, str], look: Look) -> go.Figure:
+    """Predicted score along each of the leading parameters, averaged over all others.
+
+    Args:
+        notes: what to say beside a parameter that only some runs have.
+    """
     names = theme.short_names(marginals)
+    titles = {path: theme.noted(names[path], notes.get(path, "")) for path in marginals}
     cells = [
-        theme.Cell(theme.safe(names[path]), "score", effect_traces(line, look), axis_style(line["value"].tolist()))
+        theme.Cell(titles[path], "score", effect_traces(line, look), axis_style(line["value"].tolist()))
         for path, line in marginals.items()
     ]
     return theme.grid(look, cells, columns=min(3, len(cells)), height=260 * -(-len(cells) // 3) + 40)

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.frame import scored
-from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.analysis.pareto import direction, pareto_front
 from metta_sweep.analysis.surrogate import Contour, Surrogate, contour, slice_along
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.scores import add_front, add_runs
@@ -93,18 +93,25 @@ def slices(surrogate: Surrogate, runs: pd.DataFrame, at: Mapping[str, Any], orde
 def _slice_cell(
     surrogate: Surrogate, runs: pd.DataFrame, name: str, label: str, at: Mapping[str, Any], look: Look
 ) -> theme.Cell:
+    note, column = surrogate.says_of(name), runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object))
+    having = runs[column.notna()]
+    if note and name not in at and len(having):  # the run has no such parameter: through the best that has it
+        winner = int((direction(surrogate.goal) * having["score"]).to_numpy().argmax())
+        at, note = having["params"].iloc[winner], f"{note}; through {having['id'].iloc[winner]}"
     line = slice_along(surrogate, name, at)
     is_text = line["value"].map(lambda value: isinstance(value, str)).any()
-    column = runs[f"param.{name}"] if f"param.{name}" in runs else pd.Series(index=runs.index, dtype=object)
-    places = (column.astype(str).to_numpy() if is_text else theme.numbers(column), theme.numbers(runs["score"]))
-    points = theme.dots(runs, *places, marker={"color": look.muted, "size": 5, "opacity": 0.5})
+    values = column[having.index]
+    places = (values.astype(str).to_numpy() if is_text else theme.numbers(values), theme.numbers(having["score"]))
+    points = theme.dots(having, *places, marker={"color": look.muted, "size": 5, "opacity": 0.5})
     points["hovertemplate"] = "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>"
+    if surrogate.is_unknown(name):
+        return theme.Cell(theme.noted(label, note), "score", [points], axis_style(line["value"].tolist()))
     traces = [points, *effect_traces(line, look)]
     if (value := at.get(name)) is not None:
         star = {"symbol": "star", "size": 13, "color": look.accent}
         place = {"x": [str(value) if is_text else value], "y": [line.loc[nearest_row(line["value"], value), "mean"]]}
         traces.append({"type": "scatter", "mode": "markers", **place, "marker": star, "hoverinfo": "skip"})
-    return theme.Cell(theme.safe(label), "score", traces, axis_style(line["value"].tolist()))
+    return theme.Cell(theme.noted(label, note), "score", traces, axis_style(line["value"].tolist()))
 
 
 def effect_traces(line: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
@@ -139,7 +146,8 @@ def surface(
     """Predicted score and its standard deviation over two parameters, the others held, with the runs on top."""
     table = contour(surrogate, *pair, at)
     done = scored(runs)
-    cells = [_surface_cell(table, kind, pair, done, look) for kind in ("mean", "std")]
+    notes = {name: surrogate.says_of(name) for name in pair}
+    cells = [_surface_cell(table, kind, notes, done, look) for kind in ("mean", "std")]
     figure = theme.grid(look, cells, columns=2, height=430)
     figure.update_layout(margin={"r": 70})
     return figure
@@ -152,7 +160,8 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
     return theme.log_style(float(values[0]), float(values[-1])) if is_log(pd.Series(values)) else {}
 
 
-def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
+def _surface_cell(table: Contour, kind: str, notes: Mapping[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
+    pair = tuple(notes)
     axes = [axis_style(values) for values in (table.x, table.y)]
     z, title, place = (table.mean, "score", 0.43) if kind == "mean" else (table.std, "± std", 1.0)
     bar = {"x": place, "len": 0.95, "thickness": 12, "title": {"text": title, "side": "top"}}
@@ -162,5 +171,5 @@ def _surface_cell(table: Contour, kind: str, pair: tuple[str, str], runs: pd.Dat
     places = [runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object)).to_numpy() for name in pair]
     white = {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}}
     points = theme.dots(runs, *places, marker=white, hovertemplate="%{customdata}<extra></extra>")
-    x, y = (theme.safe(theme.short_names(pair)[name]) for name in pair)
+    x, y = (theme.noted(theme.short_names(pair)[name], notes[name]) for name in pair)
     return theme.Cell(x, y, [heights, points], axes[0], axes[1])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from metta_sweep.analysis.frame import PARAM, RESULTS, is_number, scored, varying_params
+from metta_sweep.analysis.frame import INACTIVE, PARAM, RESULTS, as_choices, is_number, scored, varying_params
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 from searchers import CategoricalParameter, NumericParameter, Space
@@ -19,6 +19,7 @@ from searchers.distributions import Array
 NUM_TICKS = 5
 MAX_LINES = 5000
 TINY_COST = 1e-3
+MARK_BELOW = 0.12  # of an axis' length, below its lowest value; enough for two ticks not to touch
 BRUSHED = re.compile(r"dimensions\[(\d+)\]\.constraintrange")
 Brush = Mapping[str, Sequence[Any]]  # what an axis is narrowed to: low and high in natural units, or choices as text
 
@@ -59,11 +60,22 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     }
     figure = go.Figure(layout={**theme.page_layout(look, 520), "margin": {"l": 70, "r": 40, "t": 90, "b": 24}})
     figure.add_trace(go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts))
+    if words := not_drawn(len(runs), len(done)):
+        place = {"x": 0, "y": 0, "xref": "paper", "yref": "paper", "yshift": -28, "showarrow": False}
+        figure.add_annotation(text=words, font={"size": 11, "color": look.muted}, **place)
+        figure.update_layout(margin={"b": 44})
     return figure
 
 
+def not_drawn(num_runs: int, num_scored: int) -> str:
+    """Which runs have no line; "" when all have one."""
+    left_out = [f"{num_runs - num_scored:,} without a score"] if num_runs > num_scored else []
+    left_out += [f"the oldest {num_scored - MAX_LINES:,}"] if num_scored > MAX_LINES else []
+    return f"Runs without a line: {' and '.join(left_out)}" if left_out else ""
+
+
 def _dimension(done: pd.DataFrame, path: str, space: Space | None, chosen: Sequence[Any] | None) -> dict[str, Any]:
-    """One axis with its natural values as ticks."""
+    """One axis with its natural values as ticks, and a mark for the runs that have no such parameter."""
     values = column_of(done, path)
     return _number_axis(values, path, space, chosen) if is_number(values) else _choice_axis(values, chosen)
 
@@ -73,18 +85,33 @@ def _number_axis(
 ) -> dict[str, Any]:
     values, to_axis = column.to_numpy(dtype=float), scale_of(path, space)
     ends = to_axis(np.array([np.nanmin(values), np.nanmax(values)]))
-    axis = {"values": to_axis(values[-MAX_LINES:]), "range": ends.tolist()}
     ticks = [natural_range(path, space, (tick, tick))[0] for tick in np.linspace(ends[0], ends[1], NUM_TICKS)]
-    axis |= {"tickvals": to_axis(np.array(ticks)).tolist(), "ticktext": [theme.tick(value) for value in ticks]}
-    return axis if chosen is None else {**axis, "constraintrange": to_axis(np.array(chosen, dtype=float)).tolist()}
+    places, texts = to_axis(np.array(ticks)).tolist(), [theme.tick(value) for value in ticks]
+    mark, shown = float(ends[0] - MARK_BELOW * (ends[1] - ends[0])), to_axis(values[-MAX_LINES:])
+    if np.isnan(values).any():
+        places, texts, ends = [mark, *places], [INACTIVE, *texts], np.array([mark, ends[1]])
+    axis = {"values": np.where(np.isnan(shown), mark, shown), "range": ends.tolist()}
+    axis |= {"tickvals": places, "ticktext": texts}
+    if chosen is None:
+        return axis
+    if isinstance(chosen[0], str):  # only the mark
+        reach = (places[1] - mark) / 4
+        return {**axis, "constraintrange": [mark - reach, mark + reach]}
+    return {**axis, "constraintrange": to_axis(np.array(chosen, dtype=float)).tolist()}
 
 
 def _choice_axis(column: pd.Series[Any], chosen: Sequence[Any] | None) -> dict[str, Any]:
-    codes, choices = pd.factorize(column.astype(str), sort=True)
+    choices = choices_of(column)
+    codes = pd.Categorical(as_choices(column), choices).codes.astype(float)
     ticks = {"tickvals": list(range(len(choices))), "ticktext": [theme.safe(choice) for choice in choices]}
     axis = {"values": codes[-MAX_LINES:], "range": [-0.5, len(choices) - 0.5], **ticks}
     some = [code for code, choice in enumerate(choices) if chosen is not None and choice in chosen]
     return {**axis, "constraintrange": [[code - 0.4, code + 0.4] for code in some]} if some else axis
+
+
+def choices_of(column: pd.Series[Any]) -> list[str]:
+    """The choices of an axis from the bottom up, `INACTIVE` first."""
+    return sorted(as_choices(column).unique(), key=lambda choice: (choice != INACTIVE, choice))
 
 
 def scale_of(path: str, space: Space | None) -> Callable[[Array], Array]:
@@ -134,35 +161,56 @@ def brushed(change: Mapping[str, Any], brush: Brush, runs: pd.DataFrame, space: 
 
 
 def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Array) -> list[Any]:
-    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices inside; [] = everything."""
+    """What (k, 2) ranges on an axis choose: low and high of their hull, or the choices inside; [] = everything.
+
+    Below an axis of numbers lies the mark of the runs that have none: it is chosen alone, or not at all.
+    """
     if is_number(column):
-        return list(natural_range(path, space, (float(ranges.min()), float(ranges.max())))) if len(ranges) else []
-    choices = sorted(column.astype(str).unique())
-    return [choice for code, choice in enumerate(choices) if ((ranges[:, 0] <= code) & (code <= ranges[:, 1])).any()]
+        if not len(ranges):
+            return []
+        lowest = float(np.nanmin(scale_of(path, space)(column.to_numpy(dtype=float))))
+        if column.isna().any() and ranges.max() < lowest:
+            return [INACTIVE]
+        below = lowest if column.isna().any() else -np.inf
+        return list(natural_range(path, space, (max(float(ranges.min()), below), float(ranges.max()))))
+    return [
+        choice
+        for code, choice in enumerate(choices_of(column))
+        if ((ranges[:, 0] <= code) & (code <= ranges[:, 1])).any()
+    ]
 
 
-def narrowed_parameters(space: Space, brush: Brush) -> dict[str, dict[str, Any]]:
+def narrowed_parameters(space: Space, brush: Brush, latest: Space | None = None) -> dict[str, dict[str, Any]]:
     """The space's parameters with brushed bounds: `sweep.parameters` of the next sweep or phase.
 
     Means move inside the new bounds.
+
+    Args:
+        space: what the axes show: all that the sweep ever searched.
+        latest: what it searches now, which is narrowed; None = the same.
     """
-    config = space.to_config()
+    config, whole = (latest or space).to_config(), space.to_config()
     for parameter in space.parameters:
         limits = brush.get(parameter.name)
-        if limits is None:
+        if limits is None or parameter.name not in config:
             continue
         if isinstance(parameter, CategoricalParameter):
-            config[parameter.name] = narrowed_choice(config[parameter.name], parameter, limits)
-            continue
-        low, high = (
-            rounded_inside(end, parameter)
-            for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
-        )
-        if low < high:
-            mean = min(max(parameter.mean, low), high)
-            native = {"min": parameter.native(low), "max": parameter.native(high), "mean": parameter.native(mean)}
-            config[parameter.name] |= native
+            config[parameter.name] = narrowed_choice(whole[parameter.name], parameter, limits)
+        elif not isinstance(limits[0], str):  # the choice of runs that have no such number says nothing of its bounds
+            config[parameter.name] = narrowed_number(whole[parameter.name], parameter, limits) or config[parameter.name]
     return config
+
+
+def narrowed_number(
+    config: Mapping[str, Any], parameter: NumericParameter, limits: Sequence[Any]
+) -> dict[str, Any] | None:
+    """A parameter with the brushed bounds; None when they leave no range."""
+    ends = parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
+    low, high = (rounded_inside(end, parameter) for end in ends)
+    if low >= high:
+        return None
+    mean = min(max(parameter.mean, low), high)
+    return {**config, **{key: parameter.native(one) for key, one in (("min", low), ("max", high), ("mean", mean))}}
 
 
 def rounded_inside(value: float, parameter: NumericParameter) -> float:

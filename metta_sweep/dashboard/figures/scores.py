@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from metta_sweep.analysis.estimates import progression
 from metta_sweep.analysis.frame import PARAM, is_number, scored, varying_params
 from metta_sweep.analysis.pareto import pareto_front
+from metta_sweep.analysis.surrogate import active_in
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 
@@ -166,7 +167,9 @@ def parameter_grid(runs: pd.DataFrame, look: Look, log_params: Sequence[str] = (
 
 
 def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_params: Sequence[str]) -> theme.Cell:
+    total, runs = len(runs), runs[runs[column].notna()]
     values = runs[column]
+    note = active_in(len(runs), total, 0)
     has_numbers = is_number(values)
     is_log = has_numbers and column.removeprefix(PARAM) in log_params and bool((values.dropna() > 0).all())
     x = values if has_numbers else values.astype(str)
@@ -178,7 +181,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
         style = theme.log_style(float(values.min()), float(values.max()))
     is_log = style.get("type") == "log"  # a narrow one is drawn linear
     lines = _trend_traces(x, score, look, is_log=is_log) if has_numbers else [_choice_trace(x, score, look)]
-    return theme.Cell(theme.safe(name), "score", [points, *lines], style)
+    return theme.Cell(theme.noted(name, note), "score", [points, *lines], style)
 
 
 def _choice_trace(x: pd.Series[Any], score: pd.Series[float], look: Look) -> dict[str, Any]:

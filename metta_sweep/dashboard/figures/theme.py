@@ -170,6 +170,11 @@ def safe(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
+def noted(name: str, note: str) -> str:
+    """A name with what is to be known about it, on a second line."""
+    return f"{safe(name)}<br><i>{safe(note)}</i>" if note else safe(name)
+
+
 def number(value: object, digits: int = 4) -> str:
     """A number for people: four significant digits, thousands with commas, "–" when unknown."""
     if isinstance(value, bool) or not isinstance(value, int | float):
