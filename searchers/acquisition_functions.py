@@ -56,27 +56,6 @@ def log_expected_improvement(mean: Array, std: Array, best: Array | float) -> Ar
     return cast(Array, np.log(std) + np.where(u < -1.0, lower, upper))
 
 
-def gittins_index(mean: Array, std: Array, cost: Array) -> Array:
-    """Index g of each candidate: the value at which opening its box just pays, EI(x; g) = cost.
-
-    Args:
-        mean: (n,) posterior mean.
-        std: (n,) posterior standard deviation.
-        cost: (n,) cost in units of the score, > 0.
-
-    Returns:
-        (n,) indices; the largest is opened next, and searching stops when the best known value exceeds all of them.
-
-    Source: Xie, Astudillo, Frazier, Scully and Terenin 2024, arXiv 2406.20062; solved by bisection on g.
-    """
-    low, high = mean - cost - std, mean + 10.0 * std
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        pays = expected_improvement(mean, std, middle) > cost
-        low, high = np.where(pays, middle, low), np.where(pays, high, middle)
-    return 0.5 * (low + high)
-
-
 def naive_rating(
     mean: Array, log_cost: Array, target: float, bounds: tuple[float, float], seen: tuple[float, float]
 ) -> Array:

@@ -18,7 +18,7 @@ NEED = {int: "a whole number", float: "a finite number", bool: "true or false", 
 # Words that a setting may be
 CHOICES = {
     "objective": ("pareto", "best", "target"),
-    "acquisition": ("auto", "logei", "gittins", "front", "naive"),
+    "acquisition": ("auto", "logei", "front", "naive"),
 }
 # Lowest value that a setting still has a meaning at
 AT_LEAST = {
@@ -31,7 +31,10 @@ AT_LEAST = {
 }
 # Zero would leave nothing to suggest, or divide by it
 ABOVE_ZERO = ("max_suggestion_cost", "global_search_scale", "budget")
-BELOW_ONE = ("exploration_share",)  # a share that leaves suggestions to the model
+# What is no setting any more, with the value at which it had no effect and what to do
+REMOVED = {"exploration_share": (0.0, "was removed, since exploring at random gained nothing; leave it out")}
+# What is no choice any more, and what to write
+REMOVED_CHOICES = {"acquisition": {"gittins": "was removed, since it was no better than logei; use auto or logei"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,7 @@ class ProteinConfig:
             (the cheapest way to `target_score`).
         target_score: the score that `objective: target` looks for, in the sweep's own direction.
         budget: cost units (as `Observation.cost_seconds`) that the whole sweep may spend; None = unknown.
-        acquisition: `auto` picks by objective; `logei`, `gittins`, `front` force one; `naive` is the original rule.
-        exploration_share: share of suggestions that explore where the model knows least.
+        acquisition: `auto` picks by objective; `logei`, `front` force one; `naive` is the original rule.
         fidelity: parameter that sets the training length; None = `trainer.total_timesteps` when it is searched.
         curve_points: points of each run's learning curve that the model uses; 0 = none.
     """
@@ -70,7 +72,6 @@ class ProteinConfig:
     target_score: float | None = None
     budget: float | None = None
     acquisition: str = "auto"
-    exploration_share: float = 0.0
     fidelity: str | None = None
     curve_points: int = 3
 
@@ -93,7 +94,8 @@ class ProteinConfig:
         hints = get_type_hints(cls)
         for key, value in mapping.items():
             if key not in hints:
-                problems.append((str(key), f"unknown setting{nearest(str(key), field_names())}"))
+                _, text = REMOVED.get(str(key), (None, f"unknown setting{nearest(str(key), field_names())}"))
+                problems.append((str(key), text))
                 continue
             values[key], wrong = _convert(value, hints[key])
             problems += [(key, wrong)] if wrong else []
@@ -105,6 +107,21 @@ class ProteinConfig:
         if problems:
             raise SpaceError(*problems)
         return config
+
+    @classmethod
+    def from_stored(cls, mapping: Mapping[str, Any]) -> ProteinConfig:
+        """Read settings that an earlier version may have stored in full: what is no setting any more is left out where
+        it had no effect.
+
+        Raises:
+            SpaceError: as `from_mapping`.
+        """
+        return cls.from_mapping(still_settings(mapping))
+
+
+def still_settings(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that are none any more, where they had no effect."""
+    return {key: value for key, value in mapping.items() if key not in REMOVED or value != REMOVED[key][0]}
 
 
 def field_names() -> tuple[str, ...]:
@@ -138,6 +155,8 @@ def _number(value: Any, kind: type) -> int | float | None:
 def _range_problems(key: str, value: Any) -> list[str]:
     if value is None:
         return []
+    if gone := REMOVED_CHOICES.get(key, {}).get(str(value)):
+        return [f"{value} {gone}"]
     if key in CHOICES and value not in CHOICES[key]:
         near = difflib.get_close_matches(str(value), CHOICES[key], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -146,6 +165,4 @@ def _range_problems(key: str, value: Any) -> list[str]:
         return [f"need at least {AT_LEAST[key]}, got {value}"]
     if key in ABOVE_ZERO and not value > 0:
         return [f"need a number > 0, got {value}; leave it out for no limit"]
-    if key in BELOW_ONE and not 0 <= value < 1:
-        return [f"need a share from 0 to below 1, got {value}"]
     return []

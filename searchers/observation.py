@@ -145,7 +145,6 @@ class Origin(StrEnum):
     CENTER = "search_center"
     INITIAL = "initial"
     EXPLOIT = "exploit"
-    EXPLORE = "explore"
     REPLICATE = "replicate"
     FALLBACK = "fallback"
     BASELINE = "baseline"

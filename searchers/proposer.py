@@ -16,8 +16,8 @@ from searchers.acquisition_functions import pick
 from searchers.candidates import global_candidates, initial_design, local_candidates
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
-from searchers.errors import NoAffordableCandidate
 from searchers.kernel import squared_distances
+from searchers.objectives import acquisition_of
 from searchers.observation import Explanation, Origin, Suggestion
 from searchers.surrogate_models import SurrogateModels
 
@@ -83,10 +83,7 @@ class Proposer:
         if is_due and (choice := self._replicate(pending)):
             return choice
         try:
-            acquisition = Acquisition.of(self.models, config, number, pending_rows, rng)
-            if config.exploration_share and rng.random() < config.exploration_share:
-                return self._explore(acquisition, pending, rng)
-            return self._exploit(acquisition, pending, rng)
+            return self._exploit(acquisition_of(self.models, config, number, pending_rows, rng), pending, rng)
         except np.linalg.LinAlgError:
             logger.warning(
                 "suggestion %d: the model could not be factorised; a random affordable point instead", number
@@ -128,14 +125,6 @@ class Proposer:
         chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
         reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
         return Chosen(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
-
-    def _explore(self, acquisition: Acquisition, pending: Array, rng: np.random.Generator) -> Chosen:
-        points = self._fresh(global_candidates(self.models.space, 256, self.config.global_search_scale, rng), pending)
-        if not len(points):
-            return self._random(pending, rng, NOTHING_NEW)
-        rating = acquisition.ignorance(points)
-        best = self._pick(rating, points)
-        return best or self._cheapest(points)
 
     def _exploit(self, acquisition: Acquisition, pending: Array, rng: np.random.Generator) -> Chosen:
         points = self._candidates(rng)
@@ -194,13 +183,6 @@ class Proposer:
             & np.isclose(space.snap(centers), centers).all(axis=1)
         ]
         return np.concatenate([new, inside])
-
-    def _pick(self, rating: Array, points: Array) -> Chosen | None:
-        try:
-            best = pick(rating, self._affordable(points))
-        except NoAffordableCandidate:
-            return None
-        return Chosen(points[best], Origin.EXPLORE, "where the model knows least per cost", float(rating[best]))
 
     def _cheapest(self, points: Array) -> Chosen:
         """Nothing is affordable: the least expensive candidate, and a plain word about it."""

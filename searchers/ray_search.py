@@ -287,7 +287,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
             "_space": None if data["space"] is None else space_from_json(data["space"]),
             "_is_tunes": bool(data.get("is_tunes", False)),
             "_named": dict(data.get("named", {"metric": None, "mode": None})),
-            "_config": ProteinConfig.from_mapping(data["config"]),
+            "_config": ProteinConfig.from_stored(data["config"]),
             "_keys": ResultKeys(**data["keys"]),
             "_live": live,
             "_history": [observation_from_json(one) for one in data["history"]],

@@ -116,7 +116,7 @@ def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     first = 0
     for text in texts:
         space = Space.from_config(text["parameters"], text["constraints"], warn=False)
-        protein = ProteinConfig.from_mapping(text["protein"])
+        protein = ProteinConfig.from_stored(text["protein"])
         phases.append(Phase(text["name"], first, text["num_runs"], space, protein, text["auto"]))
         first += text["num_runs"] or 0
     return tuple(phases)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from metta_sweep.errors import InvalidRequest, first_line
+from searchers.config import still_settings
 from searchers.distributions import Parameter
 from searchers.errors import SpaceError
 from searchers.membership import foreign
@@ -83,6 +84,13 @@ def parse_spec(text: str) -> dict[str, Any]:
         what = "need a mapping with keys such as metric and phases"
         raise InvalidRequest(f"spec_yaml: {what}, got {type(spec).__name__}")
     return spec
+
+
+def as_written_now(text: str) -> str:
+    """The specification without settings that are none any more and had no effect."""
+    spec = parse_spec(text)
+    phases = [{**phase, "protein": still_settings(phase.get("protein", {}))} for phase in spec.get("phases", ())]
+    return yaml.safe_dump({**spec, "phases": phases}, sort_keys=True, allow_unicode=True)
 
 
 def check_spec(text: str) -> None:

@@ -44,7 +44,7 @@ from metta_sweep.registry.schema import (
     runs,
     sweeps,
 )
-from metta_sweep.registry.specs import check_point
+from metta_sweep.registry.specs import as_written_now, check_point
 from metta_sweep.registry.transaction import Transaction
 from trainables.result import Costs, Span
 
@@ -85,7 +85,8 @@ def adopt_spec(tx: Transaction, spec_yaml: str, update_allowed: bool) -> SweepRe
         return known
     old, new = known.spec_yaml.splitlines(), spec_yaml.splitlines()
     diff = "\n".join(difflib.unified_diff(old, new, "registered", "new", lineterm=""))
-    if known.spec_yaml and not update_allowed:
+    is_same = known.spec_yaml and as_written_now(known.spec_yaml) == as_written_now(spec_yaml)
+    if known.spec_yaml and not (update_allowed or is_same):
         text = "registered with another specification; use another name, or --update to change it"
         raise SpecChanged(f"sweep_name={tx.sweep}: {text}\n{textwrap.indent(diff, '  ')}", diff)
     changed = {"spec_yaml": spec_yaml, "spec_hash": spec_hash(spec_yaml)}

@@ -10,7 +10,6 @@ from searchers.acquisition import van_der_corput
 from searchers.acquisition_functions import (
     expected_improvement,
     front_values,
-    gittins_index,
     log_expected_improvement,
     log_probability_above,
     naive_rating,
@@ -38,18 +37,6 @@ def test_log_improvement_agrees_where_both_exist_and_goes_on_below() -> None:
     expansion = [-0.5 * u * u - 0.5 * np.log(2 * np.pi) - 2 * np.log(u) for u in (40.0, 60.0, 1e4)]
     assert deep == pytest.approx(expansion, rel=1e-5)
     assert (np.diff(log_expected_improvement(np.linspace(-60, 5, 2000), np.ones(2000), 0.0)) > 0).all()
-
-
-def test_the_gittins_index_solves_its_equation() -> None:
-    mean, std, cost = np.array([0.0, 1.0, -2.0]), np.array([1.0, 0.2, 3.0]), np.array([0.1, 0.01, 0.5])
-    index = gittins_index(mean, std, cost)
-    assert [expected_improvement(m, s, g) for m, s, g in zip(mean, std, index, strict=True)] == pytest.approx(
-        cost, rel=1e-5
-    )
-
-
-def test_the_gittins_index_of_a_dear_box_is_its_mean_less_the_price() -> None:
-    assert gittins_index(np.array([1.0]), np.array([0.1]), np.array([5.0])) == pytest.approx([-4.0], abs=1e-6)
 
 
 def test_the_chance_to_beat_the_mean_is_one_half() -> None:

@@ -23,19 +23,6 @@ def test_when_every_point_was_tried_the_next_one_is_a_repeat_and_says_so() -> No
     assert make(SWITCH).suggest(pending=[{"kind": "a"}, {"kind": "b"}], number=1).explanation.origin is Origin.REPLICATE
 
 
-def test_exploration_of_a_space_that_was_tried_whole_repeats_a_point() -> None:
-    protein = make(SWITCH, exploration_share=0.999, num_random_samples=1)
-    for kind in ("a", "b", "a"):
-        protein.observe(Observation({"kind": kind}, 1.0 + (kind == "a"), 10.0))
-    assert protein.suggest(number=4).explanation.origin is Origin.REPLICATE
-
-
-def test_exploration_that_can_afford_nothing_goes_cheap() -> None:
-    protein = make(exploration_share=0.999, num_random_samples=1, max_suggestion_cost=1e-3)
-    played(protein, 4)
-    assert protein.suggest().explanation.origin is Origin.FALLBACK
-
-
 def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the_sweep(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -45,7 +32,7 @@ def test_a_model_that_cannot_be_factorised_costs_a_random_suggestion_and_not_the
     def refuse(*_: object) -> None:
         raise np.linalg.LinAlgError
 
-    monkeypatch.setattr("searchers.acquisition.Acquisition.of", refuse)
+    monkeypatch.setattr("searchers.proposer.acquisition_of", refuse)
     suggestion = protein.suggest()
     assert suggestion.explanation.reason == "the model could not be factorised; a random affordable point"
     cost = protein.predict(suggestion.params).cost

@@ -205,14 +205,13 @@ SWEEPS = st.builds(
     space_configs(),
     space_configs(),
     st.sampled_from(["bayes"] * 7 + list(METHODS)),
-    st.sampled_from(["pareto", "best", "target", "logei", "gittins", "front", "naive"]),
+    st.sampled_from(["pareto", "best", "target", "logei", "front", "naive"]),
     st.sampled_from(
         [
             {},
             {},
             {"max_suggestion_cost": 5.0},
             {"resample_frequency": 2},
-            {"exploration_share": 0.5},
             {"budget": 50.0},
             {"curve_points": 0},
         ]

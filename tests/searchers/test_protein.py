@@ -92,9 +92,8 @@ def test_when_nothing_is_affordable_it_says_so_and_goes_cheap() -> None:
         ({"curve_points": 0}, {"curve_points": 3}),
         ({"objective": "best"}, {"objective": "pareto"}),
         ({"objective": "best", "budget": 100.0}, {"objective": "best", "budget": 1e6}),
-        ({"acquisition": "gittins"}, {"acquisition": "logei"}),
+        ({"acquisition": "front"}, {"acquisition": "logei"}),
         ({"acquisition": "naive"}, {"acquisition": "logei"}),
-        ({"exploration_share": 0.0}, {"exploration_share": 0.9}),
         ({"fidelity": "x2"}, {"fidelity": LENGTH}),
         ({"objective": "target", "target_score": 0.2}, {"objective": "target", "target_score": 2.0}),
     ],
@@ -132,9 +131,7 @@ def test_expansion_rate_is_how_far_cost_targets_reach_beyond_the_front() -> None
     played(protein, 15)
     front = protein._models.evaluated
     highest = float(front.log_cost[front.front[-1]])
-    targets = [
-        cost_target(protein._models, protein.config, number, np.random.default_rng(0)) for number in range(10, 74)
-    ]
+    targets = [cost_target(protein._models, protein.config, number) for number in range(10, 74)]
     assert highest < max(targets) <= highest + math.log(1.5)
 
 

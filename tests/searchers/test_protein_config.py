@@ -23,7 +23,14 @@ from searchers import ProteinConfig, SpaceError
         ({"resample_frequency": -1}, ("resample_frequency: need at least 0, got -1",)),
         ({"seed_with_search_center": "yes"}, ("seed_with_search_center: need true or false, got 'yes'",)),
         ({"max_suggestion_cost": "an hour"}, ("max_suggestion_cost: need a finite number, got 'an hour'",)),
-        ({"exploration_share": 1.0}, ("exploration_share: need a share from 0 to below 1, got 1.0",)),
+        (
+            {"exploration_share": 0.0},
+            ("exploration_share: was removed, since exploring at random gained nothing; leave it out",),
+        ),
+        (
+            {"acquisition": "gittins"},
+            ("acquisition: gittins was removed, since it was no better than logei; use auto or logei",),
+        ),
     ],
 )
 def test_a_bad_setting_has_its_line(mapping: dict[str, Any], lines: tuple[str, ...]) -> None:
@@ -50,3 +57,9 @@ def test_settings_of_the_page_are_read_with_their_types() -> None:
     config = ProteinConfig.from_mapping(page)
     assert {key: getattr(config, key) for key in page} == page
     assert isinstance(config.max_suggestion_cost, float)
+
+
+def test_what_an_earlier_version_stored_without_effect_is_left_out_and_what_had_one_is_refused() -> None:
+    assert ProteinConfig.from_stored({"exploration_share": 0.0, "curve_points": 2}) == ProteinConfig(curve_points=2)
+    with pytest.raises(SpaceError, match="exploration_share: was removed"):
+        ProteinConfig.from_stored({"exploration_share": 0.1})

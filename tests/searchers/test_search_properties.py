@@ -77,7 +77,7 @@ def observation(params: Any, score: float, cost: float, kind: int) -> Observatio
 @SETTINGS
 @given(
     space=spaces(),
-    objective=st.sampled_from(["pareto", "best", "target", "naive", "gittins"]),
+    objective=st.sampled_from(["pareto", "best", "target", "naive", "logei"]),
     goal=st.sampled_from(["maximize", "minimize"]),
     reports=st.lists(st.tuples(SCORES, COSTS, st.integers(0, 5), st.booleans()), max_size=14),
     cap=st.sampled_from([None, 5.0]),
@@ -86,7 +86,7 @@ def observation(params: Any, score: float, cost: float, kind: int) -> Observatio
 def test_any_history_over_any_space_yields_a_legal_new_point(
     space: Space, objective: str, goal: Any, reports: list[tuple[float, float, int, bool]], cap: float | None, seed: int
 ) -> None:
-    chosen = {"acquisition": objective} if objective in ("naive", "gittins") else {"objective": objective}
+    chosen = {"acquisition": objective} if objective in ("naive", "logei") else {"objective": objective}
     target = {"target_score": 0.5} if objective == "target" else {}
     config = ProteinConfig(num_random_samples=3, max_suggestion_cost=cap, random_suggestions=32, **chosen, **target)
     protein = Protein(space, config, goal, rng=np.random.default_rng(seed))

@@ -15,7 +15,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "pareto": ("bayes", {}),
     "best": ("bayes", {"objective": "best", "budget": 5000.0}),
     "target": ("bayes", {"objective": "target", "target_score": 0.5}),
-    "gittins": ("bayes", {"acquisition": "gittins"}),
+    "front": ("bayes", {"acquisition": "front"}),
     "naive": ("bayes", {"acquisition": "naive"}),
     "random": ("random", {}),
     "sobol": ("sobol", {}),

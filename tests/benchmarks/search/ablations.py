@@ -11,12 +11,12 @@ from unittest.mock import patch
 import numpy as np
 
 from searchers import Observation, Params, Suggestion
-from searchers.acquisition import Acquisition
+from searchers.acquisition import Belief, Outlook
 from searchers.acquisition_functions import log_expected_improvement
 from searchers.distributions import Array
 from searchers.features import Features
+from searchers.objectives import ExpectedImprovement
 from searchers.proposer import Proposer
-from searchers.surrogate_models import Predictions
 from tests.benchmarks.search.harness import MakeMethod
 from tests.benchmarks.search.ours import EarlierRuns, EarlyStopping, Ours, protein
 from tests.benchmarks.search.tasks import Task
@@ -73,8 +73,9 @@ def _curve_point_as_short_run(features: Features, full_row: Array, share: float)
     return row
 
 
-def _own_improvement(acquisition: Acquisition, own: Predictions, longest_mean: Array, informed_std: Array) -> Array:
-    return log_expected_improvement(own.mean, own.std, acquisition.best) - acquisition.cost_exponent * own.log_cost
+def _own_improvement(acquisition: ExpectedImprovement, outlook: Outlook, belief: Belief) -> Array:
+    improves = log_expected_improvement(outlook.mean, outlook.std, belief.best)
+    return improves - acquisition.cost_exponent * outlook.log_cost
 
 
 def _new_points_only(proposer: Proposer, rng: np.random.Generator) -> Array:
@@ -85,19 +86,17 @@ _PARTIAL = Features.partial
 _CANDIDATES = Proposer._candidates
 
 ABLATIONS: dict[str, MakeMethod] = {
-    "gittins": protein(acquisition="gittins"),
     "front": protein(acquisition="front"),
-    "explore": protein(exploration_share=0.125),
     "initial-8": protein(num_random_samples=8),
     "resample-5": protein(resample_frequency=5),
     "no-repeats": ablated({"proposer.Proposer._candidates": _new_points_only}),
     "no-refinement": ablated({"proposer.REFINEMENTS": ()}),
-    "no-look-ahead": ablated({"acquisition.Acquisition._logei": _own_improvement}),
+    "no-look-ahead": ablated({"objectives.ExpectedImprovement.value": _own_improvement}),
     "no-cost": ablated({"acquisition.cost_exponent": lambda models, config: 0.0}),
     "per-cost": ablated({"acquisition.cost_exponent": lambda models, config: 1.0}),
     "no-budget": protein(budget=None),
     "no-margin": ablated({"acquisition.CLEARLY_BETTER": 0.0}),
-    "no-sceptic": ablated({"acquisition.SCEPTICAL_EVERY": 10**9}),
+    "no-sceptic": ablated({"objectives.SCEPTICAL_EVERY": 10**9}),
     "independent-curves": ablated({"noise.SHARED": 0.0}),
     "no-trend": ablated({"kernel.LOG_TREND_MEAN": ALMOST_0, "kernel.BOUNDS_TREND": (ALMOST_0, ALMOST_0)}),
     "no-growth": ablated({"kernel.GROWTH_MEAN": 0.0, "kernel.BOUNDS_GROWTH": (0.0, 0.0)}),
