@@ -25,6 +25,7 @@ from tests.benchmarks.search.peers import PEERS
 from tests.benchmarks.search.ppo_table import ppo_task
 from tests.benchmarks.search.regret import regret_table
 from tests.benchmarks.search.report import Outcome, outcome, table
+from tests.benchmarks.search.siblings import MEMORIES
 from tests.benchmarks.search.simulator import simulator_task
 from tests.benchmarks.search.slow_peers import SLOW_PEERS
 from tests.benchmarks.search.synthetic import branin_task, hartmann_task
@@ -56,6 +57,7 @@ METHODS: dict[str, MakeMethod] = {
     "protein": protein(),
     "naive": protein(acquisition="naive"),
     **ABLATIONS,
+    **MEMORIES,
     "random": baseline("random"),
     "sobol": baseline("sobol"),
     **PEERS,

@@ -18,7 +18,7 @@ from searchers.features import Features
 from searchers.objectives import ExpectedImprovement
 from searchers.proposer import Proposer
 from tests.benchmarks.search.harness import MakeMethod
-from tests.benchmarks.search.ours import EarlierRuns, EarlyStopping, Ours, protein
+from tests.benchmarks.search.ours import EarlierSweeps, EarlyStopping, Ours, protein
 from tests.benchmarks.search.tasks import Task
 
 ALMOST_0 = math.log(1e-4)
@@ -52,15 +52,15 @@ def ablated(parts: Mapping[str, Any]) -> MakeMethod:
     return lambda task, seed: Ablated(protein()(task, seed).searcher, parts)
 
 
-def random_runs(sign: float) -> EarlierRuns:
+def random_runs(sign: float) -> EarlierSweeps:
     """An earlier sweep of random runs on the same task; sign -1 turns its scores the wrong way round."""
 
-    def earlier(task: Task, seed: int) -> list[Observation]:
+    def earlier(task: Task, seed: int) -> list[list[Observation]]:
         rng = np.random.default_rng([seed, 2])
         points = task.space.sample(EARLIER_RUNS, lambda count: rng.uniform(-1, 1, (count, task.space.dimension)))
         runs = [(params, task.problem.run(params, rng)) for params in map(task.space.from_unit, points)]
         return [
-            Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None
+            [Observation(params, sign * run.score, run.cost_seconds) for params, run in runs if run.score is not None]
         ]
 
     return earlier

@@ -53,17 +53,17 @@ class EarlyStopping(Ours):
         return run
 
 
-EarlierRuns = Callable[[Task, int], Sequence[Observation]]
+EarlierSweeps = Callable[[Task, int], Sequence[Sequence[Observation]]]
 
 
-def protein(earlier: EarlierRuns | None = None, **settings: Any) -> Callable[[Task, int], Ours]:
-    """Protein for the best score within the task's budget, with other settings on top, and after an earlier sweep if
-    one is given.
+def protein(earlier: EarlierSweeps | None = None, **settings: Any) -> Callable[[Task, int], Ours]:
+    """Protein for the best score within the task's budget, with other settings on top, and after earlier sweeps if some
+    are given.
     """
 
     def make(task: Task, seed: int) -> Ours:
         config = replace(ProteinConfig(objective="best", budget=task.budget, fidelity=task.fidelity), **settings)
-        sweeps = [] if earlier is None else [earlier(task, seed)]
+        sweeps = [] if earlier is None else earlier(task, seed)
         return Ours(Protein(task.space, config, task.goal, rng=np.random.default_rng(seed), earlier=sweeps))
 
     return make
