@@ -16,6 +16,7 @@ SweepError (Exception)
 │   └── IllegalTransition          the run is not in a state that allows this
 ├── DiskError (OSError)            exit 1: a file cannot be read or written
 ├── ClusterError                   exit 5: no Ray cluster, or one that cannot run this sweep
+├── WandbUnreachable               exit 5: WandB's server does not answer
 └── SweepAborted                   exit 1: the sweep stopped itself (broken code, too many failures)
 """
 
@@ -162,6 +163,12 @@ class DiskError(SweepError, OSError):
 
 class ClusterError(SweepError):
     """No Ray cluster, or one that cannot run this sweep."""
+
+    exit_code = 5
+
+
+class WandbUnreachable(SweepError):
+    """WandB's server does not answer; the same call may succeed later."""
 
     exit_code = 5
 

@@ -35,6 +35,20 @@ FOREIGN_KEYS = {
     "type": "distribution",
     "default": "mean",
 }
+# Names of distributions in W&B's, Ray Tune's, Optuna's and CARBS' search spaces, in small letters without "_", and ours
+FOREIGN_DISTRIBUTIONS = {
+    **dict.fromkeys(("quniform", "floatdistribution", "uniformdistribution", "suggestfloat"), "uniform"),
+    **dict.fromkeys(("normal", "qnormal", "randn", "qrandn", "linearspace", "discreteuniformdistribution"), "uniform"),
+    **dict.fromkeys(("loguniform", "qloguniform", "loguniformvalues", "qloguniformvalues"), "log_normal"),
+    **dict.fromkeys(("invloguniform", "invloguniformvalues", "loguniformdistribution", "logspace"), "log_normal"),
+    **dict.fromkeys(("qlognormal", "logfloat"), "log_normal"),
+    **dict.fromkeys(("randint", "qrandint", "intdistribution", "intuniformdistribution", "suggestint"), "int_uniform"),
+    **dict.fromkeys(("lograndint", "qlograndint", "intloguniformdistribution"), "int_log_normal"),
+    **dict.fromkeys(("choice", "gridsearch", "categoricalwprobabilities", "categoricaldistribution"), "categorical"),
+    "suggestcategorical": "categorical",
+    "logitspace": "logit_normal",
+    "constant": "{value: ...} without a distribution",
+}
 AUTO_SCALE = 0.5  # a quarter of the range: `auto` of Metta's sweep files
 LARGEST_SCALE = 1e6  # as good as no belief; keeps arithmetic finite
 # A range that is narrower than this share of its values holds too few floats to search.
@@ -110,6 +124,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[Keyed]) -> Iter
             )
         elif not value:
             problems.append((name, "empty; need min and max, choices, or value"))
+        elif set(value) == {"parameters"} and isinstance(value["parameters"], Mapping):
+            inner = ", ".join(f"{name}.{key}" for key in value["parameters"])
+            problems.append((f"{name}.parameters", f"W&B's way of nesting; leave this level out: {inner}"))
         elif any(leaf_key in value and not isinstance(value[leaf_key], Mapping) for leaf_key in (*LEAF_KEYS, "values")):
             yield name, value
         else:
@@ -134,12 +151,10 @@ def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[Keyed]) -
             problems.append((f"{name}.{key}", f"unknown key{hint}"))
     kind = leaf.get("distribution", "categorical" if "choices" in leaf else "uniform")
     if kind != "categorical" and kind not in DISTRIBUTIONS:
-        problems.append(
-            (
-                f"{name}.distribution",
-                f"unknown distribution {kind!r}{nearest(str(kind), ['categorical', *DISTRIBUTIONS])}",
-            )
-        )
+        foreign = FOREIGN_DISTRIBUTIONS.get(str(kind).lower().removeprefix("tune.").replace("_", ""))
+        known = ["categorical", *DISTRIBUTIONS]
+        hint = f"; did you mean {foreign}?" if foreign else nearest(str(kind), known)
+        problems.append((f"{name}.distribution", f"unknown distribution {kind!r}{hint}"))
     if len(problems) > before:
         return None
     if kind == "categorical":

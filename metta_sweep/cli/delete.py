@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from metta_sweep.cli.readers import add_reader_arguments, opened, print_json
+from metta_sweep.cli.readers import add_reader_arguments, no_such_sweep, opened, print_json
 from metta_sweep.errors import ConfigError, IllegalTransition, SweepError, UnknownSweep
 
 
@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with opened(args, must_exist=False) as source, told_how_to_force():
         name = source.sweep_name
-        count = source.registry.next_number(name)  # raises for an unknown sweep, and reads nothing else of this one
+        try:
+            count = source.registry.next_number(name)  # reads nothing else of this sweep
+        except UnknownSweep:
+            raise UnknownSweep(no_such_sweep(source.registry, source.location)) from None
         if not args.yes:
             confirm(name, count)
         # It was there: an answer was lost on the way, or somebody else was faster.

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done, 1 failed, 2 usage or configuration, 3 a cap of money or time ended it, 4 finished with failed runs,
-        5 registry or cluster unreachable, 130 interrupted.
+        5 registry, cluster or WandB unreachable, 130 interrupted.
     """
     if "_ARGCOMPLETE" in os.environ and argv is None:
         from metta_sweep.cli.complete import complete

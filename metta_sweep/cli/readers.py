@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from metta_sweep.cli.commands import add_config_arguments
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from metta_sweep.config.registered import Location
     from metta_sweep.registry.api import Registry
     from metta_sweep.registry.reader import Reader
 
 Store = TypeVar("Store")
+MAX_NAMES = 10  # of sweeps in a message; a round number
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,10 @@ def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Op
     """
     from metta_sweep.registry.reader import open_reader
 
-    location = locate(args, need_sweep=need_sweep)
+    location = locate(args, need_sweep=False)
     with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
-        if location.sweep_name:
-            reader.get_sweep(location.sweep_name)
+        if need_sweep or location.sweep_name:
+            check_exists(reader, location)
         yield OpenSweep(reader, location)
 
 
@@ -66,10 +69,10 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Ope
     """
     from metta_sweep.registry.open import open_registry
 
-    location = locate(args, need_sweep=True)
+    location = locate(args, need_sweep=not must_exist)
     with closing(open_registry(location.data_dir, location.sweep_server_uri)) as registry:
         if must_exist:
-            registry.get_sweep(location.sweep_name)
+            check_exists(registry, location)
         yield OpenSweep(registry, location)
 
 
@@ -81,6 +84,48 @@ def locate(args: argparse.Namespace, *, need_sweep: bool, environ: Mapping[str, 
     location = load_location(overrides, config_dirs=args.config_dirs, environ=environ, need_sweep=need_sweep)
     os.umask(location.umask)
     return location
+
+
+def check_exists(registry: Reader, location: Location) -> None:
+    """Raises `ConfigError` when no sweep is named, `UnknownSweep` when there is no such sweep; both say which are."""
+    from metta_sweep.errors import ConfigError, UnknownSweep
+
+    if not location.sweep_name:
+        raise ConfigError(f"Which sweep? Add sweep_name=NAME. {found_text(registry, location)}")
+    try:
+        registry.get_sweep(location.sweep_name)
+    except UnknownSweep:
+        if not registry.list_sweeps():
+            raise  # it says why there are none
+        raise UnknownSweep(no_such_sweep(registry, location)) from None
+
+
+def no_such_sweep(registry: Reader, location: Location) -> str:
+    """One line for a sweep that is not there: where it was looked for, and what is there."""
+    return f"sweep_name={location.sweep_name[:120]!r}: no such sweep. {found_text(registry, location)}"
+
+
+def found_text(registry: Reader, location: Location) -> str:
+    """`In ./train_dir there are: demo, pend`: the nearest to what was asked for first, then the newest."""
+    import difflib
+
+    from metta_sweep.registry.trouble import without_password
+
+    names = [sweep.name for sweep in reversed(registry.list_sweeps())]
+    near = difflib.get_close_matches(location.sweep_name, names, n=3)
+    shown = list(dict.fromkeys([*near, *names]))[:MAX_NAMES]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    where = without_password(location.sweep_server_uri) if location.sweep_server_uri else short_path(location.data_dir)
+    if not names:
+        return f"There are no sweeps in {where}; data_dir=DIRECTORY looks elsewhere"
+    return f"In {where} there {'is' if len(names) == 1 else 'are'}: {', '.join(shown)}{more}"
+
+
+def short_path(path: Path) -> str:
+    """`./train_dir` below the current directory, else the whole path."""
+    from pathlib import Path
+
+    return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def print_json(value: Any) -> None:

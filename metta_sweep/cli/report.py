@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.dashboard import feed_options, located, need_extra
+    from metta_sweep.cli.readers import check_exists
 
     need_extra()
     from metta_sweep.dashboard.background_fits import fit
@@ -32,8 +33,9 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.dashboard.view import View
     from metta_sweep.registry.reader import open_reader
 
-    location = located(args, os.environ, need_sweep=True)
+    location = located(args, os.environ, need_sweep=False)
     with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
+        check_exists(reader, location)
         snapshot = Feed(reader, location.sweep_name, feed_options(args, location)).refresh()
     path = args.output or location.data_dir / "sweep" / location.sweep_name / "report.html"
     write_report(FigureInput(snapshot, View(sweep=location.sweep_name, theme=args.theme), fit(snapshot)), path)

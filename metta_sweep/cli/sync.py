@@ -15,13 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from metta_sweep.tracking.job import MirrorJob, resolve_mode
+    from metta_sweep.tracking.job import MirrorJob, check_wandb_answers, resolve_mode
     from metta_sweep.tracking.mirror_process import sync
 
     with reading(args) as source:
         location, wandb = source.location, source.location.wandb
     where = (source.sweep_name, location.data_dir, location.sweep_server_uri)
     mode = resolve_mode(wandb.mode, os.environ)
+    if mode == "online":
+        check_wandb_answers(os.environ)
     report = sync(MirrorJob(*where, mode, wandb.entity, wandb.project, wandb.tags), replay=args.replay)
     if args.json:
         print_json({"sweep": source.sweep_name, **asdict(report)})

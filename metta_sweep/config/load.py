@@ -28,6 +28,18 @@ from trainables.spec import RunSpec
 ALIASES = {"run": "sweep_name", "sim_name": "sim"}
 JOB_KEYS = runs.COMMON_KEYS | {"sweep_name", "settings", "budget", "sweep"}
 BLOCKS = frozenset({"parameters", "protein", "constraints", "schedule"})
+# Keys of a W&B sweep file, and what says the same here
+CONVERTS = "`python -m metta_sweep convert FILE` rewrites a W&B sweep file"
+FOREIGN_KEYS = {
+    "program": f"of a W&B sweep file; here trainable.command says what a run is; {CONVERTS}",
+    "command": f"of a W&B sweep file; here trainable.command says what a run is; {CONVERTS}",
+    "run_cap": "of a W&B sweep file; here it is num_samples",
+    "early_terminate": "of a W&B sweep file; here early_stopping: true ends runs that are not worth it",
+    "project": "of a W&B sweep file; here it is wandb.project, on the command line or in the job",
+    "entity": "of a W&B sweep file; here it is wandb.entity, on the command line or in the job",
+    "name": "of a W&B sweep file; here it is sweep_name, on the command line",
+    "description": "of a W&B sweep file; write it as a comment",
+}
 BELOW_SWEEP = {
     **{key: f"sweep.protein.{key}" for key in names.PROTEIN_KEYS},
     **{key: f"sweep.{key}" for key in (*SweepKeys.__dataclass_fields__, *BLOCKS)},
@@ -177,8 +189,11 @@ class _Loader:
             self._problems.append(Problem("sweep", f"need a sweep file: sweep=quick, got {block!r}"))
             return None
         known = {*SweepKeys.__dataclass_fields__, *BLOCKS, *names.PROTEIN_KEYS}
-        unknown = {key: value for key, value in block.items() if key not in known}
-        self._problems += [Problem(f"sweep.{key}", f"unknown key{nearest(str(key), known)}") for key in unknown]
+        unknown = [str(key) for key in block if key not in known and not str(key).startswith(trees.OWN)]
+        self._problems[:] = [one for one in self._problems if one.key.removeprefix("sweep.") not in unknown]
+        self._unresolved -= {f"sweep.{key}" for key in unknown}
+        hints = {key: FOREIGN_KEYS.get(key) or f"unknown key{nearest(key, known)}" for key in unknown}
+        self._problems += [Problem(f"sweep.{key}", hint) for key, hint in hints.items()]
         scalars = {key: value for key, value in block.items() if key in SweepKeys.__dataclass_fields__}
         keys = build(SweepKeys, scalars, "sweep", self._problems)
         search = Search(block, self._fixed, self._borrowed(block), self._below_sweep(), self._resolved, self._rounded)

@@ -230,9 +230,13 @@ def not_finite(tree: Mapping[str, Any]) -> list[Problem]:
 
 
 def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collection[str]) -> list[Problem]:
-    """Keys at the top that nothing reads; those that an interpolation mentions are the user's own."""
+    """Keys at the top that nothing reads. What an interpolation mentions, or begins with `x-`, is the user's own."""
     text = str(tree)
-    unknown = [key for key in tree if key not in known and not re.search(r"\$\{" + re.escape(key) + r"\b", text)]
+    unknown = [
+        key
+        for key in tree
+        if key not in known and not key.startswith(trees.OWN) and not re.search(r"\$\{" + re.escape(key) + r"\b", text)
+    ]
     return [Problem(key, f"unknown key{nearest(key, {*known, *groups})}") for key in unknown]
 
 

@@ -11,6 +11,7 @@ from searchers.schedule import merge as merge
 Tree = dict[str, Any]
 Path = tuple[str, ...]
 ABSENT = object()
+OWN = "x-"  # begins keys of a file that are its author's own, such as a YAML anchor's; nothing reads them
 
 
 def split(dotted: str) -> Path:

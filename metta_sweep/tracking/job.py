@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import netrc
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from metta_sweep.errors import ConfigError
+from metta_sweep.errors import ConfigError, WandbUnreachable
 
 if TYPE_CHECKING:
     from metta_sweep.config.job import SweepJob
 
 DEFAULT_SERVER = "https://api.wandb.ai"
+CONNECT_SECONDS = 5.0  # a guess: a server that is there answers sooner, and a person waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,23 @@ def resolve_mode(mode: str, environ: Mapping[str, str]) -> str:
     if mode != "auto":
         return mode
     return wandb_mode(environ) or ("online" if has_key(environ) else "offline")
+
+
+def check_wandb_answers(environ: Mapping[str, str]) -> None:
+    """Raises `WandbUnreachable` when nobody listens where WandB's server should be; its client would try for minutes.
+
+    Behind a proxy that the environment names, only the client itself can tell.
+    """
+    server = environ.get("WANDB_BASE_URL", DEFAULT_SERVER)
+    parts = urlsplit(server)
+    if getproxies().get(parts.scheme) or not parts.hostname:
+        return
+    port = parts.port or {"http": 80}.get(parts.scheme, 443)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        advice = "nothing was sent, and nothing is lost: the same command sends it when there is a network"
+        raise WandbUnreachable(f"WandB at {server} does not answer ({error}); {advice}") from error
 
 
 def has_key(environ: Mapping[str, str]) -> bool:

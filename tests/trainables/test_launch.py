@@ -99,7 +99,7 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     ("does", "failure", "reason"),
     [
         ("raise", "code", "KeyError: 'the environment lost its map'"),
-        ("nan", "hyperparameters", "training diverged"),
+        ("nan", "code", "the environment returned rewards that are not finite"),
         ("out of memory", "hyperparameters", "CUDA out of memory"),
         ("exit", "code", "SystemExit: usage: env.py"),
         ("interrupt", "code", "KeyboardInterrupt"),

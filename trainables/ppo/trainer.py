@@ -17,8 +17,9 @@ from trainables.environments.curriculum import TaskSampler
 from trainables.environments.interface import Description, Episode
 from trainables.environments.vector import EnvironmentVector, VectorOptions
 from trainables.environments.workers import EnvironmentWorkers
-from trainables.errors import Problem, SpecError
+from trainables.errors import CodeFailure, HyperparameterFailure, Problem, SpecError
 from trainables.metering import PARTS, Meter, add, costs_from_vector
+from trainables.ppo.blame import fault_of_environment
 from trainables.ppo.learner import Learner, compile_mode
 from trainables.ppo.plan import curve_updates, plan
 from trainables.ppo.policy import Policy
@@ -31,6 +32,10 @@ from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
+
+NOT_FINITE = (
+    "the environment returned {} that are not finite (NaN or infinite), before anything diverged; mend it there"
+)
 
 
 class Host(Protocol):
@@ -174,7 +179,12 @@ class PpoTrainer:
         rate = self._spec.trainer.optimizer.learning_rate * schedule(
             self._spec.trainer.schedule, self._updates / self.plan.num_updates
         )
-        losses = self.learner.update(rollout, rate, shuffling)
+        try:
+            losses = self.learner.update(rollout, rate, shuffling)
+        except HyperparameterFailure as error:
+            if what := fault_of_environment(rollout):
+                raise CodeFailure(NOT_FINITE.format(what)) from error
+            raise
         self._updates += 1
         return losses | {"learning_rate": rate}, self._env.drain_episodes()
 

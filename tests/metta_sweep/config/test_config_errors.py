@@ -218,3 +218,78 @@ def test_a_name_with_a_colon_in_it_stays_whole_in_the_key_of_its_problem() -> No
 def test_a_name_that_looks_like_a_number_is_a_name(name: str) -> None:
     assert load_train_job([f"run={name}"], {}).run == name
     assert load_sweep_job([f"sweep_name={name}", "sweep=quick"], {}).sweep_name == name
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("loguniform", "log_normal"),
+        ("log_uniform_values", "log_normal"),
+        ("qloguniform", "log_normal"),
+        ("tune.quniform", "uniform"),
+        ("randint", "int_uniform"),
+        ("lograndint", "int_log_normal"),
+        ("choice", "categorical"),
+        ("FloatDistribution", "uniform"),
+        ("IntDistribution", "int_uniform"),
+        ("suggest_categorical", "categorical"),
+        ("LogitSpace", "logit_normal"),
+        ("constant", "{value: ...} without a distribution"),
+    ],
+)
+def test_distributions_of_other_tools_lead_to_ours(theirs: str, ours: str) -> None:
+    with pytest.raises(SpaceError, match="unknown distribution") as caught:
+        Space.from_config({"x": {"distribution": theirs, "min": 1, "max": 2}})
+    assert str(caught.value) == f"x.distribution: unknown distribution {theirs!r}; did you mean {ours}?"
+
+
+WANDB_FILE = """\
+program: train.py
+run_cap: 20
+command: ["python", "${program}", "${args}"]
+parameters:
+  optimizer:
+    parameters:
+      beta1: {min: 0.8, max: 0.99}
+"""
+
+
+def test_keys_of_a_wandb_file_lead_to_ours(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.yaml"
+    file.write_text(WANDB_FILE)
+    with pytest.raises(ConfigError) as caught:
+        validate_file(file, [], {})
+    lines = [line.removeprefix(f"{file}:") for line in caught.value.problems]
+    says_what = "of a W&B sweep file; here trainable.command says what a run is; "
+    convert = "`python -m metta_sweep convert FILE` rewrites a W&B sweep file"
+    assert lines == [
+        f"1: sweep.program: {says_what}{convert}",
+        "2: sweep.run_cap: of a W&B sweep file; here it is num_samples",
+        f"3: sweep.command: {says_what}{convert}",
+        "6: sweep.parameters.optimizer.parameters: W&B's way of nesting; leave this level out: optimizer.beta1",
+    ]
+
+
+def test_a_sweep_key_without_its_prefix_is_told_where_it_belongs() -> None:
+    said = "command line: num_samples: unknown key; did you mean sweep.num_samples?"
+    assert told(*QUICK, "num_samples=4") == [said]
+
+
+OWN_KEYS = """\
+x-common: &wide
+  distribution: log_normal
+  min: 0.0001
+  max: 0.01
+num_samples: 4
+parameters:
+  trainer.optimizer.learning_rate: *wide
+  trainer.ppo.ent_coef: {<<: *wide, max: 0.1}
+"""
+
+
+def test_a_file_may_have_keys_of_its_own_and_anchors(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN_KEYS)
+    job = validate_file(tmp_path / "mine.yaml", ["x-notes=mine"], {})
+    bounds = {parameter.name: parameter.high for parameter in job.sweep.phases[0].space.parameters}
+    assert bounds == {"trainer.optimizer.learning_rate": 0.01, "trainer.ppo.ent_coef": 0.1}
+    assert "x-" not in job.spec_yaml

@@ -1,0 +1,26 @@
+"""Whether numbers that are none came from the environments or from the policy."""
+
+from __future__ import annotations
+
+import torch
+
+from trainables.ppo.rollout import Rollout
+
+
+def fault_of_environment(rollout: Rollout) -> str | None:
+    """What the environments returned that is no finite number, if they began it; None when the policy did, or nobody.
+
+    A policy that diverged may act with NaN, and environments then answer with NaN: whoever was first is to blame.
+    Within a step the observation comes first, then what the policy makes of it, then the reward.
+    """
+    acted = [rollout.values[:-1], rollout.log_probs, rollout.actions]
+    seen, said, paid = _first(rollout.observations), min(map(_first, acted)), _first(rollout.rewards)
+    if seen <= said and seen <= paid and seen < len(rollout.rewards):
+        return "observations"
+    return "rewards" if paid < said else None
+
+
+def _first(numbers: torch.Tensor) -> int:
+    """Number of the first step with one that is not finite, or of steps if all are."""
+    finite = torch.isfinite(numbers).flatten(1).all(1)
+    return len(finite) if bool(finite.all()) else int(torch.argmin(finite.int()))
