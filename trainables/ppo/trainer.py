@@ -33,10 +33,6 @@ from trainables.spec import RunSpec
 
 logger = logging.getLogger(__name__)
 
-NOT_FINITE = (
-    "the environment returned {} that are not finite (NaN or infinite), before anything diverged; mend it there"
-)
-
 
 class Host(Protocol):
     """What rank 0 does besides training; other ranks have a host that does nothing."""
@@ -183,7 +179,8 @@ class PpoTrainer:
             losses = self.learner.update(rollout, rate, shuffling)
         except HyperparameterFailure as error:
             if what := fault_of_environment(rollout):
-                raise CodeFailure(NOT_FINITE.format(what)) from error
+                text = f"the environment returned {what} that are not finite (NaN or infinite) before anything diverged"
+                raise CodeFailure(f"{text}; mend it there") from error
             raise
         self._updates += 1
         return losses | {"learning_rate": rate}, self._env.drain_episodes()
