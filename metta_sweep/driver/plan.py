@@ -20,11 +20,12 @@ from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState
 from metta_sweep.registry.specs import parse_spec
 from searchers import Suggestion
+from trainables.kinds import kind_of
 
 logger = logging.getLogger(__name__)
 
 MAX_SUGGESTIONS = 5  # of a plan; a guess: enough to see what the search does, and each takes the optimiser's time
-LENGTH = "trainer.total_timesteps"  # what a run is to do, for programs and functions too
+LENGTH = "trainer.total_timesteps"  # what a run of our own trainer is to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,15 @@ class History:
     Attributes:
         spent_seconds: GPU seconds (slot seconds without GPU) of all attempts.
         elapsed_seconds: since the sweep was first started.
+        seconds_per_cost: what a run takes on its slot, all attempts, for each second of the optimiser's cost; None
+            before a run has a score.
     """
 
     runs: Sequence[RunRecord] = ()
     observations: Sequence[ObservationRecord] = ()
     spent_seconds: float = 0.0
     elapsed_seconds: float = 0.0
+    seconds_per_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,10 @@ class SweepPlan:
 
 def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> SweepPlan:
     """Put the plan together; `slots` runs at once, `pace` None without past runs of the same task."""
-    phases = plan_phases(job, history, pace)
+    optimiser = SweepOptimiser(job.sweep, job.seed)
+    optimiser.observe(history.observations)
+    suggestions = first_suggestions(optimiser, slots, history)
+    phases = plan_phases(job, history, pace, Expectation(optimiser, suggestions, history.seconds_per_cost))
     stops = stop_rules(job, slots, history, phases)
     runs = min((stop.runs for stop in stops if stop.runs is not None), default=None)
     seconds = None if runs is None else slot_seconds(phases, runs)
@@ -125,30 +132,55 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) ->
         dollars=None if hours is None or price is None else hours * (gpus or 1.0) * price,
         basis=describe_basis(phases, pace),
         waiting=tuple(run.id for run in history.runs if run.state in (RunState.INTERRUPTED, RunState.RESERVED)),
-        suggestions=first_suggestions(job, slots, history, runs),
+        suggestions=suggestions if runs is None else suggestions[: max(runs - len(waiting(history)), 0)],
         stops=stops,
     )
 
 
-def plan_phases(job: SweepJob, history: History, pace: Pace | None) -> tuple[PhasePlan, ...]:
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the optimiser expects of runs to come; `seconds_per_cost` as in `History`."""
+
+    optimiser: SweepOptimiser
+    suggestions: Sequence[Suggestion]
+    seconds_per_cost: float | None
+
+    def run_seconds(self, phase: Phase) -> float | None:
+        """Mean over the next points of the phase, or at its search centre; None without a model of cost."""
+        if self.seconds_per_cost is None:
+            return None
+        own = [one.params for one in self.suggestions if self.optimiser.phase(one.number).name == phase.name]
+        costs = [self.optimiser.predict_cost(phase, params) for params in own or [phase.space.center()]]
+        known = [cost for cost in costs if cost is not None]
+        return self.seconds_per_cost * sum(known) / len(known) if known else None
+
+
+def plan_phases(job: SweepJob, history: History, pace: Pace | None, forecast: Expectation) -> tuple[PhasePlan, ...]:
     """Every phase with what a run of it is expected to take."""
     done = Counter(run.phase for run in history.runs if run.state.is_final)
 
     def planned(phase: Phase) -> PhasePlan:
-        most, takes = phase.protein.max_suggestion_cost, run_seconds(job, phase, pace)
+        most, takes = phase.protein.max_suggestion_cost, run_seconds(job, phase, pace, forecast)
         return PhasePlan(phase.name, phase.first_number, phase.num_runs, done[phase.name], most, takes)
 
     return tuple(map(planned, job.sweep.phases))
 
 
-def run_seconds(job: SweepJob, phase: Phase, pace: Pace | None) -> float | None:
-    """Wall seconds of a run at the phase's search centre, or the most that a run may take when no past run tells."""
+def run_seconds(job: SweepJob, phase: Phase, pace: Pace | None, forecast: Expectation) -> float | None:
+    """Wall seconds of a run at the phase's search centre, or the most that a run may take when no past run tells.
+
+    What a program or function counts as a step is its own, and none of ours says how many it makes: its runs are
+    expected to take what its past runs took, by the optimiser's model of cost where there is one.
+    """
     most = phase.protein.max_suggestion_cost
     if pace is None:
         return most
     config = resolve_run(job.train, "plan", phase.space.center(), seed=job.seed)
     steps = trees.get(config, trees.split(LENGTH))
-    expected = pace.of_steps(float(steps)) if isinstance(steps, int | float) else pace.seconds_per_run
+    if not kind_of(config).plays_suite:
+        expected = forecast.run_seconds(phase) or pace.seconds_per_run
+    else:
+        expected = pace.of_steps(float(steps)) if isinstance(steps, int | float) else pace.seconds_per_run
     return expected if most is None else min(expected, most)
 
 
@@ -187,9 +219,10 @@ def runs_within(phases: Sequence[PhasePlan], room_seconds: float) -> int | None:
     """How many runs fit into so many seconds of one slot; None when a run's length is not known."""
     runs = 0
     for phase in phases:
-        if phase.run_seconds is None:
+        if not phase.run_seconds:
             return None
-        fit = min(phase.remaining, room_seconds // phase.run_seconds)
+        # A budget of exactly three runs has room for three, whatever the last bit of the quotient says.
+        fit = min(phase.remaining, math.floor(room_seconds / phase.run_seconds + 1e-9))
         runs += int(fit)
         room_seconds -= fit * phase.run_seconds
         if fit < phase.remaining:
@@ -218,17 +251,17 @@ def wall_seconds(phases: Sequence[PhasePlan], runs: int, slots: int) -> float:
     return max(full / slots, longest) if runs else 0.0
 
 
-def first_suggestions(job: SweepJob, slots: int, history: History, runs: int | None) -> tuple[Suggestion, ...]:
+def waiting(history: History) -> list[RunRecord]:
+    """Runs that come before any new one."""
+    return [run for run in history.runs if not run.state.is_final]
+
+
+def first_suggestions(optimiser: SweepOptimiser, slots: int, history: History) -> tuple[Suggestion, ...]:
     """What the optimiser will propose for the first slots, as `run` itself will compute it."""
-    optimiser = SweepOptimiser(job.sweep, job.seed)
-    optimiser.observe(history.observations)
-    waiting = [run for run in history.runs if not run.state.is_final]
-    pending: list[Mapping[str, Any]] = [run.params for run in waiting]
+    pending: list[Mapping[str, Any]] = [run.params for run in waiting(history)]
     first = len(history.runs)  # numbers have no gaps
-    wanted = min(max(slots, 2), MAX_SUGGESTIONS)
-    count = wanted if runs is None else max(min(wanted, runs - len(waiting)), 0)
     found: list[Suggestion] = []
-    for number in range(first, first + count):
+    for number in range(first, first + min(max(slots, 2), MAX_SUGGESTIONS)):
         found.append(optimiser.suggest(number, pending))
         pending.append(found[-1].params)
     return tuple(found)
@@ -317,5 +350,10 @@ def read_history(registry: Reader, sweep_name: str, *, has_gpus: bool) -> Histor
     sweep = next((one for one in registry.list_sweeps() if one.name == sweep_name), None)
     if sweep is None:
         return History()
-    spent = sum(attempt_seconds(attempt, gpus=has_gpus) for attempt in registry.attempts(sweep_name))
-    return History(registry.runs(sweep_name), registry.observations(sweep_name), spent, time.time() - sweep.created_at)
+    attempts, observations = registry.attempts(sweep_name), registry.observations(sweep_name)
+    spent = sum(attempt_seconds(attempt, gpus=has_gpus) for attempt in attempts)
+    scored = {one.run_id: one.observation.cost_seconds for one in observations if one.observation.score is not None}
+    taken = [attempt_seconds(one, gpus=False) for one in attempts if one.run_id in scored]
+    rate = sum(taken) / sum(scored.values()) if sum(scored.values()) > 0 and taken else None
+    elapsed = time.time() - sweep.created_at
+    return History(registry.runs(sweep_name), observations, spent, elapsed, rate)

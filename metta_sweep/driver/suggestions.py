@@ -98,6 +98,12 @@ class SweepOptimiser:
             return None
         return searcher.predict(params).score
 
+    def predict_cost(self, phase: Phase, params: Params) -> float | None:
+        """The phase's belief of a run's cost at a point, in the sweep's cost unit; None without a model of it."""
+        searcher = self._searcher(phase)
+        cost = searcher.predict(params).cost if isinstance(searcher, Protein) else None
+        return cost.mean if cost is not None else None
+
     def advise(self, record: RunRecord, curve: RunningCurve) -> Advice | None:
         """Whether a running run should be stopped early; None from a searcher that gives no advice."""
         searcher = self._searcher(self.phase(record.number))

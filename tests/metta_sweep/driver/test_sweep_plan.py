@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,21 +30,68 @@ def job_of(data_dir: Path, *overrides: str) -> SweepJob:
     )
 
 
-def finish_runs(job: SweepJob, count: int, wall_seconds: float, env_steps: int) -> None:
-    """Put finished runs of this job into the registry."""
+def finish_runs(
+    job: SweepJob,
+    count: int,
+    wall_seconds: float | Sequence[float],
+    env_steps: int,
+    points: Sequence[Mapping[str, float]] = (),
+) -> None:
+    """Put finished runs of this job into the registry; the score is what a run took."""
+    lengths = [wall_seconds] * count if isinstance(wall_seconds, float) else wall_seconds
     registry = open_registry(job.data_dir, None)
     registry.create_sweep(job.sweep_name, job.spec_yaml)
     for number in range(count):
-        run = registry.reserve(
-            job.sweep_name, Reservation(number, {}), current_owner(), lease_seconds=60, key=f"reserve{number}"
-        )
+        point = Reservation(number, points[number] if points else {})
+        run = registry.reserve(job.sweep_name, point, current_owner(), lease_seconds=60, key=f"reserve{number}")
         registry.start(run.id, run.fence, num_gpus=0, key=f"start{number}")
-        costs = {"train": {"wall_seconds": wall_seconds}}
-        found = NewObservation(
-            "completed", 1.0, wall_seconds, wall_seconds, costs=costs, attempt_costs=costs, env_steps=env_steps
-        )
+        took = lengths[number]
+        costs = {"train": {"wall_seconds": took}}
+        found = NewObservation("completed", took, took, took, costs=costs, attempt_costs=costs, env_steps=env_steps)
         registry.finish(run.id, run.fence, found, key=f"finish{number}")
     registry.close()
+
+
+PROGRAM = """\
+metric: score
+goal: minimize
+parameters: {{size: {{distribution: log_normal, min: 1.0, max: 100.0}}}}
+sweep_job_overrides: {{trainable: {{kind: {kind}, {what}}}}}
+"""
+KINDS = {"command": "command: 'train {overrides}'", "function": "function: 'math:fsum'"}
+
+
+def program_of(tmp_path: Path, kind: str, *overrides: str) -> SweepJob:
+    (tmp_path / "sweep").mkdir(exist_ok=True)
+    (tmp_path / "sweep" / "program.yaml").write_text(PROGRAM.format(kind=kind, what=KINDS[kind]))
+    words = ["sweep_name=s", "sweep=program", f"data_dir={tmp_path}", *overrides]
+    return load_sweep_job(words, {"NUM_CPUS": "2", "WANDB_MODE": "disabled"}, [tmp_path])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_of_a_program_are_expected_to_take_what_its_runs_took_whatever_steps_it_counts(
+    kind: str, tmp_path: Path
+) -> None:
+    job = program_of(tmp_path, kind, "budget.dollars=1.2", "budget.hourly_cost=3600", "sweep.num_samples=100")
+    before = program_of(tmp_path, kind, "sweep_name=before")
+    finish_runs(before, count=3, wall_seconds=0.4, env_steps=7)
+    plan = plan_from(open_reader(tmp_path, None), job, slots=1)
+    assert plan.phases[0].run_seconds == pytest.approx(0.4)
+    assert (plan.runs, plan.seconds) == (3, pytest.approx(1.2))  # $1.20 are 1.2 s
+    assert len(plan.suggestions) == 2
+
+
+def test_a_run_of_a_program_is_expected_to_take_what_the_model_says_of_its_point(tmp_path: Path) -> None:
+    """Run time = size / 10: the next points lie near the best of them, the small ones."""
+    job = program_of(tmp_path, "command", "sweep.num_samples=30", "sweep.protein.num_random_samples=4")
+    sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0]
+    finish_runs(
+        job, count=8, wall_seconds=[size / 10 for size in sizes], env_steps=7, points=[{"size": size} for size in sizes]
+    )
+    plan = plan_from(open_reader(tmp_path, None), job, slots=2)
+    takes = sum(float(one.params["size"]) / 10 for one in plan.suggestions) / len(plan.suggestions)
+    assert plan.phases[0].run_seconds == pytest.approx(takes, rel=0.3)
+    assert sum(sizes) / 80 - takes > 1.0  # the mean of all runs would be another answer
 
 
 def test_without_past_runs_time_is_the_most_that_a_run_may_take_and_the_plan_says_so(tmp_path: Path) -> None:
