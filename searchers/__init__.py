@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from searchers.config import ProteinConfig
 from searchers.distributions import CategoricalParameter, Distribution, NumericParameter, register_distribution
+from searchers.earlier import EarlierSweep
 from searchers.early_stop import Advice, RunningCurve
 from searchers.errors import NoAffordableCandidate, ObservationError, SearchError, SpaceError, StateError
 from searchers.expression import Expression
@@ -31,6 +32,7 @@ __all__ = [
     "CategoricalParameter",
     "CurvePoint",
     "Distribution",
+    "EarlierSweep",
     "Explanation",
     "Expression",
     "FailureKind",

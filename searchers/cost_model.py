@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -62,9 +63,14 @@ class CostModel:
 
     def observe(self, row: Array, cost: float) -> None:
         """Learn the cost (> 0) of one run with features `row` (p,)."""
-        self._rows.append(row)
-        # Rounded so that another unit of cost, which moves the last bits, changes no suggestion.
-        self._log_costs.append(float(np.log(cost)))
+        self.observe_all([(row, cost)])
+
+    def observe_all(self, runs: Sequence[tuple[Array, float]]) -> None:
+        """Learn the costs of several runs (at least one) at once."""
+        for row, cost in runs:
+            self._rows.append(row)
+            # Rounded so that another unit of cost, which moves the last bits, changes no suggestion.
+            self._log_costs.append(float(np.log(cost)))
         used = representative(np.zeros(len(self._rows)), MAX_ROWS)
         rows, target = np.array(self._rows)[used], np.array(self._log_costs)[used]
         self._middle = float(np.median(target))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchers.config import ProteinConfig
+from searchers.earlier import EarlierSweep, LearnedSweep
 from searchers.early_stop import Advice, RunningCurve, advise
 from searchers.features import Features
 from searchers.observation import Interval, Observation, Params, Suggestion
@@ -18,8 +19,6 @@ from searchers.space import Space
 from searchers.surrogate_models import SurrogateModels
 
 Goal = Literal["maximize", "minimize"]
-# Latest observations of an earlier sweep: they fix a prior mean well enough, and its fit stays short; not tuned
-MAX_EARLIER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Protein:
         goal: Goal = "maximize",
         *,
         rng: np.random.Generator,
-        earlier: Sequence[Sequence[Observation]] = (),
+        earlier: Sequence[EarlierSweep | Sequence[Observation]] = (),
     ) -> None:
         """Start without observations.
 
@@ -77,7 +76,7 @@ class Protein:
             config: settings; None = defaults.
             goal: direction of the score.
             rng: gives the seed of this optimiser, once.
-            earlier: observations of earlier sweeps with overlapping spaces and the same goal.
+            earlier: earlier sweeps with the same goal, or their observations where they searched the same parameters.
         """
         if goal not in ("maximize", "minimize"):
             raise ValueError(f"goal: need maximize or minimize, got {goal!r}")
@@ -85,13 +84,12 @@ class Protein:
         self.config = config or ProteinConfig()
         self.goal = goal
         self._seed = int(rng.integers(2**63))
-        self._earlier = tuple(tuple(sweep) for sweep in earlier)
+        self._earlier = tuple(one if isinstance(one, EarlierSweep) else EarlierSweep(tuple(one)) for one in earlier)
         self._next_number = 0
         features = Features.of(space, self.config.fidelity, self.config.curve_points)
         sign = 1.0 if goal == "maximize" else -1.0
-        self._models = SurrogateModels(
-            space, features, sign, tuple(_learned(space, features, sign, sweep) for sweep in self._earlier)
-        )
+        learned = (LearnedSweep.of(sweep, features, sign) for sweep in self._earlier)
+        self._models = SurrogateModels(space, features, sign, tuple(one for one in learned if one.has_scores))
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -104,6 +102,14 @@ class Protein:
         Never fails: a model that cannot take the run in stays as it was, and the log says so.
         """
         self._models.observe(observation)
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """Present weight of each earlier sweep by its name: 0 = nothing is learned from it, at most 1 in all."""
+        trend = self._models.score.trend
+        return (
+            {} if trend is None else {one.name: weight for one, weight in zip(trend.models, trend.weights, strict=True)}
+        )
 
     def suggest(self, pending: Sequence[Params] = (), number: int | None = None) -> Suggestion:
         """The next point to run.
@@ -166,11 +172,3 @@ class Protein:
             FrontPoint(observation.params, interval, float(cost), int(count))
             for observation, interval, cost, count in zip(observations, intervals, costs, runs, strict=True)
         ]
-
-
-def _learned(space: Space, features: Features, sign: float, observations: Sequence[Observation]) -> SurrogateModels:
-    """What an earlier sweep taught, in terms of this one's space; only its latest runs when there are many."""
-    models = SurrogateModels(space, features, sign)
-    for observation in observations[-MAX_EARLIER:]:
-        models.observe(observation)
-    return models

@@ -11,6 +11,7 @@ import numpy as np
 
 from searchers.config import ProteinConfig
 from searchers.distributions import Array, CategoricalParameter
+from searchers.earlier import EarlierSweep
 from searchers.errors import SpaceError
 from searchers.observation import Explanation, Observation, Origin, Params, Suggestion
 from searchers.protein import Goal, Protein
@@ -32,14 +33,22 @@ class Searcher(Protocol):
         """The next point; same seed, number, history and pending points: same suggestion."""
 
 
-def make_searcher(method: str, space: Space, config: ProteinConfig, *, goal: Goal, seed: int) -> Protein | Baseline:
-    """An optimiser by its name in the sweep file: bayes, random, sobol or grid.
+def make_searcher(
+    method: str,
+    space: Space,
+    config: ProteinConfig,
+    *,
+    goal: Goal,
+    seed: int,
+    earlier: Sequence[EarlierSweep] = (),
+) -> Protein | Baseline:
+    """An optimiser by its name in the sweep file: bayes, random, sobol or grid; only bayes learns from earlier sweeps.
 
     Raises:
         ValueError: unknown method.
     """
     if method == "bayes":
-        return Protein(space, config, goal, rng=np.random.default_rng(seed))
+        return Protein(space, config, goal, rng=np.random.default_rng(seed), earlier=earlier)
     if method not in METHODS:
         raise ValueError(f"method: need one of {', '.join(METHODS)}, got {method!r}")
     return Baseline(method, space, goal, seed)

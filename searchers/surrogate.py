@@ -101,8 +101,13 @@ class ScoreModel:
             observation: with its direction applied.
             point_unit: (d,) its point.
         """
+        self.observe_all([(index, observation, point_unit)])
+
+    def observe_all(self, runs: Sequence[tuple[int, Observation, Array]]) -> None:
+        """Learn from several runs at once, at the price of one; arguments as of `observe`."""
         before = len(self._rows)
-        self._add_rows(index, observation, point_unit)
+        for run in runs:
+            self._add_rows(*run)
         is_full = len(self._used) >= MAX_ROWS_WITH_CURVES
         new = [row for row in range(before, len(self._rows)) if self._is_final[row] or not is_full]
         self._set_warp()
@@ -110,19 +115,7 @@ class ScoreModel:
             self._update(new)
         except np.linalg.LinAlgError:
             # The next fit takes all rows; until then the model knows what it knew.
-            logger.warning("observation %d: the model could not be factorised; it stays as it was", index)
-        self._set_targets()
-
-    def observe_all(self, observations: Sequence[Observation], points_unit: Sequence[Array]) -> None:
-        """Learn from many runs that have a score at once: one fit, in place of one after the other.
-
-        Raises:
-            numpy.linalg.LinAlgError: the model cannot be factorised.
-        """
-        for index, (observation, point_unit) in enumerate(zip(observations, points_unit, strict=True)):
-            self._add_rows(index, observation, point_unit)
-        self._set_warp()
-        self._refit(self._active_rows())
+            logger.warning("observation %d: the model could not be factorised; it stays as it was", runs[-1][0])
         self._set_targets()
 
     def _set_warp(self) -> None:
@@ -237,9 +230,14 @@ class SuccessModel:
 
     def observe(self, observation: Observation, point_unit: Array) -> None:
         """Learn from a run; infrastructure and code failures must not come here."""
-        self._rows.append(self.features.row(observation.params, point_unit))
-        self._labels.append(-1.0 if observation.failure is FailureKind.HYPERPARAMETERS else 1.0)
-        self.num_failures += observation.failure is FailureKind.HYPERPARAMETERS
+        self.observe_all([(observation, point_unit)])
+
+    def observe_all(self, runs: Sequence[tuple[Observation, Array]]) -> None:
+        """Learn from several runs at once."""
+        for observation, point_unit in runs:
+            self._rows.append(self.features.row(observation.params, point_unit))
+            self._labels.append(-1.0 if observation.failure is FailureKind.HYPERPARAMETERS else 1.0)
+            self.num_failures += observation.failure is FailureKind.HYPERPARAMETERS
         if self.num_failures:
             self._update()
 

@@ -22,7 +22,7 @@ from searchers.outliers import squash
 from searchers.pareto import front_indices
 from searchers.space import Space
 from searchers.surrogate import ScoreModel, SuccessModel
-from searchers.warm_start import Trend
+from searchers.warm_start import Earlier, Trend
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +87,13 @@ class SurrogateModels:
         space: candidates' space; observations of other spaces are embedded.
         features: rows of the models.
         sign: +1 to maximise, -1 to minimise.
-        earlier: models of earlier sweeps over the same features.
+        earlier: what earlier sweeps taught, of those that taught anything about scores.
     """
 
     space: Space
     features: Features
     sign: float
-    earlier: tuple[SurrogateModels, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
     observations: list[Observation] = field(default_factory=list)
     points_unit: list[Array] = field(default_factory=list)
     spent: float = 0.0
@@ -109,13 +109,39 @@ class SurrogateModels:
     _evaluated: EvaluatedPoints | None = None
 
     def __post_init__(self) -> None:
-        models = tuple(known.score.gp for known in self.earlier if known.score.gp is not None)
-        self.score = ScoreModel(self.features, Trend.fresh(models) if models else None)
+        self.score = ScoreModel(self.features, Trend.fresh(self.earlier) if self.earlier else None)
         self.cost = CostModel(self.features)
         self.success = SuccessModel(self.features)
 
     def observe(self, observation: Observation) -> None:
         """Learn from one more run, in the order of the history."""
+        self.observe_all([observation])
+
+    def observe_all(self, observations: Sequence[Observation]) -> None:
+        """Learn from several runs in the order of the history, at the price of one."""
+        first = len(self.observations)
+        points = [self._remember(observation) for observation in observations]
+        runs = [
+            (first + offset, observation, point)
+            for offset, (observation, point) in enumerate(zip(observations, points, strict=True))
+            if observation.failure not in (FailureKind.INFRASTRUCTURE, FailureKind.CODE)
+        ]
+        if not runs:
+            return
+        scored = [run for run in runs if run[1].score is not None]
+        try:
+            self.success.observe_all([(observation, point) for _, observation, point in runs])
+            self._observe_costs([(observation, point) for _, observation, point in scored])
+        except np.linalg.LinAlgError:
+            # Both take all rows at their next fit; until then they know what they knew.
+            logger.warning(
+                "observation %d: the models of success and cost could not be factorised", len(self.observations) - 1
+            )
+        if scored:
+            self.score.observe_all([(index, self._directed(one), point) for index, one, point in scored])
+
+    def _remember(self, observation: Observation) -> Array:
+        """(d,) the run's point."""
         point = self.space.embed(observation.params)
         self.observations.append(observation)
         self.points_unit.append(point)
@@ -123,22 +149,11 @@ class SurrogateModels:
         self._log_costs.append(math.log(observation.cost_seconds))
         self.spent += observation.cost_seconds
         self._evaluated = None
-        if observation.failure in (FailureKind.INFRASTRUCTURE, FailureKind.CODE):
-            return
-        self._keys[point.tobytes()] += 1
-        if self.space.contains(observation.params):
-            self._here.add(point.tobytes())
-        try:
-            self.success.observe(observation, point)
-            if observation.score is not None:
-                self._observe_cost(observation, point)
-        except np.linalg.LinAlgError:
-            # Both take all rows at their next fit; until then they know what they knew.
-            logger.warning(
-                "observation %d: the models of success and cost could not be factorised", len(self.observations) - 1
-            )
-        if observation.score is not None:
-            self.score.observe(len(self.observations) - 1, self._directed(observation), point)
+        if observation.failure not in (FailureKind.INFRASTRUCTURE, FailureKind.CODE):
+            self._keys[point.tobytes()] += 1
+            if self.space.contains(observation.params):
+                self._here.add(point.tobytes())
+        return point
 
     def learn_scores(self, observations: Sequence[Observation]) -> None:
         """Learn the scores of many runs at once, and nothing else of them; not to be mixed with `observe`.
@@ -150,7 +165,14 @@ class SurrogateModels:
             numpy.linalg.LinAlgError: the model cannot be factorised.
         """
         points = [self.space.embed(one.params) for one in observations]
-        self.score.observe_all([self._directed(one) for one in observations], points)
+        self.score.observe_all(
+            [
+                (index, self._directed(one), point)
+                for index, (one, point) in enumerate(zip(observations, points, strict=True))
+            ]
+        )
+        if self.score.gp is None:
+            raise np.linalg.LinAlgError(f"no model of {len(observations)} scores can be factorised")
 
     def _directed(self, observation: Observation) -> Observation:
         """The observation with larger scores better."""
@@ -159,20 +181,28 @@ class SurrogateModels:
         curve = tuple(replace(point, score=-point.score) for point in observation.curve)
         return replace(observation, score=-observation.score, curve=curve)
 
-    def _observe_cost(self, observation: Observation, point: Array) -> None:
+    def _observe_costs(self, runs: Sequence[tuple[Observation, Array]]) -> None:
+        known = [(self._cost_row(*run), run[0]) for run in runs]
+        costs = [(row, one.cost_seconds) for row, one in known if row is not None]
+        walls = [(row, one.wall_seconds or one.cost_seconds) for row, one in known if row is not None]
+        if not costs:
+            return
+        if self._wall is None and any(wall != cost for (_, wall), (_, cost) in zip(walls, costs, strict=True)):
+            self._wall = self.cost.copy()
+        self.cost.observe_all(costs)
+        if self._wall is not None:
+            self._wall.observe_all(walls)
+
+    def _cost_row(self, observation: Observation, point: Array) -> Array | None:
+        """(p,) what the run's cost is the cost of; None where a partial one says nothing about a whole run."""
         if observation.outcome is Outcome.STOPPED_EARLY and self.features.length_index is None:
-            return  # without the training length a partial cost says nothing about a whole run
+            return None  # the training length is not known
         row = self.features.row(observation.params, point)
         share = self.features.completed_share(observation, self.features.total_steps(observation.params))
         if share < 1.0:
             row = self.features.partial(row, share)
             row[-1] = 0.0
-        wall = observation.wall_seconds or observation.cost_seconds
-        if self._wall is None and wall != observation.cost_seconds:
-            self._wall = self.cost.copy()
-        self.cost.observe(row, observation.cost_seconds)
-        if self._wall is not None:
-            self._wall.observe(row, wall)
+        return row
 
     @property
     def num_scored(self) -> int:
@@ -198,8 +228,8 @@ class SurrogateModels:
 
     def inherited_points(self) -> Array:
         """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
-        points = [known.evaluated.points_unit[known.evaluated.best] for known in self.earlier if known.has_completed]
-        snapped = self.space.snap(np.array(points).reshape(len(points), self.space.dimension))
+        points = [known.points()[:1] for known in self.earlier]
+        snapped = self.space.snap(np.concatenate([np.zeros((0, self.space.dimension)), *points]))
         return snapped[self.space.feasible(snapped)]
 
     @property

@@ -7,14 +7,28 @@ earlier sweep: Kendall's tau between its predictions and the new scores.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from searchers.distributions import Array
-from searchers.gp import GaussianProcess
 
 TRUST = 0.7  # before the new sweep has scores, earlier ones count for so much; not tuned
 TRUST_RUNS = 3.0  # as many new runs weigh as much as that first trust; not tuned
+
+
+class Earlier(Protocol):
+    """What an earlier sweep taught, in terms of the new sweep's rows and points."""
+
+    @property
+    def name(self) -> str:
+        """Of the sweep, for people."""
+
+    def mean(self, rows: Array) -> Array:
+        """(m,) predicted score of rows (m, p), in the earlier sweep's z."""
+
+    def points(self) -> Array:
+        """(k, d) what it ran, the best first."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +36,15 @@ class Trend:
     """Weighted mean of earlier sweeps' predictions, in their own z.
 
     Attributes:
-        models: posterior of each earlier sweep over the new sweep's features.
+        models: what each earlier sweep taught.
         weights: one per model, >= 0, sum at most 1.
     """
 
-    models: tuple[GaussianProcess, ...]
+    models: tuple[Earlier, ...]
     weights: tuple[float, ...]
 
     @classmethod
-    def fresh(cls, models: tuple[GaussianProcess, ...]) -> Trend:
+    def fresh(cls, models: tuple[Earlier, ...]) -> Trend:
         """Before the new sweep has a score: every earlier sweep is trusted a little less than fully."""
         return cls(models, tuple(TRUST / len(models) for _ in models))
 

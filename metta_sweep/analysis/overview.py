@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.frame import build, scored
+from metta_sweep.analysis.memory import Learned, learned
 from metta_sweep.analysis.money import Amount, money
 from metta_sweep.analysis.recommend import Recommendation, recommend
 from metta_sweep.analysis.utilisation import SlotUse, utilisation
 from metta_sweep.capacity import SLOTS_CHANGED
 from metta_sweep.config.job import Budget
 from metta_sweep.config.registered import read_spec
+from metta_sweep.config.spec_text import memory_in
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
@@ -41,6 +43,7 @@ class Overview:
         utilisation: busy and idle time of each slot that was used.
         amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
+        learns_from: earlier sweeps with their present weights.
         runs: one row per run; see `analysis.frame`.
         nodes: host of each rank, by run; of the last attempt that reported them.
     """
@@ -55,6 +58,7 @@ class Overview:
     utilisation: tuple[SlotUse, ...]
     amounts: tuple[Amount, ...]
     rules: Mapping[str, float]
+    learns_from: tuple[Learned, ...]
     runs: pd.DataFrame
     nodes: Mapping[str, tuple[str, ...]]
 
@@ -101,6 +105,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
         utilisation=tuple(utilisation(attempts, now)),
         amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,
         rules=started.get("rules", {}),
+        learns_from=learned(memory_in(sweep.spec_yaml), records),
         runs=runs,
         nodes={attempt.run_id: attempt.nodes for attempt in attempts if attempt.nodes},
     )

@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from metta_sweep.cli.readers import print_json
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.display import new_console
+    from metta_sweep.driver.memory import decided
     from metta_sweep.driver.plan import plan_from
     from metta_sweep.driver.summary import print_plan
     from metta_sweep.registry.reader import open_reader
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     job = load_sweep_job(args.overrides, config_dirs=args.config_dirs, environ=place.environ)
     slots = place.slots(job)
     with closing(open_reader(job.data_dir, job.settings.sweep_server_uri)) as reader:
-        plan = plan_from(reader, job, slots)
+        plan = plan_from(reader, decided(job, reader), slots)
     if args.json:
         print_json(asdict(plan))
         return 0

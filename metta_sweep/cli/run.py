@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> int:
     print("Reading the configuration.", flush=True)  # what is imported for it alone takes a second or two
     from metta_sweep.config import load_sweep_job
     from metta_sweep.driver.display import new_console, say
+    from metta_sweep.driver.memory import register
     from metta_sweep.driver.plan import plan_from
     from metta_sweep.driver.summary import print_plan, print_summary
     from metta_sweep.ray_cluster.cluster import slots_of
@@ -33,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
     is_local = not os.environ.get("RAY_ADDRESS")
     slots = slots_of(job.resources, job.machine, os.environ) if is_local else 1  # what fits nowhere leaves no trace
     with closing(open_registry(job.data_dir, job.settings.sweep_server_uri)) as registry:
-        mirror = {"wandb_entity": job.wandb.entity, "wandb_project": job.wandb.project}
-        registry.create_sweep(job.sweep_name, job.spec_yaml, **mirror, update=args.update)
+        job = register(job, registry, update=args.update)
         if is_local:
             print_plan(plan_from(registry, job, max(slots, 1)), console)
         say("Starting Ray on this machine." if is_local else "Connecting to Ray.", console)

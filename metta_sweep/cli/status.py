@@ -124,6 +124,7 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
         "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
         "rules": dict(one.rules),
+        "learns_from": [asdict(earlier) for earlier in one.learns_from],
         "num_runs": len(one.runs),
         "runs": newest_runs(one, limit),
     }
@@ -163,6 +164,7 @@ def heading(one: Overview) -> str:
 
 def show(one: Overview, console: Console) -> None:
     """A sweep in a few lines."""
+    from metta_sweep.analysis.memory import learned_text
     from metta_sweep.analysis.recommend import sentences
     from metta_sweep.driver.display import plain
 
@@ -174,6 +176,8 @@ def show(one: Overview, console: Console) -> None:
         console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:
         console.print(f"  {amount_text(amount)}", highlight=False)
+    if one.learns_from:
+        console.print(f"  {learned_text(one.learns_from)}", highlight=False, soft_wrap=True, markup=False)
     if rules := [f"{key}={value:g}" for key, value in one.rules.items() if key != "budget.hourly_cost"]:
         console.print(f"  ends: {', '.join(rules)}", highlight=False, soft_wrap=True)
 

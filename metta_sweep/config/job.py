@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import PlainValidator
+
 from metta_sweep.config.environment import MODES
 from searchers.config import ProteinConfig
 from searchers.membership import foreign
@@ -17,7 +19,21 @@ from trainables.fields import Amount, Count, Flag, Limit, Number, Text, Texts, W
 from trainables.resources import Resources
 from trainables.spec import RunSpec
 
+AUTO = "auto"  # of `sweep.memory`: the earlier sweeps that are most alike
+MAX_NAMED = 20  # earlier sweeps that a list may name: each is fitted once per phase; a round number, not tuned
 CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def memory_of(value: object) -> str | tuple[str, ...]:
+    """`sweep.memory`: auto, or names of sweeps."""
+    if value == AUTO:
+        return AUTO
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("need auto, or a list of names of earlier sweeps ([] for none)")
+    names = tuple(dict.fromkeys(value))
+    if len(names) > MAX_NAMED:
+        raise ValueError(f"need at most {MAX_NAMED} names")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,8 @@ class SweepKeys:
         cost: "auto", "wall", "cpu" or "gpu": the clock of the optimiser's cost.
         early_stopping: whether `advise` may stop runs.
         searcher: "package.Class" of a user's own searcher; None = Protein.
+        memory: earlier sweeps to learn from: auto (the most alike of the same registry), or their names; decided when
+            the sweep is first started.
     """
 
     metric: Text = "reward"
@@ -141,6 +159,34 @@ class SweepKeys:
     cost: Annotated[str, one_of("auto", "wall", "cpu", "gpu", wrong="unknown cost {}")] = "auto"
     early_stopping: Flag = False
     searcher: Annotated[Text, in_range("package.Class", CLASS.fullmatch)] | None = None
+    memory: Annotated[str | tuple[str, ...], PlainValidator(memory_of)] = AUTO
+
+    @property
+    def learns(self) -> bool:
+        """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
+        return self.searcher is not None or self.method == "bayes"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether earlier sweeps can teach it anything: they can teach Protein."""
+        return self.searcher is None and self.method == "bayes"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An earlier sweep that a sweep learns from, as its specification says.
+
+    Attributes:
+        sweep: its name.
+        id: its own, for another of the same name is another sweep.
+        observations: how many of its results.
+        until: sequence number of the last of them.
+    """
+
+    sweep: str
+    id: str
+    observations: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +196,12 @@ class SweepSpec(SweepKeys):
     Attributes:
         phases: at least one.
         fixed: swept parameters that the command line fixed, with their values.
+        remembered: what it learns from, as its specification says; nothing before it was first started.
     """
 
     phases: tuple[Phase, ...]
     fixed: Mapping[str, Any]
+    remembered: tuple[Remembered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

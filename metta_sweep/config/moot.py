@@ -35,12 +35,13 @@ def _rules(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Path, ...], str]]:
     yield tuple(("trainable", name) for name in unread_settings(kind)), why
     method = trees.get(tree, ("sweep", "method")) or "bayes"
     if method != "bayes":
-        yield (("sweep", "protein"), ("sweep", "early_stopping")), f"sweep.method is {method}, which learns nothing"
+        idle = (("sweep", "protein"), ("sweep", "early_stopping"), ("sweep", "memory"))
+        yield idle, f"sweep.method is {method}, which learns nothing"
     if "sweep" not in tree:
         single = (("wandb",), ("resources", "max_concurrent_runs"))
         yield single, "there is no sweep: a single run is not mirrored to WandB"
     if searcher := trees.get(tree, ("sweep", "searcher")):
-        yield (("sweep", "method"),), f"sweep.searcher is {searcher}"
+        yield (("sweep", "method"), ("sweep", "memory")), f"sweep.searcher is {searcher}"
     objective = trees.get(tree, ("sweep", "protein", "objective"), "pareto")
     if objective != "target":
         yield (("sweep", "protein", "target_score"),), f"sweep.protein.objective is {objective}"

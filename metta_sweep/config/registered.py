@@ -13,7 +13,7 @@ from metta_sweep.config.environment import from_environment
 from metta_sweep.config.job import Budget, Phase, Settings, SweepSpec, WandbSettings
 from metta_sweep.config.load import ALIASES
 from metta_sweep.config.runs import RUN_GROUPS, OwnKeys, load_plugins, name_problems, read_umask, resolve
-from metta_sweep.config.spec_text import SWEEP_KEYS
+from metta_sweep.config.spec_text import SWEEP_KEYS, memory_in
 from metta_sweep.errors import ConfigError, InvalidRequest
 from metta_sweep.registry.specs import check_spec, parse_spec
 from searchers.config import ProteinConfig
@@ -99,7 +99,8 @@ def read_spec(spec_yaml: str) -> RegisteredSweep:
     spec = parse_spec(spec_yaml)
     check_choices(spec["choices"])
     keys = {key: spec[key] for key in SWEEP_KEYS}
-    sweep = SweepSpec(**keys, phases=read_phases(spec["phases"]), fixed=spec["fixed"])
+    memory = memory_in(spec_yaml)
+    sweep = SweepSpec(**keys, phases=read_phases(spec["phases"]), fixed=spec["fixed"], remembered=memory)
     return RegisteredSweep(sweep, spec["seed"], spec["train"], spec["choices"])
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from metta_sweep.config import tree as trees
-from metta_sweep.config.job import Phase, SweepSpec
+from metta_sweep.config.job import Phase, Remembered, SweepSpec
 from metta_sweep.config.runs import RUN_GROUPS, run_mapping
 from metta_sweep.config.tree import Tree
+from metta_sweep.registry.specs import check_memory, parse_spec
 
 # What may differ between two machines, or be changed when a sweep is continued, does not define the sweep.
 NOT_IN_SPEC = ("plugins", "device", "resources", "run", "seed", "metric", "code_version")
@@ -37,6 +38,19 @@ def spec_yaml(resolved: Mapping[str, Any], sweep: SweepSpec, seed: int, choices:
         "train": trees.remove(kept, ("trainer", "num_workers")),
     }
     return yaml.safe_dump(spec, sort_keys=True, allow_unicode=True)
+
+
+def with_memory(spec: str, remembered: Sequence[Remembered]) -> str:
+    """The specification with what the sweep learns from; one that learns from nothing says nothing of it."""
+    if not remembered:
+        return spec
+    memory = [asdict(one) for one in remembered]
+    return yaml.safe_dump({**parse_spec(spec), "memory": memory}, sort_keys=True, allow_unicode=True)
+
+
+def memory_in(spec: str) -> tuple[Remembered, ...]:
+    """What a specification says that its sweep learns from. Raises `InvalidRequest` for what none would say."""
+    return tuple(Remembered(**one) for one in check_memory(parse_spec(spec).get("memory", ()))) if spec else ()
 
 
 def phase_spec(phase: Phase) -> Tree:

@@ -13,6 +13,7 @@ from dash import dcc, html
 
 from metta_sweep.analysis.failed import failures
 from metta_sweep.analysis.health import Finding
+from metta_sweep.analysis.memory import learned, learned_text
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
 from metta_sweep.analysis.timeline import idle_seconds, spans
@@ -136,7 +137,19 @@ def idle(inputs: FigureInput) -> list[Any]:
 
 
 def model_notes(inputs: FigureInput) -> list[Any]:
-    """What the model rests on, and its warnings."""
+    """What the search learns from, what the page's own model rests on, and its warnings."""
+    return [*memory_note(inputs), *fit_notes(inputs)]
+
+
+def memory_note(inputs: FigureInput) -> list[Any]:
+    """Earlier sweeps with their present weights; nothing where nothing is learned from."""
+    snapshot = inputs.snapshot
+    remembered = snapshot.spec.remembered if snapshot.spec is not None else ()
+    words = learned_text(learned(remembered, snapshot.records.values()))
+    return [html.P(f"The search {words}.", className="small")] if words else []
+
+
+def fit_notes(inputs: FigureInput) -> list[Any]:
     fit = inputs.fit
     if fit is None or fit.surrogate is None:
         return []

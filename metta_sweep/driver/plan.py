@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from metta_sweep.analysis.memory import Learned, learned
 from metta_sweep.config import resolve_run
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepJob
+from metta_sweep.driver.memory import NOTHING, Past, read_past
 from metta_sweep.driver.rules import SweepLimits, attempt_seconds, cap_seconds
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.errors import UnreadableSweep
@@ -91,7 +93,8 @@ class SweepPlan:
         dollars: None without `budget.hourly_cost`.
         basis: where the figures come from, for people.
         stops: what will end it, what is expected first coming first.
-        left_out: why sweeps of the registry could not be read, and tell nothing of the pace.
+        left_out: why sweeps of the registry could not be read, and tell nothing.
+        learns_from: earlier sweeps.
     """
 
     sweep_name: str
@@ -107,11 +110,12 @@ class SweepPlan:
     suggestions: tuple[Suggestion, ...]
     stops: tuple[StopRule, ...]
     left_out: tuple[str, ...] = ()
+    learns_from: tuple[Learned, ...] = ()
 
 
-def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) -> SweepPlan:
+def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None, past: Past = NOTHING) -> SweepPlan:
     """Put the plan together; `slots` runs at once, `pace` None without past runs of the same task."""
-    optimiser = SweepOptimiser(job.sweep, job.seed)
+    optimiser = SweepOptimiser(job.sweep, job.seed, past)
     optimiser.observe(history.observations)
     suggestions = first_suggestions(optimiser, slots, history)
     phases = plan_phases(job, history, pace, Expectation(optimiser, suggestions, history.seconds_per_cost))
@@ -134,6 +138,7 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None) ->
         waiting=tuple(run.id for run in history.runs if run.state in (RunState.INTERRUPTED, RunState.RESERVED)),
         suggestions=suggestions if runs is None else suggestions[: max(runs - len(waiting(history)), 0)],
         stops=stops,
+        learns_from=learned(job.sweep.remembered, history.runs),
     )
 
 
@@ -342,7 +347,8 @@ def plan_from(registry: Reader, job: SweepJob, slots: int) -> SweepPlan:
     pace = past_pace(registry, job.spec_yaml, has_gpus=has_gpus, left_out=left_out.append)
     with readable(job.sweep_name):
         history = read_history(registry, job.sweep_name, has_gpus=has_gpus)
-    return replace(make_plan(job, slots, history, pace), left_out=tuple(left_out))
+    past = read_past(registry, job.sweep, job.spec_yaml)
+    return replace(make_plan(job, slots, history, pace, past), left_out=(*left_out, *past.lost))
 
 
 def read_history(registry: Reader, sweep_name: str, *, has_gpus: bool) -> History:

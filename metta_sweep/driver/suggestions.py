@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from metta_sweep.analysis.memory import WEIGHTS
 from metta_sweep.config.job import Phase, SweepSpec
 from metta_sweep.driver import messages as ms
+from metta_sweep.driver.memory import NOTHING, Past
 from metta_sweep.driver.workers import UNFINISHED, SweepContext, Worker
 from metta_sweep.errors import ConfigError, Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.codec import encode
@@ -40,8 +42,9 @@ logger = logging.getLogger(__name__)
 class SweepOptimiser:
     """Suggestions for a sweep; they depend on the observations so far, the run's number and the pending points only."""
 
-    def __init__(self, spec: SweepSpec, seed: int) -> None:
+    def __init__(self, spec: SweepSpec, seed: int, past: Past = NOTHING) -> None:
         self._spec = spec
+        self._past = past
         self._seed = seed
         self._observations: list[Observation] = []
         self._searchers: dict[tuple[str, float | None], Searcher] = {}
@@ -55,7 +58,7 @@ class SweepOptimiser:
     @property
     def learns(self) -> bool:
         """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
-        return self._spec.searcher is not None or self._spec.method == "bayes"
+        return self._spec.learns
 
     @property
     def maximizes(self) -> bool:
@@ -90,6 +93,11 @@ class SweepOptimiser:
     def suggest(self, number: int, pending: Sequence[Params]) -> Suggestion:
         """The point for run `number`, given the parameters of runs that are not back yet."""
         return self._searcher(self.phase(number), self.length_cap(number)).suggest(pending=pending, number=number)
+
+    def memory(self, number: int) -> dict[str, float]:
+        """How much each earlier sweep counts for run `number`, by name; empty when nothing is learned from."""
+        searcher = self._searcher(self.phase(number), self.length_cap(number))
+        return searcher.memory if isinstance(searcher, Protein) else {}
 
     def believe(self, params: Params) -> Interval | None:
         """The last phase's belief of the noiseless score at a point; None without a model or outside its space."""
@@ -126,7 +134,8 @@ class SweepOptimiser:
         spec = self._spec
         if spec.searcher is None:
             goal: Goal = "maximize" if self.maximizes else "minimize"
-            return make_searcher(spec.method, phase.space, phase.protein, goal=goal, seed=self._seed)
+            earlier = self._past.towards(phase.space)
+            return make_searcher(spec.method, phase.space, phase.protein, goal=goal, seed=self._seed, earlier=earlier)
         searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
         return searcher
 
@@ -230,6 +239,8 @@ class SuggestionWorker(Worker):
         suggestion = self._optimiser.suggest(number, pending)
         seconds = time.monotonic() - started
         reservation = reservation_of(suggestion, self._optimiser.phase(number).name, self._optimiser.cursor)
+        if weights := self._optimiser.memory(number):
+            reservation = replace(reservation, explanation={**reservation.explanation, WEIGHTS: weights})
         if cap := self._optimiser.length_cap(number):
             reservation = replace(reservation, explanation={**reservation.explanation, "length_cap": asdict(cap)})
         return ms.SuggestionReady(reservation, self._context.tally(number), seconds)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from metta_sweep.analysis.duration import duration
+from metta_sweep.analysis.memory import learned_text
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
@@ -34,6 +35,8 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
         console.print(phase_table(plan))
     line(f"expected: {expected_text(plan)}")
     line(f"  ({plan.basis})")
+    if plan.learns_from:
+        say(learned_text(plan.learns_from), console)
     if plan.waiting:
         line(f"first: {', '.join(plan.waiting)} (interrupted, or reserved but never started)")
     if plan.suggestions:

@@ -21,6 +21,7 @@ from metta_sweep.driver import messages as ms
 from metta_sweep.driver.display import Progressing, ProgressView, TableStyle, quiet, say, stop_signals
 from metta_sweep.driver.files import prepare_directory, write_yaml
 from metta_sweep.driver.headline import headline
+from metta_sweep.driver.memory import read_past
 from metta_sweep.driver.plan import plan_from
 from metta_sweep.driver.reporter import RunReporter
 from metta_sweep.driver.rules import STOPPED_BY_COMMAND, StopReason
@@ -119,7 +120,10 @@ class Driver:
     def __init__(self, job: SweepJob, registry: Registry, context: DriverContext) -> None:
         self.job = job
         self.context, self.say = context, partial(say, console=context.console)
-        rules, optimiser = Rules.of(job, context.nodes.promised), SweepOptimiser(job.sweep, job.seed)
+        rules, optimiser = (
+            Rules.of(job, context.nodes.promised),
+            SweepOptimiser(job.sweep, job.seed, read_past(registry, job.sweep, job.spec_yaml)),
+        )
         inbox: queue.SimpleQueue[ms.Event] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[ms.ForTune] = queue.SimpleQueue()
         sweep, owner = registry.get_sweep(job.sweep_name), current_owner()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from metta_sweep.errors import InvalidRequest, first_line
+from metta_sweep.registry.names import check_sweep_name
 from searchers.config import still_settings
 from searchers.distributions import Parameter
 from searchers.errors import SpaceError
@@ -24,6 +25,8 @@ MAX_SPEC_CHARACTERS = 1_000_000
 MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_PHASES = 100
+MAX_MEMORY = 100
+LARGEST_COUNT = 2**53  # a whole number that every reader holds
 MAX_PARAMETERS = 256
 MAX_NAME_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 10_000
@@ -44,7 +47,9 @@ SPEC_KEYS: Mapping[str, tuple[type, ...]] = {
     "phases": (list,),
     "choices": (dict,),
     "train": (dict,),
+    "memory": (list,),
 }
+MEMORY_KEYS: Mapping[str, tuple[type, ...]] = {"sweep": WORD, "id": WORD, "observations": (int,), "until": (int,)}
 PHASE_KEYS: Mapping[str, tuple[type, ...]] = {
     "name": WORD,
     "num_runs": (int, type(None)),
@@ -106,7 +111,23 @@ def check_spec(text: str) -> None:
             if not (isinstance(name, str) and isinstance(value, int | float | str | bool)):
                 what = "need a number, text or truth value under a text"
                 raise InvalidRequest(f"spec_yaml.{key}.{str(name)[:80]}: {what}")
+    check_memory(spec.get("memory", ()))
     rooms(text)
+
+
+def check_memory(entries: Any) -> Sequence[Mapping[str, Any]]:
+    """The earlier sweeps that a specification names. Raises `InvalidRequest` for what no driver would write."""
+    if not isinstance(entries, list | tuple) or len(entries) > MAX_MEMORY:
+        raise InvalidRequest(f"spec_yaml.memory: need a list of at most {MAX_MEMORY} sweeps")
+    for index, entry in enumerate(entries):
+        where = f"spec_yaml.memory.{index}"
+        if not isinstance(entry, dict) or set(entry) != set(MEMORY_KEYS):
+            raise InvalidRequest(f"{where}: need a mapping with {', '.join(MEMORY_KEYS)}")
+        _check_keys(entry, MEMORY_KEYS, where)
+        check_sweep_name(entry["sweep"])
+        if not (0 <= entry["observations"] <= entry["until"] <= LARGEST_COUNT):
+            raise InvalidRequest(f"{where}: need 0 <= observations <= until <= {LARGEST_COUNT}")
+    return entries
 
 
 @lru_cache(maxsize=16)

@@ -106,6 +106,7 @@ VALUES: dict[str, Any] = {
     "sweep.method": "random",
     "sweep.cost": "wall",
     "sweep.searcher": "package.Searcher",
+    "sweep.memory": ["arena_a"],
     "sweep.protein.fidelity": "trainer.total_timesteps",
     "trainer.curriculum": "/env/mettagrid/arena/advanced",
     "trainer.simulation.replay_dir": "replays",
