@@ -12,7 +12,7 @@ WEIGHTS = "memory"  # key of a run's explanation: weights by name of the sweep, 
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedFrom:
     """An earlier sweep.
 
     Attributes:
@@ -32,14 +32,14 @@ class Learned:
         return f"{self.sweep} ({self.observations} run{'s' * (self.observations != 1)}{weight})"
 
 
-def learned(remembered: Sequence[Remembered], runs: Iterable[RunRecord] = ()) -> tuple[Learned, ...]:
+def learned(remembered: Sequence[Remembered], runs: Iterable[RunRecord] = ()) -> tuple[LearnedFrom, ...]:
     """What a specification says that its sweep learns from, with the weights that the newest run was chosen with."""
     told = [run for run in runs if isinstance(run.explanation.get(WEIGHTS), Mapping)] if remembered else []
     newest = max(told, key=lambda run: run.number).explanation[WEIGHTS] if told else {}
-    return tuple(Learned(one.sweep, one.observations, _weight(newest.get(one.sweep))) for one in remembered)
+    return tuple(LearnedFrom(one.sweep, one.observations, _weight(newest.get(one.sweep))) for one in remembered)
 
 
-def learned_text(sweeps: Sequence[Learned]) -> str:
+def learned_text(sweeps: Sequence[LearnedFrom]) -> str:
     """`learns from: arena_a (40 runs), arena_b (38 runs)`; "" when there is nothing."""
     return f"learns from: {', '.join(one.text for one in sweeps)}" if sweeps else ""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.frame import build, scored
-from metta_sweep.analysis.memory import Learned, learned
+from metta_sweep.analysis.memory import LearnedFrom, learned
 from metta_sweep.analysis.money import Amount, money
 from metta_sweep.analysis.recommend import Recommendation, recommend
 from metta_sweep.analysis.utilisation import SlotUse, utilisation
@@ -58,7 +58,7 @@ class Overview:
     utilisation: tuple[SlotUse, ...]
     amounts: tuple[Amount, ...]
     rules: Mapping[str, float]
-    learns_from: tuple[Learned, ...]
+    learns_from: tuple[LearnedFrom, ...]
     runs: pd.DataFrame
     nodes: Mapping[str, tuple[str, ...]]
 

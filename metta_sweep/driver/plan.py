@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metta_sweep.analysis.memory import Learned, learned
+from metta_sweep.analysis.memory import LearnedFrom, learned
 from metta_sweep.config import resolve_run
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepJob
@@ -110,7 +110,7 @@ class SweepPlan:
     suggestions: tuple[Suggestion, ...]
     stops: tuple[StopRule, ...]
     left_out: tuple[str, ...] = ()
-    learns_from: tuple[Learned, ...] = ()
+    learns_from: tuple[LearnedFrom, ...] = ()
 
 
 def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None, past: Past = NOTHING) -> SweepPlan:
