@@ -36,8 +36,9 @@ LEAST_OVERLAP = 0.5  # of the searched parameters; with less they are hardly the
 LEAST_SCORED = 4  # runs with a score: fewer fit no model
 MOST_SPECS = 100  # newest plausible specifications that are read closely: some 5 ms each; a round number, not tuned
 MOST_READ = 20  # candidates whose results are read before auto takes what it has; a round number, not tuned
-TASK_KEYS = ("env", "sim", "trainer.curriculum", "trainable.parameters")
-KEY = "sweep.memory"
+# What a program is trained on; `program` holds the trainable itself
+TRAINED_ON = ("env", "sim", "trainer.curriculum", "trainable.parameters")
+KEY = "sweep.memory"  # as messages name it
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Past:
         )
 
 
-NOTHING = Past()
+NOTHING = Past()  # of a sweep that learns from none
 
 
 def register(job: SweepJob, registry: Registry, *, update: bool) -> SweepJob:
@@ -225,7 +226,7 @@ class Profile:
         train: Mapping[str, Any] = spec.get("train") or {}
         leaves = [leaf for phase in spec.get("phases") or () for leaf in phase["parameters"].items()]
         searched = {str(name): "choices" in leaf for name, leaf in leaves if "value" not in leaf}
-        task = tuple(trees.get(train, trees.split(key)) for key in TASK_KEYS)
+        task = tuple(trees.get(train, trees.split(key)) for key in TRAINED_ON)
         return cls(str(spec.get("goal")), str(spec.get("metric")), program_of(train), task, searched)
 
     def may_be_like(self, spec_yaml: str) -> bool:
@@ -258,7 +259,7 @@ def overlap(one: Profile, other: Profile) -> float:
 
 def likeness(one: Profile, other: Profile) -> float:
     """From 0 to 3: same parameters, same task and same metric count alike; not tuned."""
-    same_task: float = sum(mine == theirs for mine, theirs in zip(one.task, other.task, strict=True)) / len(TASK_KEYS)
+    same_task: float = sum(mine == theirs for mine, theirs in zip(one.task, other.task, strict=True)) / len(TRAINED_ON)
     return overlap(one, other) + same_task + float(one.metric == other.metric)
 
 
