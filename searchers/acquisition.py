@@ -135,7 +135,7 @@ class Acquisition(ABC):
         sqrt(var(x) + s2). At z = x that is nearly std when the point is new and nearly 0 when it was often repeated:
         repeats compete like any other candidate.
         """
-        noise, log_cost = gp.hyper.noise, self.models.log_cost(rows)
+        noise, log_cost = gp.run_noise, self.models.log_cost(rows)
         if self.models.features.length_index is None:
             mean, std = gp.mean_std(rows)
             own = np.maximum(std**2 / np.sqrt(std**2 + noise), 1e-9)

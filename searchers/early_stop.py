@@ -139,7 +139,9 @@ def probability_on_front(models: SurrogateModels, curve: RunningCurve) -> float:
     if useful and models.features.curve_points:
         rows = np.array([models.features.partial(full[0], shares[i]) for i in useful])
         scores = models.score.warp.forward(models.sign * np.array([curve.points[i].score for i in useful]))
-        noise = Noise(np.array([noise_scale(shares[i]) for i in useful]), np.zeros(len(useful), dtype=np.int64))
+        scale = np.array([noise_scale(shares[i]) for i in useful])
+        known = models.score.curve_variances([curve.points[i] for i in useful], models.sign)
+        noise = Noise(scale, np.zeros(len(useful), dtype=np.int64), known)
         gp = gp.informed(rows, noise, scores)
     mean, std = gp.mean_std(full)
     evaluated = models.evaluated

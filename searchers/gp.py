@@ -2,7 +2,7 @@
 
 Notation: n training rows, p features in g groups (one lengthscale each), m query rows;
     X (n, p) features, y (n,) targets near zero mean and unit variance, N (n, n) noise covariance in units of the noise
-    variance, K = k(X, X) + noise * N = L L^T, alpha = K^-1 y.
+    variance, V their known variances, K = k(X, X) + noise * N + diag(V) = L L^T, alpha = K^-1 y.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def observed(x: Array, noise: Noise, hyper: Hyperparameters, layout: Layout) -> 
     """(n, n) covariance of noisy observations at rows x."""
     covariance = kernel(x, x, hyper, layout)
     covariance += hyper.noise * noise.covariance()
-    covariance[np.diag_indices_from(covariance)] += 1e-10
+    covariance[np.diag_indices_from(covariance)] += noise.known + 1e-10
     return covariance
 
 
@@ -90,7 +90,7 @@ def negative_log_posterior(vector: Array, data: Data, y: Array) -> tuple[float, 
     hyper = Hyperparameters.from_vector(vector)
     covariance, signal_gradient = signal_and_gradient(data.x, hyper, data.layout)
     noise = hyper.noise * data.noise.covariance()
-    factor = cholesky(covariance + noise + 1e-10 * np.eye(len(y)))
+    factor = cholesky(covariance + noise + np.diag(data.noise.known + 1e-10))
     alpha = cho_solve((factor, True), y)
     inverse, _ = lapack.dpotri(factor, lower=1)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
@@ -203,7 +203,7 @@ class GaussianProcess:
         """The posterior as if finished runs `x` had come back with their predicted values: same mean everywhere, less
         variance nearby.
         """
-        grown = self.extended(x, Noise.independent(len(x)))
+        grown = self.extended(x, Noise.independent(len(x), self.data.noise.typical))
         grown.alpha = np.concatenate([self.alpha, np.zeros(len(x))])
         return grown
 
@@ -215,6 +215,11 @@ class GaussianProcess:
         grown = self.extended(x, noise)
         grown.set_targets(np.concatenate([targets, y]))
         return grown
+
+    @property
+    def run_noise(self) -> float:
+        """Variance of the score of one more finished run: what seeds add, and what its evaluation is likely to."""
+        return self.hyper.noise + self.data.noise.typical
 
     def cross(self, x: Array) -> Array:
         """(n, m) covariances between training and query rows."""

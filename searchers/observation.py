@@ -44,6 +44,7 @@ class CurvePoint:
         env_steps: environment steps trained so far, > 0.
         seconds: training seconds so far, in the sweep's cost unit, evaluation not included.
         score: value of the sweep's metric, in the sweep's own direction; nan (or None) when there was none.
+        score_se: standard error of the score by its own evaluation (over its episodes), >= 0; None = not known.
 
     Raises:
         ObservationError: something is no number.
@@ -52,6 +53,7 @@ class CurvePoint:
     env_steps: int
     seconds: float
     score: float
+    score_se: float | None = None
 
     def __post_init__(self) -> None:
         steps = _number("curve.env_steps", self.env_steps)
@@ -60,6 +62,7 @@ class CurvePoint:
         object.__setattr__(self, "env_steps", int(self.env_steps))
         object.__setattr__(self, "seconds", _number("curve.seconds", self.seconds))
         object.__setattr__(self, "score", math.nan if self.score is None else _number("curve.score", self.score))
+        object.__setattr__(self, "score_se", _error("curve.score_se", self.score_se))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Observation:
         failure: kind of failure; set if, and only if, the outcome is `FAILED`.
         curve: points of the learning curve, increasing in `env_steps`; may be empty. Points without a score, or with
             one beyond 1e100, are left out.
+        score_se: standard error of the score by its own evaluation (over its episodes), >= 0; None (or nan) = not
+            known. What seeds add beyond it is learned.
         wall_seconds: wall-clock length, which `max_suggestion_cost` limits; None means equal to `cost_seconds`.
 
     Raises:
@@ -91,6 +96,7 @@ class Observation:
     failure: FailureKind | None = None
     curve: tuple[CurvePoint, ...] = ()
     wall_seconds: float | None = None
+    score_se: float | None = None
 
     def __post_init__(self) -> None:
         self._set("params", _params(self.params))
@@ -100,9 +106,11 @@ class Observation:
         self._set("failure", None if self.failure is None else _member("failure", FailureKind, self.failure))
         self._set("curve", _curve(self.curve))
         self._set("wall_seconds", None if self.wall_seconds is None else _seconds("wall_seconds", self.wall_seconds))
+        self._set("score_se", _error("score_se", self.score_se))
         self._check()
         if self.score is not None and abs(self.score) > LARGEST:
             self._set("score", None)
+            self._set("score_se", None)
             self._set("outcome", Outcome.FAILED)
             self._set("failure", FailureKind.HYPERPARAMETERS)
 
@@ -223,6 +231,14 @@ def _number(name: str, value: Any) -> float:
         raise ObservationError(f"{wrong}one beyond 1.8e308, the largest float") from error
     except (TypeError, ValueError) as error:
         raise ObservationError(f"{wrong}{value!r}") from error
+
+
+def _error(name: str, value: Any) -> float | None:
+    """A standard error; what is no number, infinite or beyond 1e100 says as much as none."""
+    error = math.nan if value is None else _number(name, value)
+    if error < 0:
+        raise ObservationError(f"{name}: need a standard error >= 0, got {value!r}; leave it out when it is not known")
+    return error if error <= LARGEST else None
 
 
 def _seconds(name: str, value: Any) -> float:

@@ -47,11 +47,13 @@ class ResultKeys:
         cost: cost of the run; `time_total_s` is Tune's own clock.
         steps: environment steps so far, for the learning curve; absent = no curve.
         failure: set by the trainable to "hyperparameters", "infrastructure" or "code" when it knows.
+        score_se: standard error of the score by its own evaluation; absent = not known.
     """
 
     cost: str = "time_total_s"
     steps: str = "env_steps"
     failure: str = "failure"
+    score_se: str = "score_se"
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         mode: "max" or "min"; None = from `TuneConfig`, and "max" where that names none.
         seed: of the optimiser.
         method: bayes, random, sobol or grid.
-        keys: where results hold cost, steps and failure.
+        keys: where results hold cost, steps, failure and standard error.
         nested: give trials nested dicts ({"trainer": {"gamma": ...}}) instead of dotted keys; a `param_space` keeps its
             own shape.
 
@@ -162,7 +164,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
         trial.cost = max(trial.cost, _number(result.get(self._keys.cost)) or 0.0)
         score, steps = _number(result.get(self._metric or "")), _number(result.get(self._keys.steps))
         if score is not None and steps and (not trial.curve or steps > trial.curve[-1].env_steps):
-            trial.curve.append(CurvePoint(int(steps), trial.cost, score))
+            trial.curve.append(CurvePoint(int(steps), trial.cost, score, self._error(result)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Turn the end of a trial into an observation."""
@@ -182,7 +184,11 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
             named = result.get(self._keys.failure)
             kind = FailureKind(named) if named in list(FailureKind) else FailureKind.HYPERPARAMETERS
             return Observation.failed(trial.params, cost, kind)
-        return Observation(trial.params, score, cost, curve=tuple(trial.curve))
+        return Observation(trial.params, score, cost, curve=tuple(trial.curve), score_se=self._error(result))
+
+    def _error(self, result: Mapping[str, Any]) -> float | None:
+        error = _number(result.get(self._keys.score_se))
+        return error if error is not None and error >= 0 else None
 
     def add_evaluated_point(
         self,

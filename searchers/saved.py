@@ -36,8 +36,8 @@ def observation_from_json(data: Mapping[str, Any]) -> Observation:
     return Observation(**{**data, "curve": curve_from_json(data["curve"])})
 
 
-def curve_to_json(curve: Sequence[CurvePoint]) -> list[list[float]]:
-    return [[point.env_steps, point.seconds, point.score] for point in curve]
+def curve_to_json(curve: Sequence[CurvePoint]) -> list[list[float | None]]:
+    return [[point.env_steps, point.seconds, point.score, point.score_se] for point in curve]
 
 
 def curve_from_json(points: Sequence[Sequence[Any]]) -> tuple[CurvePoint, ...]:

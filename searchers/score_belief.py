@@ -95,10 +95,10 @@ class ScoreBelief:
 
     @property
     def noise_variance(self) -> float:
-        """Variance between runs of one point, as learned; z."""
+        """Variance between runs of one point: what seeds add and what evaluations do; z."""
         gp = self.models.score.gp
         assert gp is not None
-        return gp.hyper.noise
+        return gp.run_noise
 
     def _rows(self, points: Sequence[Params]) -> Array:
         space = self.models.space

@@ -6,6 +6,7 @@ What they know depends on the history alone.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,7 @@ from searchers.features import Features, noise_scale
 from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters
 from searchers.noise import Noise
-from searchers.observation import FailureKind, Observation, Outcome
+from searchers.observation import CurvePoint, FailureKind, Observation, Outcome
 from searchers.warm_start import Trend
 from searchers.warp import Warp
 
@@ -30,6 +31,7 @@ MAX_ROWS_WITH_CURVES = 1000  # curve points give way first, as a final score say
 SCORE_FIT_ROWS = 250
 SUCCESS_ROWS = 400  # failures come first in them, and a boundary needs few; a round number, not tuned
 LATEST_RUNS = 20  # whose failures count as recent; a round number, not tuned
+LARGEST_KNOWN = 100.0  # variances of all scores: such a score says next to nothing; bounds what a wild report may do
 SCEPTIC_LENGTHS = 0.5  # half the fitted ones; README, `no-sceptic`; its size was not tuned
 
 
@@ -78,6 +80,7 @@ class ScoreModel:
     warp: Warp = field(default_factory=lambda: Warp(0.0, 1.0, 0.0, 1.0))
     _rows: list[Array] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
+    _errors: list[float] = field(default_factory=list)
     _noise: list[float] = field(default_factory=list)
     _run: list[int] = field(default_factory=list)
     _is_final: list[bool] = field(default_factory=list)
@@ -145,7 +148,7 @@ class ScoreModel:
         """
         if self.gp is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        means = self._targets(self._used) - self.gp.hyper.noise * self.gp.data.noise.times(self.gp.alpha)
+        means = self._targets(self._used) - self.gp.data.noise.times(self.gp.alpha, self.gp.hyper.noise)
         runs = np.array(self._run)[self._used]
         completed = np.array(self._is_final)[self._used] & (self.gp.data.noise.scale == 1.0)
         return runs[completed], means[completed]
@@ -158,14 +161,16 @@ class ScoreModel:
         if total and self.features.curve_points:
             for part, point in self.features.curve_rows(observation, total):
                 if part < share - 1e-9:
-                    self._append(
-                        self.features.partial(row, part), point.score, noise_scale(part), index, is_final=False
-                    )
-        self._append(self.features.partial(row, share), observation.score, noise_scale(share), index, is_final=True)
+                    told = (point.score, point.score_se)
+                    self._append(self.features.partial(row, part), told, noise_scale(part), index, is_final=False)
+        told = (observation.score, observation.score_se)
+        self._append(self.features.partial(row, share), told, noise_scale(share), index, is_final=True)
 
-    def _append(self, row: Array, score: float, noise: float, run: int, *, is_final: bool) -> None:
+    def _append(self, row: Array, told: tuple[float, float | None], noise: float, run: int, *, is_final: bool) -> None:
+        score, error = told
         self._rows.append(row)
         self._scores.append(score)
+        self._errors.append(math.nan if error is None else error)
         self._noise.append(noise)
         self._run.append(run)
         self._is_final.append(is_final)
@@ -207,8 +212,23 @@ class ScoreModel:
         self.gp, self.sceptic, self._used = gp, sceptic, used
 
     def _data(self, rows: list[int]) -> Data:
-        noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows])
+        noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows], self._known_variances(rows))
         return Data(np.array([self._rows[i] for i in rows]), noise, self.features.layout)
+
+    def curve_variances(self, points: Sequence[CurvePoint], sign: float) -> Array:
+        """(n,) known variances of a running run's points, z; 0 where none was reported."""
+        errors = np.array([point.score_se or 0.0 for point in points])
+        slope = self.warp.slope(sign * np.array([point.score for point in points]))
+        return np.minimum((errors * slope) ** 2, LARGEST_KNOWN)
+
+    def _known_variances(self, rows: list[int]) -> Array:
+        """(n,) of the rows' evaluations, z; where none was reported the median of the others' of its kind."""
+        errors, finals = np.array(self._errors), np.array(self._is_final)
+        for kind in (finals, ~finals):
+            known = errors[kind & ~np.isnan(errors)]
+            errors[kind & np.isnan(errors)] = np.median(known) if len(known) else 0.0
+        slope = self.warp.slope(np.array(self._scores)[rows])
+        return np.minimum((errors[rows] * slope) ** 2, LARGEST_KNOWN)
 
     def _targets(self, rows: list[int]) -> Array:
         return self.warp.forward(np.array(self._scores)[rows])

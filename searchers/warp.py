@@ -64,6 +64,15 @@ class Warp:
         z = (_bend(_standardised(scores, self.median, self.spread)) - self.mean) / self.deviation
         return cast(Array, np.round(z, 9))
 
+    def slope(self, scores: Array) -> Array:
+        """dz / dscore, elementwise: what becomes of a small error of a score."""
+        t = _standardised(scores, self.median, self.spread)
+        bend = np.where(
+            t > LINEAR_ABOVE, 1.0 / (1.0 + np.maximum(t - LINEAR_ABOVE, 0.0)), 1.0 / (1.0 + np.maximum(-t, 0.0))
+        )
+        slope: Array = bend / (self.spread * self.deviation)
+        return slope
+
     def inverse(self, z: Array) -> Array:
         """z -> scores, elementwise; outliers come back nearer than they were."""
         return _unbend(np.clip(z * self.deviation + self.mean, -LARGEST_BENT, LARGEST_BENT)) * self.spread + self.median

@@ -16,7 +16,7 @@ import torch
 
 from trainables import faults
 from trainables.disk import replacing
-from trainables.result import Costs, Point, Span
+from trainables.result import Costs, Point
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def load(path: Path) -> Checkpoint:
     """Reads tensors and plain data only; code in a file is never run."""
     content = torch.load(path, map_location="cpu", weights_only=True)
     costs = Costs.from_dict(content.pop("costs"))
-    curve = tuple(Point(point["env_steps"], Span(**point["train"]), point["score"]) for point in content.pop("curve"))
+    curve = tuple(Point.from_dict(point) for point in content.pop("curve"))
     return Checkpoint(**content, costs=costs, curve=curve)
 
 

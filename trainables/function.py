@@ -39,13 +39,15 @@ class FunctionContext:
     should_stop: Callable[[], bool]
     listener: Callable[[Mapping[str, Any]], None]
 
-    def report(self, score: float | None = None, step: int | None = None, **metrics: float) -> None:
-        """How good the policy is now, and how far training is.
+    def report(
+        self, score: float | None = None, step: int | None = None, score_se: float | None = None, **metrics: float
+    ) -> None:
+        """How good the policy is now, its standard error by its own evaluation if known, and how far training is.
 
         What rank 0 reports counts; the last score is the result.
         """
         if self.rank == 0:
-            self.listener({"score": score, "step": step, **metrics})
+            self.listener({"score": score, "step": step, "score_se": score_se, **metrics})
 
 
 def load_function(path: str) -> Callable[[Mapping[str, Any], FunctionContext], Any]:

@@ -16,7 +16,7 @@ from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
 from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest
 from trainables.metering import add
-from trainables.result import Costs, Point, Progress, Span
+from trainables.result import Costs, Point, Progress
 from trainables.run_files import append_json_line
 
 PREFIX = "trainable.parameters."  # of a searched parameter that is the program's own
@@ -48,8 +48,8 @@ class TrainableConfig:
         environment: further environment variables.
         results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in
             `command`.
-        pattern: regular expression on lines of output, with a group `score`, and `step` or others when there are such
-            numbers.
+        pattern: regular expression on lines of output, with a group `score`, and `step`, `score_se` or others when
+            there are such numbers.
         metrics: names of further numbers that the program reports, besides `score`, any of which can be the sweep's
             `metric`.
         total_steps: the step that the program reports at its end, for the progress bar; 0 = unknown.
@@ -225,9 +225,14 @@ class Reports:
         if not math.isfinite(numbers[self.metric]):
             name = "score" if self.metric == "reward" else self.metric
             raise HyperparameterFailure(f"the program reported {name}={numbers[self.metric]} at step {self.step}")
-        point = Point(self.step, self.base.train + spent.train, numbers[self.metric])
+        point = Point(self.step, self.base.train + spent.train, numbers[self.metric], self._error(numbers))
         self.curve = [*(old for old in self.curve if old.env_steps < self.step), point]
         return point
+
+    def _error(self, numbers: Mapping[str, float]) -> float | None:
+        """Standard error of the score, if it is what the sweep looks at; None for what is none."""
+        error = numbers.get("score_se", math.nan) if self.metric in ("score", "reward") else math.nan
+        return error if 0.0 <= error < math.inf else None
 
     def progress(self, spent: Costs, point: Point | None = None) -> Progress:
         wall = spent.train.wall_seconds
@@ -237,7 +242,7 @@ class Reports:
 
 def save_point(path: Path, point: Point, at: float | None = None) -> None:
     """Notes a point where the next attempt finds it, and when it was reached (epoch seconds; None = now)."""
-    content = {"env_steps": point.env_steps, "score": point.score, "train": asdict(point.train)}
+    content = asdict(point)
     append_json_line(path, {"time": time.time() if at is None else at, **content})
 
 
@@ -249,7 +254,7 @@ def load_points(path: Path) -> tuple[Point, ...]:
         if not {"env_steps", "train", "score"} <= row.keys():  # a line that a kill or a full disk cut off
             continue
         points = [old for old in points if old.env_steps < row["env_steps"]]
-        points.append(Point(row["env_steps"], Span(**row["train"]), row["score"]))
+        points.append(Point.from_dict(row))
     return tuple(points)
 
 

@@ -88,16 +88,17 @@ class Costs:
 @dataclass(frozen=True, slots=True)
 class Point:
     """One point of the learning curve: env steps over all ranks, training seconds by each clock, score on held-out
-    episodes.
+    episodes, and its standard error over them if that is known.
     """
 
     env_steps: int
     train: Span
     score: float
+    score_se: float | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Point:
-        return cls(data["env_steps"], Span(**data["train"]), data["score"])
+        return cls(data["env_steps"], Span(**data["train"]), data["score"], data.get("score_se"))
 
 
 @dataclass(frozen=True, slots=True)

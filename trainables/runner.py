@@ -272,7 +272,7 @@ class _Attempt:
             raise HyperparameterFailure(f"the suite reported {spec.metric}={score}")
         self._write_evaluation(spec, episodes, found, error)
         result = self._unfinished(Outcome.COMPLETED)
-        curve = (*self._curve, Point(self._env_steps, result.costs.train, score))
+        curve = (*self._curve, Point(self._env_steps, result.costs.train, score, error))
         return replace(result, score=score, metrics=dict(found), standard_error=error, curve=curve)
 
     def reported(self, spec: RunSpec, latest: Mapping[str, float]) -> RunResult:
@@ -281,7 +281,8 @@ class _Attempt:
         results = {"run": self._run, "metric": spec.metric, "score": score, "metrics": dict(latest)}
         write_yaml(self.request.files.eval_results, {**results, "costs": asdict(self._costs())})
         result = self._unfinished(Outcome.COMPLETED)
-        return replace(result, score=score, metrics=dict(latest))
+        error = self._curve[-1].score_se if self._curve else None
+        return replace(result, score=score, metrics=dict(latest), standard_error=error)
 
     def _write_evaluation(
         self, spec: RunSpec, episodes: list[PlayedEpisode], found: Mapping[str, float], error: float | None

@@ -20,6 +20,7 @@ from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.config.job import SweepSpec
+from metta_sweep.registry.observations import error_of
 from metta_sweep.registry.records import RunState
 from searchers import Interval, Observation
 from searchers.membership import foreign
@@ -129,10 +130,9 @@ def believed(runs: pd.DataFrame, spec: SweepSpec | None) -> ScoreBelief | None:
     if spec is None or space is None:
         return None
     done = runs[(runs["state"] == RunState.COMPLETED) & runs["score"].notna()].sort_values("sequence")
-    results = zip(done["params"], done["score"], strict=True)
-    observations = [
-        Observation(params, score, cost_seconds=1.0) for params, score in results
-    ]  # costs are not looked at
+    told = zip(done["params"], done["score"], done["standard_error"].map(error_of), strict=True)
+    # Costs are not looked at.
+    observations = [Observation(params, score, cost_seconds=1.0, score_se=error) for params, score, error in told]
     fidelity = spec.phases[-1].protein.fidelity
     return ScoreBelief.of(space, "minimize" if spec.goal == "minimize" else "maximize", observations, fidelity)
 

@@ -278,4 +278,5 @@ def given_up(run: LiveRun | None, clock: str, signature: str, message: str) -> N
 
 def curve_point(point: Point, clock: str) -> dict[str, Any]:
     """A learning-curve point as the registry stores it, in the sweep's cost clock."""
-    return {"env_steps": point.env_steps, "seconds": float(getattr(point.train, clock)), "score": point.score}
+    told = {"env_steps": point.env_steps, "seconds": float(getattr(point.train, clock)), "score": point.score}
+    return told if point.score_se is None else {**told, "score_se": point.score_se}

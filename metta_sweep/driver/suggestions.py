@@ -16,11 +16,10 @@ from metta_sweep.driver.memory import NOTHING, Past
 from metta_sweep.driver.workers import UNFINISHED, SweepContext, Worker
 from metta_sweep.errors import ConfigError, Fenced, IllegalTransition, NumberTaken, RegistryError
 from metta_sweep.registry.codec import encode
-from metta_sweep.registry.observations import to_searcher
+from metta_sweep.registry.observations import to_point, to_searcher
 from metta_sweep.registry.records import ObservationRecord, Reservation, RunRecord
 from searchers import (
     Advice,
-    CurvePoint,
     Goal,
     Interval,
     Observation,
@@ -224,7 +223,7 @@ class SuggestionWorker(Worker):
 
     def _advise(self, command: ms.Advise) -> ms.Advised:
         record = command.record
-        points = tuple(CurvePoint(point["env_steps"], point["seconds"], point["score"]) for point in command.curve)
+        points = tuple(map(to_point, command.curve))
         advice = self._optimiser.advise(record, RunningCurve(record.params, points, command.total_steps))
         if advice is None or not advice.stop:
             return ms.Advised(record.id, None)

@@ -19,9 +19,20 @@ def to_searcher(record: ObservationRecord) -> Observation:
         cost_seconds=stored.cost_seconds,
         outcome=Outcome(stored.outcome),
         failure=FailureKind(stored.failure) if stored.failure else None,
-        curve=tuple(CurvePoint(p["env_steps"], p["seconds"], p["score"]) for p in stored.curve if _is_whole(p)),
+        curve=tuple(to_point(point) for point in stored.curve if _is_whole(point)),
         wall_seconds=stored.wall_seconds,
+        score_se=error_of(stored.standard_error),
     )
+
+
+def to_point(point: Mapping[str, Any]) -> CurvePoint:
+    """A stored point of a learning curve."""
+    return CurvePoint(point["env_steps"], point["seconds"], point["score"], error_of(point.get("score_se")))
+
+
+def error_of(told: object) -> float | None:
+    """A standard error as it was stored; None for what is none."""
+    return float(told) if isinstance(told, int | float) and told >= 0 else None
 
 
 def _is_whole(point: Mapping[str, Any]) -> bool:

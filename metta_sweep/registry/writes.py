@@ -188,7 +188,7 @@ def _env_steps(point: JsonObject) -> int:
     steps = point.get("env_steps")
     if not isinstance(steps, int) or isinstance(steps, bool) or not 0 <= steps < 2**63:
         raise InvalidRequest(f"curve point: need env_steps, an integer >= 0, got {ascii(steps)[:80]}")
-    for name in ("seconds", "score"):
+    for name in ("seconds", "score", "score_se"):
         if not isinstance(point.get(name), int | float | None):
             raise InvalidRequest(f"curve point: {name} is no number, got {ascii(point[name])[:80]}")
     return steps

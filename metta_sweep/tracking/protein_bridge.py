@@ -102,7 +102,7 @@ class WandbProtein:
             suggestion_uuid: from `suggest`'s info.
             score: value of the metric; None, NaN or an infinity = the run failed.
             context: `cost_seconds` (default: the time since the suggestion), `wall_seconds`, `failure` (kind, for a
-                failed run; default `hyperparameters`).
+                failed run; default `hyperparameters`), `score_se` (standard error of the score by its own evaluation).
 
         Raises:
             KeyError: no open suggestion of this id.
@@ -202,6 +202,7 @@ def _observation(
         outcome=Outcome.FAILED if is_failed else Outcome.COMPLETED,
         failure=FailureKind(context.get("failure", FailureKind.HYPERPARAMETERS)) if is_failed else None,
         wall_seconds=None if wall is None else float(wall),
+        score_se=None if is_failed else context.get("score_se"),
     )
 
 

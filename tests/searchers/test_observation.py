@@ -83,6 +83,7 @@ def test_what_is_a_number_by_any_name_is_a_score(score: Any, number: float) -> N
             "failure: need one of hyperparameters, infrastructure, code, got 'bad'",
         ),
         ({"curve": ((1, 2.0, 3.0),)}, "curve: need CurvePoint"),
+        ({"score_se": -0.1}, "score_se: need a standard error >= 0, got -0.1"),
     ],
 )
 def test_what_cannot_be_a_result_is_refused_at_once(fields: dict[str, Any], complaint: str) -> None:

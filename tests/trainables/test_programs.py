@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,31 @@ def test_report_is_silent_outside_a_sweep_and_one_line_inside(tmp_path: Path, mo
     report(score=1, step=5, loss=0.5)
     line = json.loads((tmp_path / "report.jsonl").read_text())
     assert (line["score"], line["step"], line["loss"]) == (1.0, 5, 0.5)
+    assert "score_se" not in line
+    report(score=2.0, score_se=0.25)
+    assert json.loads((tmp_path / "report.jsonl").read_text().splitlines()[-1])["score_se"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "error"),
+    [
+        ("reward", {"score": 1.0, "score_se": 0.25}, 0.25),
+        ("score", {"score": "1.0", "score_se": "0.25"}, 0.25),  # as a pattern finds them
+        ("reward", {"score": 1.0}, None),
+        ("reward", {"score": 1.0, "score_se": -1.0}, None),
+        ("accuracy", {"score": 1.0, "score_se": 0.25, "accuracy": 0.5}, None),  # it is not the accuracy's
+    ],
+)
+def test_a_score_keeps_the_standard_error_that_a_program_reports(
+    metric: str, values: dict[str, Any], error: float | None, tmp_path: Path
+) -> None:
+    progress = Reports(metric, 0).add({**values, "step": 1}, Costs())
+    assert progress is not None
+    assert progress.point is not None
+    assert progress.point.score_se == error
+    save_point(tmp_path / "curve.jsonl", progress.point)
+    assert load_points(tmp_path / "curve.jsonl") == (progress.point,)
+    assert Progress.from_dict(json.loads(json.dumps(asdict(progress)))).point == progress.point
 
 
 def test_report_needs_only_the_standard_library() -> None:

@@ -27,7 +27,7 @@ from trainables.ppo.rollout import Collector, stores_raw
 from trainables.pulse import Pulse
 from trainables.result import Costs, Point, Progress, Span
 from trainables.seeding import Purpose, TrainingSeeds, stream_seed
-from trainables.simulation.aggregate import from_json, metrics, score_of, to_json
+from trainables.simulation.aggregate import from_json, metrics, score_of, standard_error, to_json
 from trainables.simulation.play import Share, play
 from trainables.spec import RunSpec
 
@@ -225,7 +225,8 @@ class PpoTrainer:
         self._meter.switch("train")
         if not math.isfinite(score):  # a ratio of two counters that are still 0, say
             return None
-        point = Point(self.env_steps, self._costs().train, score)
+        error = standard_error(suite, everybody, self._spec.metric)
+        point = Point(self.env_steps, self._costs().train, score, error)
         self.curve.append(point)
         return point
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.search.ablations import ABLATIONS
+from tests.benchmarks.search.evaluated import evaluated, untold
 from tests.benchmarks.search.harness import MakeMethod, simulate
 from tests.benchmarks.search.landscapes import LANDSCAPES, landscape_task
 from tests.benchmarks.search.latency import latency
@@ -45,6 +46,8 @@ TASKS: dict[str, Callable[[int], Task]] = {
     **{f"nas-{name}": table_task("nas", name) for name in NAS},
     **{f"arl-{name}": landscape_task(name) for name in LANDSCAPES},
 }
+# Half of the runs evaluated over four episodes, half over a hundred
+TASKS |= {f"{name}-mixed": evaluated(TASKS[name]) for name in ("branin", "hartmann6", "sim4", "sim8")}
 REPORT_FROM = 10  # seeds below it are for choosing among variants
 # Landscapes are divided, not only seeds: what was chosen on one half is told of the other.
 SPLITS = {
@@ -55,6 +58,7 @@ SPLITS = {
 }
 METHODS: dict[str, MakeMethod] = {
     "protein": protein(),
+    "protein-untold": untold(protein()),  # of standard errors
     "naive": protein(acquisition="naive"),
     **ABLATIONS,
     **MEMORIES,

@@ -22,17 +22,20 @@ class Run:
     cost_seconds: float
     curve: tuple[CurvePoint, ...] = ()
     is_stopped: bool = False
+    score_se: float | None = None
 
     def observation(self, params: Params) -> Observation:
         if self.score is None:
             return Observation.failed(params, self.cost_seconds, FailureKind.HYPERPARAMETERS)
         outcome = Outcome.STOPPED_EARLY if self.is_stopped else Outcome.COMPLETED
-        return Observation(params, self.score, self.cost_seconds, outcome, curve=self.curve)
+        told = {"curve": self.curve, "score_se": self.score_se}
+        return Observation(params, self.score, self.cost_seconds, outcome, **told)
 
     def stopped_at(self, count: int, overhead_seconds: float) -> Run:
         """The run as it is when it is stopped after its first `count` curve points."""
         curve = self.curve[:count]
-        return Run(curve[-1].score, overhead_seconds + curve[-1].seconds, curve, is_stopped=True)
+        last = curve[-1]
+        return Run(last.score, overhead_seconds + last.seconds, curve, is_stopped=True, score_se=last.score_se)
 
 
 class Problem(Protocol):

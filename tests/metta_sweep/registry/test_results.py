@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 import searchers
+from metta_sweep.driver.runs import curve_point
 from metta_sweep.errors import InvalidRequest
 from metta_sweep.registry.codec import decode, dumps, encode
-from metta_sweep.registry.records import FINAL_STATES, NewObservation
+from metta_sweep.registry.observations import to_point, to_searcher
+from metta_sweep.registry.records import FINAL_STATES, NewObservation, ObservationRecord
 from trainables.result import Costs, FailureKind, Outcome, Point, RunEnd, RunResult, Span
 
 COSTS = Costs(train=Span(3.0, 2.0, 1.0))
@@ -68,6 +70,17 @@ def test_a_result_is_stored_as_the_version_before_wrote_it() -> None:
     assert written.pop("costs") == written.pop("attempt_costs") == encode(COSTS)
     assert written == STORED
     assert decode(NewObservation, {**STORED, "costs": encode(COSTS), "attempt_costs": encode(COSTS)}) == observation
+
+
+def test_standard_errors_reach_the_optimiser_and_what_is_none_is_left_out() -> None:
+    curve = tuple(curve_point(replace(DONE.curve[0], score_se=error), "cpu_seconds") for error in (0.5, None))
+    observation = stored(DONE, curve)
+    record = ObservationRecord(1, "s.r.0", 0, "", {"x": 1.0}, observation, 0.0)
+    told = to_searcher(record)
+    assert (told.score_se, to_point(curve[0]).score_se, to_point(curve[1]).score_se) == (0.1, 0.5, None)
+    wrong = replace(observation, standard_error=-1.0, curve=({**curve[0], "score_se": "x"},))
+    told = to_searcher(replace(record, observation=wrong))
+    assert (told.score_se, told.curve[0].score_se) == (None, None)
 
 
 def test_everything_that_a_trial_tells_of_the_end_is_stored() -> None:
