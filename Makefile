@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HASHED := $(PIP) --require-hashes --no-deps --no-build-isolation
 
-.PHONY: install demo test lint coverage audit lock image clean
+.PHONY: install demo test lint coverage docs audit lock image clean
 
 install: $(INSTALLED)
 
@@ -37,11 +37,18 @@ coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder --cov --cov-report=json
 	$(BIN)/python -m tests.branches coverage.json
 
+# build/site/index.html; what mkdocs warns of, such as a dead link, ends it.
+docs: $(INSTALLED)
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement docs.txt
+	$(BIN)/python -m tests.docs.reference build/docs
+	.venv-docs/bin/mkdocs build --quiet --clean
+
 # Known holes in what is pinned; needs the network, and says so when it has none.
 audit:
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement audit.txt
-	.venv-audit/bin/python .ci/audit.py requirements.txt cluster/cuda.txt cluster/torch.txt audit.txt
+	.venv-audit/bin/python .ci/audit.py requirements.txt cluster/cuda.txt cluster/torch.txt audit.txt docs.txt
 
 # Pins anew what pyproject.toml asks for; needs uv.
 lock:
@@ -52,4 +59,4 @@ image:
 	cluster/build_image.sh $(IMAGE)
 
 clean:
-	rm -rf .venv .venv-audit build dist *.egg-info .coverage coverage.json
+	rm -rf .venv .venv-audit .venv-docs build dist *.egg-info .coverage coverage.json

@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ HEADS = {
     "cluster/build.txt": "What builds the packages that have no wheel; installed first.",
     "cluster/cuda.txt": "What torch asks for where it is built for CUDA.",
     "audit.txt": "What `make audit` runs, in an environment of its own.",
+    "docs.txt": "What `make docs` builds with, in an environment of its own.",
 }
 
 
@@ -69,6 +71,12 @@ def blocks(text: str) -> dict[str, str]:
     return found
 
 
+def extra(name: str) -> list[str]:
+    """What an extra of pyproject.toml asks for, without everything that the package itself needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [str(requirement) for requirement in project["optional-dependencies"][name]]
+
+
 def write(file: str, pins: Mapping[str, str]) -> None:
     (ROOT / file).write_text(f"# {HEADS[file]} Written by `make lock`.\n" + "".join(pins.values()))
 
@@ -82,6 +90,9 @@ def main(upgrade: bool) -> None:
         everything = compiled(["pyproject.toml", "--extra", "test", str(build)], own, upgrade)
         run_time = compiled(["pyproject.toml", str(build), "--constraints", str(own)], own, upgrade)
         write("audit.txt", compiled([str(audit)], ROOT / "audit.txt", upgrade))
+        docs = Path(directory) / "docs.in"
+        docs.write_text("\n".join(extra("docs")) + "\n")
+        write("docs.txt", compiled([str(docs)], ROOT / "docs.txt", upgrade))
     write("cluster/build.txt", {"setuptools": everything["setuptools"]})
     write("cluster/cuda.txt", {name: pin for name, pin in everything.items() if name.startswith(CUDA)})
     for file, pins in {"requirements.txt": everything, "cluster/image.txt": run_time}.items():
