@@ -42,7 +42,7 @@ docs: $(INSTALLED)
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement docs.txt
 	$(BIN)/python -m tests.docs.reference build/docs
-	.venv-docs/bin/mkdocs build --quiet --clean
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --clean
 
 # Known holes in what is pinned; needs the network, and says so when it has none.
 audit:

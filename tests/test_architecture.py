@@ -14,7 +14,7 @@ from metta_sweep.config.job import Settings
 from tests import structure
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 NAMES = sorted(set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))))
 DRAWN = sorted(set(re.findall(r"\b[A-Z][a-z]+[A-Za-z]*\b|\b\w+\.py\b", TEXT.split("```")[1])))

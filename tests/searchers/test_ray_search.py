@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -279,42 +281,23 @@ def test_evaluated_points_teach() -> None:
     assert search._history[0].params == {"trainer.rate": 1e-3, "trainer.layers": 2, "model.kind": "b"}
 
 
-def objective(config: dict[str, Any]) -> dict[str, Any]:
-    return {"score": score(config), "cost": 1.0}
-
-
 @pytest.mark.ray
-def test_a_real_tune_run_finds_the_best_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plain_tune_script_of_the_examples_finds_the_best_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use_ray_token(monkeypatch)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parents[1]}")  # workers import this file for `objective`
+    folder = Path(__file__).parents[2] / "docs/examples/ray_tune"
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{folder.parents[2]}")  # workers import the script for `objective`
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray
-    from ray import tune
 
+    script = importlib.import_module("tune_script")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        search = ProteinSearch(config={"num_random_samples": 4}, keys=ResultKeys(cost="cost"))
-        tuner = tune.Tuner(
-            objective,
-            param_space={
-                "trainer": {"rate": tune.loguniform(1e-5, 1e-1), "layers": tune.randint(1, 5)},
-                "model": {"kind": tune.choice(["a", "b"])},
-            },
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                metric="score",
-                mode="max",
-                num_samples=14,
-                max_concurrent_trials=2,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
-        )
-        results = tuner.fit()
-        best = results.get_best_result("score", "max")
-        assert len(results) == 14
-        assert best.metrics["score"] == 0.0
+        best = script.main(num_samples=14, storage_path=str(tmp_path))
     finally:
         ray.shutdown()
+        sys.modules.pop("tune_script")
+    assert (best["kind"], best["layers"]) == ("b", 1)

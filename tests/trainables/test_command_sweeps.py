@@ -23,7 +23,7 @@ import yaml
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("METTA_SWEEP_SB3_PYTHON", sys.executable)
-SCRIPT = Path(__file__).with_name("programs") / "sb3_train.py"
+SCRIPT = ROOT / "docs/examples/sb3/train.py"
 SPACE = {"learning_rate": {"distribution": "log_normal", "min": 1e-4, "max": 1e-2, "mean": 1e-3}}
 
 
@@ -74,8 +74,8 @@ def needs(module: str) -> None:
 
 def test_the_tutorials_sweep_of_a_script_that_we_did_not_write(tmp_path: Path) -> None:
     needs("rl_zoo3")
-    page = (ROOT / "trainables/README.md").read_text()
-    text = re.findall(r"```yaml\n(.*?)```", page, re.S)[0]
+    page = (ROOT / "docs/how-to/programs.md").read_text()
+    text = re.findall(r"```yaml title=\"configs/sweep/zoo.yaml\"\n(.*?)```", page, re.S)[0]
     results = sweep(
         tmp_path, text.replace("num_samples: 12", "num_samples: 3").replace("20000", "4096").replace("5000", "2048")
     )
