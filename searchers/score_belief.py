@@ -90,8 +90,8 @@ class ScoreBelief:
         pair = gp.paired(np.repeat(self._rows([first]), len(rows), axis=0), rows)
         mean, std = gp.mean_std(rows)
         variance = np.maximum(pair.variance + std**2 - 2.0 * pair.covariance, SMALLEST_VARIANCE)
-        ahead, spread = mean - pair.mean, np.sqrt(variance)
-        return Lead(ndtr(ahead / spread), expected_improvement(ahead, spread, 0.0), variance)
+        ahead, spread = mean - pair.mean, self.models.score.widened(np.sqrt(variance))
+        return Lead(ndtr(ahead / spread), expected_improvement(ahead, spread, 0.0), spread**2)
 
     @property
     def noise_variance(self) -> float:

@@ -295,8 +295,9 @@ class SurrogateModels:
         return self.sign * self.score.warp.inverse(z)
 
     def score_intervals(self, mean: Array, std: Array) -> list[Interval]:
-        """Central 90 % intervals of scores in the sweep's own direction, from z."""
-        ends = np.sort([self.scores_of(mean - QUANTILE_90 * std), self.scores_of(mean + QUANTILE_90 * std)], axis=0)
+        """Central 90 % intervals of noiseless scores in the sweep's own direction, from the models' z."""
+        half = QUANTILE_90 * self.score.widened(std)
+        ends = np.sort([self.scores_of(mean - half), self.scores_of(mean + half)], axis=0)
         return [
             Interval(float(m), float(a), float(b))
             for m, a, b in zip(self.scores_of(mean), ends[0], ends[1], strict=True)

@@ -84,3 +84,17 @@ def test_an_error_is_carried_by_the_slope_of_the_warp(score: float) -> None:
 def test_what_is_no_error_is_not_known(unknown: float | None) -> None:
     assert Observation({}, 1.0, 1.0, score_se=unknown).score_se is None
     assert CurvePoint(1, 1.0, 1.0, unknown).score_se is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_five_unsure_runs_the_interval_is_no_narrower_than_their_mean_could_be_known(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    runs = [Observation({"x": float(x)}, 1 + 0.22 * rng.normal(), 1.0, score_se=0.22) for x in rng.uniform(size=5)]
+    for interval in belief(runs).intervals([run.params for run in runs]):
+        assert interval.high - interval.low > 2 * 1.645 * 0.22 / 5**0.5
+
+
+def test_the_own_guesses_of_a_model_of_few_runs_widen_its_intervals_and_of_many_hardly() -> None:
+    few, many = (belief(hill(count)).models.score.widened(np.array([0.1, 1.9, 3.0])) for count in (5, 200))
+    assert few == pytest.approx([0.1 * 3**0.5, 2.0, 3.0])
+    assert many == pytest.approx([0.1 * 1.05**0.5, 1.9 * 1.05**0.5, 3.0])
