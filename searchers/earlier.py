@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from searchers.distributions import Array, CategoricalParameter, NumericParameter, Parameter
 from searchers.features import Features
-from searchers.observation import Observation, Params, ParamValue
+from searchers.observation import Observation, Outcome, Params, ParamValue
 from searchers.space import Space
 from searchers.surrogate import representative
 from searchers.surrogate_models import SurrogateModels
 
-MAX_EARLIER = 200  # runs of an earlier sweep fix a prior mean well enough, and its fit stays short; not tuned
+MAX_EARLIER = 120  # runs fix a prior mean well enough, and each candidate is held against all of them; not tuned
+MAX_WITH_CURVES = 40  # runs whose curves are learned from, too, for they make four rows of one; not tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class LearnedSweep:
         models: over the wider space.
         template: (q,) row of the wider space with the values that the new sweep's runs hold.
         source: (q,) column of the new sweep's rows that each column takes; -1 = the template's.
+        range: lowest and highest posterior mean of its runs, z.
         shift: what is added to the coordinate of the training length.
     """
 
@@ -60,6 +62,7 @@ class LearnedSweep:
     template: Array
     source: NDArray[np.int64]
     shift: float
+    range: tuple[float, float]
 
     @classmethod
     def of(cls, earlier: EarlierSweep, features: Features, sign: float) -> LearnedSweep:
@@ -80,7 +83,9 @@ class LearnedSweep:
         # Where only the earlier sweep searched the length, runs of full length are as long as the new sweep holds it.
         is_moved = length is not None and source[length] >= 0 and features.length_index is None
         shift = float(template[length]) - 1.0 if is_moved else 0.0
-        return cls(earlier.name, features, models, template, source, shift)
+        seen = models.score.fitted()[1] if models.score.gp is not None else np.zeros(1)
+        ends = (float(seen.min(initial=0.0)), float(seen.max(initial=0.0)))
+        return cls(earlier.name, features, models, template, source, shift, ends)
 
     @property
     def has_scores(self) -> bool:
@@ -88,9 +93,17 @@ class LearnedSweep:
         return self.models.score.gp is not None
 
     def mean(self, rows: Array) -> Array:
-        """(m,) predicted score of the new sweep's rows (m, p), in the earlier sweep's z."""
+        """(m,) predicted score of the new sweep's rows (m, p), in the earlier sweep's z; never beyond what it saw."""
         assert self.models.score.gp is not None
-        return self.models.score.gp.mean(self._rows(rows))
+        return np.clip(self.models.score.gp.mean(self._rows(rows)), *self.range)
+
+    def log_cost(self, rows: Array) -> Array:
+        """(m,) predicted log cost, in the earlier sweep's unit."""
+        return self.models.log_cost(self._rows(rows))
+
+    def success(self, rows: Array) -> Array:
+        """(m,) probability that a run does not fail there."""
+        return self.models.success.probability(self._rows(rows))
 
     def points(self) -> Array:
         """(k, d) what it ran, the best by posterior mean first, as points of the new space."""
@@ -129,7 +142,13 @@ def _chosen(observations: Sequence[Observation], sign: float) -> list[Observatio
     """At most `MAX_EARLIER` of them, in order: the best, the latest, and some of all times."""
     lowest = -np.inf  # failures are kept evenly
     scores = np.array([lowest if one.score is None else sign * one.score for one in observations])
-    return [observations[index] for index in representative(scores, MAX_EARLIER)]
+    chosen = [observations[index] for index in representative(scores, MAX_EARLIER)]
+    return chosen if len(chosen) <= MAX_WITH_CURVES else [_without_curve(one) for one in chosen]
+
+
+def _without_curve(observation: Observation) -> Observation:
+    """The same, unless its curve says how far it came."""
+    return replace(observation, curve=()) if observation.outcome is Outcome.COMPLETED else observation
 
 
 def _is_known(space: Space, params: Params) -> bool:

@@ -91,8 +91,11 @@ class Proposer:
             return self._random(pending, rng, "the model could not be factorised; a random affordable point")
 
     def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Chosen:
-        """Centre first, then a fixed Sobol design; affordable points as soon as a cost is known."""
+        """Centre first, then what earlier sweeps recommend, then a fixed Sobol design; affordable points as soon as a
+        cost is known.
+        """
         space = self.models.space
+        inherited = self.models.inherited_points()
         if number == 0 and self.config.seed_with_search_center:
             return Chosen(space.center_unit, Origin.CENTER, "the search centre comes first")
         count = max(self.config.num_random_samples, number + 1)
@@ -100,14 +103,16 @@ class Proposer:
         design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[
             number : number + 1
         ]
-        inherited = self.models.inherited_points()
         fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
         if not len(fresh):
             return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(fresh)
         if not affordable.any():
             return self._cheapest(fresh)
-        return Chosen(fresh[int(np.argmax(affordable))], Origin.INITIAL, f"initial design, point {number} of {count}")
+        chosen = fresh[int(np.argmax(affordable))]
+        is_inherited = (inherited == chosen).all(axis=1).any()
+        reason = "recommended by earlier sweeps" if is_inherited else f"initial design, point {number} of {count}"
+        return Chosen(chosen, Origin.INITIAL, reason)
 
     def _replicate(self, pending: Array) -> Chosen | None:
         """The least repeated point of the front; None when all of it was run in another phase's space and cannot be

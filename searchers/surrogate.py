@@ -20,7 +20,7 @@ from searchers.gp import Data, GaussianProcess, fit
 from searchers.kernel import Hyperparameters
 from searchers.noise import Noise
 from searchers.observation import CurvePoint, FailureKind, Observation, Outcome
-from searchers.warm_start import Trend
+from searchers.warm_start import Earlier, Trend
 from searchers.warp import Warp
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ MAX_ROWS_WITH_CURVES = 1000  # curve points give way first, as a final score say
 # Hyperparameters are fitted on so many: each step of the fit factorises once; a round number, not tuned
 SCORE_FIT_ROWS = 250
 SUCCESS_ROWS = 400  # failures come first in them, and a boundary needs few; a round number, not tuned
+FAILURE_RUNS = 5.0  # as many runs weigh as much as what earlier sweeps know of failures; not tuned
 LATEST_RUNS = 20  # whose failures count as recent; a round number, not tuned
 # A model of few runs is too sure of itself: its lengthscales are one guess of many. With 1 + WIDENING * d / n times the
 # variance 90 % intervals cover 0.91 of left-out runs of the benchmark (0.90 on seeds that did not choose it); without
@@ -203,13 +204,13 @@ class ScoreModel:
         data = self._data(used)
         targets = self._targets(used)
         subset = representative(targets, SCORE_FIT_ROWS)
-        residual = targets
         if self.trend is not None:
-            finals = np.array(self._is_final)[used]
-            self.trend = self.trend.reweighted(data.x[finals], targets[finals])
-            residual = targets - self.trend(data.x)
+            self.trend = self.trend.reweighted(data, targets, self.hyper)
         if self.num_finals >= 4:
+            residual = targets if self.trend is None else targets - self.trend(data.x)
             self.hyper = fit(data.rows(subset), residual[subset], self.hyper)
+            if self.trend is not None:
+                self.trend = self.trend.reweighted(data, targets, self.hyper)
         gp, sceptic = GaussianProcess.condition(data, self.hyper, self.trend), None
         if not self.features.is_choice.all():
             shorter = self.hyper.lengths * np.where(self.features.is_choice, 1.0, SCEPTIC_LENGTHS)
@@ -254,6 +255,7 @@ class SuccessModel:
     """
 
     features: Features
+    earlier: tuple[Earlier, ...] = ()
     num_failures: int = 0
     _rows: list[Array] = field(default_factory=list)
     _labels: list[float] = field(default_factory=list)
@@ -300,9 +302,12 @@ class SuccessModel:
         return min(0.98, 0.6 + 4.0 * failed)
 
     def probability(self, rows: Array) -> Array:
-        """(m,) probability of success; 1 while nothing has failed."""
+        """(m,) probability of success; 1 while nothing has failed, here or in earlier sweeps."""
+        before = np.ones(len(rows))
+        for known in self.earlier:  # what they know of failures fades as this sweep finds out for itself
+            before *= known.success(rows) ** (FAILURE_RUNS / (FAILURE_RUNS + len(self._labels)) / len(self.earlier))
         if self._gp is None:
-            return np.ones(len(rows))
+            return before
         mean, std = self._gp.mean_std(rows)
         spread = np.sqrt(std**2 + self._gp.hyper.noise + 0.01)
-        return np.clip(ndtr((mean + self._base) / spread), 1e-6, 1.0)
+        return np.clip(ndtr((mean + self._base) / spread), 1e-6, 1.0) * before

@@ -22,11 +22,14 @@ from searchers.outliers import squash
 from searchers.pareto import front_indices
 from searchers.space import Space
 from searchers.surrogate import ScoreModel, SuccessModel
-from searchers.warm_start import Earlier, Trend
+from searchers.warm_start import Earlier, Trend, portfolio
 
 logger = logging.getLogger(__name__)
 
 QUANTILE_90 = 1.6448536269514722  # standard deviations from the mean to either end of a 90 % interval
+RECOMMENDED = 20  # best points of each earlier sweep that may be tried first; not tuned
+SHORTER = (0.33, 0.67)  # shares of a recommended point's length, on its axis, that may be tried, too; not tuned
+INHERITED = 2  # so many of them per earlier sweep are; not tuned
 LARGEST_LOG = 700.0  # the exponential of more is no float
 
 
@@ -111,7 +114,7 @@ class SurrogateModels:
     def __post_init__(self) -> None:
         self.score = ScoreModel(self.features, Trend.fresh(self.earlier) if self.earlier else None)
         self.cost = CostModel(self.features)
-        self.success = SuccessModel(self.features)
+        self.success = SuccessModel(self.features, self.earlier)
 
     def observe(self, observation: Observation) -> None:
         """Learn from one more run, in the order of the history."""
@@ -227,10 +230,30 @@ class SurrogateModels:
         return point_unit.tobytes() in self._here
 
     def inherited_points(self) -> Array:
-        """(k, d) incumbents of the earlier sweeps that fit this space: worth a run before any design."""
-        points = [known.points()[:1] for known in self.earlier]
-        snapped = self.space.snap(np.concatenate([np.zeros((0, self.space.dimension)), *points]))
-        return snapped[self.space.feasible(snapped)]
+        """(k, d) points that earlier sweeps recommend: worth a run before any design, the first one most; none as soon
+        as the scores speak against them.
+        """
+        if self.score.trend is None or sum(self.score.trend.weights) <= 0:
+            return np.zeros((0, self.space.dimension))
+        points = np.concatenate([known.points()[:RECOMMENDED] for known in self.earlier])
+        points = np.unique(self.space.snap(np.concatenate([points, *self.shorter(points)])), axis=0)
+        points = points[self.space.feasible(points)]
+        if not len(points):
+            return points
+        rows, centre = self.features.full(points), self.features.full(self.space.center_unit[None])
+        values = np.array([known.mean(rows) for known in self.earlier])
+        costs = np.mean([known.log_cost(rows) for known in self.earlier], axis=0)
+        base = np.array([known.mean(centre)[0] for known in self.earlier])
+        return points[portfolio(values, costs, base, INHERITED * len(self.earlier))]
+
+    def shorter(self, points_unit: Array) -> list[Array]:
+        """The same points at shorter training lengths, if it is searched."""
+        index, found = self.features.length_index, list[Array]()
+        for share in SHORTER if index is not None else ():
+            points = points_unit.copy()
+            points[:, index] = share * (points[:, index] + 1.0) - 1.0
+            found.append(points)
+        return found
 
     @property
     def evaluated(self) -> EvaluatedPoints:

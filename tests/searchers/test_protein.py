@@ -193,8 +193,8 @@ def test_an_earlier_sweep_helps_from_the_first_model_on() -> None:
     best = old.incumbent()
     assert best is not None
     new = Protein(PLAIN, ProteinConfig(num_random_samples=3), rng=np.random.default_rng(0), earlier=[old.observations])
-    suggestions = played(new, 2)
-    assert suggestions[1].params == pytest.approx(best.params)
+    suggestion = played(new, 2)[1].params
+    assert (suggestion["x"], suggestion["y"]) == pytest.approx((best.params["x"], best.params["y"]), abs=0.1)
     guess = new.predict({"x": 0.3, "y": -0.2, LENGTH: 3e6}).score, new.predict({"x": -0.9, "y": 0.9, LENGTH: 3e6}).score
     assert guess[0].mean > guess[1].mean  # type: ignore[union-attr]
 
