@@ -86,7 +86,8 @@ class CommandRun:
     @property
     def filling(self) -> Filling:
         """What fills the placeholders of the command and of other settings."""
-        return Filling(self.config.override, self.parameters, {**self.words, "config": str(self.config_path)})
+        words = {**self.words, "config": str(self.config_path)}
+        return Filling(self.config.override, self.parameters, words, self.config.booleans, self.config.lists)
 
 
 class CommandProcess:

@@ -82,22 +82,46 @@ def _quoted(text: str) -> str:
     return f"'{escaped}{tail[0] if tail else ''}'"
 
 
-def override_words(form: str, parameters: Mapping[str, object]) -> list[str]:
-    """One argument per parameter, or two when the form has a space.
+def is_hydra_form(form: str) -> bool:
+    """Whether values are written in Hydra's grammar."""
+    return _HYDRA_FORM.fullmatch(form.strip()) is not None
+
+
+def override_words(
+    form: str, parameters: Mapping[str, object], booleans: str = "value", lists: str = "json"
+) -> list[str]:
+    """One argument per parameter, or two when the form has a space; as many as truth values and lists need.
+
+    Args:
+        form: of one override, with `{key}`, or `{flag}` (`-` in place of `_`), and `{value}`.
+        booleans, lists: see `trainables.programs.TrainableConfig`.
 
     Raises:
         Unspeakable: a value that Hydra would change on its way.
     """
-    says = spell if _HYDRA_FORM.fullmatch(form.strip()) else plain
-    if says is spell:
-        for key, value in parameters.items():
+    is_hydra = is_hydra_form(form)
+    words: list[str] = []
+    for key, value in parameters.items():
+        if is_hydra:
             _refuse_interpolations(key, value)
-    parts = form.split()
-    return [
-        part.replace("{key}", key).replace("{value}", text)
-        for key, text in ((key, says(value)) for key, value in parameters.items())
-        for part in parts
-    ]
+        parts = [part.replace("{key}", key).replace("{flag}", key.replace("_", "-")) for part in form.split()]
+        flag = parts[0].partition("=")[0] if parts else ""
+        if isinstance(value, bool) and booleans != "value":
+            words += [flag] if value else [negated(flag)] if booleans == "no" else []
+        elif isinstance(value, list | tuple) and lists == "words":
+            words += [flag, *map(plain, value)]
+        else:
+            items = value if isinstance(value, list | tuple) and lists == "repeat" else [value]
+            texts = [spell(item) if is_hydra else plain(item) for item in items]
+            words += [part.replace("{value}", text) for text in texts for part in parts]
+    return words
+
+
+def negated(flag: str) -> str:
+    """`--no-x` of `--x`; of a nested one `--optim.no-x`, as tyro has it."""
+    dashes = flag[: len(flag) - len(flag.lstrip("-"))]
+    above, dot, name = flag[len(dashes) :].rpartition(".")
+    return f"{dashes}{above}{dot}no-{name}"
 
 
 def _refuse_interpolations(key: str, value: object) -> None:
@@ -127,16 +151,19 @@ class Filling:
         form: of one override.
         parameters: of the run, by dotted key.
         words_of_run: texts of the placeholders that are no parameters.
+        booleans, lists: how overrides say them.
     """
 
     form: str
     parameters: Mapping[str, object]
     words_of_run: Mapping[str, str]
+    booleans: str = "value"
+    lists: str = "json"
 
     @property
     def overrides(self) -> list[str]:
         """`{overrides}` as arguments."""
-        return override_words(self.form, self.parameters)
+        return override_words(self.form, self.parameters, self.booleans, self.lists)
 
     def words(self, command: str) -> list[str]:
         """The command's arguments.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from trainables.command_words import Filling, Unspeakable
+from trainables.command_words import Filling, Unspeakable, is_hydra_form
 from trainables.errors import Problem
 from trainables.programs import WORDS, TrainableConfig
 
@@ -74,6 +74,9 @@ class CommandKind:
         *_TOLD,
         "command",
         "override",
+        "booleans",
+        "lists",
+        "check",
         "workdir",
         "environment",
         "results",
@@ -88,8 +91,14 @@ class CommandKind:
         key = "trainable.command"
         if not config.command.strip():
             return [Problem(key, "missing; name the program, such as 'python train.py {overrides}'")]
+        said = {"booleans": config.booleans, "lists": config.lists}
+        if is_hydra_form(config.override) and said != {"booleans": "value", "lists": "json"}:
+            moot = next(name for name, word in said.items() if word not in ("value", "json"))
+            text = "has no effect on Hydra's form; set trainable.override to one such as '--{key} {value}'"
+            return [Problem(f"trainable.{moot}", f"{said[moot]!r} {text}")]
+        filling = Filling(config.override, parameters, dict.fromkeys(WORDS, "x"), config.booleans, config.lists)
         try:
-            Filling(config.override, parameters, dict.fromkeys(WORDS, "x")).words(config.command)
+            filling.words(config.command)
         except Unspeakable as error:
             return [Problem(key, str(error))]
         except ValueError as error:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
-from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest
+from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest, one_of
 from trainables.metering import add
 from trainables.result import Costs, Point, Progress
 from trainables.run_files import append_json_line
@@ -38,7 +38,12 @@ class TrainableConfig:
             a YAML file with all parameters; `{run}`, `{directory}`, `{seed}`, `{attempt}`, `{rank}`, `{world_size}` and
             `{name}` of any parameter are filled in.
         override: form of one override: `++{key}={value}` (Hydra), `--{key}={value}`, `--{key} {value}` (two arguments),
-            ...
+            `--{flag} {value}` (`-` for each `_` of the key), ...
+        booleans: how an override says true and false: `value` (`--x true`), `present` (`--x`, or nothing, as for
+            argparse's `store_true`), `no` (`--x`, or `--no-x`).
+        lists: how an override says a list: `json` (`--x [1, 2]`), `words` (`--x 1 2`), `repeat` (`--x 1 --x 2`).
+        check: a command that `validate` runs once, placeholders as in `command`, such as one with `--dry-run`; it must
+            end well. "" = with overrides that begin with `-`, the command itself with `--help`, which must know them.
         function: what to call with `(config, context)`.
         workdir: directory that the command starts in; "" = where Ray's workers start: that of the sweep, or of the code
             shipped with it.
@@ -59,6 +64,9 @@ class TrainableConfig:
     kind: Text = "ppo"
     command: Text = ""
     override: Text = "++{key}={value}"
+    booleans: Annotated[str, one_of("value", "present", "no")] = "value"
+    lists: Annotated[str, one_of("json", "words", "repeat")] = "json"
+    check: Text = ""
     function: Text = ""
     workdir: Text = ""
     parameters: Table = field(default_factory=dict)
@@ -75,7 +83,7 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
     """What is wrong with settings that more than one kind of training reads."""
     problems = _type_problems(config, parameters)
     known = [*WORDS, *parameters]
-    for key, text in (("command", config.command), ("results", config.results)):
+    for key, text in (("command", config.command), ("results", config.results), ("check", config.check)):
         problems += [
             Problem(f"trainable.{key}", f"{{{name}}} is no parameter of the run; known: {', '.join(known)}")
             for name in PLACEHOLDER.findall(text)

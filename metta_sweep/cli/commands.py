@@ -8,7 +8,7 @@ from pathlib import Path
 COMMANDS = {
     "run": "start a sweep, or continue it",
     "plan": "what a sweep will do and cost, before anything starts",
-    "validate": "check a sweep file or overrides without starting anything",
+    "validate": "check a sweep file or overrides, and ask the program for its --help; no run is started",
     "status": "what a sweep is doing and what it found",
     "best": "the best configurations, and a patch file to train with",
     "dashboard": "an interactive page: where the money goes and what it bought",

@@ -34,14 +34,38 @@ def run(args: argparse.Namespace) -> int:
     overrides = [text for text in args.overrides if text not in files]
     place = place_of(args)
     for file in files:
-        show_notes(validate_file(Path(file), overrides, config_dirs=args.config_dirs, environ=place.environ).notes)
+        job = validate_file(Path(file), overrides, config_dirs=args.config_dirs, environ=place.environ)
+        show_notes(job.notes)
+        check_program(job, file)
         print(f"{file}: valid")
     if not files:
         job = load_sweep_job(overrides, config_dirs=args.config_dirs, environ=place.environ)
         show_notes(job.notes)
         place.slots(job)  # a file is valid anywhere, a job has to fit where it would run
+        check_program(job, "command line")
         print(f"{job.sweep_name}: valid{place.name}")
     return 0
+
+
+def check_program(job: SweepJob, where: str) -> None:
+    """Run a command that takes flags once, with `--help`, or as `trainable.check` says.
+
+    Raises:
+        ConfigError: it does not know what it would be told.
+    """
+    import tempfile
+
+    from metta_sweep.config import resolve_run
+    from metta_sweep.errors import ConfigError
+    from trainables.command_check import check_command
+    from trainables.spec import RunSpec
+
+    center = job.sweep.phases[0].space.center()
+    spec = RunSpec.from_mapping(resolve_run(job.train, "check", center, seed=job.seed), strict=False)
+    with tempfile.TemporaryDirectory() as directory:
+        problems = check_command(spec.trainable, spec.parameters, job.seed, Path(directory))
+    if problems:
+        raise ConfigError(*(f"{where}: {problem}" for problem in problems))
 
 
 @dataclass(frozen=True, slots=True)
