@@ -16,6 +16,7 @@ from trainables.programs import TrainableConfig
 from trainables.report import PATH_VARIABLE
 
 PATIENCE_SECONDS = 120.0  # a guess: to import a large library on a slow disk takes a minute
+# In the text of a --help
 FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 
 
