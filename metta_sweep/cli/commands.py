@@ -23,6 +23,7 @@ COMMANDS = {
     "sync": "bring WandB up to date from what is on disk",
     "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
     "import-wandb": "bring a sweep that lives only in WandB into the registry",
+    "convert": "a W&B sweep file as one of ours, on standard output",
     "completion": "let a shell complete commands, flags, configs and sweeps",
 }
 OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
