@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,18 @@ PATIENCE_SECONDS = 120.0  # a guess: to import a large library on a slow disk ta
 FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 
 
-def check_command(config: TrainableConfig, parameters: Mapping[str, Any], seed: int, directory: Path) -> list[Problem]:
-    """What is wrong with the arguments: the command says so, or its help does not know them.
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What came of asking a command: what is wrong with its arguments, and why it could not be asked for its flags."""
 
-    Nothing is run for a command without flags and without `trainable.check`.
+    problems: tuple[Problem, ...] = ()
+    note: str = ""
+
+
+def check_command(config: TrainableConfig, parameters: Mapping[str, Any], seed: int, directory: Path) -> CommandAnswer:
+    """Run `trainable.check`, which must end well; without one, ask a command with flags for its help.
+
+    A program that does not answer here may well do so where the runs are: only its help can say that a flag is wrong.
 
     Args:
         parameters: of one run, by dotted key.
@@ -31,24 +40,24 @@ def check_command(config: TrainableConfig, parameters: Mapping[str, Any], seed: 
     """
     is_flags = config.override.lstrip().startswith("-")
     if config.kind != "command" or not (config.check or (is_flags and "{overrides}" in config.command)):
-        return []
+        return CommandAnswer()
     words = {"run": "check", "directory": str(directory), "seed": str(seed), "attempt": "1", "rank": "0"}
     words |= {"world_size": "1", "config": str(directory / "parameters.yaml")}
     filling = Filling(config.override, parameters, words, config.booleans, config.lists)
     arguments = filling.words(config.check or config.command) + ([] if config.check else ["--help"])
     try:
         status, output = _run(arguments, config, filling)
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no output")
+        trouble = f"ended with status {status}: {last}" if status else ""
     except OSError as error:
-        return [Problem("trainable.command", f"{arguments[0]} cannot be started: {error.strerror or error}")]
+        trouble = f"{arguments[0]} cannot be started: {error.strerror or error}"
     except subprocess.TimeoutExpired:
-        advice = "set trainable.check to a command that ends soon"
-        return [Problem("trainable.command", f"did not answer within {PATIENCE_SECONDS:.0f} s; {advice}")]
-    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no output")
-    if status:
-        return [
-            Problem("trainable.check" if config.check else "trainable.command", f"ended with status {status}: {last}")
-        ]
-    return [] if config.check else _unknown_flags(filling, output)
+        trouble = f"did not end within {PATIENCE_SECONDS:.0f} s"
+    if config.check:
+        return CommandAnswer((Problem("trainable.check", trouble),) if trouble else ())
+    if trouble:
+        return CommandAnswer(note=f"trainable.command with --help: {trouble}; its flags were not checked")
+    return CommandAnswer(tuple(_unknown_flags(filling, output)))
 
 
 def _run(arguments: list[str], config: TrainableConfig, filling: Filling) -> tuple[int, str]:

@@ -63,9 +63,10 @@ def check_program(job: SweepJob, where: str) -> None:
     center = job.sweep.phases[0].space.center()
     spec = RunSpec.from_mapping(resolve_run(job.train, "check", center, seed=job.seed), strict=False)
     with tempfile.TemporaryDirectory() as directory:
-        problems = check_command(spec.trainable, spec.parameters, job.seed, Path(directory))
-    if problems:
-        raise ConfigError(*(f"{where}: {problem}" for problem in problems))
+        answer = check_command(spec.trainable, spec.parameters, job.seed, Path(directory))
+    show_notes([answer.note] if answer.note else [])
+    if answer.problems:
+        raise ConfigError(*(f"{where}: {problem}" for problem in answer.problems))
 
 
 @dataclass(frozen=True, slots=True)

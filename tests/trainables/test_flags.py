@@ -94,7 +94,8 @@ def test_hydras_form_has_its_own_way_with_truth_values_and_lists(setting: dict[s
 
 def checked(tmp_path: Path, parameters: dict[str, Any], **settings: Any) -> list[str]:
     config = TrainableConfig(**{**FLAGS, "parameters": {}, **settings})
-    return [str(problem) for problem in check_command(config, parameters, 1, tmp_path)]
+    answer = check_command(config, parameters, 1, tmp_path)
+    return [*map(str, answer.problems), *([answer.note] if answer.note else [])]
 
 
 def test_the_programs_help_has_to_know_every_flag(tmp_path: Path) -> None:
@@ -121,8 +122,11 @@ def test_a_dry_form_has_to_end_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["no-such-program {overrides}", "no/such/program {overrides}"])
 def test_a_program_that_is_not_there_is_told(tmp_path: Path, command: str) -> None:
-    (problem,) = checked(tmp_path, {"x": 1}, command=command)
-    assert "cannot be started: No such file or directory" in problem
+    (note,) = checked(tmp_path, {"x": 1}, command=command)
+    assert note.endswith("cannot be started: No such file or directory; its flags were not checked")
+    (problem,) = checked(tmp_path, {"x": 1}, check=command)
+    assert problem.startswith("trainable.check: ")
+    assert problem.endswith("cannot be started: No such file or directory")
 
 
 def test_a_command_that_takes_no_flags_is_not_run(tmp_path: Path) -> None:
