@@ -20,7 +20,7 @@ from searchers.space import Space
 from searchers.surrogate import representative
 from searchers.surrogate_models import SurrogateModels
 
-MAX_EARLIER = 120  # runs fix a prior mean well enough, and each candidate is held against all of them; not tuned
+MAX_EARLIER = 80  # runs fix a prior mean well enough, and five sweeps then cost a suggestion some 10 ms; not tuned
 MAX_WITH_CURVES = 40  # runs whose curves are learned from, too, for they make four rows of one; not tuned
 
 
