@@ -124,6 +124,18 @@ def still_settings(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in REMOVED or value != REMOVED[key][0]}
 
 
+def idle_settings(objective: str, acquisition: str) -> dict[str, str]:
+    """Settings that change no suggestion under these two, and why; a test looks whether it is so."""
+    idle: dict[str, str] = {}
+    if acquisition != "auto":
+        idle["objective"] = f"acquisition is {acquisition}"
+    if (objective, acquisition) != ("target", "auto"):
+        idle["target_score"] = f"objective is {objective}" if acquisition == "auto" else f"acquisition is {acquisition}"
+    if acquisition == "logei" or (acquisition == "auto" and objective != "pareto"):
+        idle["expansion_rate"] = f"objective is {objective}" if acquisition == "auto" else "acquisition is logei"
+    return idle
+
+
 def field_names() -> tuple[str, ...]:
     """Names of all settings."""
     return tuple(field.name for field in fields(ProteinConfig))

@@ -13,6 +13,7 @@ from searchers.acquisition import (
     Acquisition,
     Belief,
     Outlook,
+    beyond_reach,
     cost_target,
     improvement_margin,
 )
@@ -53,6 +54,15 @@ class ExpectedImprovement(Acquisition):
 
 
 @dataclass(frozen=True, slots=True)
+class UpperEndImprovement(ExpectedImprovement):
+    """Improvement of the front's upper end, from where it grows, no further than `expansion_rate` says."""
+
+    def value(self, outlook: Outlook, belief: Belief) -> Array:
+        value = ExpectedImprovement.value(self, outlook, belief)
+        return value - beyond_reach(self.models, self.config, outlook.log_cost)
+
+
+@dataclass(frozen=True, slots=True)
 class FrontImprovement(Acquisition):
     """Improvement on the front at the candidate's own cost, near this suggestion's cost target."""
 
@@ -63,7 +73,8 @@ class FrontImprovement(Acquisition):
         known = front_values(evaluated.log_cost[front], evaluated.mean[front], outlook.log_cost, floor)
         width = FRONT_WIDTH * max(np.ptp(evaluated.log_cost[front]), MIN_FRONT_RANGE)
         distance = (outlook.log_cost - self.log_cost_target) / width
-        return log_expected_improvement(outlook.mean, outlook.std, known) - 0.5 * np.minimum(distance**2, 1e6)
+        value = log_expected_improvement(outlook.mean, outlook.std, known) - 0.5 * np.minimum(distance**2, 1e6)
+        return value - beyond_reach(self.models, self.config, outlook.log_cost)
 
     @property
     def log_cost_target(self) -> float:
@@ -144,5 +155,6 @@ def _kind(config: ProteinConfig, number: int) -> type[ExpectedImprovement | Fron
     """The class in force. For the front, every other suggestion improves its upper end, where all of it grows from."""
     if config.acquisition == "front" or (config.acquisition == "auto" and config.objective == "pareto" and number % 2):
         return FrontImprovement
-    is_target = config.acquisition == "auto" and config.objective == "target"
-    return TargetChance if is_target else ExpectedImprovement
+    if config.acquisition == "auto" and config.objective != "best":
+        return TargetChance if config.objective == "target" else UpperEndImprovement
+    return ExpectedImprovement

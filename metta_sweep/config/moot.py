@@ -7,6 +7,7 @@ from typing import Any
 
 from metta_sweep.config import tree as trees
 from metta_sweep.config.tree import Path
+from searchers.config import idle_settings
 from trainables.kinds import kind_of, unread_settings
 
 OUR_TRAINING = (("trainer",), ("model",), ("env",), ("sim",))
@@ -23,7 +24,7 @@ def moot_notes(tree: Mapping[str, Any], written: Collection[Path], at: Callable[
     text = str(tree)
     found = [(path, why) for prefixes, why in _rules(tree) for path in sorted(written) if _is_below(path, prefixes)]
     idle = tuple(at(".".join(path), f"no effect: {why}") for path, why in found if not _is_mentioned(text, path))
-    return idle + _last_phase(tree, at) + _crowded(tree, at) + _user(tree, at)
+    return idle + _idle_in_phases(tree, at) + _last_phase(tree, at) + _crowded(tree, at) + _user(tree, at)
 
 
 def _rules(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Path, ...], str]]:
@@ -42,9 +43,29 @@ def _rules(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Path, ...], str]]:
         yield single, "there is no sweep: a single run is not mirrored to WandB"
     if searcher := trees.get(tree, ("sweep", "searcher")):
         yield (("sweep", "method"), ("sweep", "memory")), f"sweep.searcher is {searcher}"
-    objective = trees.get(tree, ("sweep", "protein", "objective"), "pareto")
-    if objective != "target":
-        yield (("sweep", "protein", "target_score"),), f"sweep.protein.objective is {objective}"
+    for name, why in _idle(trees.get(tree, ("sweep", "protein"), {})).items():
+        yield (("sweep", "protein", name),), f"sweep.protein.{why}"
+
+
+def _idle(settings: Any) -> dict[str, str]:
+    """Settings of the optimiser that change no suggestion beside the others, and why."""
+    told = settings if isinstance(settings, Mapping) else {}
+    return idle_settings(str(told.get("objective", "pareto")), str(told.get("acquisition", "auto")))
+
+
+def _idle_in_phases(tree: Mapping[str, Any], at: Callable[[str, str], str]) -> tuple[str, ...]:
+    """Settings of a phase that do nothing there."""
+    base = trees.get(tree, ("sweep", "protein"), {})
+    phases = trees.get(tree, ("sweep", "schedule", "phases"), [])
+    found = []
+    for index, phase in enumerate(phases if isinstance(phases, list) else []):
+        own = trees.get(phase, ("sweep", "protein"), {}) if isinstance(phase, Mapping) else {}
+        if not isinstance(own, Mapping) or not isinstance(base, Mapping):
+            continue
+        inside = f"sweep.schedule.phases.{index}.sweep.protein"
+        idle = _idle({**base, **own})
+        found += [at(f"{inside}.{name}", f"no effect: {why}") for name, why in idle.items() if name in own]
+    return tuple(found)
 
 
 def _is_below(path: Path, prefixes: Iterable[Path]) -> bool:
