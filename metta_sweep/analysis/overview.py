@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from metta_sweep.analysis.ending import DRIVER_STARTED, Ending, ending, last_words
 from metta_sweep.analysis.frame import build, scored
 from metta_sweep.analysis.memory import LearnedFrom, learned
 from metta_sweep.analysis.money import Amount, money
@@ -23,8 +24,6 @@ from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
 from metta_sweep.registry.specs import check_spec, parse_spec
 
-# Written by a driver when it starts: the stop rules it keeps, which are no part of the sweep's specification.
-DRIVER_STARTED = "driver_started"
 RULES = frozenset({"sweep.num_samples", "sweep.target_score", *(f"budget.{field.name}" for field in fields(Budget))})
 
 
@@ -39,6 +38,7 @@ class Overview:
         best_score: best single score; None before there is one.
         recommendation: the configuration to use; None before there is a score, or when it was not asked for.
         drivers: `host:pid` of everybody who works on it now.
+        ending: how the work on it ended; None while somebody may be at it.
         slots: of the driver that spoke last; None before one did.
         utilisation: busy and idle time of each slot that was used.
         amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
@@ -54,6 +54,7 @@ class Overview:
     best_score: float | None
     recommendation: Recommendation | None
     drivers: tuple[str, ...]
+    ending: Ending | None
     slots: int | None
     utilisation: tuple[SlotUse, ...]
     amounts: tuple[Amount, ...]
@@ -89,6 +90,11 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
     budget = budget or reported_budget(started)
     living, by_id = [run for run in records if is_held(run, now)], {run.id: run for run in records}
     attempts = [as_of_last_sign(attempt, by_id[attempt.run_id], living) for attempt in registry.attempts(name)]
+    num_open = sum(not run.state.is_final for run in records)
+    told = ending(last_words(events), started.get("rules", {}), num_runs=len(records), num_open=num_open)
+    over = told if not living else None
+    ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
+    now = max(ends) if over is not None and ends else now  # no time passes for a sweep that is over
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
@@ -101,6 +107,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
         best_score=None if scores.empty else float(scores.min() if goal == "minimize" else scores.max()),
         recommendation=recommend(runs, spec) if recommends else None,
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
+        ending=over,
         slots=next((reported["slots"] for reported in map(reported_by, reversed(events)) if "slots" in reported), None),
         utilisation=tuple(utilisation(attempts, now)),
         amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,

@@ -120,6 +120,7 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         "best": asdict(one.recommendation.winner) if one.recommendation else None,
         "recommendation": report_of(one.recommendation) if one.recommendation else None,
         "drivers": one.drivers,
+        "ending": asdict(one.ending) if one.ending else None,
         "slots": one.slots,
         "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
         "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
@@ -175,7 +176,7 @@ def show(one: Overview, console: Console) -> None:
     if one.utilisation:
         console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:
-        console.print(f"  {amount_text(amount)}", highlight=False)
+        console.print(f"  {amount_text(amount, is_over=one.ending is not None)}", highlight=False)
     if one.learns_from:
         console.print(f"  {learned_text(one.learns_from)}", highlight=False, soft_wrap=True, markup=False)
     if rules := [f"{key}={value:g}" for key, value in one.rules.items() if key != "budget.hourly_cost"]:
@@ -186,6 +187,8 @@ def activity(one: Overview) -> str:
     """The sweep's state, and whether anybody works on it."""
     from metta_sweep.driver.display import plain
 
+    if one.ending is not None:
+        return f"{'finished' if one.ending.is_finished else 'ended'} ({plain(one.ending.reason)})"
     who = f" on {plain(', '.join(one.drivers))}" if one.drivers else ", no driver runs"
     return f"{one.sweep.state.value}{who}"
 
@@ -199,11 +202,20 @@ def utilisation_text(slots: Sequence[SlotUse]) -> str:
     return f"{text}; slot {least.slot} least, {least.busy_share:.0%}, longest gap {least.longest_gap_seconds:.1f} s"
 
 
-def amount_text(amount: Amount) -> str:
-    """`$0.12 spent, $0.03 committed, $0.85 left of $1.00, $3.60 per hour now`."""
+def amount_text(amount: Amount, *, is_over: bool = False) -> str:
+    """`$0.12 spent, $0.03 committed, $0.85 left of $1.00, $3.60 per hour now`; of a sweep that is over what is unspent.
+
+    `$0.12 spent of $1.00, $0.88 unspent`.
+    """
+    from metta_sweep.analysis.duration import elapsed
+
     if amount.unit == "h":
-        cap = "" if amount.cap is None else f" of {amount.cap:.3g} h"
-        return f"{amount.spent:.3g} h since it was started{cap}"
+        cap = "" if amount.cap is None else f" of {elapsed(amount.cap * 3600)}"
+        return f"{elapsed(amount.spent * 3600)} {'from start to end' if is_over else 'since it was started'}{cap}"
+    if is_over:
+        of = "" if amount.cap is None else f" of {money_text(amount.cap, amount.unit)}"
+        rest = "" if amount.cap is None else f", {money_text(amount.cap - amount.spent, amount.unit)} unspent"
+        return f"{money_text(amount.spent, amount.unit)} spent{of}{rest}"
     texts = [f"{money_text(amount.spent, amount.unit)} spent", f"{money_text(amount.committed, amount.unit)} committed"]
     if amount.cap is not None:
         texts.append(f"{money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}")
@@ -211,7 +223,10 @@ def amount_text(amount: Amount) -> str:
 
 
 def money_text(value: float, unit: str) -> str:
-    return f"${value:.3f}" if unit == "$" else f"{value:.3g} {unit}"
+    """`$1.200`; `3 min 35 s of slots`, `2 h 5 min of GPUs`."""
+    from metta_sweep.analysis.duration import elapsed
+
+    return f"${value:.3f}" if unit == "$" else f"{elapsed(value * 3600)} of {'GPUs' if unit == 'GPU h' else 'slots'}"
 
 
 def run_table(one: Overview, limit: int | None, width: int) -> Table:

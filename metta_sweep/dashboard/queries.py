@@ -101,7 +101,9 @@ class Queries:
         if not view.sweep:
             return ""
         snapshot = self.source.snapshot(view.sweep)
-        return f"{snapshot.sweep.state.value} · {snapshot.metric}, {snapshot.goal}"
+        over = snapshot.ending
+        end = "" if over is None else f"{'finished' if over.is_finished else 'ended'}: {over.reason}"
+        return f"{end or snapshot.sweep.state.value} · {snapshot.metric}, {snapshot.goal}"
 
     def slider_ends(self, view: View) -> tuple[Any, ...]:
         """min, max, value and step of the score slider, then of the cost slider, which moves in decades."""
@@ -154,7 +156,7 @@ class Queries:
         if num_more is not None:
             expected = expected_best(snapshot.runs, snapshot.goal, num_more, np.random.default_rng(0))
         cards = tables.summary_cards(totals(snapshot.all_runs, snapshot.goal))
-        return [cards, tables.money_bar(wealth.amounts, num_more, expected)]
+        return [cards, tables.money_bar(wealth.amounts, num_more, expected, snapshot.ending)]
 
 
 def filters_of(view: View) -> list[str]:

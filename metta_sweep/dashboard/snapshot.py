@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from metta_sweep.analysis.ending import Ending, ending, last_words
 from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.overview import last_start, reported_budget
 from metta_sweep.config.job import Budget, SweepSpec
@@ -38,6 +39,7 @@ class Snapshot:
         attempts: by run and number.
         budget: what the driver or the user said; all None when unknown.
         started: what the driver that started last reported of itself; empty before one did.
+        ending: how the work on it ended; None while somebody may be at it.
         version: changes whenever anything above does.
         read_at: epoch seconds.
     """
@@ -51,6 +53,7 @@ class Snapshot:
     attempts: tuple[AttemptRecord, ...]
     budget: Budget
     started: Mapping[str, Any]
+    ending: Ending | None
     version: str
     read_at: float
 
@@ -101,6 +104,7 @@ class Feed:
         self._options = options
         self._cursor = 0
         self._started: Mapping[str, Any] = {}
+        self._said: Ending | None = None
         self._records: dict[str, RunRecord] = {}
         self._observations: dict[str, ObservationRecord] = {}
         self._last_observation = 0
@@ -127,7 +131,7 @@ class Feed:
         sweep = self._reader.get_sweep(self._sweep)
         self._read_runs(events)
         self._read_observations(events)
-        self._started = last_start(events) or self._started
+        self._started, self._said = last_start(events) or self._started, last_words(events, self._said)
         self._cursor = events[-1].sequence if events else self._cursor
         self._live_points = self._read_live_curves()
         self._snapshot = self._build(sweep)
@@ -176,9 +180,15 @@ class Feed:
             attempts=tuple(attempts),
             budget=budget,
             started=self._started,
+            ending=self._ending(),
             version=f"{self._cursor}.{self._live_points}",
             read_at=time.time(),
         )
+
+    def _ending(self) -> Ending | None:
+        num_open = sum(not run.state.is_final for run in self._records.values())
+        rules = self._started.get("rules", {})
+        return ending(self._said, rules, num_runs=len(self._records), num_open=num_open)
 
     def _budget(self) -> Budget:
         """The user's words first, then what the driver wrote."""

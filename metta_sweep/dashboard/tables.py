@@ -9,6 +9,7 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import html
 
+from metta_sweep.analysis.ending import Ending
 from metta_sweep.analysis.estimates import Totals
 from metta_sweep.analysis.money import Amount, Forecast
 from metta_sweep.dashboard.figures import theme
@@ -36,9 +37,12 @@ def _card(title: str, value: str, note: str) -> dbc.Card:
     return dbc.Card(dbc.CardBody(body, className="py-2 px-3"), className="h-100 summary")
 
 
-def money_bar(amounts: Sequence[Amount], num_more: int | None, expected: Forecast | None) -> dbc.Card:
-    """Spent, committed and left in each unit, how fast it goes, and what the rest may buy."""
-    cells = [*(_amount(amount) for amount in amounts), _expected(num_more, expected)]
+def money_bar(
+    amounts: Sequence[Amount], num_more: int | None, expected: Forecast | None, over: Ending | None = None
+) -> dbc.Card:
+    """Spent, committed and left in each unit, how fast it goes, and what the rest may buy; `over`: how it ended."""
+    last = _ended(over) if over is not None and over.is_finished else _expected(num_more, expected)
+    cells = [*(_amount(amount, is_over=over is not None) for amount in amounts), last]
     columns = dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4")
     return dbc.Card(dbc.CardBody(columns, className="py-2 px-3"), className="money mt-3")
 
@@ -49,24 +53,29 @@ def _show(value: float, unit: str) -> str:
     return theme.seconds(value * 3600) if unit == "h" or value < 2 else f"{theme.number(value, 3)} h"
 
 
-TITLES = {"$": "Money", "GPU h": "GPU-hours", "slot h": "Slot-hours", "h": "Time since the start"}
+TITLES = {"$": "Money", "GPU h": "GPU time", "slot h": "Slot time", "h": "Time since the start"}
 
 
-def _amount(amount: Amount) -> html.Div:
+def _ended(over: Ending) -> html.Div:
+    return _cell("State", [html.Span("Finished", className="fw-semibold")], None, over.reason)
+
+
+def _amount(amount: Amount, *, is_over: bool = False) -> html.Div:
     """One thing that the sweep pays with; time cannot be promised: it has neither a committed part nor a rate."""
     unit = amount.unit
     of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
     words = []
-    if unit != "h":
+    if unit != "h" and not is_over:
         words.append(f"{_show(amount.committed, unit)} committed")
     if amount.cap is not None:
-        words.append(f"{_show(amount.left, unit)} left")
+        words.append(f"{_show(amount.left, unit)} {'unspent' if is_over else 'left'}")
     if unit != "h" and amount.per_hour > 0:
         words.append(f"{_show(amount.per_hour, unit)} an hour")
     if unit != "h" and math.isfinite(amount.hours_left):
         words.append(f"lasts {theme.seconds(amount.hours_left * 3600)}")
     spent = html.Span(_show(amount.spent, unit), className="fw-semibold")
-    return _cell(TITLES[unit], [spent, *of], _progress(amount), " · ".join(words))
+    title = "Time from start to end" if unit == "h" and is_over else TITLES[unit]
+    return _cell(title, [spent, *of], _progress(amount), " · ".join(words))
 
 
 def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from metta_sweep.analysis.overview import DRIVER_STARTED
+from metta_sweep.analysis.ending import DRIVER_ENDED, DRIVER_STARTED
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.files import copy_events, write_run_files
 from metta_sweep.driver.messages import ReservedRun
+from metta_sweep.driver.rules import StopReason
 from metta_sweep.driver.workers import SweepContext, Worker
 from metta_sweep.errors import ConfigError, IllegalTransition, RegistryError, UnknownSweep
 from metta_sweep.registry.outbox import Delivery, Outbox
@@ -101,6 +102,15 @@ class RunReporter(Worker):
             detail = {"text": tell.text, **tell.detail}
             event = {"sweep": self._job.sweep_name, "kind": tell.kind, "run_id": None, "by": "run", "detail": detail}
             self.keep("add_event", event)
+
+    def say_goodbye(self, reason: StopReason) -> None:
+        """Tell readers why this driver ends; a full disk has no room for that, and nothing depends on it."""
+        detail = {"reason": reason.reason, "is_finished": reason.is_done or reason.is_cap}
+        event = {"sweep": self._job.sweep_name, "kind": DRIVER_ENDED, "run_id": None, "by": "run", "detail": detail}
+        try:
+            self._outbox.put("add_event", event)
+        except OSError as error:
+            logger.warning("%s: %s", self._job.directory / "outbox", error)
 
     def close(self) -> None:
         """Deliver everything, within `DELIVERY_SECONDS`; the rest waits on disk."""

@@ -59,10 +59,17 @@ class SweepLimits:
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """Why the sweep takes no more runs. `is_cap`: money or time ended it, which the exit code says."""
+    """Why the sweep takes no more runs.
+
+    Attributes:
+        reason: in words.
+        is_cap: money or time ended it, which the exit code says.
+        is_done: it has all its runs, or its target.
+    """
 
     reason: str
     is_cap: bool
+    is_done: bool = False
 
 
 STOPPED_BY_COMMAND = StopReason("stopped by the `stop` command", is_cap=False)  # in the words of the command line
@@ -86,7 +93,7 @@ def cap_seconds(limits: SweepLimits) -> float | None:
 def no_more_runs(limits: SweepLimits, tally: Tally, next_seconds: float = 0.0) -> StopReason | None:
     """Why no further run may be reserved; None when one that is predicted to use `next_seconds` may."""
     if limits.num_samples is not None and tally.num_runs >= limits.num_samples:
-        return StopReason(f"all {limits.num_samples} runs are done (sweep.num_samples)", is_cap=False)
+        return StopReason(f"all {limits.num_samples} runs are done (sweep.num_samples)", is_cap=False, is_done=True)
     return target_reached(limits, tally) or over_cap(limits, tally, tally.committed_seconds + next_seconds)
 
 
@@ -97,7 +104,7 @@ def target_reached(limits: SweepLimits, tally: Tally) -> StopReason | None:
     score, target = tally.best_score, limits.target_score
     if score < target if limits.maximize else score > target:
         return None
-    return StopReason(f"score {score:.4g} reached sweep.target_score={target:g}", is_cap=False)
+    return StopReason(f"score {score:.4g} reached sweep.target_score={target:g}", is_cap=False, is_done=True)
 
 
 def over_cap(limits: SweepLimits, tally: Tally, promised_seconds: float = 0.0) -> StopReason | None:

@@ -176,6 +176,8 @@ class Driver:
         self.suggestions.stop()
         self.machine.close()
         self.suggestions.close()
+        if (stop := self.machine.state.stop).reason is not None and not stop.error:
+            self.reporter.say_goodbye(stop.reason)
         self.reporter.close()
 
     def end_without_ray(self, reason: str) -> None:

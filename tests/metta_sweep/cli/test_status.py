@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metta_sweep.analysis.ending import DRIVER_ENDED, DRIVER_STARTED
 from metta_sweep.cli.main import main
 from metta_sweep.cli.status import short_id
 from metta_sweep.registry.api import Registry
@@ -133,3 +134,56 @@ def test_sync_without_a_network_says_so_once(
     assert said.out == ""
     assert said.err.startswith("error: WandB at http://127.0.0.1:9 does not answer (")
     assert len(said.err.splitlines()) == 1
+
+
+def ended(registry: Registry, name: str, reason: str, *, is_finished: bool) -> None:
+    """What a driver says when it begins and when it ends."""
+    rules = {"sweep.num_samples": 3, "budget.dollars": 5.0, "budget.hourly_cost": 3600.0}
+    registry.add_event(name, DRIVER_STARTED, run_id=None, by="run", detail={"slots": 1, "gpus": 0, "rules": rules})
+    detail = {"reason": reason, "is_finished": is_finished}
+    registry.add_event(name, DRIVER_ENDED, run_id=None, by="run", detail=detail)
+
+
+def test_a_finished_sweep_says_why_what_is_unspent_and_that_there_is_nothing_to_stop(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_runs(registry, "s", 3)
+    ended(registry, "s", "all 3 runs are done (sweep.num_samples)", is_finished=True)
+    text = said(capsys, "sweep_name=s")
+    assert "s finished (all 3 runs are done (sweep.num_samples)): 3 completed" in text
+    assert "spent of $5.000, $" in text
+    assert "unspent" in text
+    assert "committed" not in text
+    assert "per hour now" not in text
+    told = json.loads(said(capsys, "sweep_name=s", "--json"))["ending"]
+    assert told == {"reason": "all 3 runs are done (sweep.num_samples)", "is_finished": True}
+    assert main(["stop", "sweep_name=s"]) == 0
+    assert capsys.readouterr().out == "s: nothing runs; it is finished: all 3 runs are done (sweep.num_samples)\n"
+    assert registry.get_sweep("s").state == "active"  # `run` with more runs goes on as if nothing had been asked
+
+
+def test_a_sweep_that_was_interrupted_is_not_finished_and_one_that_was_killed_is_when_it_has_all_its_runs(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_runs(registry, "s", 2)
+    ended(registry, "s", "interrupted; the same command continues it", is_finished=False)
+    assert "s ended (interrupted; the same command continues it): 2 completed" in said(capsys, "sweep_name=s")
+    assert main(["stop", "sweep_name=s"]) == 0
+    assert "s: nothing runs, and nothing new starts" in capsys.readouterr().out
+    with_runs(registry, "killed", 3)
+    rules = {"rules": {"sweep.num_samples": 3}}
+    registry.add_event("killed", DRIVER_STARTED, run_id=None, by="run", detail=rules)
+    assert "killed finished (all 3 runs are done" in said(capsys, "sweep_name=killed")
+
+
+def test_a_retried_run_makes_a_finished_sweep_unfinished(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_runs(registry, "s", 2)
+    run = registry.reserve("s", Reservation(2, {}), current_owner(), lease_seconds=60, key="r2")
+    registry.start(run.id, run.fence, num_gpus=0, key="s2")
+    registry.finish(run.id, run.fence, NewObservation("failed", None, 1.0, 1.0, failure="code"), key="f2")
+    ended(registry, "s", "all 3 runs are done (sweep.num_samples)", is_finished=True)
+    assert "finished" in said(capsys, "sweep_name=s")
+    registry.retry(run.id, by="test", key="again")
+    assert "s active, no driver runs" in said(capsys, "sweep_name=s")

@@ -73,6 +73,7 @@ def swept(phases: Mapping[str, Leaves], points: Sequence[tuple[str, dict[str, An
         (),
         Budget(),
         {},
+        ending=None,
         version="1",
         read_at=START,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from metta_sweep.analysis.overview import DRIVER_STARTED
+from metta_sweep.analysis.ending import DRIVER_STARTED
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
