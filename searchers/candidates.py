@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from searchers.distributions import Array, CategoricalParameter
+from searchers.distributions import Array
 from searchers.sobol import sobol_draws
 from searchers.space import Space
+from searchers.space_config import AUTO_SCALE
 
 # Standard deviations of the design in prior scales: wider than the belief, so that it is tested; not tuned
 DESIGN_SPREAD = 2.0
@@ -23,27 +25,38 @@ def truncated_normal(uniform: Array, center: Array, spread: Array) -> Array:
     return np.clip(center + spread * ndtri(np.clip(low + uniform * (high - low), 1e-12, 1 - 1e-12)), -1.0, 1.0)
 
 
-def spread_out(space: Space, uniform: Array, scale: float) -> Array:
-    """Uniform numbers (n, d) -> proposals around the search centre; choices stay uniform."""
-    is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
-    spread = np.maximum(DESIGN_SPREAD * scale * space.scales_unit, 1e-3)
-    shaped = truncated_normal(
-        uniform, np.broadcast_to(space.center_unit, uniform.shape), np.broadcast_to(spread, uniform.shape)
-    )
-    return np.where(is_choice, 2 * uniform - 1, shaped)
+def spread_out(space: Space, uniform: Array, scale: float, follows: NDArray[np.bool_] | bool) -> Array:
+    """Uniform numbers (n, d) -> proposals; choices stay uniform.
+
+    Args:
+        follows: whether a coordinate lies around its written centre, broadcastable to (n, d); if not, it lies where it
+            would lie if nobody had written one.
+    """
+    ignores = space.is_believed & ~np.asarray(follows)
+    center = np.where(ignores, 0.0, space.center_unit)
+    scales = np.where(ignores, np.maximum(space.scales_unit, AUTO_SCALE), space.scales_unit)
+    spread = np.maximum(DESIGN_SPREAD * scale * scales, 1e-3)
+    shaped = truncated_normal(uniform, *np.broadcast_arrays(center, spread, uniform)[:2])
+    return np.where(space.is_choice, 2 * uniform - 1, shaped)
 
 
 def initial_design(space: Space, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """(count, d) scrambled Sobol points around the search centre."""
+    """(count, d) scrambled Sobol points, wherever the written centres lie: a wrong one is found out by comparison."""
     if not space.dimension:
         return np.zeros((count, 0))
     draw = sobol_draws(space.dimension, rng)
-    return space.sample(count, lambda number: spread_out(space, draw(number), scale))
+    return space.sample(count, lambda number: spread_out(space, draw(number), scale, follows=False))
 
 
-def global_candidates(space: Space, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """(count, d) points around the search centre, over all of the range."""
-    return space.sample(count, lambda number: spread_out(space, rng.random((number, space.dimension)), scale))
+def global_candidates(space: Space, count: int, scale: float, rng: np.random.Generator, strength: Array) -> Array:
+    """(count, d) points around the search centre as far as that counts, `strength` (d,), and all over the range."""
+
+    def draw(number: int) -> Array:
+        uniform = rng.random((number, space.dimension))
+        follows = rng.random(uniform.shape) < strength if space.is_believed.any() else False
+        return spread_out(space, uniform, scale, follows)
+
+    return space.sample(count, draw)
 
 
 def local_candidates(space: Space, centers: Array, each: int, scale: float, rng: np.random.Generator) -> Array:
@@ -70,8 +83,7 @@ def local_candidates(space: Space, centers: Array, each: int, scale: float, rng:
     radius = scale * np.exp(rng.uniform(np.log(RADII[0]), np.log(RADII[1]), size=(count, 1)))
     step = np.maximum(radius * space.scales_unit, space.cell_widths) * rng.standard_normal((count, dimension))
     proposals = np.where(moved, reflect(repeated + step), repeated)
-    is_choice = np.array([isinstance(parameter, CategoricalParameter) for parameter in space.parameters])
-    proposals = np.where(moved & is_choice, rng.uniform(-1, 1, size=(count, dimension)), proposals)
+    proposals = np.where(moved & space.is_choice, rng.uniform(-1, 1, size=(count, dimension)), proposals)
     snapped = space.snap(proposals)
     return snapped[space.feasible(snapped)]
 

@@ -168,6 +168,7 @@ class NumericParameter:
         scale: half-width of the search around the centre as a share of half the range: 1.0 reaches the bounds from the
             middle.
         when: text of the condition under which the parameter exists; "" = always.
+        is_believed: whether somebody wrote the centre (or the scale), so that it weighs the search; see `belief.py`.
     """
 
     name: str
@@ -177,6 +178,7 @@ class NumericParameter:
     mean: float
     scale: float = 0.5
     when: str = ""
+    is_believed: bool = False
 
     @property
     def _ends(self) -> tuple[float, float]:
@@ -236,12 +238,15 @@ class NumericParameter:
 
 @dataclass(frozen=True, slots=True)
 class CategoricalParameter:
-    """One of a few values without an order; `mean` is the choice that the search starts from."""
+    """One of a few values without an order; `mean` is the choice that the search starts from, and `is_believed` says
+    whether somebody wrote it.
+    """
 
     name: str
     choices: tuple[ParamValue, ...]
     mean: ParamValue
     when: str = ""
+    is_believed: bool = False
 
     def index(self, value: object) -> int:
         """Position of `value` among the choices; -1 when it is none of them. True and 1 are different choices."""

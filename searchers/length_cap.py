@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -116,13 +116,19 @@ def ranks_agree(before: Sequence[float], after: Sequence[float]) -> bool:
 
 
 def capped(space: Space, name: str, steps: float) -> Space:
-    """The space with training lengths up to the cap; a centre beyond it moves to it."""
-    leaf = space.to_config()[name]
-    whole = int(steps) if isinstance(leaf["max"], int) else steps
-    lower = {"max": whole, "mean": min(leaf["mean"], whole)}
-    return Space.from_config(
-        merge(space.to_config(), {name: lower}), [constraint.text for constraint in space.constraints], warn=False
-    )
+    """The space with training lengths up to the cap.
+
+    A centre beyond the cap moves to it. In an `auto` phase it says where the cap begins, and is no belief.
+    """
+    length = length_parameter(space, name)
+    assert length is not None, "only a searched length has a cap"
+    config = space.to_config()
+    whole = int(steps) if isinstance(config[name]["max"], int) else steps
+    lower = {"max": whole, "mean": min(length.native(length.mean), whole)}
+    constraints = [constraint.text for constraint in space.constraints]
+    read = Space.from_config(merge(config, {name: lower}), constraints, warn=False)
+    parameters = (replace(one, is_believed=one.is_believed and one.name != name) for one in read.parameters)
+    return replace(read, parameters=tuple(parameters))
 
 
 def _score(observation: Observation) -> float:

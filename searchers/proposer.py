@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from searchers.acquisition import Acquisition
 from searchers.acquisition_functions import pick
+from searchers.belief import PriorWeights
 from searchers.candidates import global_candidates, initial_design, local_candidates
 from searchers.config import ProteinConfig
 from searchers.distributions import Array
@@ -54,11 +55,13 @@ class Proposer:
         models: from all observations.
         config: settings.
         seed: of the sweep.
+        weights: of the written search centres.
     """
 
     models: SurrogateModels
     config: ProteinConfig
     seed: int
+    weights: PriorWeights
 
     def suggest(self, number: int, pending_unit: Array, pending_rows: Array) -> Suggestion:
         """The suggestion with this number.
@@ -103,7 +106,10 @@ class Proposer:
         design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[
             number : number + 1
         ]
-        fresh = self._fresh(np.concatenate([inherited, design, global_candidates(space, 64, scale, rng)]), pending)
+        if number == 1 and self.weights:  # a wrong centre is found out by comparison
+            design = np.concatenate([space.middle_unit[None], design])
+        design = self.weights.banded(design)
+        fresh = self._fresh(np.concatenate([inherited, design, self._spread(64, rng)]), pending)
         if not len(fresh):
             return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(fresh)
@@ -140,8 +146,10 @@ class Proposer:
         if not affordable.any():
             return self._cheapest(points)
         points = self._likely(points[affordable])
-        points = points[acquisition.preselect(points, acquisition.effort(PRESELECTED), rng)]
-        rating = acquisition.rate(points)
+        in_band = self.weights.is_in_band(points)
+        points = points[in_band] if in_band.any() else points
+        points = points[self._preselect(acquisition, points, rng)]
+        rating = self._rate(acquisition, points)
         for radius in REFINEMENTS if acquisition.refines else ():
             points, rating = self._refine(acquisition, points, rating, pending, radius, rng)
         if not np.isfinite(rating).any():
@@ -149,7 +157,8 @@ class Proposer:
         best = pick(rating, np.ones(len(points), dtype=bool))
         is_repeat = self.models.is_repeat(points[best])
         origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
-        return Chosen(points[best], origin, acquisition.reason(is_repeat), float(rating[best]))
+        reason = acquisition.reason(is_repeat) + self.weights.reason
+        return Chosen(points[best], origin, reason, float(rating[best]))
 
     def _refine(
         self,
@@ -168,19 +177,36 @@ class Proposer:
         near = self._fresh(near, pending)
         near = near[self._affordable(near)]
         near = near[self._success(near) >= self.models.success.required]
+        near = near[self.weights.is_in_band(near)]
         if not len(near):
             return points, rating
-        return np.concatenate([points, near]), np.concatenate([rating, acquisition.rate(near)])
+        return np.concatenate([points, near]), np.concatenate([rating, self._rate(acquisition, near)])
+
+    def _rate(self, acquisition: Acquisition, points: Array) -> Array:
+        """The acquisition, weighed by what is believed; the original rule knows no belief."""
+        rating = acquisition.rate(points)
+        return rating + self.weights.log_weight(points) if acquisition.refines else rating
+
+    def _preselect(self, acquisition: Acquisition, points: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Candidates that deserve a variance: the acquisition's own, and the likeliest to the belief."""
+        count = acquisition.effort(PRESELECTED)
+        chosen = acquisition.preselect(points, count, rng)
+        if not self.weights:
+            return chosen
+        believed = np.argsort(-self.weights.log_weight(points), kind="stable")[: count // 2]
+        return np.union1d(chosen, believed)
 
     def _candidates(self, rng: np.random.Generator) -> Array:
-        """Global ones, local ones around front and leaders, and the leaders themselves, which may be worth a repeat."""
+        """Global ones, local ones around front and leaders, those moved to what is believed, and the leaders
+        themselves, which may be worth a repeat.
+        """
         space, config, evaluated = self.models.space, self.config, self.models.evaluated
         leaders = np.argsort(-evaluated.mean, kind="stable")[:CENTRES]
         front = evaluated.front[-CENTRES:]
         centers = evaluated.points_unit[np.unique(np.concatenate([leaders, front]))]
         local = local_candidates(space, centers, config.suggestions_per_pareto, config.global_search_scale, rng)
-        spread = global_candidates(space, config.random_suggestions, config.global_search_scale, rng)
-        new = np.concatenate([spread, local])
+        spread = self._spread(config.random_suggestions, rng)
+        new = np.concatenate([spread, local, self.weights.near(centers, rng)])
         new = self._unseen(new)
         inside = centers[
             space.feasible(centers)
@@ -188,6 +214,9 @@ class Proposer:
             & np.isclose(space.snap(centers), centers).all(axis=1)
         ]
         return np.concatenate([new, inside])
+
+    def _spread(self, count: int, rng: np.random.Generator) -> Array:
+        return global_candidates(self.models.space, count, self.config.global_search_scale, rng, self.weights.strength)
 
     def _cheapest(self, points: Array) -> Chosen:
         """Nothing is affordable: the least expensive candidate, and a plain word about it."""
@@ -205,7 +234,7 @@ class Proposer:
         """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space;
         else a repeat.
         """
-        points = global_candidates(self.models.space, 256, self.config.global_search_scale, rng)
+        points = self._spread(256, rng)
         fresh = self._fresh(points, pending)
         if not len(fresh):
             every_point = self.models.space.every_point

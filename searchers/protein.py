@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from searchers.belief import CentrePrior
 from searchers.config import ProteinConfig
 from searchers.earlier import EarlierSweep, LearnedSweep
 from searchers.early_stop import Advice, RunningCurve, advise
@@ -68,6 +70,7 @@ class Protein:
         *,
         rng: np.random.Generator,
         earlier: Sequence[EarlierSweep | Sequence[Observation]] = (),
+        since: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Start without observations.
 
@@ -77,6 +80,7 @@ class Protein:
             goal: direction of the score.
             rng: gives the seed of this optimiser, once.
             earlier: earlier sweeps with the same goal, or their observations where they searched the same parameters.
+            since: number of the run from which each search centre counts, by parameter; 0 where it is not named.
         """
         if goal not in ("maximize", "minimize"):
             raise ValueError(f"goal: need maximize or minimize, got {goal!r}")
@@ -87,6 +91,7 @@ class Protein:
         self._earlier = tuple(one if isinstance(one, EarlierSweep) else EarlierSweep(tuple(one)) for one in earlier)
         self._next_number = 0
         features = Features.of(space, self.config.fidelity, self.config.curve_points)
+        self._prior = CentrePrior(space, features.fidelity, since)
         sign = 1.0 if goal == "maximize" else -1.0
         learned = (LearnedSweep.of(sweep, features, sign) for sweep in self._earlier)
         self._models = SurrogateModels(space, features, sign, tuple(one for one in learned if one.has_scores))
@@ -126,7 +131,9 @@ class Protein:
         pending_rows = np.array([features.row(*one) for one in zip(pending, points, strict=True)]).reshape(
             len(points), len(features.groups)
         )
-        return Proposer(self._models, self.config, self._seed).suggest(number, pending_unit, pending_rows)
+        weights = self._prior.weights(self._models, number)
+        proposer = Proposer(self._models, self.config, self._seed, weights)
+        return proposer.suggest(number, pending_unit, pending_rows)
 
     def incumbent(self) -> FrontPoint | None:
         """The completed run with the best posterior mean (never merely the luckiest draw); None before there is one."""
@@ -154,8 +161,12 @@ class Protein:
         return advise(self._models, self.config, curve)
 
     def with_phase(self, space: Space, config: ProteinConfig) -> Protein:
-        """A new optimiser over another space and with other settings: same seed, same observations."""
-        other = Protein(space, config, self.goal, rng=np.random.default_rng(0), earlier=self._earlier)
+        """A new optimiser over another space and with other settings: same seed, same observations; search centres that
+        moved count from now on.
+        """
+        since = self._prior.moved(space, max(self._next_number, len(self.observations)))
+        rng = np.random.default_rng(0)
+        other = Protein(space, config, self.goal, rng=rng, earlier=self._earlier, since=since)
         other._seed, other._next_number = self._seed, self._next_number
         for observation in self._models.observations:
             other.observe(observation)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ class Searcher(Protocol):
         """The next point; same seed, number, history and pending points: same suggestion."""
 
 
-def make_searcher(
+def make_searcher(  # noqa: PLR0913 - what a searcher may know of a sweep, by name
     method: str,
     space: Space,
     config: ProteinConfig,
@@ -41,14 +42,18 @@ def make_searcher(
     goal: Goal,
     seed: int,
     earlier: Sequence[EarlierSweep] = (),
+    since: Mapping[str, int] = MappingProxyType({}),
 ) -> Protein | Baseline:
     """An optimiser by its name in the sweep file: bayes, random, sobol or grid; only bayes learns from earlier sweeps.
+
+    Args:
+        since: number of the run from which each search centre counts, by parameter; see `belief.since_of`.
 
     Raises:
         ValueError: unknown method.
     """
     if method == "bayes":
-        return Protein(space, config, goal, rng=np.random.default_rng(seed), earlier=earlier)
+        return Protein(space, config, goal, rng=np.random.default_rng(seed), earlier=earlier, since=since)
     if method not in METHODS:
         raise ValueError(f"method: need one of {', '.join(METHODS)}, got {method!r}")
     return Baseline(method, space, goal, seed)

@@ -93,7 +93,7 @@ class Space:
     @cached_property
     def center_unit(self) -> Array:
         """(d,) the search centre."""
-        wanted = self.snap(np.array([[_mean_unit(parameter) for parameter in self.parameters]]))
+        wanted = self.snap(self.means_unit[None])
         if self.feasible(wanted)[0]:
             return cast(Array, wanted[0])
         # Move only the parameters that constraints mention, when that is enough.
@@ -103,11 +103,34 @@ class Space:
         return cast(Array, options[int(np.argmin(np.linalg.norm(options - wanted, axis=1)))])
 
     @cached_property
+    def means_unit(self) -> Array:
+        """(d,) every `mean`, whatever constraints say."""
+        return np.array([_mean_unit(parameter) for parameter in self.parameters])
+
+    @cached_property
+    def middle_unit(self) -> Array:
+        """(d,) where the search would begin if nobody had written a centre; that centre where the constraints forbid
+        it.
+        """
+        middle = self.snap(np.where(self.is_believed & ~self.is_choice, 0.0, self.center_unit)[None])
+        return cast(Array, middle[0] if self.feasible(middle)[0] else self.center_unit)
+
+    @cached_property
     def scales_unit(self) -> Array:
         """(d,) half-width of the search around a centre; categoricals have 1."""
         return np.array(
             [parameter.scale if isinstance(parameter, NumericParameter) else 1.0 for parameter in self.parameters]
         )
+
+    @cached_property
+    def is_choice(self) -> NDArray[np.bool_]:
+        """(d,) whether each parameter has no order."""
+        return np.array([isinstance(parameter, CategoricalParameter) for parameter in self.parameters], dtype=bool)
+
+    @cached_property
+    def is_believed(self) -> NDArray[np.bool_]:
+        """(d,) whether somebody wrote each parameter's centre or scale."""
+        return np.array([parameter.is_believed for parameter in self.parameters], dtype=bool)
 
     @cached_property
     def cell_widths(self) -> Array:
@@ -141,9 +164,8 @@ class Space:
         What lies far outside keeps its side, and its order beyond 100, but not its distance.
         """
         row = np.array([_coordinate(parameter, params.get(parameter.name)) for parameter in self.parameters])
-        center = np.array([_mean_unit(parameter) for parameter in self.parameters])
-        row = squash(np.where(np.isfinite(row), row, center), FAR)
-        return np.where(self.active(row[None])[0], row, center)
+        row = squash(np.where(np.isfinite(row), row, self.means_unit), FAR)
+        return np.where(self.active(row[None])[0], row, self.means_unit)
 
     def from_unit(self, point_unit: Array) -> dict[str, ParamValue]:
         """Natural values and types of one point, fixed values included, inactive parameters left out."""
@@ -181,8 +203,7 @@ class Space:
         )
         if not self.conditions:
             return snapped
-        center = np.array([_mean_unit(parameter) for parameter in self.parameters])
-        return np.where(self.active(snapped), snapped, center)
+        return np.where(self.active(snapped), snapped, self.means_unit)
 
     def feasible(self, points_unit: Array) -> NDArray[np.bool_]:
         """(n,) whether all constraints hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,18 +92,17 @@ def parse_space(parameters: Mapping[str, Any], constraints: Sequence[str]) -> Pa
 
 
 def parameter_config(parameter: Parameter) -> dict[str, Any]:
-    """The leaf that reads back as `parameter`."""
+    """The leaf that reads back as `parameter`: a centre that nobody wrote stays unwritten, for a written one is a
+    belief.
+    """
     when = {"when": parameter.when} if parameter.when else {}
     if isinstance(parameter, CategoricalParameter):
-        return {"distribution": "categorical", "choices": list(parameter.choices), "mean": parameter.mean, **when}
+        belief = {"mean": parameter.mean} if parameter.is_believed else {}
+        return {"distribution": "categorical", "choices": list(parameter.choices), **belief, **when}
     native = parameter.native
-    bounds = {
-        "min": native(parameter.low),
-        "max": native(parameter.high),
-        "mean": native(parameter.mean),
-        "scale": parameter.scale,
-    }
-    return {"distribution": parameter.distribution.name, **bounds, **when}
+    bounds = {"min": native(parameter.low), "max": native(parameter.high)}
+    written = {"mean": native(parameter.mean), "scale": parameter.scale} if parameter.is_believed else {}
+    return {"distribution": parameter.distribution.name, **bounds, **written, **when}
 
 
 def nearest(key: str, known: Sequence[str]) -> str:
@@ -188,7 +188,7 @@ def _read_categorical(name: str, leaf: Mapping[str, Any], problems: list[Keyed])
         if parameter.index(mean) < 0:
             problems.append((f"{name}.mean", f"need one of {list(choices)!r}, got {mean!r}"))
             return None
-        return CategoricalParameter(name, tuple(choices), mean, str(leaf.get("when", "")))
+        return replace(parameter, mean=mean, is_believed="mean" in leaf)
     return None
 
 
@@ -225,7 +225,8 @@ def _read_numeric(
     scale = _read_scale(name, leaf.get("scale", "auto"), low, high, problems)
     if mean is None or scale is None:
         return None
-    return NumericParameter(name, distribution, low, high, mean, scale, str(leaf.get("when", "")))
+    is_believed = leaf.get("mean") is not None or leaf.get("scale") not in (None, "auto")
+    return NumericParameter(name, distribution, low, high, mean, scale, str(leaf.get("when", "")), is_believed)
 
 
 def _bound_problem(written: Any, bound: float) -> str | None:

@@ -31,6 +31,7 @@ from searchers import (
     make_searcher,
     pick_phase,
 )
+from searchers.belief import since_of
 from searchers.config import ProteinConfig
 from searchers.features import DEFAULT_FIDELITY
 from searchers.length_cap import LengthCap, capped, length_cap, length_parameter
@@ -133,8 +134,16 @@ class SweepOptimiser:
         spec = self._spec
         if spec.searcher is None:
             goal: Goal = "maximize" if self.maximizes else "minimize"
-            earlier = self._past.towards(phase.space)
-            return make_searcher(spec.method, phase.space, phase.protein, goal=goal, seed=self._seed, earlier=earlier)
+            since = since_of([(one.space, one.first_number) for one in spec.phases], phase.first_number)
+            return make_searcher(
+                spec.method,
+                phase.space,
+                phase.protein,
+                goal=goal,
+                seed=self._seed,
+                earlier=self._past.towards(phase.space),
+                since=since,
+            )
         searcher: Searcher = load_class(spec.searcher)(phase.space, phase.protein, goal=spec.goal, seed=self._seed)
         return searcher
 

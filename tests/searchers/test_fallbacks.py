@@ -66,21 +66,18 @@ def test_a_small_space_with_parallel_runs_repeats_points_and_says_so(cap: float 
 
 
 def test_the_last_new_points_of_a_space_are_found_wherever_they_lie() -> None:
-    space = Space.from_config({"n": {"distribution": "int_uniform", "min": 1, "max": 40, "mean": 20, "scale": 0.001}})
-    protein = make(space, num_random_samples=1)
-    seen = []
-    for _ in range(40):
-        pending: list[Params] = []
-        suggestion = protein.suggest(pending=pending)
-        seen.append(suggestion.params["n"])
+    space = Space.from_config({"n": {"distribution": "int_uniform", "min": 1, "max": 40}})
+    protein = make(space, num_random_samples=1, global_search_scale=0.001)
+    for _ in range(60):
+        suggestion = protein.suggest()
         protein.observe(Observation(suggestion.params, float(np.sin(float(suggestion.params["n"]))), 10.0))
-    assert protein.suggest(pending=[]).explanation.origin is Origin.REPLICATE
-    assert len(set(seen)) > 20
+    assert {observation.params["n"] for observation in protein.observations} == set(range(1, 41))
+    assert protein.suggest().explanation.origin is Origin.REPLICATE
 
 
 def test_close_pending_runs_leave_a_new_point_of_a_continuous_space() -> None:
-    space = Space.from_config({"x": {"min": 0.0, "max": 1.0, "scale": 0.001}})
-    protein = make(space, num_random_samples=1)
+    space = Space.from_config({"x": {"min": 0.0, "max": 1.0}})
+    protein = make(space, num_random_samples=1, global_search_scale=0.001)
     for score in (0.0, 1.0):
         protein.observe(Observation({"x": 0.5}, score, 10.0))
     suggestion = protein.suggest(pending=[{"x": 0.5}], number=7)

@@ -95,7 +95,8 @@ def test_scores_between_points_are_linear_in_log_steps() -> None:
 
 def test_a_capped_space_is_the_same_space_with_shorter_runs() -> None:
     space = capped(SPACE, STEPS, 8192)
-    assert space.to_config()[STEPS] == {**SPACE.to_config()[STEPS], "max": 8192}
+    assert space.to_config()[STEPS] == {"distribution": "uniform_pow2", "min": 1024, "max": 8192}
+    assert space.center()[STEPS] == 4096
     assert space.to_config()["rate"] == SPACE.to_config()["rate"]
     assert [constraint.text for constraint in space.constraints] == [
         constraint.text for constraint in SPACE.constraints

@@ -183,7 +183,7 @@ def chosen_on(column: pd.Series[Any], path: str, space: Space | None, ranges: Ar
 def narrowed_parameters(space: Space, brush: Brush, latest: Space | None = None) -> dict[str, dict[str, Any]]:
     """The space's parameters with brushed bounds: `sweep.parameters` of the next sweep or phase.
 
-    Means move inside the new bounds.
+    Written means move inside the new bounds.
 
     Args:
         space: what the axes show: all that the sweep ever searched.
@@ -205,12 +205,15 @@ def narrowed_number(
     config: Mapping[str, Any], parameter: NumericParameter, limits: Sequence[Any]
 ) -> dict[str, Any] | None:
     """A parameter with the brushed bounds; None when they leave no range."""
-    ends = parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
-    low, high = (rounded_inside(end, parameter) for end in ends)
+    low, high = (
+        rounded_inside(end, parameter)
+        for end in parameter.from_unit(np.sort(parameter.to_unit(np.array(limits)))).tolist()
+    )
     if low >= high:
         return None
-    mean = min(max(parameter.mean, low), high)
-    return {**config, **{key: parameter.native(one) for key, one in (("min", low), ("max", high), ("mean", mean))}}
+    ends = {"min": parameter.native(low), "max": parameter.native(high)}
+    written = {"mean": parameter.native(min(max(parameter.mean, low), high))} if parameter.is_believed else {}
+    return {**config, **ends, **written}
 
 
 def rounded_inside(value: float, parameter: NumericParameter) -> float:
@@ -225,4 +228,5 @@ def narrowed_choice(
     left = [choice for choice in parameter.choices if str(choice) in chosen] or list(parameter.choices)
     if len(left) == 1:
         return {"value": left[0]}
-    return {**config, "choices": left, "mean": parameter.mean if parameter.mean in left else left[0]}
+    narrowed = {key: value for key, value in config.items() if key != "mean" or value in left}
+    return {**narrowed, "choices": left}
