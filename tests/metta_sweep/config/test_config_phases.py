@@ -82,7 +82,7 @@ def test_the_second_pages_names_work_inside_a_phase(tmp_path: Path) -> None:
             "{distribution: log_normal}",
             {"distribution": "int_log_normal", "min": 1000, "max": 9000, "mean": 2000, "scale": 0.5},
         ),
-        ("{choices: [1000, 2000]}", {"distribution": "categorical", "choices": [1000, 2000], "mean": 1000}),
+        ("{choices: [1000, 2000]}", {"distribution": "categorical", "choices": [1000, 2000]}),
         ("{value: 1234}", {"value": 1234}),
     ],
 )
