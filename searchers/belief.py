@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from searchers.distributions import Array, CategoricalParameter, Parameter
 from searchers.space import Space
 from searchers.surrogate_models import EvaluatedPoints, SurrogateModels
-from searchers.warm_start import kendall
 
 FRESH_RUNS = 10  # that follow a centre fully, as a phase of the Metta page is read; not tuned
 FADE = 2.0  # then the weight falls with the square of the number of runs: a quarter at twice as many; not tuned
@@ -165,3 +164,14 @@ def stated(parameter: Parameter) -> tuple[object, ...]:
     if not parameter.is_believed:
         return ()
     return (parameter.mean,) if isinstance(parameter, CategoricalParameter) else (parameter.mean, parameter.scale)
+
+
+def kendall(a: Array, b: Array) -> float:
+    """Kendall's tau of two rankings (n,): pairs in the same order minus pairs in opposite order, over all pairs; 0 for
+    n < 2.
+    """
+    upper = np.triu_indices(len(a), k=1)
+    if not len(upper[0]):
+        return 0.0
+    products = np.sign(np.subtract.outer(a, a)[upper]) * np.sign(np.subtract.outer(b, b)[upper])
+    return float(products.mean())

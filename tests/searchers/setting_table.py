@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from searchers import CurvePoint, Observation, Params, ProteinConfig, Space
+from searchers.belief import CentrePrior
 from searchers.config import field_names, idle_settings
 from searchers.features import Features
 from searchers.proposer import Proposer
@@ -80,7 +81,8 @@ class Measured:
             self._models[key] = models(config, min(number, 12))
         none = np.zeros((0, SPACE.dimension))
         rows = np.zeros((0, len(self._models[key].features.groups)))
-        return Proposer(self._models[key], config, 1).suggest(number, none, rows).params
+        weights = CentrePrior(SPACE).weights(self._models[key], number)
+        return Proposer(self._models[key], config, 1, weights).suggest(number, none, rows).params
 
     def acts(self, name: str, base: ProteinConfig) -> bool:
         """Whether another value of the setting changes a suggestion."""
