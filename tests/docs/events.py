@@ -27,6 +27,7 @@ MEANINGS = {
     "stopped_early": "a run was stopped on the optimiser's advice, with a score",
     "failed": "a run failed",
     "driver_started": "a driver began; its slots and stop rules",
+    "driver_ended": "a driver ended; why, and whether the sweep has what it was to do",
     "moved_aside": "files of an earlier sweep or run of this name were moved into `earlier-N`",
     "waiting_for_resources": "a run waits for a place; what is missing",
     "slots_changed": "the number of slots changed",

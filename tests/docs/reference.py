@@ -96,7 +96,7 @@ def keys() -> str:
     for row in rows:
         sections.setdefault(section_of(row), []).append(with_default(row))
     title = "| key | default | what it is | command line | job file | sweep file | `train` |\n" + "| --- " * 7 + "|"
-    parts = [head.replace("`metta_sweep/config/README.md`", "[what overrides what](configuration.md)").strip()]
+    parts = [head.replace("`docs/reference/configuration.md`", "[what overrides what](configuration.md)").strip()]
     parts += [f"## {name}\n\n{title}\n" + "\n".join(lines) for name, lines in sections.items()]
     return "\n\n".join([*parts, "## Notes", "\n".join(notes)]) + "\n"
 

@@ -99,7 +99,7 @@ def test_every_kind_of_event_has_a_meaning() -> None:
         text = file.read_text(encoding="utf-8")
         kinds |= {literal for literal, _ in TELL.findall(text) if literal}
         kinds |= set(re.findall(r"""^[A-Z_]+ = "([a-z_]+)"  # kind of the event""", text, re.MULTILINE))
-    assert kinds | {"driver_started", "slots_changed"} == set(MEANINGS)
+    assert kinds | {"driver_started", "driver_ended", "slots_changed"} == set(MEANINGS)
 
 
 def test_every_file_that_a_sweep_leaves_stands_on_the_page_of_files() -> None:

@@ -487,7 +487,7 @@ note says so before anything starts; those are numbered below.
 
 Places: the command line of a sweep; a job file (`sweep_job.yaml`); a sweep file (training keys and those of the machine
 under `sweep_job_overrides:`); the command line of `train` and `evaluate`. What lies above what:
-`metta_sweep/config/README.md`.
+`docs/reference/configuration.md`.
 
 | key | what it is | command line | job file | sweep file | `train` |
 | --- | --- | --- | --- | --- | --- |
