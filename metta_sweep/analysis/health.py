@@ -114,7 +114,9 @@ def calibration(runs: pd.DataFrame) -> Finding | None:
 
 def trust(surrogate: Surrogate) -> Finding:
     r_squared = surrogate.score.r_squared()
-    text = f"Leave-one-out, the score model explains {r_squared:.0%} of the variance of {len(surrogate.score.y)} runs."
+    text = (
+        f"The model explains {max(r_squared, 0.0):.0%} of how unseen runs differ (R2, {len(surrogate.score.y)} runs)."
+    )
     if r_squared >= 0.5:
         return Finding(GOOD, "Score model", text)
     advice = "Read slices and importance with care until it does; noisy scores need more evaluation episodes."
@@ -129,7 +131,7 @@ def no_effect(importance: pd.DataFrame) -> Finding:
         every = "Every other parameter" if rare else "Every parameter"
         return Finding(GOOD, "Effects", f"{every} has some effect on the score.{rare}")
     advice = "Fix them in the next sweep: a smaller space is searched faster."
-    return Finding(NOTE, "Effects", f"No effect on the score is seen of: {', '.join(weak)}.{rare}", advice)
+    return Finding(NOTE, "Effects", f"{', '.join(weak)} had no measurable effect on the score.{rare}", advice)
 
 
 def bounds(hits: Sequence[tuple[str, str]]) -> Finding:

@@ -35,12 +35,13 @@ def module_of(name: str) -> str:
 
 
 CONFIG_DIR_HELP = "a directory of your own configs, searched first"
-VERBOSE_HELP = "show the log on standard error; `run` then prints lines instead of a live table"
+VERBOSE_HELP = "show the log on standard error"
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command takes."""
-    parser.add_argument("-v", "--verbose", action="store_true", help=VERBOSE_HELP)
+def add_common_arguments(parser: argparse.ArgumentParser, name: str = "") -> None:
+    """What every command takes; `name` is the command's."""
+    more = ", and lines instead of a live table" if name == "run" else ""
+    parser.add_argument("-v", "--verbose", action="store_true", help=f"{VERBOSE_HELP}{more}")
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,10 +47,10 @@ def dispatch(arguments: list[str]) -> int:
         parser.error(unknown_command(name))
     module = importlib.import_module(module_of(name))
     command = argparse.ArgumentParser(
-        prog=f"metta_sweep {name}", description=COMMANDS[name].capitalize() + ".", allow_abbrev=False
+        prog=f"metta-sweep {name}", description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.", allow_abbrev=False
     )
     module.add_arguments(command)
-    add_common_arguments(command)
+    add_common_arguments(command, name)
     try:
         args = command.parse_intermixed_args(arguments[1:])
         if args.verbose:
@@ -72,10 +72,10 @@ def top_parser() -> argparse.ArgumentParser:
     """The parser that shows the list of commands; each command has its own."""
     lines = [f"  {name:<14}{help_text}" for name, help_text in COMMANDS.items()]
     return argparse.ArgumentParser(
-        prog="metta_sweep",
-        usage="python -m metta_sweep COMMAND [key=value ...] [--flags]",
+        prog="metta-sweep",
+        usage="metta-sweep COMMAND [key=value ...] [--flags]",
         description="Cost-aware hyperparameter sweeps for reinforcement learning: the best policy per dollar.",
-        epilog="commands:\n" + "\n".join(lines) + "\n\n`python -m metta_sweep COMMAND --help` explains its arguments.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\n`metta-sweep COMMAND --help` explains its arguments.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

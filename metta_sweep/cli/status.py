@@ -194,16 +194,17 @@ def activity(one: Overview) -> str:
 
 
 def utilisation_text(slots: Sequence[SlotUse]) -> str:
-    """`4 slots busy 97 %; slot 2 least, 91 %, longest gap 12.3 s`."""
+    """`4 slots, 97% busy (lowest: slot 2, 91%; longest gap 12.3 s)`."""
     from metta_sweep.analysis.utilisation import busy_share
 
     least = min(slots, key=lambda slot: slot.busy_share)
-    text = f"{len(slots)} slot(s) busy {busy_share(slots) or 0.0:.0%}"
-    return f"{text}; slot {least.slot} least, {least.busy_share:.0%}, longest gap {least.longest_gap_seconds:.1f} s"
+    text = f"{len(slots)} slot{'s' * (len(slots) != 1)}, {busy_share(slots) or 0.0:.0%} busy"
+    gap = f"longest gap {least.longest_gap_seconds:.1f} s"
+    return f"{text} (lowest: slot {least.slot}, {least.busy_share:.0%}; {gap})"
 
 
 def amount_text(amount: Amount, *, is_over: bool = False) -> str:
-    """`$0.12 spent, $0.03 committed, $0.85 left of $1.00, $3.60 per hour now`; of a sweep that is over what is unspent.
+    """`$0.12 spent, $0.03 reserved for running runs, $0.85 left of $1.00, $3.60 per hour now`; of a sweep that is over what is unspent.
 
     `$0.12 spent of $1.00, $0.88 unspent`.
     """
@@ -216,7 +217,8 @@ def amount_text(amount: Amount, *, is_over: bool = False) -> str:
         of = "" if amount.cap is None else f" of {money_text(amount.cap, amount.unit)}"
         rest = "" if amount.cap is None else f", {money_text(amount.cap - amount.spent, amount.unit)} unspent"
         return f"{money_text(amount.spent, amount.unit)} spent{of}{rest}"
-    texts = [f"{money_text(amount.spent, amount.unit)} spent", f"{money_text(amount.committed, amount.unit)} committed"]
+    reserved = f"{money_text(amount.committed, amount.unit)} reserved for running runs"
+    texts = [f"{money_text(amount.spent, amount.unit)} spent", reserved]
     if amount.cap is not None:
         texts.append(f"{money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}")
     return ", ".join([*texts, f"{money_text(amount.per_hour, amount.unit)} per hour now"])

@@ -63,7 +63,7 @@ def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
         pick(row["example"], "Newest example"),
     ]
     if record.log_tail:
-        body.append(html.Details([html.Summary("End of its log"), html.Pre(record.log_tail, className="small mb-0")]))
+        body.append(html.Details([html.Summary("Log tail"), html.Pre(record.log_tail, className="small mb-0")]))
     return dbc.Card(dbc.CardBody(body), className="mb-3")
 
 

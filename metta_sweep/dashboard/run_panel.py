@@ -108,7 +108,7 @@ def nearest(points: Sequence[Sequence[Any]]) -> list[Any]:
         return []
     rows = [(theme.number(distance, 3), theme.number(score), params_text(params)) for distance, params, score in points]
     return [
-        html.Div("Nearest results it knew", className="small fw-semibold mt-2"),
+        html.Div("Most similar earlier runs", className="small fw-semibold mt-2"),
         tables.table(("distance", "score", "point"), rows, label="nearest"),
     ]
 

@@ -53,7 +53,7 @@ def _show(value: float, unit: str) -> str:
     return theme.seconds(value * 3600) if unit == "h" or value < 2 else f"{theme.number(value, 3)} h"
 
 
-TITLES = {"$": "Money", "GPU h": "GPU time", "slot h": "Slot time", "h": "Time since the start"}
+TITLES = {"$": "Money", "GPU h": "GPU time", "slot h": "Compute time", "h": "Time since the start"}
 
 
 def _ended(over: Ending) -> html.Div:
@@ -106,7 +106,7 @@ def _expected(num_more: int | None, expected: Forecast | None) -> html.Div:
         return _cell("Expected best score", ["–"], None, f"needs 5 scores; {num_more:,} more runs fit")
     value = [html.Span(theme.number(expected.mean), className="fw-semibold")]
     if num_more == 0:
-        return _cell("Best score at this budget", value, None, "no further run fits")
+        return _cell("Best score at this budget", value, None, "the budget allows no further run")
     interval = f"90 %: {theme.number(expected.low)} to {theme.number(expected.high)}"
     words = f"{interval}, after {num_more:,} more runs like the latest"
     return _cell("Expected best at this budget", value, None, words)

@@ -194,8 +194,8 @@ def describe_basis(phases: Sequence[PhasePlan], pace: Pace | None) -> str:
     if pace is not None:
         return f"from {pace.num_runs} past runs of the same task ({', '.join(pace.sweeps)})"
     if all(phase.run_seconds is not None for phase in phases):
-        return "at most, from max_suggestion_cost: the registry has no past runs of this task"
-    return "not known: the registry has no past runs of this task, and max_suggestion_cost sets no limit"
+        return "at most, from max_suggestion_cost: this is the first sweep of this task"
+    return "this is the first sweep of this task, and max_suggestion_cost sets no limit"
 
 
 def stop_rules(job: SweepJob, slots: int, history: History, phases: Sequence[PhasePlan]) -> tuple[StopRule, ...]:

@@ -125,9 +125,9 @@ def describe_cap(limits: SweepLimits, spent_seconds: float, promised_seconds: fl
     if budget.dollars is not None and budget.hourly_cost:
         rate = budget.hourly_cost / 3600.0
         spent, promised = spent_seconds * rate, promised_seconds * rate
-        return f"${spent:.3f} spent + ${promised:.3f} committed reach budget.dollars={budget.dollars:g}"
+        return f"${spent:.3f} spent + ${promised:.3f} reserved for runs reach budget.dollars={budget.dollars:g}"
     spent, promised = spent_seconds / 3600, promised_seconds / 3600
-    return f"{spent:.3f} GPU-hours spent + {promised:.3f} committed reach budget.gpu_hours={budget.gpu_hours:g}"
+    return f"{spent:.3f} GPU-hours spent + {promised:.3f} reserved for runs reach budget.gpu_hours={budget.gpu_hours:g}"
 
 
 def must_stop_running(limits: SweepLimits, tally: Tally) -> StopReason | None:

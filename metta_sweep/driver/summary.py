@@ -30,7 +30,7 @@ def print_plan(plan: SweepPlan, console: Console) -> None:
     line = partial(say, console=console, markup=True)
     for text in plan.left_out:
         say(f"note: {text}", console)
-    line(f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} at a time")
+    line(f"[bold]{plan.sweep_name}[/bold]: {runs_text(plan)}, {plan.slots} in parallel")
     if len(plan.phases) > 1:
         console.print(phase_table(plan))
     line(f"expected: {expected_text(plan)}")
@@ -50,7 +50,7 @@ def runs_text(plan: SweepPlan) -> str:
     before = f" after the {done} that have ended" if done else ""
     if plan.runs is None:
         return f"runs until it is stopped{before}"
-    return f"{plan.runs} run{'s' * (plan.runs != 1)} to come{before}"
+    return f"{plan.runs} run{'s' * (plan.runs != 1)} planned{before}"
 
 
 def expected_text(plan: SweepPlan) -> str:
@@ -58,7 +58,7 @@ def expected_text(plan: SweepPlan) -> str:
     if plan.seconds is None or plan.slot_hours is None:
         paces = (phase.run_seconds for phase in plan.phases if phase.remaining)
         known = next((seconds for seconds in paces if seconds is not None), None)
-        return "time and money not known" if known is None else f"{duration(known)} a run; the end is open"
+        return "no estimate yet" if known is None else f"{duration(known)} a run; the end is open"
     hours = f"{plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else f"{plan.slot_hours:.3g} slot-hours"
     dollars = "" if plan.dollars is None else f", ${plan.dollars:.2f}"
     return f"{duration(plan.seconds)}, {hours}{dollars}"
@@ -69,8 +69,7 @@ def stops_text(plan: SweepPlan) -> str:
     if not plan.stops:
         return "nothing but Ctrl-C, `stop`, or failures in a row; sweep.num_samples, target_score and budget set limits"
     return "; ".join(
-        stop.rule + ("" if stop.runs is None else f" (room for {stop.runs} more run{'s' * (stop.runs != 1)})")
-        for stop in plan.stops
+        stop.rule + ("" if stop.runs is None else f" (enough for about {stop.runs:,} more)") for stop in plan.stops
     )
 
 

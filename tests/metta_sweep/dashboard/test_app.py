@@ -112,7 +112,7 @@ def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(queries: 
         assert words in panel
     for words in (
         "stop threshold",
-        "Nearest results it knew",
+        "Most similar earlier runs",
         "https://wandb.ai/team/metta/runs/sim.r.6",
         "sweep/sim/runs/sim.r.6",
         "paid",

@@ -108,7 +108,7 @@ def test_without_past_runs_time_is_the_most_that_a_run_may_take_and_the_plan_say
 def test_nothing_known_is_said_and_no_number_is_invented(tmp_path: Path) -> None:
     plan = make_plan(job_of(tmp_path), 2, History(), None)
     assert (plan.seconds, plan.slot_hours, plan.dollars) == (None, None, None)
-    assert plan.basis.startswith("not known")
+    assert plan.basis.startswith("this is the first sweep")
 
 
 def test_past_runs_of_the_same_task_give_the_pace_by_the_length_of_a_run(tmp_path: Path) -> None:
