@@ -204,9 +204,9 @@ def utilisation_text(slots: Sequence[SlotUse]) -> str:
 
 
 def amount_text(amount: Amount, *, is_over: bool = False) -> str:
-    """`$0.12 spent, $0.03 reserved for running runs, $0.85 left of $1.00, $3.60 per hour now`; of a sweep that is over what is unspent.
+    """`$0.12 spent, $0.03 reserved for running runs, $0.85 left of $1.00, $3.60 per hour now`.
 
-    `$0.12 spent of $1.00, $0.88 unspent`.
+    Of a sweep that is over, what is unspent: `$0.12 spent of $1.00, $0.88 unspent`.
     """
     from metta_sweep.analysis.duration import elapsed
 

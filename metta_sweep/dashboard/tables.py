@@ -66,7 +66,7 @@ def _amount(amount: Amount, *, is_over: bool = False) -> html.Div:
     of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
     words = []
     if unit != "h" and not is_over:
-        words.append(f"{_show(amount.committed, unit)} committed")
+        words.append(f"{_show(amount.committed, unit)} reserved")
     if amount.cap is not None:
         words.append(f"{_show(amount.left, unit)} {'unspent' if is_over else 'left'}")
     if unit != "h" and amount.per_hour > 0:
@@ -94,7 +94,7 @@ def _progress(amount: Amount) -> html.Div:
             style={"width": f"{min(100 * value / amount.cap, 100):.2f}%"},
             title=name,
         )
-        for value, colour, name in ((amount.spent, "primary", "spent"), (amount.committed, "warning", "committed"))
+        for value, colour, name in ((amount.spent, "primary", "spent"), (amount.committed, "warning", "reserved"))
     ]
     return html.Div(bars, className="progress my-1", style={"height": "6px"}, **hidden)
 
