@@ -18,8 +18,8 @@ from searchers.surrogate_models import SurrogateModels
 LENGTH = "trainer.total_timesteps"
 SPACE = Space.from_config(
     {
-        "x": {"distribution": "uniform", "min": 0.0, "max": 1.0, "mean": 0.5},
-        LENGTH: {"distribution": "log_normal", "min": 1e4, "max": 1e6, "mean": 1e5},
+        "x": {"distribution": "uniform", "min": 0.0, "max": 1.0},
+        LENGTH: {"distribution": "log_normal", "min": 1e4, "max": 1e6},
     }
 )
 BASES: dict[str, dict[str, Any]] = {
