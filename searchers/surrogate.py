@@ -225,7 +225,7 @@ class ScoreModel:
         """(n,) known variances of a running run's points, z; 0 where none was reported."""
         errors = np.array([point.score_se or 0.0 for point in points])
         slope = self.warp.slope(sign * np.array([point.score for point in points]))
-        return np.minimum((errors * slope) ** 2, LARGEST_KNOWN)
+        return np.minimum(errors * slope, math.sqrt(LARGEST_KNOWN)) ** 2
 
     def widened(self, std: Array) -> Array:
         """(m,) deviations of the noiseless score with what the model's own guesses add, for whoever reads an interval.
@@ -242,7 +242,7 @@ class ScoreModel:
             known = errors[kind & ~np.isnan(errors)]
             errors[kind & np.isnan(errors)] = np.median(known) if len(known) else 0.0
         slope = self.warp.slope(np.array(self._scores)[rows])
-        return np.minimum((errors[rows] * slope) ** 2, LARGEST_KNOWN)
+        return np.minimum(errors[rows] * slope, math.sqrt(LARGEST_KNOWN)) ** 2
 
     def _targets(self, rows: list[int]) -> Array:
         return self.warp.forward(np.array(self._scores)[rows])

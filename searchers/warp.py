@@ -17,6 +17,7 @@ LOWEST_BENT = 15.0  # half of it
 # Spreads below this share of the median are rounding errors.
 RESOLUTION = 1e-12
 FARTHEST = 1e200  # spreads: keeps what follows finite
+STEEPEST = 1e150  # z per score: keeps its product with the largest score finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class Warp:
         bend = np.where(
             t > LINEAR_ABOVE, 1.0 / (1.0 + np.maximum(t - LINEAR_ABOVE, 0.0)), 1.0 / (1.0 + np.maximum(-t, 0.0))
         )
-        slope: Array = bend / (self.spread * self.deviation)
-        return slope
+        with np.errstate(over="ignore"):  # scores that differ by next to nothing: as steep as floats reach
+            return cast(Array, np.minimum(bend / (self.spread * self.deviation), STEEPEST))
 
     def inverse(self, z: Array) -> Array:
         """z -> scores, elementwise; outliers come back nearer than they were."""
