@@ -60,6 +60,10 @@ def test_lines_of_text_have_at_most_120_columns(page: Path) -> None:
     assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "!["))]
 
 
+def test_the_front_page_is_read_in_a_minute() -> None:
+    assert len(text_of(ROOT / "README.md").splitlines()) <= 120
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_module_stands_in_its_folders_page(package: str) -> None:
     page = text_of(ROOT / package / "README.md")

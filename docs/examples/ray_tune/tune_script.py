@@ -6,7 +6,7 @@ from typing import Any
 
 from ray import tune
 
-from searchers.ray_search import ProteinSearch
+from searchers import ProteinSearch
 
 
 def objective(config: dict[str, Any]) -> dict[str, Any]:
