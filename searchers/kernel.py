@@ -108,7 +108,8 @@ class Hyperparameters:
 def log_length_mean(count: int) -> float:
     """Centre of the lengthscales' prior: about one range for a few parameters, growing with sqrt(d).
 
-    Source: Hvarfner, Hellsten and Nardi 2024 (arXiv 2402.02229), doubled as our coordinates span [-1, 1].
+    The growth is that of Hvarfner, Hellsten and Nardi 2024 (arXiv 2402.02229); their centre would be eight times as
+    long on our [-1, 1], with a wider prior, which was not tried.
     """
     return math.log(2.0) + 0.5 * math.log(max(count, 1) / 4.0)
 

@@ -105,6 +105,22 @@ def parameter_config(parameter: Parameter) -> dict[str, Any]:
     return {"distribution": parameter.distribution.name, **bounds, **written, **when}
 
 
+def only_written(leaf: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaf without a `mean` and a `scale` that it would have anyway: earlier versions stored what nobody wrote."""
+    bare = {key: value for key, value in leaf.items() if key not in ("mean", "scale")}
+    parameter = _read_parameter("parameter", bare, [])
+    if parameter is None:
+        return dict(leaf)
+    mean = parameter.native(parameter.mean) if isinstance(parameter, NumericParameter) else parameter.mean
+    unwritten = {"mean": (mean, None), "scale": (AUTO_SCALE, "auto", None)}
+    kept = (key for key, values in unwritten.items() if key in leaf and not _is_one_of(leaf[key], values))
+    return bare | {key: leaf[key] for key in kept}
+
+
+def _is_one_of(value: object, values: tuple[object, ...]) -> bool:
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in values)
+
+
 def nearest(key: str, known: Sequence[str]) -> str:
     """'; did you mean ...?', or the list of what is known."""
     near = difflib.get_close_matches(key, known, n=1)

@@ -18,7 +18,7 @@ from searchers.distributions import Parameter
 from searchers.errors import SpaceError
 from searchers.membership import foreign
 from searchers.observation import ParamValue
-from searchers.space_config import parse_space
+from searchers.space_config import only_written, parse_space
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
 MAX_SPEC_CHARACTERS = 1_000_000
@@ -92,10 +92,19 @@ def parse_spec(text: str) -> dict[str, Any]:
 
 
 def as_written_now(text: str) -> str:
-    """The specification without settings that are none any more and had no effect."""
+    """The specification without settings that are none any more and had no effect, and without centres that nobody
+    wrote.
+    """
     spec = parse_spec(text)
-    phases = [{**phase, "protein": still_settings(phase.get("protein", {}))} for phase in spec.get("phases", ())]
+    phases = [_phase_as_written_now(phase) for phase in spec.get("phases", ())]
     return yaml.safe_dump({**spec, "phases": phases}, sort_keys=True, allow_unicode=True)
+
+
+def _phase_as_written_now(phase: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {
+        name: leaf if "value" in leaf else only_written(leaf) for name, leaf in phase.get("parameters", {}).items()
+    }
+    return {**phase, "parameters": parameters, "protein": still_settings(phase.get("protein", {}))}
 
 
 def check_spec(text: str) -> None:

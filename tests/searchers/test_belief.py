@@ -12,6 +12,8 @@ import pytest
 
 from searchers import Observation, Params, Protein, ProteinConfig, Space
 from searchers.belief import CentrePrior, since_of
+from searchers.distributions import NumericParameter
+from searchers.space_config import only_written, parameter_config
 from tests.searchers.plain_task import LENGTH
 
 OBJECTIVES: list[dict[str, Any]] = [
@@ -183,3 +185,23 @@ def test_a_good_centre_saves_a_fifth_and_one_at_a_corner_costs_little() -> None:
     )
     assert np.mean(good) < 0.8 * np.mean(without)
     assert np.mean(corner) < 1.35 * np.mean(without)  # 1.2 here; the start in the middle is a good one
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"distribution": "log_normal", "min": 1e-4, "max": 1e-1},
+        {"distribution": "uniform", "min": 0, "max": 1, "mean": 0.3},
+        {"distribution": "int_uniform", "min": 1, "max": 8, "scale": 0.1},
+        {"distribution": "uniform_pow2", "min": 16, "max": 1024},
+        {"choices": ["a", "b"]},
+        {"choices": [True, 1], "mean": 1},
+    ],
+)
+def test_a_centre_that_an_earlier_version_stored_without_being_told_is_none(written: dict[str, Any]) -> None:
+    (parameter,) = Space.from_config({"x": written}).parameters
+    stored = parameter_config(parameter) | {"mean": parameter.mean}  # as it was: always with a centre
+    if isinstance(parameter, NumericParameter):
+        stored |= {"mean": parameter.native(parameter.mean), "scale": parameter.scale}
+    assert only_written(stored) == only_written(parameter_config(parameter))
+    assert ("mean" in only_written(stored)) is ("mean" in written)
