@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
-from tests.metta_sweep.driver.drive import ROOT, Environ, Instant
+from tests.metta_sweep.driver.drive import ROOT, Environ, Instant, end_drivers_of
 from tests.ray_token import use_ray_token
 
 
@@ -43,6 +43,12 @@ def instant(tmp_path: Path) -> Instant:
 
     set_options()
     return set_options
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_is_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    end_drivers_of(tmp_path)
 
 
 @pytest.fixture

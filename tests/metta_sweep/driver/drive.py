@@ -81,15 +81,30 @@ def is_alive(process: psutil.Process) -> bool:
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to the driver and all that it started."""
-    for member in family(process):
+    kill(family(process))
+    process.wait()
+
+
+def end_drivers_of(data_dir: Path) -> None:
+    """Kills what a test left at work in its directory: on a Ray that tests share, the next ones would wait for its
+    slots.
+    """
+    for child in psutil.Process().children():
+        if is_alive(child) and child.cmdline()[1:4] == ["-m", "tests.metta_sweep.driver.drive", str(data_dir)]:
+            kill([*child.children(recursive=True), child])
+            child.wait()
+
+
+def kill(members: Sequence[psutil.Process]) -> None:
+    for member in members:
         try:
             member.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue  # it went with its parent
-    process.wait()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+# 200 s: beside other programs on two cores a Ray worker took a minute to start, twice in a row
+def wait_for(condition: Callable[[], bool], seconds: float = 200.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"
