@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,24 @@ class Odd(gymnasium.Env[np.ndarray, int]):
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             if self._does == "hang":
                 time.sleep(1000)
+            if self._does == "print":
+                sys.stdout.write(f"step {self._step}\n")
             self._end_process()
             reward = float("nan") if self._does == "nan" else reward
         return np.zeros(2, dtype=np.float32), reward, self._step >= 10 and self._does != "never end", False, {}
 
+    def close(self) -> None:
+        does, self._does = self._does, "nothing"
+        if does == "fail to close" and self._step:
+            raise KeyError("the window is gone")
+
     def _end_process(self) -> None:
+        if self._does == "fork and die":
+            if child := os.fork():
+                Path(self._once).write_text(str(child))
+                os._exit(1)
+            time.sleep(60)
+            os._exit(0)
         if self._does == "die":
             os._exit(1)
         if self._does == "fill the disk" and not Path(self._once).exists():

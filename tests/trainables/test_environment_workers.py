@@ -180,6 +180,29 @@ def test_an_exception_in_an_environment_is_the_same_failure_as_in_the_learner_it
     assert "odd_environments.py" in str(error.__cause__)  # the traceback
 
 
+def test_an_environment_that_cannot_be_closed_is_the_same_failure_as_in_the_learner_itself() -> None:
+    failures = []
+    for count in (0, 1):
+        with pool(count) as workers:
+            env = vector_of(workers, {"does": "fail to close"}, num_envs=1)
+            env.step(np.zeros(1, dtype=np.int64))
+            with pytest.raises((KeyError, RunError)) as caught:
+                env.close()
+            failures.append(classify(caught.value))
+    assert failures[0] == failures[1]
+    assert failures[0].kind is FailureKind.CODE
+
+
+def test_what_an_environment_prints_is_in_the_log_at_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    with pool(1) as workers:
+        env = vector_of(workers, {"does": "print", "after": 1})
+        env.step(np.zeros(4, dtype=np.int64))
+        assert capfd.readouterr().out.splitlines() == ["step 1"] * 4
+
+
 def test_workers_that_failed_are_replaced_by_fresh_ones() -> None:
     with pool(1) as workers:
         failure_of(workers, {"does": "raise", "after": 10})
@@ -203,6 +226,15 @@ def test_a_worker_that_dies_is_named_and_is_infrastructure(does: str, how: str, 
     assert failure.message.startswith("environment worker ")
     assert failure.message.endswith(f") {how}")
     assert isinstance(error, WorkerEnded) == signature  # twice in a row it is the code
+
+
+def test_a_dead_worker_is_seen_though_its_child_lives(tmp_path: Path) -> None:
+    file = tmp_path / "child"
+    with pool(1) as workers:
+        _, error = failure_of(workers, {"does": "fork and die", "after": 10, "once": str(file)})
+    child = psutil.Process(int(file.read_text()))  # else it has kept the learner waiting to its own end
+    child.kill()
+    assert isinstance(error, WorkerEnded)
 
 
 def test_a_worker_killed_between_steps_is_seen_at_the_next_one() -> None:

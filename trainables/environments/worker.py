@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import io
 import json
 import mmap
 import os
@@ -30,6 +31,7 @@ from trainables.environments.workers import (
     DONE,
     DONE_WITH_STATS,
     FAILED,
+    FAILED_TO_CLOSE,
     OPEN,
     ORDER,
     RESET,
@@ -47,6 +49,8 @@ def main(arguments: list[str]) -> None:
     end_with(life)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which decides what becomes of its runs
     faulthandler.enable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what was printed is in the log even if this process is killed
     note_exits()
     server = BlockServer(socket.socket(fileno=connection), mmap.mmap(clock, mmap.PAGESIZE))
     while server.serve():
@@ -85,7 +89,8 @@ class BlockServer:
         try:
             answer = self._do(what, number)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # of an environment
-            answer = _message(FAILED, {**asdict(classify(error)), "traceback": traceback.format_exc()})
+            kind = FAILED_TO_CLOSE if what == CLOSE else FAILED
+            answer = _message(kind, {**asdict(classify(error)), "traceback": traceback.format_exc()})
         self._clock[0] = time.process_time()
         self._connection.sendall(answer)
         return True
@@ -97,6 +102,7 @@ class BlockServer:
         if what == CLOSE:
             if block := self._blocks.pop(number, None):
                 block.close()
+            sys.stdout.flush()  # before the next run's log takes its place
             return CLOSED
         block = self._blocks[number]
         if what == RESET:

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import psutil
@@ -34,7 +34,7 @@ from trainables.result import FailureKind
 ORDER = struct.Struct("<cI")  # what is to be done, and with which block
 SIZE = struct.Struct("<I")  # of a message that follows
 OPEN, RESET, STEP, CLOSE = b"o", b"r", b"s", b"c"  # orders
-DONE, DONE_WITH_STATS, FAILED, CLOSED = b"k", b"t", b"e", b"x"  # answers
+DONE, DONE_WITH_STATS, FAILED, CLOSED, FAILED_TO_CLOSE = b"k", b"t", b"e", b"x", b"f"  # answers
 _PATIENCE = 1.0  # seconds of silence after which a worker is named by `waiting_for`; far below any stall
 _LAST_WORDS_SECONDS = 0.5  # for a process whose socket closed to be dead; not tuned
 
@@ -97,7 +97,7 @@ class EnvironmentWorkers:
 
     def memory_bytes(self) -> int:
         """Resident memory of all processes."""
-        return sum(worker.memory_bytes() for worker in self._workers.values())
+        return sum(worker.memory_bytes() for worker in list(self._workers.values()))  # another thread may start some
 
     def close(self) -> None:
         """Ends all processes."""
@@ -195,18 +195,25 @@ class RemoteHost:
             self._workers.close()
             raise
         if answer == FAILED:
-            self._workers.close()  # others may still be at work on what nobody wants any more
-            failure = Failure(FailureKind(told["kind"]), told["signature"], told["message"])
-            raise FailedElsewhere(failure) from RemoteTraceback(told["traceback"])
+            self._fail(told)
         return {int(env): stats for env, stats in (told or {}).items()}
 
     def close(self) -> None:
+        """Raises the failure of an environment that cannot be closed."""
         try:
             self._order(CLOSE)
-            while self._answer()[0] != CLOSED:
-                pass  # of a step that nobody waited for
+            answer, told = self._answer()
+            while answer not in (CLOSED, FAILED_TO_CLOSE):
+                answer, told = self._answer()  # that was of a step that nobody waited for
         except InfrastructureFailure:
             return  # gone, and its block with it
+        if answer == FAILED_TO_CLOSE:
+            self._fail(told)
+
+    def _fail(self, told: Mapping[str, str]) -> NoReturn:
+        self._workers.close()  # others may still be at work on what nobody wants any more
+        failure = Failure(FailureKind(told["kind"]), told["signature"], told["message"])
+        raise FailedElsewhere(failure) from RemoteTraceback(told["traceback"])
 
     def _answer(self) -> tuple[bytes, Any]:
         self._wait_for_answer()
@@ -242,6 +249,8 @@ class RemoteHost:
     def _wait_for_answer(self) -> None:
         began = time.monotonic()
         while not self._worker.has_answered(_PATIENCE):
+            if self._worker.process.poll() is not None:  # a process that it forked keeps its socket open
+                raise self._worker.ended(self._envs)
             self._workers.waiting_for = (
                 f"environment worker {self._worker.number} ({self._envs}) has not answered for "
                 f"{time.monotonic() - began:.0f} s"
