@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from tests.trainables.synthetic import make_policy, make_rollout
 from trainables.ppo.blame import fault_of_environment
 
 NAN, INFINITE = math.nan, math.inf
+AFTER = np.zeros((3, 2), np.float32)  # what the environments show after the rollout
 
 
 @pytest.mark.parametrize(
@@ -31,10 +33,19 @@ def test_whoever_was_first_is_to_blame(broken: dict[str, int], fault: str | None
     rollout = make_rollout(make_policy())
     for name, step in broken.items():
         getattr(rollout, name)[step, 2] = number
-    assert fault_of_environment(rollout) == fault
+    assert fault_of_environment(rollout, AFTER) == fault
+
+
+def test_what_is_seen_after_the_last_step_counts_as_well() -> None:
+    rollout, after = make_rollout(make_policy()), AFTER.copy()
+    after[1, 0] = NAN
+    rollout.values[-1, 1] = NAN
+    assert fault_of_environment(rollout, after) == "observations"
+    rollout.log_probs[2] = NAN
+    assert fault_of_environment(rollout, after) is None
 
 
 def test_images_are_always_finite() -> None:
     rollout = make_rollout(make_policy())
     images = type(rollout)(**{**{n: getattr(rollout, n) for n in rollout.__slots__}, "observations": rollout.actions})
-    assert fault_of_environment(images) is None
+    assert fault_of_environment(images, AFTER.astype(np.uint8)) is None

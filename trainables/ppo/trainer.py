@@ -178,7 +178,7 @@ class PpoTrainer:
         try:
             losses = self.learner.update(rollout, rate, shuffling)
         except HyperparameterFailure as error:
-            if what := fault_of_environment(rollout):
+            if what := fault_of_environment(rollout, self._env.observations):
                 text = f"the environment returned {what} that are not finite (NaN or infinite) before anything diverged"
                 raise CodeFailure(f"{text}; mend it there") from error
             raise
