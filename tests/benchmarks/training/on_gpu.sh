@@ -23,7 +23,8 @@ step() {
   local name=$1 limit=$2 code=0 began=$SECONDS
   shift 2
   timeout --signal=INT --kill-after=5 "$limit" \
-    "$python" -m pytest -p no:cacheprovider -m 'not long' -W default --timeout=0 -rs -s "$@" >"$output/$name.txt" 2>&1 || code=$?
+    "$python" -m pytest -p no:cacheprovider -m 'not long' -W default --timeout=0 -rs -s "$@" \
+    >"$output/$name.txt" 2>&1 || code=$?
   case $code in
     0) note "$name: ok, $((SECONDS - began)) s" ;;
     124 | 137) note "$name: interrupted after $limit s" ;;
