@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,20 +62,25 @@ def check_command(config: TrainableConfig, parameters: Mapping[str, Any], seed: 
 
 
 def _run(arguments: list[str], config: TrainableConfig, filling: Filling) -> tuple[int, str]:
-    """Status and output. Nobody listens to its reports."""
+    """Status and output. Nobody listens to its reports; what takes too long goes with all that it started."""
     given = {name: filling.fill(plain(value)) for name, value in config.environment.items()}
     environment = {name: value for name, value in os.environ.items() if name != PATH_VARIABLE} | given
-    done = subprocess.run(
+    process = subprocess.Popen(
         arguments,
         cwd=config.workdir or None,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=PATIENCE_SECONDS,
-        check=False,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout.decode(errors="replace")
+    with process:
+        try:
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
+            raise
+    return process.returncode, output.decode(errors="replace")
 
 
 def _unknown_flags(filling: Filling, help_text: str) -> list[Problem]:

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from metta_sweep.cli.main import main
 from tests.trainables.test_programs import log, run
+from trainables import command_check
 from trainables.command_check import check_command
 from trainables.command_words import Filling, negated, override_words
 from trainables.errors import SpecError
@@ -118,6 +120,16 @@ def test_a_dry_form_has_to_end_well(tmp_path: Path) -> None:
     (problem,) = checked(tmp_path, {"learning_rte": 0.1}, check=SCRIPT)
     assert problem.startswith("trainable.check: ended with status 2: ")
     assert problem.endswith("unrecognized arguments: --learning_rte 0.1")
+
+
+def test_a_check_that_takes_too_long_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_check, "PATIENCE_SECONDS", 1.0)  # for a shell to start on a busy machine
+    (problem,) = checked(tmp_path, {}, check=f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
+    assert "did not end within" in problem
+    child = int((tmp_path / "child").read_text())
+    left = [psutil.Process(child)] if psutil.pid_exists(child) else []
+    _, alive = psutil.wait_procs(left, timeout=1.0)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.parametrize("command", ["no-such-program {overrides}", "no/such/program {overrides}"])
