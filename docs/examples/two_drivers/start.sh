@@ -6,7 +6,10 @@ port=8811
 python -m metta_sweep serve --host 127.0.0.1 --port "$port" --database-url "sqlite:///$PWD/registry.db" &
 service=$!
 trap 'kill "$service"' EXIT
-until python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/health')" 2>/dev/null; do sleep 1; done
+until python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/health')" 2>/dev/null; do
+  kill -0 "$service" # ends this script if the service has ended, such as for a port that is taken
+  sleep 1
+done
 
 drive() {
   python -m metta_sweep run sweep_name=shared sweep=shared "data_dir=$1" "settings.sweep_server_uri=http://127.0.0.1:$port" \
