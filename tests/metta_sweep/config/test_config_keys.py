@@ -16,6 +16,7 @@ from metta_sweep.config.load import JOB_KEYS
 from metta_sweep.config.runs import TRAIN_KEYS
 from metta_sweep.errors import ConfigError
 from tests.metta_sweep.config import key_table
+from tests.metta_sweep.config.written_keys import all_keys
 
 PARAMETERS = {"trainer.ppo.gamma": {"min": 0.9, "max": 0.99}}
 
@@ -26,7 +27,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[key_table.Row]:
 
 
 def test_the_walk_knows_every_section_of_a_job() -> None:
-    assert (JOB_KEYS | TRAIN_KEYS) - {key.name.split(".")[0] for key in key_table.all_keys()} == {
+    assert (JOB_KEYS | TRAIN_KEYS) - {key.name.split(".")[0] for key in all_keys()} == {
         "suggestion"
     }  # what a patch holds
 
