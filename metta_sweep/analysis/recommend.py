@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from metta_sweep.analysis.best import BestRun, best, point_key, with_posterior
+from metta_sweep.analysis.best import POSTERIOR, BestRun, best, point_key, with_posterior
 from metta_sweep.analysis.duration import duration
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
@@ -100,18 +100,18 @@ def recommend(runs: pd.DataFrame, spec: SweepSpec | None, *, top_n: int = 1) -> 
     own = of_sweep(runs, spec)
     belief = believed(own, spec)
     if belief is not None:
-        points = {point_key(params): params for params in scored(own)["params"]}
-        told = dict(zip(points, belief.intervals(list(points.values())), strict=True))
+        distinct = {point_key(params): params for params in scored(own)["params"]}
+        told = dict(zip(distinct, belief.intervals(list(distinct.values())), strict=True))
         own = with_posterior(own, lambda params: told[point_key(params)])
-    ranking = best(own, max(top_n, CONTENDERS), goal)
-    if not ranking:
+    points = best(own, len(own), goal)
+    if not points:
         return None
     return Recommendation(
-        winner=ranking[0],
-        ranking=tuple(ranking[:top_n]),
-        luckiest=luckiest(own, ranking[0], goal),
-        repeat=close_race(ranking, belief) if belief is not None else None,
-        num_points=len(best(own, len(own), goal)),
+        winner=points[0],
+        ranking=tuple(points[:top_n]),
+        luckiest=luckiest(own, points[0], goal),
+        repeat=close_race(points[:CONTENDERS], belief) if belief is not None else None,
+        num_points=len(points),
         goal=goal,
     )
 
@@ -144,7 +144,7 @@ def luckiest(runs: pd.DataFrame, winner: BestRun, goal: str) -> Luckiest | None:
     row = done.iloc[int(utility.argmax())]
     if utility[done["id"].isin(winner.run_ids).to_numpy()].max() >= utility.max():
         return None
-    numbers = [row.get(name, math.nan) for name in ("posterior_mean", "posterior_low", "posterior_high")]
+    numbers = [row.get(name, math.nan) for name in POSTERIOR]
     return Luckiest(row["id"], float(row["score"]), None if math.isnan(numbers[0]) else Interval(*numbers))
 
 

@@ -139,8 +139,7 @@ def rank(
         runs = frame(registry, sweep_name, hourly_cost=hourly_cost)
     known, goal = of_sweep(runs, spec.sweep), spec.sweep.goal
     found = recommend(runs, spec.sweep, top_n=top_n)
-    is_asked = found is not None and by == "posterior"
-    ranking = found.ranking if is_asked and found is not None else tuple(best(known, top_n, goal, by=by))
+    ranking = found.ranking if found is not None and by == "posterior" else tuple(best(known, top_n, goal, by=by))
     return Ranking(spec, runs, ranking, found, pareto_front(known, goal), len(runs) - len(known))
 
 

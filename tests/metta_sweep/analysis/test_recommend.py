@@ -95,6 +95,15 @@ def test_two_points_that_only_noise_parts_are_offered_a_repeat_with_its_price() 
     assert "of each would cost" in sentences(answer)[-1]
 
 
+def test_the_answer_is_the_same_however_many_are_ranked() -> None:
+    runs = sweep(hill(1.0, 2, 40))
+    few, many = recommend(runs, spec(), top_n=1), recommend(runs, spec(), top_n=40)
+    assert few is not None
+    assert many is not None
+    assert few.repeat is not None
+    assert (few.winner, few.repeat) == (many.winner, many.repeat)
+
+
 def test_a_clear_winner_needs_no_repeat() -> None:
     points = [(0.1, 0.0), (0.1, 0.01), (0.9, 5.0), (0.9, 5.01), (0.5, 1.0), (0.5, 1.01)]
     assert found(sweep(points)).repeat is None
