@@ -8,13 +8,13 @@ from typing import Any
 
 from metta_sweep.config.tree import Tree
 from metta_sweep.errors import ConfigError
+from trainables.fields import number
 
-# W&B's words and ours
-METHODS = {"bayes": "bayes", "random": "random", "grid": "grid"}
+METHODS = ("bayes", "random", "grid")  # of W&B, which mean the same here
 # Its distributions
 LOGARITHMIC = ("log_uniform_values", "q_log_uniform_values", "inv_log_uniform_values")
 EXPONENTS = ("log_uniform", "q_log_uniform", "inv_log_uniform")  # their bounds are exponents of e
-SHORTEST = 20  # runs, where W&B would go on without end: a round number that somebody changes
+NUM_SAMPLES = 20  # runs, where W&B would go on without end: a round number that somebody changes
 
 
 def convert(theirs: Any) -> tuple[Tree, list[str]]:
@@ -34,11 +34,13 @@ def convert(theirs: Any) -> tuple[Tree, list[str]]:
         else:
             searched[name] = _parameter(name, leaf, notes)
     metric = theirs.get("metric") or {}
+    if not isinstance(metric, Mapping):
+        raise ConfigError(f"metric: need a mapping with name and goal, got {metric!r}")
     goal = str(metric.get("goal", "minimize"))  # W&B's default
-    ours: Tree = {"goal": goal, "method": METHODS.get(str(theirs.get("method")), "bayes")}
-    ours["num_samples"] = theirs.get("run_cap") or SHORTEST
+    ours: Tree = {"goal": goal, "method": theirs.get("method") if theirs.get("method") in METHODS else "bayes"}
+    ours["num_samples"] = theirs.get("run_cap") or NUM_SAMPLES
     if not theirs.get("run_cap"):
-        notes.append(f"num_samples: the file has no run_cap; {SHORTEST} is a guess")
+        notes.append(f"num_samples: the file has no run_cap; {NUM_SAMPLES} is a guess")
     if theirs.get("early_terminate"):
         ours["early_stopping"] = True
     ours["parameters"] = searched
@@ -70,11 +72,13 @@ def _parameter(name: str, leaf: Mapping[str, Any], notes: list[str]) -> Tree:
         if "probabilities" in leaf:
             notes.append(f"{name}: probabilities left out; all choices are equally likely at first")
         return {"choices": list(leaf["values"])}
-    if "mu" in leaf:
-        return _around(name, kind, float(leaf["mu"]), float(leaf.get("sigma", 1.0)), notes)
-    low, high = leaf.get("min"), leaf.get("max")
-    if low is None or high is None:
+    numbers = ("mu", "sigma", "min", "max")
+    told = {key: _number(f"parameters.{name}.{key}", leaf[key]) for key in numbers if leaf.get(key) is not None}
+    if "mu" in told:
+        return _around(name, kind, told["mu"], told.get("sigma", 1.0), notes)
+    if not {"min", "max"} <= set(told):
         raise ConfigError(f"parameters.{name}: need values, value, or min and max, got {dict(leaf)!r}")
+    low, high = told["min"], told["max"]
     if "q" in leaf:
         notes.append(f"{name}: q={leaf['q']} left out; trainable.types: {{{name}: int}} rounds to whole numbers")
     if kind in EXPONENTS:
@@ -83,6 +87,14 @@ def _parameter(name: str, leaf: Mapping[str, Any], notes: list[str]) -> Tree:
         return {"distribution": "log_normal", "min": low, "max": high}
     is_whole = kind == "int_uniform" or (not kind and isinstance(low, int) and isinstance(high, int))
     return {"distribution": "int_uniform" if is_whole else "uniform", "min": low, "max": high}
+
+
+def _number(key: str, value: Any) -> float:
+    """A number as it is, a whole one whole; YAML reads 1e-3 as a text."""
+    try:
+        return value if type(value) is int else number(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}, got {value!r}") from error
 
 
 def _around(name: str, kind: str, mu: float, sigma: float, notes: list[str]) -> Tree:

@@ -17,7 +17,7 @@ run_cap: 30
 metric: {name: episode_return, goal: maximize}
 early_terminate: {type: hyperband, min_iter: 3}
 parameters:
-  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.1}
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 1e-1}
   decay: {distribution: log_uniform, min: -9.210340371976182, max: 0}
   layers: {min: 1, max: 4}
   gamma: {min: 0.9, max: 0.999}
@@ -67,6 +67,8 @@ def test_a_wandb_file_becomes_a_sweep_file(tmp_path: Path, capsys: pytest.Captur
         ("- a\n", "need a W&B sweep file"),
         ("parameters: {x: {min: 1}}\n", "parameters.x: need values, value, or min and max"),
         ("parameters: {x: 3}\n", "parameters.x: need a mapping, got 3"),
+        ("parameters: {x: {min: low, max: 1}}\n", "parameters.x.min: need a finite number, got 'low'"),
+        ("metric: loss\nparameters: {x: {value: 3}}\n", "metric: need a mapping with name and goal, got 'loss'"),
         ("a: [\n", "cannot be read as YAML"),
     ],
 )
