@@ -56,11 +56,6 @@ class SweepOptimiser:
         return self._cursor
 
     @property
-    def learns(self) -> bool:
-        """Whether an observation changes later suggestions; a drawn or listed point need not be drawn again."""
-        return self._spec.learns
-
-    @property
     def maximizes(self) -> bool:
         """Whether a larger score is better."""
         return self._spec.goal == "maximize"

@@ -120,14 +120,12 @@ class Driver:
     def __init__(self, job: SweepJob, registry: Registry, context: DriverContext) -> None:
         self.job = job
         self.context, self.say = context, partial(say, console=context.console)
-        rules, optimiser = (
-            Rules.of(job, context.nodes.promised),
-            SweepOptimiser(job.sweep, job.seed, read_past(registry, job.sweep, job.spec_yaml)),
-        )
+        rules = Rules.of(job, context.nodes.promised)
+        optimiser = SweepOptimiser(job.sweep, job.seed, read_past(registry, job.sweep, job.spec_yaml))
         inbox: queue.SimpleQueue[ms.Event] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[ms.ForTune] = queue.SimpleQueue()
         sweep, owner = registry.get_sweep(job.sweep_name), current_owner()
-        shared = SweepContext(job, registry, sweep, owner, rules, optimiser.learns, inbox.put, self.say)
+        shared = SweepContext(job, registry, sweep, owner, rules, inbox.put, self.say)
         self.suggestions = SuggestionWorker(shared, optimiser)
         self.reporter = RunReporter(shared)
         capacity = Capacity(context.nodes.living(), context.nodes.leaving())

@@ -92,7 +92,6 @@ class SweepContext:
     """What the other threads know of the sweep and its driver.
 
     Attributes:
-        learns: whether an observation changes later suggestions.
         post: tells the machine what happened.
         say: tells the person at the terminal.
     """
@@ -102,7 +101,6 @@ class SweepContext:
     sweep: SweepRecord
     owner: Owner
     rules: Rules
-    learns: bool
     post: Post
     say: Callable[[str], None]
 
@@ -121,7 +119,7 @@ class SweepContext:
             "spec": spec_of_point(config),
             "umask": self.job.umask,
         }
-        may_change = record.state is RunState.RESERVED and self.learns
+        may_change = record.state is RunState.RESERVED and self.job.sweep.learns
         return ReservedRun(record, record.cursor if may_change else None, trial)
 
     def tally(self, number: int | None = None) -> Tally:
