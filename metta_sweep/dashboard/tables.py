@@ -40,7 +40,7 @@ def _card(title: str, value: str, note: str) -> dbc.Card:
 def money_bar(
     amounts: Sequence[Amount], num_more: int | None, expected: Forecast | None, over: Ending | None = None
 ) -> dbc.Card:
-    """Spent, committed and left in each unit, how fast it goes, and what the rest may buy; `over`: how it ended."""
+    """Spent, reserved and left in each unit, how fast it goes, and what the rest may buy; `over`: how it ended."""
     last = _ended(over) if over is not None and over.is_finished else _expected(num_more, expected)
     cells = [*(_amount(amount, is_over=over is not None) for amount in amounts), last]
     columns = dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4")
@@ -61,7 +61,7 @@ def _ended(over: Ending) -> html.Div:
 
 
 def _amount(amount: Amount, *, is_over: bool = False) -> html.Div:
-    """One thing that the sweep pays with; time cannot be promised: it has neither a committed part nor a rate."""
+    """One thing that the sweep pays with; time cannot be promised: it has neither a reserved part nor a rate."""
     unit = amount.unit
     of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
     words = []
@@ -84,7 +84,7 @@ def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:
 
 
 def _progress(amount: Amount) -> html.Div:
-    """Spent and committed as shares of the cap; no bar without one."""
+    """Spent and reserved as shares of the cap; no bar without one."""
     hidden = {"aria-hidden": "true"}
     if not amount.cap:
         return html.Div([], className="", style=None, **hidden)
