@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metta_sweep.registry.records import EventRecord
+from metta_sweep.registry.records import EventRecord, RunRecord
 
 # Written by a driver when it starts: the stop rules it keeps, which are no part of the sweep's specification.
 DRIVER_STARTED = "driver_started"
@@ -27,6 +27,11 @@ class Ending:
     reason: str
     is_finished: bool
 
+    @property
+    def word(self) -> str:
+        """For people."""
+        return "finished" if self.is_finished else "ended"
+
 
 def last_words(events: Sequence[EventRecord], before: Ending | None = None) -> Ending | None:
     """What the driver that spoke last said of its end; None when it has not ended.
@@ -42,20 +47,25 @@ def last_words(events: Sequence[EventRecord], before: Ending | None = None) -> E
     return before
 
 
-def ending(said: Ending | None, rules: Mapping[str, Any], *, num_runs: int, num_open: int) -> Ending | None:
+def ending(said: Ending | None, rules: Mapping[str, Any], runs: Collection[RunRecord]) -> Ending | None:
     """How the work ended; None while runs are open or somebody may be at work.
 
     Args:
         said: from `last_words`.
         rules: stop rules of the driver that started last, by dotted key.
-        num_runs: reserved so far.
-        num_open: of these, without a result.
+        runs: all of the sweep.
     """
-    if num_open:  # something is left to do: it is not finished, whatever was said before a retry
+    if any(not run.state.is_final for run in runs):
+        # Something is left to do: it is not finished, whatever was said before a retry.
         return None if said is None or said.is_finished else said
     if said is not None:
         return said
     limit = rules.get("sweep.num_samples")
-    if limit is None or num_runs < limit:  # a driver that was killed said nothing
+    if limit is None or len(runs) < limit:  # a driver that was killed said nothing
         return None
-    return Ending(f"all {int(limit)} runs are done (sweep.num_samples)", is_finished=True)
+    return Ending(all_done(int(limit)), is_finished=True)
+
+
+def all_done(num_samples: int) -> str:
+    """Why a sweep that has all its runs ends, in words."""
+    return f"all {num_samples} runs are done (sweep.num_samples)"

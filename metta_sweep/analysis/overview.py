@@ -41,7 +41,7 @@ class Overview:
         ending: how the work on it ended; None while somebody may be at it.
         slots: of the driver that spoke last; None before one did.
         utilisation: busy and idle time of each slot that was used.
-        amounts: spent, committed, left and the rate, for each thing that the sweep pays with.
+        amounts: spent, reserved, left and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
         learns_from: earlier sweeps with their present weights.
         runs: one row per run; see `analysis.frame`.
@@ -90,9 +90,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
     budget = budget or reported_budget(started)
     living, by_id = [run for run in records if is_held(run, now)], {run.id: run for run in records}
     attempts = [as_of_last_sign(attempt, by_id[attempt.run_id], living) for attempt in registry.attempts(name)]
-    num_open = sum(not run.state.is_final for run in records)
-    told = ending(last_words(events), started.get("rules", {}), num_runs=len(records), num_open=num_open)
-    over = told if not living else None
+    over = None if living else ending(last_words(events), started.get("rules", {}), records)
     ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
     now = max(ends) if over is not None and ends else now  # no time passes for a sweep that is over
     runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)

@@ -188,7 +188,7 @@ def activity(one: Overview) -> str:
     from metta_sweep.driver.display import plain
 
     if one.ending is not None:
-        return f"{'finished' if one.ending.is_finished else 'ended'} ({plain(one.ending.reason)})"
+        return f"{one.ending.word} ({plain(one.ending.reason)})"
     who = f" on {plain(', '.join(one.drivers))}" if one.drivers else ", no driver runs"
     return f"{one.sweep.state.value}{who}"
 

@@ -102,7 +102,7 @@ class Queries:
             return ""
         snapshot = self.source.snapshot(view.sweep)
         over = snapshot.ending
-        end = "" if over is None else f"{'finished' if over.is_finished else 'ended'}: {over.reason}"
+        end = "" if over is None else f"{over.word}: {over.reason}"
         return f"{end or snapshot.sweep.state.value} · {snapshot.metric}, {snapshot.goal}"
 
     def slider_ends(self, view: View) -> tuple[Any, ...]:

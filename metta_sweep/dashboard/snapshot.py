@@ -15,6 +15,7 @@ from metta_sweep.analysis.frame import build
 from metta_sweep.analysis.overview import last_start, reported_budget
 from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
+from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
 
@@ -186,9 +187,11 @@ class Feed:
         )
 
     def _ending(self) -> Ending | None:
-        num_open = sum(not run.state.is_final for run in self._records.values())
-        rules = self._started.get("rules", {})
-        return ending(self._said, rules, num_runs=len(self._records), num_open=num_open)
+        """None while another driver may be at work; leases are not asked, for they are extended without an event."""
+        runs = self._records.values()
+        if any(run.owner is not None and not is_dead(run.owner) for run in runs):
+            return None
+        return ending(self._said, self._started.get("rules", {}), runs)
 
     def _budget(self) -> Budget:
         """The user's words first, then what the driver wrote."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from metta_sweep.analysis.ending import all_done
 from metta_sweep.config.job import Budget
 from metta_sweep.registry.records import AttemptRecord
 from trainables.result import FailureKind
@@ -93,7 +94,7 @@ def cap_seconds(limits: SweepLimits) -> float | None:
 def no_more_runs(limits: SweepLimits, tally: Tally, next_seconds: float = 0.0) -> StopReason | None:
     """Why no further run may be reserved; None when one that is predicted to use `next_seconds` may."""
     if limits.num_samples is not None and tally.num_runs >= limits.num_samples:
-        return StopReason(f"all {limits.num_samples} runs are done (sweep.num_samples)", is_cap=False, is_done=True)
+        return StopReason(all_done(limits.num_samples), is_cap=False, is_done=True)
     return target_reached(limits, tally) or over_cap(limits, tally, tally.committed_seconds + next_seconds)
 
 

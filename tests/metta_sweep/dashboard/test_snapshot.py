@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from metta_sweep.analysis.ending import DRIVER_STARTED
+from metta_sweep.analysis.ending import DRIVER_ENDED, DRIVER_STARTED
 from metta_sweep.config.job import Budget
 from metta_sweep.dashboard.snapshot import SILENT_SECONDS, Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
@@ -75,6 +75,17 @@ def test_a_running_run_grows_its_curve_without_an_event(simulator: Simulator, tm
     after = feed.refresh()
     assert after.version != before.version
     assert len(after.curves) == len(before.curves) + 1
+
+
+def test_a_sweep_has_not_ended_while_a_second_driver_runs(simulator: Simulator, tmp_path: Path) -> None:
+    run_id, fence, _ = simulator.start_one()
+    simulator.registry.add_event("live", DRIVER_ENDED, run_id=None, by="run", detail={"reason": "interrupted"})
+    feed = Feed(SqliteReader(tmp_path / "registry.db"), "live", OPTIONS)
+    assert feed.refresh().ending is None
+    simulator.registry.interrupt(run_id, fence, reason="interrupted", costs={}, key="i")
+    over = feed.refresh().ending
+    assert over is not None
+    assert (over.word, over.reason) == ("ended", "interrupted")
 
 
 def test_a_retried_run_loses_its_result(tmp_path: Path) -> None:
