@@ -22,45 +22,15 @@ from fastapi import FastAPI
 
 from metta_sweep.cli.commands import COMMANDS
 from metta_sweep.cli.main import main as command_line
-from metta_sweep.config.job import Budget, Settings, SweepKeys, WandbSettings
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.service import create_app
 from metta_sweep.registry.store import SqlRegistry
-from searchers.config import ProteinConfig
 from tests.docs.events import events
 from tests.docs.python_api import python_api
-from trainables.environments.mettagrid_tasks import Task
-from trainables.ppo.config import (
-    CheckpointConfig,
-    CurveConfig,
-    ModelConfig,
-    OptimizerConfig,
-    PpoConfig,
-    TrainerConfig,
-)
-from trainables.programs import TrainableConfig
-from trainables.resources import Resources
-from trainables.simulation.config import SuiteConfig
+from tests.metta_sweep.config.written_keys import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = "100"  # of a help text: a page shows so many without a scroll bar
-OWNERS: dict[str, type] = {
-    "settings": Settings,
-    "budget": Budget,
-    "resources": Resources,
-    "wandb": WandbSettings,
-    "sweep": SweepKeys,
-    "sweep.protein": ProteinConfig,
-    "trainer": TrainerConfig,
-    "trainer.ppo": PpoConfig,
-    "trainer.optimizer": OptimizerConfig,
-    "trainer.checkpoint": CheckpointConfig,
-    "trainer.simulation": CurveConfig,
-    "trainable": TrainableConfig,
-    "model": ModelConfig,
-    "env": Task,
-    "sim": SuiteConfig,
-}
 
 
 def commands() -> str:
@@ -108,14 +78,14 @@ def key_of(row: str) -> str:
 def section_of(row: str) -> str:
     """The longest section that owns the key; what stands alone belongs to the job."""
     name = key_of(row)
-    owners = [section for section in OWNERS if name.startswith(f"{section}.")]
+    owners = [section for section in SECTIONS if name.startswith(f"{section}.")]
     return max(owners, key=len) if owners else "Top of the job"
 
 
 def with_default(row: str) -> str:
     """The row with a second column."""
     name = key_of(row)
-    owner = OWNERS.get(section_of(row))
+    owner = SECTIONS.get(section_of(row))
     known = {item.name for item in fields(owner)} if owner is not None and is_dataclass(owner) else set()
     field = name.rpartition(".")[2]
     is_own = name == f"{section_of(row)}.{field}" and field in known

@@ -30,6 +30,24 @@ from trainables.simulation.config import SuiteConfig
 COMMAND = {"trainable": {"kind": "command", "command": "python train.py {overrides}"}}
 FUNCTION = {"trainable": {"kind": "function", "function": "json:loads"}}
 PLACES = ("command line", "job file", "sweep file", "train")
+# The dataclass that owns the keys of each section.
+SECTIONS: dict[str, type] = {
+    "settings": Settings,
+    "budget": Budget,
+    "resources": Resources,
+    "wandb": WandbSettings,
+    "sweep": SweepKeys,
+    "sweep.protein": ProteinConfig,
+    "trainer": TrainerConfig,
+    "trainer.ppo": PpoConfig,
+    "trainer.optimizer": OptimizerConfig,
+    "trainer.checkpoint": CheckpointConfig,
+    "trainer.simulation": CurveConfig,
+    "trainable": TrainableConfig,
+    "model": ModelConfig,
+    "env": Task,
+    "sim": SuiteConfig,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +155,9 @@ def all_keys() -> list[Key]:
         ),
         Key("metric", "heart.gained", "of `train`: the score, as the suite reports it", places=("train",)),
     ]
-    for section, kind in (("settings", Settings), ("budget", Budget)):
-        keys += _section(section, kind, PLACES[:3])
-    keys += [*_section("resources", Resources), *_section("wandb", WandbSettings)]
+    for section in ("settings", "budget"):
+        keys += _section(section, PLACES[:3])
+    keys += [*_section("resources"), *_section("wandb")]
     return [*keys, *_sweep_keys(), *_run_keys(), *_alias_keys()]
 
 
@@ -148,7 +166,7 @@ def _sweep_keys() -> Iterator[Key]:
     hints = get_type_hints(SweepKeys, include_extras=True)
     for item in fields(SweepKeys):
         yield _key(f"sweep.{item.name}", item.default, hints[item.name], meanings[item.name], PLACES[:3])
-    for key in _section("sweep.protein", ProteinConfig, PLACES[:3]):
+    for key in _section("sweep.protein", PLACES[:3]):
         yield key
         name = key.name.removeprefix("sweep.protein.")
         if name not in ("budget", "target_score"):  # these two mean the job's and the stop rule's there
@@ -201,18 +219,9 @@ def _phase_keys() -> Iterator[Key]:
 
 
 def _run_keys() -> Iterator[Key]:
-    trainer = {
-        "trainer": TrainerConfig,
-        "trainer.ppo": PpoConfig,
-        "trainer.optimizer": OptimizerConfig,
-        "trainer.checkpoint": CheckpointConfig,
-        "trainer.simulation": CurveConfig,
-        "model": ModelConfig,
-        "sim": SuiteConfig,
-        "env": Task,
-    }
-    for section, kind in trainer.items():
-        yield from _section(section, kind)
+    parts = ("ppo", "optimizer", "checkpoint", "simulation")
+    for section in ("trainer", *(f"trainer.{part}" for part in parts), "model", "sim", "env"):
+        yield from _section(section)
     tasks = {"tasks": {"/env/mettagrid/arena/basic": 1, "/env/mettagrid/arena/advanced": 2}}
     yield Key("trainer.curriculum.tasks", tasks["tasks"], "weight of each task by its path")
     sampling = {"trainer.curriculum.tasks": tasks["tasks"]}
@@ -229,7 +238,7 @@ def _run_keys() -> Iterator[Key]:
         {"sim.simulations.basic.env": "/env/mettagrid/arena/basic"},
     )
     meanings = attributes(TrainableConfig)
-    for key in _section("trainable", TrainableConfig):
+    for key in _section("trainable"):
         base = {} if key.name == "trainable.kind" else flat(FUNCTION if key.name == "trainable.function" else COMMAND)
         yield Key(
             key.name,
@@ -251,7 +260,8 @@ def _alias_keys() -> Iterator[Key]:
         )
 
 
-def _section(prefix: str, kind: type, places: tuple[str, ...] = PLACES) -> Iterator[Key]:
+def _section(prefix: str, places: tuple[str, ...] = PLACES) -> Iterator[Key]:
+    kind = SECTIONS[prefix]
     meanings, hints = attributes(kind), get_type_hints(kind, include_extras=True)
     for item in fields(kind):
         if is_dataclass(hints[item.name]):
