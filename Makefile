@@ -40,7 +40,8 @@ coverage: $(INSTALLED)
 # build/site/index.html; what mkdocs warns of, such as a dead link, ends it.
 docs: $(INSTALLED)
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement docs.txt
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--requirement docs.txt
 	$(BIN)/python -m tests.docs.reference build/docs
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --clean
 

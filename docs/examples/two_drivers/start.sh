@@ -12,8 +12,8 @@ until python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/h
 done
 
 drive() {
-  python -m metta_sweep run sweep_name=shared sweep=shared "data_dir=$1" "settings.sweep_server_uri=http://127.0.0.1:$port" \
-    resources.max_concurrent_runs=1 -v
+  python -m metta_sweep run sweep_name=shared sweep=shared "data_dir=$1" resources.max_concurrent_runs=1 -v \
+    "settings.sweep_server_uri=http://127.0.0.1:$port"
 }
 drive first &
 first=$!
