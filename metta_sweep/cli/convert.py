@@ -18,6 +18,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         theirs = yaml.safe_load(args.file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{args.file}: no such file; give a sweep file of W&B") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{args.file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     ours, notes = convert(theirs)

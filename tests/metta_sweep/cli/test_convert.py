@@ -78,3 +78,10 @@ def test_what_is_no_wandb_file_is_told(
     (tmp_path / "theirs.yaml").write_text(text)
     assert main(["convert", str(tmp_path / "theirs.yaml")]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml: no such file" in capsys.readouterr().err
