@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from searchers.errors import Keyed, SpaceError
 from searchers.observation import plain
-from searchers.space_config import nearest
+from searchers.space_hints import nearest
 
 # What messages ask for, by type
 NEED = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}

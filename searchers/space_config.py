@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,34 +21,11 @@ from searchers.distributions import (
 from searchers.errors import Keyed, SpaceError
 from searchers.expression import Expression, parse
 from searchers.observation import ParamValue, number_of, plain
+from searchers.space_hints import distribution_hint, key_hint, nearest
 from searchers.values import column, constant
 
 # What a parameter may say of itself
 LEAF_KEYS = ("distribution", "min", "max", "mean", "scale", "choices", "value", "when")
-# Words of other tools' search spaces, and ours
-FOREIGN_KEYS = {
-    "values": "choices",
-    "low": "min",
-    "high": "max",
-    "lower": "min",
-    "upper": "max",
-    "type": "distribution",
-    "default": "mean",
-}
-# Names of distributions in W&B's, Ray Tune's, Optuna's and CARBS' search spaces, in small letters without "_", and ours
-FOREIGN_DISTRIBUTIONS = {
-    **dict.fromkeys(("quniform", "floatdistribution", "uniformdistribution", "suggestfloat"), "uniform"),
-    **dict.fromkeys(("normal", "qnormal", "randn", "qrandn", "linearspace", "discreteuniformdistribution"), "uniform"),
-    **dict.fromkeys(("loguniform", "qloguniform", "loguniformvalues", "qloguniformvalues"), "log_normal"),
-    **dict.fromkeys(("invloguniform", "invloguniformvalues", "loguniformdistribution", "logspace"), "log_normal"),
-    **dict.fromkeys(("qlognormal", "logfloat"), "log_normal"),
-    **dict.fromkeys(("randint", "qrandint", "intdistribution", "intuniformdistribution", "suggestint"), "int_uniform"),
-    **dict.fromkeys(("lograndint", "qlograndint", "intloguniformdistribution"), "int_log_normal"),
-    **dict.fromkeys(("choice", "gridsearch", "categoricalwprobabilities", "categoricaldistribution"), "categorical"),
-    "suggestcategorical": "categorical",
-    "logitspace": "logit_normal",
-    "constant": "{value: ...} without a distribution",
-}
 AUTO_SCALE = 0.5  # a quarter of the range: `auto` of Metta's sweep files
 LARGEST_SCALE = 1e6  # as good as no belief; keeps arithmetic finite
 # A range that is narrower than this share of its values holds too few floats to search.
@@ -121,12 +97,6 @@ def _is_one_of(value: object, values: tuple[object, ...]) -> bool:
     return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in values)
 
 
-def nearest(key: str, known: Sequence[str]) -> str:
-    """'; did you mean ...?', or the list of what is known."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-
-
 def _leaves(tree: Mapping[str, Any], prefix: str, problems: list[Keyed]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -163,13 +133,10 @@ def _read_parameter(name: str, leaf: Mapping[str, Any], problems: list[Keyed]) -
     before = len(problems)
     for key in leaf:
         if key not in LEAF_KEYS:
-            hint = f"; did you mean {FOREIGN_KEYS[key]}?" if key in FOREIGN_KEYS else nearest(str(key), LEAF_KEYS)
-            problems.append((f"{name}.{key}", f"unknown key{hint}"))
+            problems.append((f"{name}.{key}", f"unknown key{key_hint(str(key), LEAF_KEYS)}"))
     kind = leaf.get("distribution", "categorical" if "choices" in leaf else "uniform")
     if kind != "categorical" and kind not in DISTRIBUTIONS:
-        foreign = FOREIGN_DISTRIBUTIONS.get(str(kind).lower().removeprefix("tune.").replace("_", ""))
-        known = ["categorical", *DISTRIBUTIONS]
-        hint = f"; did you mean {foreign}?" if foreign else nearest(str(kind), known)
+        hint = distribution_hint(str(kind), ("categorical", *DISTRIBUTIONS))
         problems.append((f"{name}.distribution", f"unknown distribution {kind!r}{hint}"))
     if len(problems) > before:
         return None
