@@ -183,7 +183,7 @@ class Proposer:
         return np.concatenate([points, near]), np.concatenate([rating, self._rate(acquisition, near)])
 
     def _rate(self, acquisition: Acquisition, points: Array) -> Array:
-        """The acquisition, weighed by what is believed; the original rule knows no belief."""
+        """The acquisition, weighed by what is believed; the original rule is not weighed."""
         rating = acquisition.rate(points)
         return rating + self.weights.log_weight(points) if acquisition.refines else rating
 
@@ -231,9 +231,7 @@ class Proposer:
         return Chosen(points[best], Origin.FALLBACK, reason)
 
     def _random(self, pending: Array, rng: np.random.Generator, reason: str) -> Chosen:
-        """A new affordable point, drawn around the search centre or, when nothing is new there, from all of the space;
-        else a repeat.
-        """
+        """A new affordable point, a global candidate or, when none is new, any point of the space; else a repeat."""
         points = self._spread(256, rng)
         fresh = self._fresh(points, pending)
         if not len(fresh):

@@ -110,7 +110,7 @@ class Protein:
 
     @property
     def memory(self) -> dict[str, float]:
-        """Present weight of each earlier sweep by its name: 0 = nothing is learned from it, at most 1 in all."""
+        """Present weight of each earlier sweep by its name: 0 = its scores say nothing here, below 0 = the contrary."""
         trend = self._models.score.trend
         return (
             {} if trend is None else {one.name: weight for one, weight in zip(trend.models, trend.weights, strict=True)}
