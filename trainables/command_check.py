@@ -18,6 +18,7 @@ from trainables.programs import TrainableConfig
 from trainables.report import PATH_VARIABLE
 
 PATIENCE_SECONDS = 120.0  # a guess: to import a large library on a slow disk takes a minute
+WIDE = {"COLUMNS": "200"}  # help texts that are cut to the terminal lose the ends of long flags
 # In the text of a --help
 FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 
@@ -64,7 +65,7 @@ def check_command(config: TrainableConfig, parameters: Mapping[str, Any], seed: 
 def _run(arguments: list[str], config: TrainableConfig, filling: Filling) -> tuple[int, str]:
     """Status and output. Nobody listens to its reports; what takes too long goes with all that it started."""
     given = {name: filling.fill(plain(value)) for name, value in config.environment.items()}
-    environment = {name: value for name, value in os.environ.items() if name != PATH_VARIABLE} | given
+    environment = {name: value for name, value in os.environ.items() if name != PATH_VARIABLE} | WIDE | given
     process = subprocess.Popen(
         arguments,
         cwd=config.workdir or None,
