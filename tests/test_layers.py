@@ -65,7 +65,11 @@ def test_no_two_classes_share_a_name() -> None:
 
 PRIVATE_PARTS = re.compile(r"\bray(\.\w+)*\._\w+|\bhydra\._\w+|\bomegaconf\._\w+|\bwandb\.sdk\b")
 # Each touches its own; test_ray_internals.py and test_config_files.py pin them.
-TOUCHES = {"trainables/ray_internals.py": "ray", "metta_sweep/config/files.py": "omegaconf"}
+TOUCHES = {
+    "trainables/ray_internals.py": "ray",
+    "metta_sweep/config/files.py": "omegaconf",
+    "metta_sweep/config/hydra_files.py": "hydra",
+}
 
 
 def test_private_parts_of_other_packages_are_touched_in_one_file_each() -> None:

@@ -5,27 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path as FilePath
 
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metta_sweep.config import files, layers, names, overrides
 from metta_sweep.config import tree as trees
 from metta_sweep.config.files import Sources
+from metta_sweep.config.hydra_files import composed_files
 from metta_sweep.config.layers import Layer
 from metta_sweep.config.moot import moot_notes
 from metta_sweep.config.overrides import Assignment, GroupChoice, Words
@@ -95,19 +87,18 @@ def compose(
     directories = files.search_directories(config_dirs)
     parsed = overrides.parse(words, files.groups(directories) | {"sweep"}, aliases or {})
     with readable_errors(directories):
-        recipe, tree, chosen = _composed(primary, parsed, directories)
-        found = cache(partial(_layers, recipe))
+        tree, chosen, found = _composed(primary, parsed, directories)
         tree = trees.remove(trees.remove(tree, ("sim_name",)), ("sweep", "sim_name"))
         tree = _with_overrides(tree)
-        for layer in found() if recipe.typed else ():
+        for layer in found if parsed.choices else ():
             if layer.is_above:
                 tree = _with_overrides(trees.merge(tree, layers.body_of(layer)))
     tree = overrides.assign(overrides.assign(tree, environment), parsed.assignments)
-    values = cache(lambda: layers.read(found()))
+    values = cache(lambda: layers.read(found))
     return Composition(
         tree=tree,
         choices=chosen,
-        sources=cache(lambda: files.read_sources((layer.file, layer.package) for layer in found())),
+        sources=cache(lambda: files.read_sources((layer.file, layer.package) for layer in found)),
         notes=lambda: (*layers.replaced(values(), environment), *layers.suite_note(values(), chosen.get("sim"))),
         written=lambda: layers.written(values()),
         assignments=parsed.assignments,
@@ -116,8 +107,8 @@ def compose(
 
 def _composed(
     primary: str, parsed: Words, directories: tuple[FilePath, ...]
-) -> tuple[_Recipe, Tree, Mapping[str, str]]:
-    """What Hydra takes, the canonical tree, each group's option; again when a file further down names the suite."""
+) -> tuple[Tree, Mapping[str, str], tuple[Layer, ...]]:
+    """The canonical tree, each group's option, the files; again when a file further down names the suite."""
     suite = _suite(primary, parsed, directories)
     while True:
         choices = _choices(primary, parsed, directories, suite)
@@ -126,13 +117,13 @@ def _composed(
         extra = tuple(f"{word.choice.group}/" for word in choices if word.is_extra)
         words, base = (tuple(_text(word) for word in choices if word.is_base is flag) for flag in (False, True))
         recipe = _Recipe(primary, words, base, typed, extra, directories)
-        composed, chosen = _hydra(recipe)
+        composed, chosen, found = _composed_files(recipe)
         tree = names.canonical_tree(composed)
         named = trees.get(tree, ("sweep", "sim_name")) or tree.get("sim_name")
         if not named or chosen.get("sim") == str(named) or any(choice.group == "sim" for choice in parsed.choices):
-            return recipe, tree, chosen
+            return tree, chosen, found
         place = ("sim_name",) if trees.get(tree, ("sweep", "sim_name")) is None else ("sweep", "sim_name")
-        sources = files.read_sources((layer.file, layer.package) for layer in _layers(recipe))
+        sources = files.read_sources((layer.file, layer.package) for layer in found)
         suite = [(GroupChoice("sim", str(named)), f"{sources.locate(place)}: sim_name: {named}")]
 
 
@@ -247,30 +238,18 @@ def _check_options(words: Sequence[_GroupWord], directories: Sequence[FilePath])
         raise ConfigError(*problems)
 
 
-def _hydra(recipe: _Recipe) -> tuple[Tree, dict[str, str]]:
-    """What Hydra composes, and the option of each group."""
+def _composed_files(recipe: _Recipe) -> tuple[Tree, dict[str, str], tuple[Layer, ...]]:
+    """What Hydra composes, the option of each group, and the files that it takes, in order."""
+    parts = [composed_files(primary, words, recipe.directories) for primary, words in recipe.parts]
     tree: Tree = {}
     choices: dict[str, str] = {}
-    for primary, words in recipe.parts:
-        with _hydra_on(recipe.directories):
-            config = hydra_compose(primary, overrides=list(words), return_hydra_config=True)
-            container = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(container, dict)
-        chosen = container.pop("hydra")["runtime"]["choices"]
-        choices |= {str(group): str(option) for group, option in chosen.items() if not str(group).startswith("hydra/")}
-        tree = trees.merge(tree, {str(key): value for key, value in container.items()})
-    return tree, choices
-
-
-def _layers(recipe: _Recipe) -> tuple[Layer, ...]:
-    """The files that Hydra takes, in order."""
-    entries: list[ResultDefault] = []
-    for primary, words in recipe.parts:
-        with _hydra_on(recipe.directories) as hydra:
-            entries += hydra.config_loader().compute_defaults_list(primary, list(words), RunMode.RUN).defaults
+    for part in parts:
+        tree = trees.merge(tree, part.tree)
+        choices |= part.choices
+    entries = [entry for part in parts for entry in part.entries]
     parents = {entry.config_path: entry.parent for entry in entries}
     found = ((files.find(recipe.directories, entry.config_path), entry) for entry in entries)
-    return tuple(_layer(recipe, file, entry, parents) for file, entry in found if file is not None)
+    return tree, choices, tuple(_layer(recipe, file, entry, parents) for file, entry in found if file is not None)
 
 
 def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mapping[str, str | None]) -> Layer:
@@ -292,36 +271,6 @@ def _layer(recipe: _Recipe, file: FilePath, entry: ResultDefault, parents: Mappi
         is_typed=entry.config_path in recipe.typed,
         is_above=is_word or entry.config_path.startswith(recipe.extra),
     )
-
-
-_further: ContextVar[tuple[FilePath, ...]] = ContextVar("_further", default=())
-
-
-class FurtherDirectories(SearchPathPlugin):  # type: ignore[misc]  # hydra is not typed
-    """Lets Hydra search our other directories after the first one, for the length of `_hydra_on`.
-
-    `hydra.searchpath` would not do: Hydra has looked for the primary file before it reads that, in the first directory
-    alone, and our users' directories seldom hold one.
-    """
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for directory in _further.get():
-            search_path.append("user", str(directory))
-
-
-@contextmanager
-def _hydra_on(directories: Sequence[FilePath]) -> Iterator[GlobalHydra]:
-    """Hydra with our search path; its global state is gone afterwards."""
-    first, *rest = directories
-    GlobalHydra.instance().clear()
-    Plugins.instance().register(FurtherDirectories)
-    token = _further.set(tuple(rest))
-    try:
-        with initialize_config_dir(str(first), job_name="metta_sweep", version_base="1.3"):
-            yield GlobalHydra.instance()
-    finally:
-        _further.reset(token)
-        GlobalHydra.instance().clear()
 
 
 @contextmanager

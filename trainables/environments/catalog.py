@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, get_type_hints
 
 from trainables.environments.interface import (
@@ -267,10 +267,15 @@ def _resolve_mettagrid(
         problems.append(Problem(key, f"unknown MettaGrid task {name!r}{nearest(name, TASKS)}"))
         return None
     found: list[Problem] = []
-    task = build(Task, {**asdict(TASKS[name]), **options}, options_key, found)
+    task = build(Task, {**_numbers_of(TASKS[name]), **options}, options_key, found)
     found += [] if found else task_problems(options_key, task)
     problems += found
     return None if found else MettaGridFamily(((name, task),))
+
+
+@lru_cache(maxsize=64)  # several times our tasks; a check of a search space asks hundreds of times
+def _numbers_of(task: Task) -> Mapping[str, Any]:
+    return asdict(task)
 
 
 def _resolve_atari(game: str, options: Mapping[str, Any], key: str, problems: list[Problem]) -> AtariFamily | None:

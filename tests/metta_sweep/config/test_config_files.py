@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from metta_sweep.config import files, load_sweep_job, load_train_job, validate_file
+from metta_sweep.config.hydra_files import composed_files
 from metta_sweep.config.job import Budget, Settings
 from metta_sweep.errors import ConfigError
 from trainables.resources import Resources
@@ -111,3 +113,23 @@ def test_numbers_of_files_are_read_as_hydra_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "numbers.yaml"
     file.write_text(text)
     assert files.read_yaml(file) == OmegaConf.to_container(OmegaConf.create(text))
+
+
+@pytest.mark.parametrize(
+    ("primary", "words"),
+    [("sweep_job", ["sweep=phased"]), ("train_job", ["env=mettagrid/arena/advanced", "model=lstm"])],
+)
+def test_files_are_composed_as_hydras_own_compose_does(primary: str, words: list[str]) -> None:
+    ours = composed_files(primary, words, [files.packaged_configs()])
+    with initialize_config_dir(str(files.packaged_configs()), version_base="1.3"):
+        hydras = OmegaConf.to_container(compose(primary, words, return_hydra_config=True), resolve=False)
+    assert isinstance(hydras, dict)
+    choices = hydras.pop("hydra")["runtime"]["choices"]
+    assert ours.tree == hydras
+    assert ours.choices == {group: option for group, option in choices.items() if not group.startswith("hydra/")}
+
+
+def test_what_configures_hydra_itself_changes_nothing(tmp_path: Path) -> None:
+    own = "defaults: [common, {override hydra/job_logging: none}, _self_]\nhydra: {run: {dir: x}}\nseed: 3\n"
+    (tmp_path / "sweep_job.yaml").write_text(own)
+    assert load_sweep_job(["sweep_name=demo", "sweep=quick"], {}, [tmp_path]).seed == 3
