@@ -15,6 +15,8 @@ def duration(seconds: float) -> str:
 
 def elapsed(seconds: float) -> str:
     """`0.42 s`, `45 s`, `3 min 35 s`, `2 h 5 min`, `5 d 4 h`: a time that was measured, in its two largest units."""
+    if seconds < 0:
+        return f"-{elapsed(-seconds)}"
     if seconds < 9.95:
         return f"{seconds:.2g} s"
     whole = round(seconds)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from metta_sweep.analysis.charges import charged_seconds, paid_seconds
 from metta_sweep.registry.reader import Reader
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord
 from trainables.result import Costs, is_score
@@ -68,7 +69,7 @@ def build(
 
     `cost_seconds` and `wall_seconds` are what the optimiser sees: training and evaluation of one clean run.
     `cpu_seconds`, `gpu_seconds` and the four parts (wall seconds) are the whole of that clean run. `paid_*` and
-    `dollars` sum over all attempts, as the budget does.
+    `dollars` sum over all ended attempts, as the budget does.
 
     Args:
         hourly_cost: dollars per GPU-hour; per slot-hour for runs without GPU; None leaves `dollars` NaN.
@@ -152,12 +153,12 @@ def _paid(attempts: Iterable[AttemptRecord], hourly_cost: float | None) -> dict[
     """Seconds and dollars by run id, summed over attempts."""
     paid: dict[str, dict[str, float]] = {}
     for attempt in attempts:
-        total = Costs.from_dict(attempt.costs).total
-        billed = total.gpu_seconds if attempt.num_gpus > 0 else total.wall_seconds
         sums = paid.setdefault(attempt.run_id, defaultdict(float))
-        for clock in ("wall_seconds", "cpu_seconds", "gpu_seconds"):
-            sums[f"paid_{clock}"] += getattr(total, clock)
-        sums["dollars"] += float("nan") if hourly_cost is None else billed * hourly_cost / 3600.0
+        sums["paid_wall_seconds"] += paid_seconds(attempt)
+        sums["paid_cpu_seconds"] += Costs.from_dict(attempt.costs).total.cpu_seconds
+        sums["paid_gpu_seconds"] += charged_seconds(attempt, gpus=True)
+        price = float("nan") if hourly_cost is None else hourly_cost / 3600.0
+        sums["dollars"] += charged_seconds(attempt) * price
     return paid
 
 

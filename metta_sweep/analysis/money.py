@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from metta_sweep.analysis.charges import charged_seconds
+from metta_sweep.analysis.duration import elapsed
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
+from metta_sweep.analysis.utilisation import SlotUse, idle_seconds
 from metta_sweep.config.job import Budget
 from metta_sweep.registry.records import OPEN_STATES, AttemptRecord
 
@@ -25,11 +28,12 @@ class Amount:
     """One thing that a sweep pays with: dollars, GPU-hours or hours.
 
     Attributes:
-        unit: "$", "GPU h" or "h".
-        spent: so far.
+        unit: "$", "GPU h", "slot h" or "h".
+        spent: so far: what all attempts are charged. Caps hold this.
         committed: what reserved and running runs are predicted to still need.
         cap: None when there is no limit.
         per_hour: spent in the last hour, per hour of wall clock; 0 while nothing runs.
+        idle: what the sweep's slots cost while no run paid for them; 0 of "h".
     """
 
     unit: str
@@ -37,6 +41,12 @@ class Amount:
     committed: float
     cap: float | None
     per_hour: float
+    idle: float = 0.0
+
+    @property
+    def node_bill(self) -> float:
+        """What the slots cost while the sweep was on: what its runs are charged, and what was idle."""
+        return self.spent + self.idle
 
     @property
     def left(self) -> float:
@@ -56,7 +66,7 @@ class Money:
     """The money bar.
 
     Attributes:
-        amounts: dollars (when the price is known), GPU-hours (when there are GPUs), hours since the sweep was made.
+        amounts: dollars (when the price is known), GPU-hours or slot-hours, hours since the sweep was made.
         mean_run_seconds: slot seconds that a finished run took; NaN before there is one.
         affordable_runs: further runs that fit into what is left; None without a cap.
     """
@@ -67,7 +77,13 @@ class Money:
 
 
 def money(
-    runs: pd.DataFrame, attempts: Sequence[AttemptRecord], budget: Budget, *, created_at: float, now: float
+    runs: pd.DataFrame,
+    attempts: Sequence[AttemptRecord],
+    budget: Budget,
+    slots: Sequence[SlotUse],
+    *,
+    created_at: float,
+    now: float,
 ) -> Money:
     """Add up a sweep.
 
@@ -75,10 +91,11 @@ def money(
         runs: a frame of all runs, whatever is shown of them.
         attempts: all attempts; running ones are charged up to `now`.
         budget: caps and price per GPU-hour (per slot-hour without GPUs).
+        slots: where the attempts ran; see `utilisation`.
         created_at: when the sweep was made, epoch seconds.
     """
     has_gpus = any(attempt.num_gpus > 0 for attempt in attempts)
-    charges = [(attempt, slot_seconds(attempt, now)) for attempt in attempts]
+    charges = [(attempt, charged_seconds(attempt, now=now)) for attempt in attempts]
     spent = sum(seconds for _, seconds in charges)
     running = sum(seconds for attempt, seconds in charges if attempt.ended_at is None)
     unfinished = runs.loc[runs["state"].isin(OPEN_STATES), "predicted_cost"]
@@ -86,26 +103,43 @@ def money(
     is_running = any(attempt.ended_at is None for attempt in attempts)
     recent = sum(overlap_share(attempt, now) * seconds for attempt, seconds in charges) if is_running else 0.0
     window = min(RECENT_SECONDS, max(now - created_at, 1.0))
-    hours = (spent / 3600, committed / 3600, recent / window)  # slot seconds per second = slot hours per hour
+    idle = idle_seconds(slots)
+    # Slot seconds per second are slot hours per hour.
+    hours = Amount("slot h", spent / 3600, committed / 3600, None, recent / window, idle / 3600)
     finished = runs.loc[runs["sequence"] > 0, "paid_gpu_seconds" if has_gpus else "paid_wall_seconds"]
     amounts = _amounts(hours, budget, has_gpus=has_gpus, elapsed_hours=(now - created_at) / 3600)
     mean = float(finished.mean()) if len(finished) else math.nan
     return Money(amounts, mean, _affordable(amounts, mean, budget, has_gpus=has_gpus))
 
 
-def _amounts(
-    hours: tuple[float, float, float], budget: Budget, *, has_gpus: bool, elapsed_hours: float
-) -> tuple[Amount, ...]:
-    spent, committed, rate = hours
+def amount_in_words(value: float, unit: str) -> str:
+    """`$1.200`; `3 min 35 s of slots`, `2 h 5 min of GPUs`."""
+    return f"${value:.3f}" if unit == "$" else f"{elapsed(value * 3600)} of {'GPUs' if unit == 'GPU h' else 'slots'}"
+
+
+def bill_text(amounts: Sequence[Amount], show: Callable[[float, str], str] = amount_in_words) -> list[str]:
+    """`node bill $0.150 = run cost $0.120 + idle $0.030`, in each unit that a slot is paid in.
+
+    Args:
+        show: a value and its unit in words.
+    """
+    return [
+        f"node bill {show(one.node_bill, one.unit)} = run cost {show(one.spent, one.unit)}"
+        f" + idle {show(one.idle, one.unit)}"
+        for one in amounts
+        if one.unit != "h"
+    ]
+
+
+def _amounts(hours: Amount, budget: Budget, *, has_gpus: bool, elapsed_hours: float) -> tuple[Amount, ...]:
+    """The same in each unit, from GPU-hours or slot-hours without a cap."""
     amounts = []
-    if budget.hourly_cost is not None:
-        price = budget.hourly_cost
-        amounts.append(Amount("$", spent * price, committed * price, budget.dollars, rate * price))
-    amounts.append(
-        Amount("GPU h" if has_gpus else "slot h", spent, committed, budget.gpu_hours if has_gpus else None, rate)
-    )
+    if (price := budget.hourly_cost) is not None:
+        told = {name: getattr(hours, name) * price for name in ("spent", "committed", "per_hour", "idle")}
+        amounts.append(Amount("$", cap=budget.dollars, **told))
+    amounts.append(replace(hours, unit="GPU h", cap=budget.gpu_hours) if has_gpus else hours)
     wall_cap = None if budget.wall_clock is None else budget.wall_clock / 3600
-    amounts.append(Amount("h", elapsed_hours, 0.0, wall_cap, 1.0 if rate > 0 else 0.0))
+    amounts.append(Amount("h", elapsed_hours, 0.0, wall_cap, 1.0 if hours.per_hour > 0 else 0.0))
     return tuple(amounts)
 
 
@@ -116,15 +150,6 @@ def _affordable(amounts: Sequence[Amount], mean_run_seconds: float, budget: Budg
     hours = [amount.left / (price if amount.unit == "$" else 1.0) for amount in capped]
     hours = [one for one in hours if not math.isnan(one)]
     return int(min(hours) * 3600 / mean_run_seconds) if hours and mean_run_seconds > 0 else None
-
-
-def slot_seconds(attempt: AttemptRecord, now: float) -> float:
-    """What an attempt is charged: GPU seconds, or a slot's wall seconds; from start to end where none are reported."""
-    if attempt.costs:
-        clock = "gpu_seconds" if attempt.num_gpus > 0 else "wall_seconds"
-        return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
-    lasted = max((attempt.ended_at or now) - attempt.started_at, 0.0)
-    return lasted * (attempt.num_gpus if attempt.num_gpus > 0 else 1.0)
 
 
 def overlap_share(attempt: AttemptRecord, now: float) -> float:

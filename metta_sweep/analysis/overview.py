@@ -21,7 +21,7 @@ from metta_sweep.config.registered import read_spec
 from metta_sweep.config.spec_text import memory_in
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import AttemptRecord, EventRecord, RunRecord, SweepRecord
+from metta_sweep.registry.records import IMPORTED_FROM, AttemptRecord, EventRecord, RunRecord, SweepRecord
 from metta_sweep.registry.specs import check_spec, parse_spec
 
 RULES = frozenset({"sweep.num_samples", "sweep.target_score", *(f"budget.{field.name}" for field in fields(Budget))})
@@ -40,8 +40,8 @@ class Overview:
         drivers: `host:pid` of everybody who works on it now.
         ending: how the work on it ended; None while somebody may be at it.
         slots: of the driver that spoke last; None before one did.
-        utilisation: busy and idle time of each slot that was used.
-        amounts: spent, reserved, left and the rate, for each thing that the sweep pays with.
+        utilisation: paid and idle time of each slot that was used.
+        amounts: spent, reserved, left, idle and the rate, for each thing that the sweep pays with.
         rules: stop rules of the driver that started last, by dotted key.
         learns_from: earlier sweeps with their present weights.
         runs: one row per run; see `analysis.frame`.
@@ -97,7 +97,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
     spec = read_spec(sweep.spec_yaml).sweep if recommends and sweep.spec_yaml else None
-    scores = scored(runs)["score"]
+    scores, slots = scored(runs)["score"], utilisation(ran_here(attempts, by_id), now)
     return Overview(
         sweep=sweep,
         phase=records[-1].phase if records else "",
@@ -107,8 +107,8 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
         drivers=tuple(sorted({f"{run.owner.host}:{run.owner.pid}" for run in living if run.owner})),
         ending=over,
         slots=next((reported["slots"] for reported in map(reported_by, reversed(events)) if "slots" in reported), None),
-        utilisation=tuple(utilisation(attempts, now)),
-        amounts=money(in_slots(runs, started), attempts, budget, created_at=sweep.created_at, now=now).amounts,
+        utilisation=tuple(slots),
+        amounts=money(in_slots(runs, started), attempts, budget, slots, created_at=sweep.created_at, now=now).amounts,
         rules=started.get("rules", {}),
         learns_from=learned(memory_in(sweep.spec_yaml), records),
         runs=runs,
@@ -158,6 +158,16 @@ def as_of_last_sign(attempt: AttemptRecord, run: RunRecord, living: Sequence[Run
     if attempt.ended_at is not None or run in living:
         return attempt
     return replace(attempt, ended_at=max(run.seen_at, attempt.started_at))
+
+
+def ran_here(attempts: Sequence[AttemptRecord], runs: Mapping[str, RunRecord]) -> list[AttemptRecord]:
+    """Attempts of this sweep's own slots: an imported run is written down long after it ran, elsewhere.
+
+    Args:
+        runs: by id.
+    """
+    imported = {run.id for run in runs.values() if IMPORTED_FROM in run.explanation}
+    return [attempt for attempt in attempts if attempt.run_id not in imported]
 
 
 def in_slots(runs: pd.DataFrame, started: Mapping[str, Any]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from metta_sweep.analysis.best import POSTERIOR, BestRun, best, point_key, with_posterior
-from metta_sweep.analysis.duration import duration
+from metta_sweep.analysis.duration import duration, elapsed
 from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.searched_space import searched_space
@@ -210,7 +210,7 @@ def interval_text(interval: Interval) -> str:
 
 def head_lines(sweep_name: str, winner: BestRun) -> list[str]:
     """What stands at the head of its patch file."""
-    measured = f"score {winner.score:.6g}, cost {winner.cost_seconds:.1f} s"
+    measured = f"score {winner.score:.6g}, cost {elapsed(winner.cost_seconds)}"
     lines = [f"Best configuration of sweep {sweep_name}: run {winner.id}, {measured}."]
     if winner.posterior is not None:
         lines.append(f"Estimated true score {interval_text(winner.posterior)}.")

@@ -1,81 +1,57 @@
-"""Who did what when: attempts as spans on lanes, one lane per slot of a node, and the time that lanes stood idle."""
+"""Who did what when: attempts as spans on lanes, one lane per slot, and the time that no run paid for."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
 from metta_sweep.analysis.frame import PARTS
+from metta_sweep.analysis.utilisation import Slot, Stay, slots_of
 from metta_sweep.registry.records import FINAL_STATES, AttemptRecord
 
-COLUMNS = ("lane", "node", "run_id", "attempt", "kind", "start", "end", "num_gpus")
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    attempt: AttemptRecord
-    node: str
-    slot: int
-    end: float
+COLUMNS = ("lane", "run_id", "attempt", "kind", "start", "end", "nodes")
 
 
 def spans(attempts: Sequence[AttemptRecord], now: float) -> pd.DataFrame:
     """Spans with the columns `COLUMNS`, epoch seconds, ordered by lane and start.
 
-    An attempt stands on the lanes of its nodes, as `node/slot`; slots are the fewest that keep attempts of a node
-    apart. Its parts follow each other as set-up, training, curve points, evaluation, scaled to its length: only their
-    durations are known. Gaps between attempts are idle.
+    A lane is a slot, `node/slot`. An attempt's parts follow each other as set-up, training, curve points, evaluation,
+    each as long as it cost. What is left until its end, and between attempts, is idle: as `utilisation` counts it.
     """
-    rows = []
-    last: dict[str, float] = {}
-    for one in sorted(_placed(attempts, now), key=lambda placed: placed.attempt.started_at):
-        lane, start = f"{one.node}/{one.slot}", one.attempt.started_at
-        if lane in last and start > last[lane]:
-            rows.append((lane, one.node, "", 0, "idle", last[lane], start, one.attempt.num_gpus))
-        last[lane] = one.end
-        rows += [
-            (lane, one.node, one.attempt.run_id, one.attempt.number, *part, one.attempt.num_gpus)
-            for part in _parts(one.attempt, one.end)
-        ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("start", "end", "num_gpus"), "float64"))
+    rows = [row for slot in slots_of(attempts, now) for row in _rows(slot)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"start": "float64", "end": "float64"})
     return frame.sort_values(["lane", "start"], kind="stable", ignore_index=True)
 
 
-def idle_seconds(table: pd.DataFrame) -> float:
-    """Slot seconds (GPU seconds where attempts held GPUs) between attempts."""
-    idle = table[table["kind"] == "idle"]
-    return float(((idle["end"] - idle["start"]) * idle["num_gpus"].where(idle["num_gpus"] > 0, 1.0)).sum())
+def lane_name(slot: Slot) -> str:
+    """`node-a/0`; of a slot that runs moved through, its first node and how many more."""
+    nodes = slot.nodes or ("unknown node",)
+    more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return f"{nodes[0]}{more}/{slot.number}"
 
 
-def _placed(attempts: Sequence[AttemptRecord], now: float) -> list[_Placed]:
-    """Each attempt on each of its nodes, in the first slot that is free."""
-    free_at: dict[str, list[float]] = defaultdict(list)
-    placed = []
-    for attempt in sorted(attempts, key=lambda one: one.started_at):
-        end = attempt.ended_at if attempt.ended_at is not None else now
-        for node in dict.fromkeys(attempt.nodes or ("unknown node",)):
-            slots = free_at[node]
-            slot = next((index for index, until in enumerate(slots) if until <= attempt.started_at), len(slots))
-            slots[slot : slot + 1] = [end]
-            placed.append(_Placed(attempt, node, slot, end))
-    return placed
+def _rows(slot: Slot) -> list[tuple[str, str, int, str, float, float, str]]:
+    lane = lane_name(slot)
+    rows = [(lane, "", 0, "idle", start, end, "") for start, end in slot.idle]
+    for stay in slot.stays:
+        one = stay.attempt
+        where = " ".join(dict.fromkeys(one.nodes))
+        rows += [(lane, one.run_id, one.number, kind, start, end, where) for kind, start, end in _parts(stay)]
+    return rows
 
 
-def _parts(attempt: AttemptRecord, end: float) -> list[tuple[str, float, float]]:
+def _parts(stay: Stay) -> list[tuple[str, float, float]]:
     """(kind, start, end) of an attempt."""
-    start = attempt.started_at
+    attempt, at = stay.attempt, stay.start
     if attempt.ended_at is None:
-        return [("running", start, end)]
+        return [("running", at, stay.paid_until)]
     if attempt.exit_reason not in FINAL_STATES:
-        return [("interrupted", start, end)]
-    lengths = [float(attempt.costs.get(part, {}).get("wall_seconds", 0.0)) for part in PARTS]
-    scale = (end - start) / sum(lengths) if sum(lengths) > 0 else 0.0
-    parts, at = [], start
-    for kind, length in zip(PARTS, lengths, strict=True):
-        if length > 0:
-            parts.append((kind, at, at + length * scale))
-            at += length * scale
-    return parts or [("train", start, end)]
+        return [("interrupted", at, stay.paid_until)]
+    parts = []
+    for kind in PARTS:
+        seconds = float(attempt.costs.get(kind, {}).get("wall_seconds", 0.0))
+        if seconds > 0:
+            parts.append((kind, at, at + seconds))
+        at += seconds
+    return parts or [("train", stay.start, stay.paid_until)]

@@ -116,6 +116,7 @@ def show(ranking: Ranking) -> None:
     """The configuration to use and why, the ranking that was asked for, and the Pareto front."""
     from rich.table import Table
 
+    from metta_sweep.analysis.duration import elapsed
     from metta_sweep.analysis.recommend import sentences
     from metta_sweep.driver.display import format_value, new_console, plain, short_names
     from metta_sweep.driver.summary import print_front
@@ -125,12 +126,12 @@ def show(ranking: Ranking) -> None:
         console.print(plain(text), highlight=False, soft_wrap=True)
     names = list(ranking.best[0].params)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for label in ("#", "run", "score", "± s.e.", "model", "cost s", *map(plain, short_names(names))):
+    for label in ("#", "run", "score", "± s.e.", "model", "cost", *map(plain, short_names(names))):
         table.add_column(label, justify="left" if label == "run" else "right", no_wrap=True)
     for one in ranking.best:
         error = "" if one.standard_error is None else f"{one.standard_error:.2g}"
         model = "" if one.posterior is None else f"{one.posterior.mean:.4g}"
         values = [plain(format_value(one.params.get(name, ""))) for name in names]
-        table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, f"{one.cost_seconds:.1f}", *values)
+        table.add_row(str(one.rank), one.id, f"{one.score:.4g}", error, model, elapsed(one.cost_seconds), *values)
     console.print(table)
     print_front(ranking, console)

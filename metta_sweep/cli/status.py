@@ -123,12 +123,18 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         "ending": asdict(one.ending) if one.ending else None,
         "slots": one.slots,
         "utilisation": [{**asdict(slot), "busy_share": slot.busy_share} for slot in one.utilisation],
-        "money": [{**asdict(amount), "left": known(amount.left)} for amount in one.amounts],
+        "money": [money_report(amount) for amount in one.amounts],
         "rules": dict(one.rules),
         "learns_from": [asdict(earlier) for earlier in one.learns_from],
         "num_runs": len(one.runs),
         "runs": newest_runs(one, limit),
     }
+
+
+def money_report(amount: Amount) -> dict[str, Any]:
+    """`spent` is the run cost: with `idle` it makes up `node_bill`, which mere time has not."""
+    bill = {"idle": amount.idle, "node_bill": amount.node_bill} if amount.unit != "h" else {"idle": None}
+    return {**asdict(amount), "left": known(amount.left), **bill}
 
 
 def newest_runs(one: Overview, limit: int | None) -> list[dict[str, Any]]:
@@ -149,8 +155,10 @@ def known(value: float) -> float | None:
 
 def line_of(one: Overview) -> str:
     """A sweep among others in one line."""
+    from metta_sweep.analysis.money import amount_in_words
+
     best = [] if one.best_score is None else [f"best single score: {one.best_score:.4g}"]
-    money = [f"{money_text(amount.spent, amount.unit)} spent" for amount in one.amounts if amount.unit != "h"]
+    money = [f"{amount_in_words(amount.spent, amount.unit)} spent" for amount in one.amounts if amount.unit != "h"]
     return "; ".join([heading(one), *best, *money])
 
 
@@ -166,6 +174,7 @@ def heading(one: Overview) -> str:
 def show(one: Overview, console: Console) -> None:
     """A sweep in a few lines."""
     from metta_sweep.analysis.memory import learned_text
+    from metta_sweep.analysis.money import bill_text
     from metta_sweep.analysis.recommend import sentences
     from metta_sweep.driver.display import plain
 
@@ -177,6 +186,8 @@ def show(one: Overview, console: Console) -> None:
         console.print(f"  {utilisation_text(one.utilisation)}", highlight=False)
     for amount in one.amounts:
         console.print(f"  {amount_text(amount, is_over=one.ending is not None)}", highlight=False)
+    for text in bill_text(one.amounts) if one.utilisation else ():
+        console.print(f"  {text}", highlight=False, soft_wrap=True)
     if one.learns_from:
         console.print(f"  {learned_text(one.learns_from)}", highlight=False, soft_wrap=True, markup=False)
     if rules := [f"{key}={value:g}" for key, value in one.rules.items() if key != "budget.hourly_cost"]:
@@ -194,12 +205,13 @@ def activity(one: Overview) -> str:
 
 
 def utilisation_text(slots: Sequence[SlotUse]) -> str:
-    """`4 slots, 97% busy (lowest: slot 2, 91%; longest gap 12.3 s)`."""
+    """`4 slots, 97% busy (lowest: slot 2, 91%; longest gap 12 s)`."""
+    from metta_sweep.analysis.duration import elapsed
     from metta_sweep.analysis.utilisation import busy_share
 
     least = min(slots, key=lambda slot: slot.busy_share)
     text = f"{len(slots)} slot{'s' * (len(slots) != 1)}, {busy_share(slots) or 0.0:.0%} busy"
-    gap = f"longest gap {least.longest_gap_seconds:.1f} s"
+    gap = f"longest gap {elapsed(least.longest_gap_seconds)}"
     return f"{text} (lowest: slot {least.slot}, {least.busy_share:.0%}; {gap})"
 
 
@@ -209,43 +221,45 @@ def amount_text(amount: Amount, *, is_over: bool = False) -> str:
     Of a sweep that is over, what is unspent: `$0.12 spent of $1.00, $0.88 unspent`.
     """
     from metta_sweep.analysis.duration import elapsed
+    from metta_sweep.analysis.money import amount_in_words
 
     if amount.unit == "h":
         cap = "" if amount.cap is None else f" of {elapsed(amount.cap * 3600)}"
         return f"{elapsed(amount.spent * 3600)} {'from start to end' if is_over else 'since it was started'}{cap}"
     if is_over:
-        of = "" if amount.cap is None else f" of {money_text(amount.cap, amount.unit)}"
-        rest = "" if amount.cap is None else f", {money_text(amount.cap - amount.spent, amount.unit)} unspent"
-        return f"{money_text(amount.spent, amount.unit)} spent{of}{rest}"
-    reserved = f"{money_text(amount.committed, amount.unit)} reserved for running runs"
-    texts = [f"{money_text(amount.spent, amount.unit)} spent", reserved]
+        of = "" if amount.cap is None else f" of {amount_in_words(amount.cap, amount.unit)}"
+        rest = "" if amount.cap is None else f", {amount_in_words(amount.cap - amount.spent, amount.unit)} unspent"
+        return f"{amount_in_words(amount.spent, amount.unit)} spent{of}{rest}"
+    reserved = f"{amount_in_words(amount.committed, amount.unit)} reserved for running runs"
+    texts = [f"{amount_in_words(amount.spent, amount.unit)} spent", reserved]
     if amount.cap is not None:
-        texts.append(f"{money_text(amount.left, amount.unit)} left of {money_text(amount.cap, amount.unit)}")
-    return ", ".join([*texts, f"{money_text(amount.per_hour, amount.unit)} per hour now"])
+        texts.append(f"{amount_in_words(amount.left, amount.unit)} left of {amount_in_words(amount.cap, amount.unit)}")
+    return ", ".join([*texts, rate_text(amount)])
 
 
-def money_text(value: float, unit: str) -> str:
-    """`$1.200`; `3 min 35 s of slots`, `2 h 5 min of GPUs`."""
-    from metta_sweep.analysis.duration import elapsed
-
-    return f"${value:.3f}" if unit == "$" else f"{elapsed(value * 3600)} of {'GPUs' if unit == 'GPU h' else 'slots'}"
+def rate_text(amount: Amount) -> str:
+    """`$3.60 per hour now`; of time, how many slots or GPUs are paid for."""
+    if amount.unit == "$":
+        return f"${amount.per_hour:.3f} per hour now"
+    return f"{amount.per_hour:.2g} {'GPUs' if amount.unit == 'GPU h' else 'slots'} busy now"
 
 
 def run_table(one: Overview, limit: int | None, width: int) -> Table:
     """A line for each of the newest runs, on a terminal of so many columns."""
     from rich.table import Table
 
+    from metta_sweep.analysis.duration import elapsed
     from metta_sweep.driver.display import plain
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     rows = newest_runs(one, limit)
     ids = [short_id(row["id"], int(width * ID_SHARE)) for row in rows]
     table.add_column("run", no_wrap=True, min_width=max(map(len, ids), default=0))
-    for label in ("phase", "state", "score", "cost s", "attempts", "nodes", "message"):
-        table.add_column(label, justify="right" if label in ("score", "cost s", "attempts") else "left")
+    for label in ("phase", "state", "score", "cost", "attempts", "nodes", "message"):
+        table.add_column(label, justify="right" if label in ("score", "cost", "attempts") else "left")
     for run_id, row in zip(ids, rows, strict=True):
         score = "" if row["score"] is None else f"{row['score']:.4g}"
-        cost = "" if row["cost_seconds"] is None else f"{row['cost_seconds']:.1f}"
+        cost = "" if row["cost_seconds"] is None else elapsed(row["cost_seconds"])
         nodes, message = plain(" ".join(dict.fromkeys(row["nodes"]))), plain(row["message"][:60])
         table.add_row(run_id, plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), nodes, message)
     return table

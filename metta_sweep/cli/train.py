@@ -66,6 +66,7 @@ class Reporter:
 
 def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool) -> int:
     """Show the result; exit code 1 when the run failed."""
+    from metta_sweep.analysis.duration import elapsed
     from metta_sweep.cli.readers import print_json
     from metta_sweep.driver.summary import score_line
 
@@ -78,5 +79,5 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)
         steps = f"{result.env_steps:,} steps, " if result.env_steps else ""
-        console.print(f"  {steps}wall {total.wall_seconds:.1f} s, cpu {total.cpu_seconds:.1f} s", highlight=False)
+        console.print(f"  {steps}wall {elapsed(total.wall_seconds)}, cpu {elapsed(total.cpu_seconds)}", highlight=False)
     return 0 if result.outcome.is_good else 1

@@ -15,6 +15,7 @@ from metta_sweep.dashboard.figures import compare, curves, importance, model, sc
 from metta_sweep.dashboard.figures.parallel import parallel_coordinates
 from metta_sweep.dashboard.figures.timeline import timeline as attempts_timeline
 from metta_sweep.dashboard.view import CORRELATION
+from metta_sweep.dashboard.wealth import attempts_here
 
 MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
 UNFILTERED = ("parallel", "timeline", "comparison")
@@ -162,10 +163,13 @@ def parallel(inputs: FigureInput) -> go.Figure:
 
 
 @figure(
-    "timeline", "Timeline", f"The latest {MAX_ATTEMPTS:,} attempts by node and slot; grey is idle time between two.", 12
+    "timeline",
+    "Timeline",
+    f"The latest {MAX_ATTEMPTS:,} attempts by slot, each as long as it cost; grey is time that no run paid for.",
+    12,
 )
 def timeline(inputs: FigureInput) -> go.Figure:
-    attempts = sorted(inputs.snapshot.attempts_until(inputs.snapshot.read_at), key=lambda attempt: attempt.started_at)
+    attempts = sorted(attempts_here(inputs.snapshot), key=lambda attempt: attempt.started_at)
     return attempts_timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
 
 

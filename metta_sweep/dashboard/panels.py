@@ -16,13 +16,13 @@ from metta_sweep.analysis.health import Finding
 from metta_sweep.analysis.memory import learned, learned_text
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
-from metta_sweep.analysis.timeline import idle_seconds, spans
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
 from metta_sweep.dashboard.sweep_summaries import SweepSummary
+from metta_sweep.dashboard.wealth import bill_of, wealth_of
 
 MAX_ROWS = 100
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
@@ -126,14 +126,8 @@ def copyable(text: str) -> html.Div:
 
 
 def idle(inputs: FigureInput) -> list[Any]:
-    """Time and money between attempts."""
-    table = spans(inputs.snapshot.attempts_until(inputs.snapshot.read_at), inputs.snapshot.read_at)
-    seconds = idle_seconds(table)
-    busy = float((table["end"] - table["start"])[table["kind"] != "idle"].sum())
-    price = inputs.snapshot.budget.hourly_cost
-    money = f", {theme.dollars(seconds / 3600 * price)}" if price is not None else ""
-    share = seconds / (seconds + busy) if seconds + busy > 0 else 0.0
-    return [html.P(f"Idle between attempts: {theme.seconds(seconds)}{money}, {share:.0%} of the slots' time.")]
+    """What the slots cost: for runs, and idle."""
+    return [html.P(f"{bill_of(wealth_of(inputs.snapshot))}.")]
 
 
 def model_notes(inputs: FigureInput) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ import plotly.graph_objects as go
 from dash import html, no_update
 
 from metta_sweep.analysis.estimates import totals
-from metta_sweep.analysis.money import Money, expected_best, money
-from metta_sweep.analysis.overview import in_slots
+from metta_sweep.analysis.money import expected_best
 from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.dashboard import layout, panels, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
@@ -27,10 +25,10 @@ from metta_sweep.dashboard.figures.parallel import TINY_COST, Brush, brushed
 from metta_sweep.dashboard.figures.theme import LOOKS
 from metta_sweep.dashboard.pages import UNFILTERED, find
 from metta_sweep.dashboard.run_panel import run_panel
-from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import HOME, View
+from metta_sweep.dashboard.wealth import wealth_of
 from metta_sweep.errors import SweepError
 
 SLIDER_STEPS = 500
@@ -155,7 +153,7 @@ class Queries:
         num_more, expected = min(known, default=None), None  # further runs that budget and `num_samples` leave
         if num_more is not None:
             expected = expected_best(snapshot.runs, snapshot.goal, num_more, np.random.default_rng(0))
-        cards = tables.summary_cards(totals(snapshot.all_runs, snapshot.goal))
+        cards = tables.summary_cards(totals(snapshot.all_runs, snapshot.goal), wealth)
         return [cards, tables.money_bar(wealth.amounts, num_more, expected, snapshot.ending)]
 
 
@@ -176,12 +174,3 @@ def ends_of(values: pd.Series[float], chosen: Sequence[float] | None) -> tuple[f
     low, high = (float(values.min()), float(values.max())) if values.notna().any() else (0.0, 1.0)
     high = high if high > low else low + (abs(low) / 100 or 1.0)
     return low, high, list(chosen or (low, high)), (high - low) / SLIDER_STEPS
-
-
-def wealth_of(snapshot: Snapshot) -> Money:
-    """The sweep's money; a sweep where nothing runs stands still at its last event."""
-    attempts = snapshot.attempts_until(time.time())
-    ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
-    now = max(ends) if len(ends) == len(attempts) and ends else time.time()
-    runs = in_slots(snapshot.all_runs, snapshot.started)
-    return money(runs, attempts, snapshot.budget, created_at=snapshot.sweep.created_at, now=now)

@@ -18,6 +18,7 @@ from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.view import HOME, PAGES
+from metta_sweep.dashboard.wealth import shown, wealth_of
 from trainables.disk import write_whole
 
 STYLE = """
@@ -63,10 +64,13 @@ def drawing(figure: go.Figure, name: str) -> str:
 def summary(inputs: FigureInput) -> str:
     """The cards of the dashboard."""
     all_runs = totals(inputs.snapshot.all_runs, inputs.goal)
+    paid = wealth_of(inputs.snapshot).amounts[0]
     cards = {
         "runs": f"{all_runs.num_runs:,}",
         "best single score": theme.number(all_runs.best_score),
-        "compute cost": theme.dollars(all_runs.dollars),
+        "run cost": shown(paid.spent, paid.unit),
+        "idle": shown(paid.idle, paid.unit),
+        "node bill": shown(paid.node_bill, paid.unit),
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
         "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(inputs.snapshot.read_at)),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,17 +79,17 @@ def why(record: RunRecord, row: Mapping[Any, Any]) -> list[Any]:
         "predicted score": interval(known.get("predicted_score")),
         "score": theme.number(row["score"]),
         "surprise": surprise(known.get("predicted_score"), row["score"]),
-        "predicted cost": interval(known.get("predicted_cost"), " s"),
+        "predicted cost": interval(known.get("predicted_cost"), lambda value: theme.seconds(float(value))),
         "cost": theme.seconds(row["cost_seconds"]),
     }
     return [*words, *pairs(values), *nearest(known.get("nearest") or ())]
 
 
-def interval(known: object, unit: str = "") -> str:
+def interval(known: object, show: Callable[[Any], str] = theme.number) -> str:
     if not isinstance(known, Mapping):
         return "–"
-    mean, low, high = (theme.number(known.get(key)) for key in ("mean", "low", "high"))
-    return f"{mean}{unit} (90 %: {low} to {high})"
+    mean, low, high = (show(known[key]) for key in ("mean", "low", "high"))
+    return f"{mean} (90 %: {low} to {high})"
 
 
 def surprise(known: object, score: float) -> str:

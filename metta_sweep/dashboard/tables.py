@@ -11,18 +11,20 @@ from dash import html
 
 from metta_sweep.analysis.ending import Ending
 from metta_sweep.analysis.estimates import Totals
-from metta_sweep.analysis.money import Amount, Forecast
+from metta_sweep.analysis.money import Amount, Forecast, Money
 from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.wealth import shown
 
 
-def summary_cards(totals: Totals) -> dbc.Row:
+def summary_cards(totals: Totals, wealth: Money) -> dbc.Row:
     """Runs, best single score, total compute cost, average run time."""
     runs = f"{totals.num_completed:,} scored · {totals.num_failed:,} failed · {totals.num_unfinished:,} unfinished"
-    paid = f"{theme.seconds(totals.paid_gpu_seconds)} of GPU, {theme.seconds(totals.paid_wall_seconds)} of slots"
+    paid = wealth.amounts[0]
+    parts = f"run cost {shown(paid.spent, paid.unit)} + idle {shown(paid.idle, paid.unit)}"
     cards = [
         ("Runs", f"{totals.num_runs:,}", runs),
         ("Best single score", theme.number(totals.best_score), "luck included"),
-        ("Total compute cost", theme.dollars(totals.dollars), paid),
+        ("Total compute cost", shown(paid.node_bill, paid.unit), parts),
         ("Average run time", theme.seconds(totals.mean_wall_seconds), "of runs with a score"),
     ]
     return dbc.Row([dbc.Col(_card(*card), xs=6, lg=3) for card in cards], className="g-3")
@@ -47,13 +49,12 @@ def money_bar(
     return dbc.Card(dbc.CardBody(columns, className="py-2 px-3"), className="money mt-3")
 
 
-def _show(value: float, unit: str) -> str:
-    if unit == "$":
-        return theme.dollars(value)
-    return theme.seconds(value * 3600) if unit == "h" or value < 2 else f"{theme.number(value, 3)} h"
-
-
-TITLES = {"$": "Money", "GPU h": "GPU time", "slot h": "Compute time", "h": "Time since the start"}
+TITLES = {
+    "$": "Run cost",
+    "GPU h": "GPU time of the runs",
+    "slot h": "Compute time of the runs",
+    "h": "Time since the start",
+}
 
 
 def _ended(over: Ending) -> html.Div:
@@ -63,19 +64,26 @@ def _ended(over: Ending) -> html.Div:
 def _amount(amount: Amount, *, is_over: bool = False) -> html.Div:
     """One thing that the sweep pays with; time cannot be promised: it has neither a reserved part nor a rate."""
     unit = amount.unit
-    of = [] if amount.cap is None else [html.Span(f" of {_show(amount.cap, unit)}", className="text-body-secondary")]
+    of = [] if amount.cap is None else [html.Span(f" of {shown(amount.cap, unit)}", className="text-body-secondary")]
     words = []
     if unit != "h" and not is_over:
-        words.append(f"{_show(amount.committed, unit)} reserved")
+        words.append(f"{shown(amount.committed, unit)} reserved")
     if amount.cap is not None:
-        words.append(f"{_show(amount.left, unit)} {'unspent' if is_over else 'left'}")
+        words.append(f"{shown(amount.left, unit)} {'unspent' if is_over else 'left'}")
     if unit != "h" and amount.per_hour > 0:
-        words.append(f"{_show(amount.per_hour, unit)} an hour")
+        words.append(rate(amount))
     if unit != "h" and math.isfinite(amount.hours_left):
         words.append(f"lasts {theme.seconds(amount.hours_left * 3600)}")
-    spent = html.Span(_show(amount.spent, unit), className="fw-semibold")
+    spent = html.Span(shown(amount.spent, unit), className="fw-semibold")
     title = "Time from start to end" if unit == "h" and is_over else TITLES[unit]
     return _cell(title, [spent, *of], _progress(amount), " · ".join(words))
+
+
+def rate(amount: Amount) -> str:
+    """Dollars an hour; of time, how many slots or GPUs are paid for."""
+    if amount.unit == "$":
+        return f"{theme.dollars(amount.per_hour)} an hour"
+    return f"{theme.number(amount.per_hour, 2)} {'GPUs' if amount.unit == 'GPU h' else 'slots'} busy"
 
 
 def _cell(title: str, value: Sequence[Any], bar: Any, words: str) -> html.Div:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from metta_sweep.analysis.charges import charged_seconds
 from metta_sweep.analysis.memory import LearnedFrom, learned
 from metta_sweep.config import resolve_run
 from metta_sweep.config import tree as trees
 from metta_sweep.config.job import Phase, SweepJob
 from metta_sweep.driver.memory import NOTHING, Past, read_past
-from metta_sweep.driver.rules import SweepLimits, attempt_seconds, cap_seconds
+from metta_sweep.driver.rules import SweepLimits, cap_seconds
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.errors import UnreadableSweep
 from metta_sweep.registry.reader import Reader, readable
@@ -327,7 +328,7 @@ def finished(
     paid: dict[str, float] = {}
     for attempt in attempts:
         if attempt.ended_at is not None and (attempt.num_gpus > 0) == has_gpus:
-            paid[attempt.run_id] = paid.get(attempt.run_id, 0.0) + attempt_seconds(attempt, gpus=False)
+            paid[attempt.run_id] = paid.get(attempt.run_id, 0.0) + charged_seconds(attempt, gpus=False)
     scored = [record for record in observations if record.observation.score is not None and record.run_id in paid]
     return [(paid[record.run_id], record.observation.env_steps) for record in scored]
 
@@ -357,9 +358,9 @@ def read_history(registry: Reader, sweep_name: str, *, has_gpus: bool) -> Histor
     if sweep is None:
         return History()
     attempts, observations = registry.attempts(sweep_name), registry.observations(sweep_name)
-    spent = sum(attempt_seconds(attempt, gpus=has_gpus) for attempt in attempts)
+    spent = sum(charged_seconds(attempt, gpus=has_gpus) for attempt in attempts)
     scored = {one.run_id: one.observation.cost_seconds for one in observations if one.observation.score is not None}
-    taken = [attempt_seconds(one, gpus=False) for one in attempts if one.run_id in scored]
+    taken = [charged_seconds(one, gpus=False) for one in attempts if one.run_id in scored]
     rate = sum(taken) / sum(scored.values()) if sum(scored.values()) > 0 and taken else None
     elapsed = time.time() - sweep.created_at
     return History(registry.runs(sweep_name), observations, spent, elapsed, rate)

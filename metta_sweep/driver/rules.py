@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from metta_sweep.analysis.duration import elapsed
 from metta_sweep.analysis.ending import all_done
 from metta_sweep.config.job import Budget
-from metta_sweep.registry.records import AttemptRecord
 from trainables.result import FailureKind
 
 # A cap may be overspent by this share: a run is not cut for the last metres of its way.
@@ -112,7 +112,7 @@ def over_cap(limits: SweepLimits, tally: Tally, promised_seconds: float = 0.0) -
     """Whether a cap of money or time is reached, counting `promised_seconds` on top of what is spent."""
     budget = limits.budget
     if budget.wall_clock is not None and tally.elapsed_seconds >= budget.wall_clock:
-        passed = f"{tally.elapsed_seconds:.0f} s passed"
+        passed = f"{elapsed(tally.elapsed_seconds)} passed"
         return StopReason(f"{passed} (budget.wall_clock={budget.wall_clock:g})", is_cap=True)
     cap = cap_seconds(limits)
     if cap is None or tally.spent_seconds + promised_seconds < cap:
@@ -201,17 +201,6 @@ def cost_clock(cost: str, num_gpus: float) -> str:
     if cost == "auto":
         cost = "gpu" if num_gpus > 0 else "cpu"
     return f"{cost}_seconds"
-
-
-def attempt_seconds(attempt: AttemptRecord, *, gpus: bool) -> float:
-    """GPU seconds of an ended attempt, or its wall seconds in a slot without GPU.
-
-    An attempt whose driver died told no costs; it is charged from its start to the last sign of life.
-    """
-    if attempt.costs:
-        clock = "gpu_seconds" if gpus else "wall_seconds"
-        return sum(float(part.get(clock, 0.0)) for part in attempt.costs.values())
-    return ((attempt.ended_at or attempt.started_at) - attempt.started_at) * (attempt.num_gpus if gpus else 1.0)
 
 
 def retry_seconds(first_seconds: float, losses: int) -> float:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metta_sweep.analysis.duration import duration
+from metta_sweep.analysis.duration import duration, elapsed
 from metta_sweep.analysis.memory import learned_text
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
@@ -170,7 +170,7 @@ def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, conso
 
     line = partial(say, console=console, markup=True)
     console.print()
-    line(f"[bold]{sweep_name}[/bold] ended after {ending.wall_seconds:.0f} s: {escape(ending.reason)}")
+    line(f"[bold]{sweep_name}[/bold] ended after {elapsed(ending.wall_seconds)}: {escape(ending.reason)}")
     ranking = rank(registry, sweep_name)
     counts = Counter(ranking.runs["state"])
     line("runs: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
@@ -194,7 +194,7 @@ def print_recommendation(found: Recommendation, ending: SweepOutcome, console: C
         line(f"  {escape(text)}")
     if ending.random_score is not None:
         line(f"  random policy, same suite: {score_line(*ending.random_score)}")
-    line(f"  cost {winner.cost_seconds:.1f} s, wall {winner.wall_seconds:.1f} s; parameters:")
+    line(f"  cost {elapsed(winner.cost_seconds)}, wall {elapsed(winner.wall_seconds)}; parameters:")
     for text in params_text(winner.params):
         line(f"    {plain(text)}")
 
@@ -217,8 +217,8 @@ def print_front(ranking: Ranking, console: Console) -> None:
 
 def front_table(front: pd.DataFrame, names: Any) -> Table:
     """Cost, score and parameters of each front run."""
-    table = borderless("run", ["cost s", "score", *map(plain, short_names(list(names)))])
+    table = borderless("run", ["cost", "score", *map(plain, short_names(list(names)))])
     for row in front.to_dict("records"):
         params = [plain(format_value(row["params"].get(name, ""))) for name in names]
-        table.add_row(row["id"], f"{row['cost_seconds']:.1f}", f"{row['score']:.4g}", *params)
+        table.add_row(row["id"], elapsed(row["cost_seconds"]), f"{row['score']:.4g}", *params)
     return table

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from metta_sweep.analysis.charges import charged_seconds
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver.files import set_aside
 from metta_sweep.driver.messages import Event, LoopEnded, MachineCommand, NoRun, ReservedRun, TimePassed, WorkerFailed
-from metta_sweep.driver.rules import Tally, attempt_seconds
+from metta_sweep.driver.rules import Tally
 from metta_sweep.driver.state import Rules, State
 from metta_sweep.driver.step import step
 from metta_sweep.registry.api import Registry
@@ -133,7 +134,7 @@ class SweepContext:
             return Tally(number, elapsed)
         ended = [attempt for attempt in self.registry.attempts(self.sweep.name) if attempt.ended_at is not None]
         unfinished = self.registry.runs(self.sweep.name, states=UNFINISHED)
-        spent = sum(attempt_seconds(attempt, gpus=limits.has_gpus) for attempt in ended)
+        spent = sum(charged_seconds(attempt, gpus=limits.has_gpus) for attempt in ended)
         committed = sum(self.rules.slot_seconds(run.predicted_cost or 0.0) for run in unfinished)
         return Tally(number, elapsed, spent, committed)
 

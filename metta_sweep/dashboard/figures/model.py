@@ -51,9 +51,12 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
 def add_pending(figure: go.Figure, runs: pd.DataFrame, state: str, symbol: str, look: Look) -> None:
     name = "next (reserved)" if state == RunState.RESERVED else str(state)
     ring = {"symbol": symbol, "size": 14, "color": look.text, "line": {"width": 2.5}}
-    hover = "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{x:.4g} s<extra></extra>"
+    texts = [theme.seconds(cost) for cost in runs["predicted_cost"]]
+    hover = "%{customdata} (" + name + ")<br>predicted score %{y:.4g}, cost %{text}<extra></extra>"
     places = (runs["predicted_cost"].to_numpy(), runs["predicted_score"].to_numpy())
-    figure.add_trace({**theme.dots(runs, *places, marker=ring, hovertemplate=hover), "type": "scatter", "name": name})
+    figure.add_trace(
+        {**theme.dots(runs, *places, marker=ring, text=texts, hovertemplate=hover), "type": "scatter", "name": name}
+    )
 
 
 def band_traces(x: pd.Series[Any], band: pd.DataFrame, colour: str, name: str) -> list[dict[str, Any]]:

@@ -90,10 +90,12 @@ def efficiency_frontier(runs: pd.DataFrame, goal: str, look: Look, *, cost: str 
     if front.empty:
         return theme.empty(look, NO_SCORES)
     figure = theme.base(look, theme.label(cost), "score")
-    price = front[cost].diff() / front["score"].diff().abs()
+    price, shown = (
+        front[cost].diff() / front["score"].diff().abs(),
+        theme.dollars if cost == "dollars" else theme.seconds,
+    )
     steps = [
-        "cheapest" if math.isnan(one) else f"{theme.number(one, 3)} s per point of score above the step before"
-        for one in price
+        "cheapest" if math.isnan(one) else f"{shown(one)} per point of score above the step before" for one in price
     ]
     hover = [f"{text}<br>{step}" for text, step in zip(theme.hover_texts(front), steps, strict=True)]
     labels = {

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from metta_sweep.analysis.duration import elapsed
 from metta_sweep.analysis.frame import PARAM
 from metta_sweep.registry.records import RunState
 
@@ -196,13 +197,8 @@ def tick(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: `42 s`, `3.5 min`, `2.1 h`, `5.2 d`."""
-    if math.isnan(value):
-        return "–"
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if abs(value) >= 2 * length:
-            return f"{value / length:.3g} {unit}"
-    return f"{value:.3g} s"
+    """A length of time in the words of `status`, "–" when unknown."""
+    return "–" if math.isnan(value) else elapsed(value)
 
 
 def dollars(value: float) -> str:

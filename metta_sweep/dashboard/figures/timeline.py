@@ -1,4 +1,4 @@
-"""Who did what when, by node and slot."""
+"""Who did what when, by slot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {"curve": "curve points", "setup": "set-up", "running": "running now"}
 
 
 def timeline(table: pd.DataFrame, look: Look) -> go.Figure:
-    """Bars from start to end, a lane per slot of a node; time is UTC.
+    """Bars from start to end, a lane per slot; time is UTC.
 
     Args:
         table: from `analysis.timeline.spans`.
@@ -43,8 +43,8 @@ def timeline(table: pd.DataFrame, look: Look) -> go.Figure:
 def _bars(part: pd.DataFrame, name: str, colour: str) -> dict[str, object]:
     length = part["end"] - part["start"]
     whose = [
-        f"{run_id} attempt {attempt}: " if run_id else ""
-        for run_id, attempt in zip(part["run_id"], part["attempt"], strict=True)
+        f"{run_id} attempt {attempt} on {nodes or 'unknown node'}: " if run_id else ""
+        for run_id, attempt, nodes in zip(part["run_id"], part["attempt"], part["nodes"], strict=True)
     ]
     texts = [theme.safe(who) + theme.seconds(seconds) for who, seconds in zip(whose, length, strict=True)]
     return {

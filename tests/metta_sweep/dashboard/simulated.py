@@ -19,6 +19,8 @@ from searchers import Space
 OWNER = Owner(host="head", boot_id="m.b.n", pid=1, started=1.0)
 NODES = ("node-a", "node-b")
 START = 1_790_000_000.0
+SETUP_SECONDS = 2.0
+FREE_SECONDS = 1.0
 PARAMETERS: dict[str, dict[str, Any]] = {
     "trainer.optimizer.learning_rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-2, "mean": 1e-3},
     "trainer.ppo.gamma": {"distribution": "logit_normal", "min": 0.8, "max": 0.999, "mean": 0.95},
@@ -103,6 +105,11 @@ def cost_of(params: dict[str, Any]) -> float:
     return 5.0 + float(params["trainer.total_timesteps"]) / speed
 
 
+def lasts(params: dict[str, Any]) -> float:
+    """Seconds from start to end of a whole run on one GPU: what it costs, and a moment before its slot is free."""
+    return SETUP_SECONDS + cost_of(params) + FREE_SECONDS
+
+
 class Simulator:
     """Writes one sweep, run by run."""
 
@@ -114,9 +121,16 @@ class Simulator:
         registry.create_sweep(plan.name, spec_yaml(plan), wandb_entity="team", wandb_project="metta")
 
     def run_all(self) -> None:
-        """Every run of the plan; two at a time, as on two nodes."""
+        """Every run of the plan; two at a time, one on each node."""
+        ends: dict[str, tuple[float, str, int, dict[str, Any]]] = {}  # by node: when its run ends, and the run
         for _ in range(self.plan.num_runs):
-            self.finish_one()
+            if len(ends) == len(NODES):
+                self._end(*ends.pop(min(ends, key=lambda node: ends[node][0])))
+            node = next(node for node in NODES if node not in ends)
+            run = self._begin(node)
+            ends[node] = (self.clock.now + lasts(run[2]), *run)
+        for last in sorted(ends.values(), key=lambda one: one[0]):
+            self._end(*last)
         for _ in range(self.plan.num_running):
             self.start_one()
         for _ in range(self.plan.num_reserved):
@@ -144,19 +158,26 @@ class Simulator:
 
     def start_one(self) -> tuple[str, int, dict[str, Any]]:
         """A run that is running, with half of its curve."""
-        run_id, fence, params = self.reserve_one()
-        self.registry.start(run_id, fence, num_gpus=1.0, key=f"start:{run_id}")
-        self.registry.record_nodes(run_id, fence, [NODES[int(run_id.rpartition(".")[2]) % 2]])
+        run_id, fence, params = self._begin()
         self.registry.record_progress(run_id, fence, self.curve(params)[: self.plan.num_curve_points // 2])
         return run_id, fence, params
 
     def finish_one(self) -> str:
         """A run from reservation to its end; returns its id."""
+        run_id, fence, params = self._begin()
+        return self._end(self.clock.now + lasts(params), run_id, fence, params)
+
+    def _begin(self, node: str = "") -> tuple[str, int, dict[str, Any]]:
+        """Reserve a run and start it, on one of the nodes in turn when none is named."""
         run_id, fence, params = self.reserve_one()
-        number = int(run_id.rpartition(".")[2])
         self.registry.start(run_id, fence, num_gpus=1.0, key=f"start:{run_id}")
-        self.registry.record_nodes(run_id, fence, [NODES[number % 2]])
-        self.clock.now += cost_of(params) / 2 + 1.0
+        self.registry.record_nodes(run_id, fence, [node or NODES[int(run_id.rpartition(".")[2]) % 2]])
+        return run_id, fence, params
+
+    def _end(self, now: float, run_id: str, fence: int, params: dict[str, Any]) -> str:
+        """Let a run end, at a moment or as soon after it as time allows."""
+        self.clock.now = max(self.clock.now, now)
+        number = int(run_id.rpartition(".")[2])
         self.registry.finish(run_id, fence, self.observation(number, params), key=f"finish:{run_id}")
         self._sequence += 1
         return run_id
@@ -220,7 +241,7 @@ class Simulator:
 
 
 def _costs(seconds: float) -> dict[str, dict[str, float]]:
-    parts = {"setup": 2.0, "train": 0.85 * seconds, "curve": 0.05 * seconds, "evaluate": 0.1 * seconds}
+    parts = {"setup": SETUP_SECONDS, "train": 0.85 * seconds, "curve": 0.05 * seconds, "evaluate": 0.1 * seconds}
     return {part: {"wall_seconds": value, "cpu_seconds": value, "gpu_seconds": value} for part, value in parts.items()}
 
 

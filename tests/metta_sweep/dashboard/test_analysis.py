@@ -9,7 +9,8 @@ import pytest
 from metta_sweep.analysis.curves import best_band, thinned, with_axis
 from metta_sweep.analysis.failed import failures
 from metta_sweep.analysis.health import cost_error, failure_share, no_effect
-from metta_sweep.analysis.timeline import idle_seconds, spans
+from metta_sweep.analysis.timeline import spans
+from metta_sweep.analysis.utilisation import idle_seconds, utilisation
 from metta_sweep.registry.records import AttemptRecord
 
 
@@ -24,18 +25,34 @@ def attempt(
     return AttemptRecord(run_id, 1, (node,), gpus, start, end, costs, reason if end is not None else "")
 
 
-def test_attempts_that_overlap_stand_on_different_lanes_and_gaps_are_idle() -> None:
-    table = spans([attempt("a", 0.0, 8.0), attempt("b", 2.0, 4.0), attempt("c", 10.0, 14.0)], now=20.0)
+def test_attempts_that_overlap_stand_on_different_lanes_and_what_no_run_paid_for_is_idle() -> None:
+    attempts = [attempt("a", 0.0, 8.0), attempt("b", 2.0, 4.0), attempt("c", 10.0, 14.0)]
+    table = spans(attempts, now=20.0)  # each paid 4 s
     assert set(table.loc[table["run_id"] == "b", "lane"]) == {"n/1"}
     assert set(table.loc[table["run_id"] == "c", "lane"]) == {"n/0"}
     idle = table[table["kind"] == "idle"]
-    assert idle[["lane", "start", "end"]].to_numpy().tolist() == [["n/0", 8.0, 10.0]]
-    assert idle_seconds(table) == 2.0
+    assert idle[["lane", "start", "end"]].to_numpy().tolist() == [
+        ["n/0", 4.0, 10.0],
+        ["n/1", 0.0, 2.0],
+        ["n/1", 6.0, 14.0],
+    ]
+    assert idle_seconds(utilisation(attempts, now=20.0)) == (idle["end"] - idle["start"]).sum() == 16.0
 
 
-def test_parts_fill_the_attempt_in_their_order() -> None:
+def test_the_parts_of_an_attempt_are_as_long_as_they_cost() -> None:
     table = spans([attempt("a", 0.0, 8.0)], now=20.0)
-    assert table[["kind", "start", "end"]].to_numpy().tolist() == [["setup", 0.0, 2.0], ["train", 2.0, 8.0]]
+    assert table[["kind", "start", "end"]].to_numpy().tolist() == [
+        ["setup", 0.0, 1.0],
+        ["train", 1.0, 4.0],
+        ["idle", 4.0, 8.0],
+    ]
+
+
+def test_an_attempt_that_paid_for_longer_than_its_start_was_written_down_pushes_the_next() -> None:
+    late = [attempt("a", 3.0, 5.0), attempt("b", 5.0, 9.0)]
+    table = spans(late, now=20.0)
+    assert table.loc[table["kind"] == "setup", "start"].tolist() == [3.0, 7.0]
+    assert idle_seconds(utilisation(late, now=20.0)) == 0.0
 
 
 def test_running_and_interrupted_attempts_are_told_apart() -> None:
@@ -48,8 +65,9 @@ def test_running_and_interrupted_attempts_are_told_apart() -> None:
 
 
 def test_idle_time_counts_gpus_where_attempts_held_them() -> None:
-    assert idle_seconds(spans([attempt("a", 0.0, 1.0, gpus=4.0), attempt("b", 3.0, 4.0, gpus=4.0)], now=9.0)) == 8.0
-    assert idle_seconds(spans([attempt("a", 0.0, 1.0, gpus=0.0), attempt("b", 3.0, 4.0, gpus=0.0)], now=9.0)) == 2.0
+    for gpus, idle in ((4.0, 8.0), (0.0, 2.0)):
+        attempts = [attempt("a", 0.0, 4.0, gpus=gpus), attempt("b", 6.0, 10.0, gpus=gpus)]
+        assert idle_seconds(utilisation(attempts, now=19.0)) == idle
 
 
 def test_failures_are_grouped_by_signature_with_their_money_and_newest_example() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metta_sweep.analysis.money import expected_best, money, overlap_share, slot_seconds
+from metta_sweep.analysis.charges import charged_seconds
+from metta_sweep.analysis.money import expected_best, money, overlap_share
 from metta_sweep.config.job import Budget
 from metta_sweep.registry.records import AttemptRecord
 
@@ -48,7 +49,7 @@ def test_spent_committed_left_and_rate_in_dollars_and_gpu_hours() -> None:
     # Ended: 2 GPU hours. Running since half an hour on 2 GPUs: 1 GPU hour so far of 3 predicted, so 2 are committed.
     attempts = [attempt(0.0, HOUR, 7200.0), attempt(HOUR, None)]
     budget = Budget(dollars=40.0, hourly_cost=2.0, gpu_hours=10.0)
-    result = money(runs(3 * HOUR), attempts, budget, created_at=0.0, now=1.5 * HOUR)
+    result = money(runs(3 * HOUR), attempts, budget, [], created_at=0.0, now=1.5 * HOUR)
     dollars, gpu_hours, hours = result.amounts
     assert (dollars.spent, dollars.committed, dollars.left) == pytest.approx((6.0, 4.0, 30.0))
     assert (gpu_hours.spent, gpu_hours.committed, gpu_hours.left) == pytest.approx((3.0, 2.0, 5.0))
@@ -61,7 +62,7 @@ def test_spent_committed_left_and_rate_in_dollars_and_gpu_hours() -> None:
 
 
 def test_without_a_cap_nothing_is_left_to_forecast() -> None:
-    result = money(runs(), [attempt(0.0, HOUR, 7200.0)], Budget(hourly_cost=2.0), created_at=0.0, now=HOUR)
+    result = money(runs(), [attempt(0.0, HOUR, 7200.0)], Budget(hourly_cost=2.0), [], created_at=0.0, now=HOUR)
     assert result.affordable_runs is None
     assert math.isnan(result.amounts[0].left)
     assert math.isnan(result.amounts[0].hours_left)
@@ -69,16 +70,17 @@ def test_without_a_cap_nothing_is_left_to_forecast() -> None:
 
 def test_without_a_price_there_are_no_dollars() -> None:
     assert [
-        one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0)], Budget(), created_at=0.0, now=HOUR).amounts
+        one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0)], Budget(), [], created_at=0.0, now=HOUR).amounts
     ] == ["GPU h", "h"]
     assert [
-        one.unit for one in money(runs(), [attempt(0.0, HOUR, 1.0, 0.0)], Budget(), created_at=0.0, now=HOUR).amounts
+        one.unit
+        for one in money(runs(), [attempt(0.0, HOUR, 1.0, 0.0)], Budget(), [], created_at=0.0, now=HOUR).amounts
     ] == ["slot h", "h"]
 
 
 def test_an_attempt_whose_driver_told_no_costs_is_charged_for_its_time() -> None:
-    assert slot_seconds(attempt(0.0, 10.0), now=100.0) == 20.0
-    assert slot_seconds(attempt(0.0, None, num_gpus=0.0), now=100.0) == 100.0
+    assert charged_seconds(attempt(0.0, 10.0), now=100.0) == 20.0
+    assert charged_seconds(attempt(0.0, None, num_gpus=0.0), now=100.0) == 100.0
     assert overlap_share(attempt(0.0, 2 * HOUR), now=2 * HOUR) == 0.5
 
 
