@@ -106,8 +106,7 @@ class UnreadableSweep(RegistryError):
     exit_code = 2
 
     def __init__(self, sweep: str, reason: str) -> None:
-        advice = f"`python -m metta_sweep delete sweep_name={sweep}` removes it"
-        super().__init__(f"sweep {sweep}: cannot be read: {reason}; {advice}")
+        super().__init__(f"sweep {sweep}: cannot be read: {reason}")
         self.sweep = sweep
         self.reason = reason
 

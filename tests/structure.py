@@ -23,7 +23,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore"}
 # Folders of metta_sweep from the ground up: each may import from its own row and from the rows above it in this table.
 # The registry stands below `config`: it knows specifications as data, and a service needs no Hydra.
 LAYERS = (
-    ("errors",),
+    ("errors", "typed_commands"),
     ("registry",),
     ("config",),
     ("capacity",),

@@ -22,6 +22,7 @@ from metta_sweep.analysis.searched_space import searched_space
 from metta_sweep.config.job import SweepSpec
 from metta_sweep.registry.observations import error_of
 from metta_sweep.registry.records import RunState
+from metta_sweep.typed_commands import Address
 from searchers import Interval, Observation
 from searchers.membership import foreign
 from searchers.score_belief import Lead, ScoreBelief
@@ -217,17 +218,17 @@ def head_lines(sweep_name: str, winner: BestRun) -> list[str]:
     return lines
 
 
-def next_commands(sweep_name: str) -> tuple[str, str]:
+def next_commands(sweep_name: str, at: Address) -> tuple[str, str]:
     """What to type to write the configuration as a patch file, and to train with it."""
     return (
-        f"python -m metta_sweep best sweep_name={sweep_name} --output-dir configs/trainer/patch",
-        train_command(f"+trainer/patch={sweep_name}_best"),
+        at.command("best", f"sweep_name={sweep_name}", "--output-dir", "configs/trainer/patch"),
+        train_command(f"+trainer/patch={sweep_name}_best", at),
     )
 
 
-def train_command(patch: str) -> str:
+def train_command(patch: str, at: Address) -> str:
     """Trains with a patch: a word such as `+trainer/patch=demo_best`, or the path of its file."""
-    return f"python -m metta_sweep train run=production {patch}"
+    return at.command("train", "run=production", patch)
 
 
 def report_of(found: Recommendation) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import OpenSweep, add_reader_arguments, print_json, reading
+from metta_sweep.cli.readers import OpenSweep, add_reader_arguments, address, print_json, reading
 from metta_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from metta_sweep.driver.summary import Ranking
     from metta_sweep.registry.reader import Reader
+    from metta_sweep.typed_commands import Address
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--top-n: need at least 1, got {args.top_n}")
     with reading(args) as source:
         ranking = rank(source.registry, source.sweep_name, top_n=args.top_n, by=args.by)
+        at = address(args, source.location)
     if not ranking.best:
         word = f"sweep_name={source.sweep_name}"
-        raise ConfigError(f"{word}: no run has a score yet; see `python -m metta_sweep status {word}`")
+        raise ConfigError(f"{word}: no run has a score yet; see `{at.command('status', word)}`")
     patch = write_patch(args, source, ranking) if args.output_dir else None
     if args.json:
         front = ranking.front[["id", "score", "cost_seconds", "params"]].to_dict("records")
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(ranking)
         console = new_console(sys.stdout)
-        for line in patch_lines(args, source.sweep_name, ranking, patch):
+        for line in patch_lines(args, source.sweep_name, ranking, patch, at):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 0
 
@@ -97,7 +99,9 @@ def own_config(source: OpenSweep[Reader], run_id: str) -> Mapping[str, Any] | No
     return config
 
 
-def patch_lines(args: argparse.Namespace, sweep_name: str, ranking: Ranking, patch: Path | None) -> list[str]:
+def patch_lines(
+    args: argparse.Namespace, sweep_name: str, ranking: Ranking, patch: Path | None, at: Address
+) -> list[str]:
     """Where the patch is and what trains with it; without one the patch to copy, and what writes and uses it."""
     from metta_sweep.analysis.recommend import head_lines, next_commands, train_command
     from metta_sweep.config.files import search_directories
@@ -106,10 +110,10 @@ def patch_lines(args: argparse.Namespace, sweep_name: str, ranking: Ranking, pat
     if patch is not None:
         found = [directory / "trainer" / "patch" for directory in search_directories(args.config_dirs)]
         word = f"+trainer/patch={patch.stem}" if patch.parent.resolve() in found else str(patch)
-        return ["", f"wrote {patch}; train with it:", f"  {train_command(word)}"]
+        return ["", f"wrote {patch}; train with it:", f"  {train_command(word, at)}"]
     winner = ranking.best[0]
     text = patch_text(winner.params, head_lines(sweep_name, winner))
-    return ["", text, "write it with all that belongs to it, and train with it:", *next_commands(sweep_name)]
+    return ["", text, "write it with all that belongs to it, and train with it:", *next_commands(sweep_name, at)]
 
 
 def show(ranking: Ranking) -> None:

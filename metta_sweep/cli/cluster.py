@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from metta_sweep.cli.commands import add_config_arguments
 from metta_sweep.errors import ConfigError
+from metta_sweep.typed_commands import NO_ADDRESS
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -113,8 +114,20 @@ def up(args: argparse.Namespace, name: str = "metta-sweep") -> int:
         return 0
     check_tools(args.provider)
     open_cluster(path).up()
-    print(f"up: {path.stem}; next: python -m metta_sweep cluster submit --name {path.stem} sweep_name=...")
+    print(f"up: {path.stem}; next: {next_command(args, 'submit', '--name', path.stem)} sweep_name=NAME")
     return 0
+
+
+def next_command(args: argparse.Namespace, action: str, *words: str) -> str:
+    """What to type next, with the directory of cluster files where one was given."""
+    where = ["--data-dir", str(args.data_dir)] if args.data_dir else []
+    return NO_ADDRESS.command("cluster", action, *words, *where)
+
+
+def named(args: argparse.Namespace) -> list[str]:
+    """The flags that name the cluster."""
+    given = {"--name": args.name, "--address": args.address, "--cluster-file": args.cluster_file}
+    return [word for flag, value in given.items() if value for word in (flag, str(value))]
 
 
 def launch(args: argparse.Namespace) -> int:
@@ -139,7 +152,9 @@ def submit(args: argparse.Namespace) -> int:
     submission = make_submission(sweep_name_of(args), words, Path.cwd(), args.environ, config)
     with reached(args) as client:
         job_id = submit_job(client, submission)
-        print(f"submitted: {job_id}; it goes on without this machine. See: python -m metta_sweep cluster status")
+        print(
+            f"submitted: {job_id}; it goes on without this machine. See: {next_command(args, 'status', *named(args))}"
+        )
         if not args.follow:
             return 0
         for text in follow(client, job_id):

@@ -76,10 +76,11 @@ def located(args: argparse.Namespace, environ: Mapping[str, str], *, need_sweep:
 
 def feed_options(args: argparse.Namespace, location: Location) -> FeedOptions:
     """Caps from the configuration's `budget`, price from the flag before it."""
+    from metta_sweep.cli.readers import address
     from metta_sweep.dashboard.snapshot import FeedOptions
 
     price = args.hourly_cost if args.hourly_cost is not None else location.budget.hourly_cost
-    return FeedOptions(replace(location.budget, hourly_cost=price), args.max_observations)
+    return FeedOptions(replace(location.budget, hourly_cost=price), args.max_observations, address(args, location))
 
 
 def import_first(args: argparse.Namespace, location: Location, reader: Reader) -> None:
@@ -111,11 +112,14 @@ def serve_pages(args: argparse.Namespace, location: Location, reader: Reader) ->
     from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    source, fits = Source(reader, feed_options(args, location)), BackgroundFits()
+    options = feed_options(args, location)
+    source, fits = Source(reader, options), BackgroundFits()
     try:
         if location.sweep_name:
             source.snapshot(location.sweep_name)
-        queries = Queries(source, fits, SweepSummaries(reader), location.data_dir, location.sweep_name)
+        queries = Queries(
+            source, fits, SweepSummaries(reader), location.data_dir, location.sweep_name, address=options.address
+        )
         door = Door(args.host, access_token(args, os.environ), args.allow_host)
         app = create_app(queries, door=door, actions=actions(location) if args.allow_actions else None)
         host = f"[{args.host}]" if ":" in args.host else args.host

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from metta_sweep.config.registered import Location
+    from metta_sweep.errors import UnreadableSweep
     from metta_sweep.registry.api import Registry
     from metta_sweep.registry.reader import Reader
+    from metta_sweep.typed_commands import Address
 
 Store = TypeVar("Store")
 MAX_NAMES = 10  # of sweeps in a message; a round number
@@ -56,7 +58,8 @@ def reading(args: argparse.Namespace, *, need_sweep: bool = True) -> Iterator[Op
     with closing(open_reader(location.data_dir, location.sweep_server_uri)) as reader:
         if need_sweep or location.sweep_name:
             check_exists(reader, location)
-        yield OpenSweep(reader, location)
+        with told_how_to_remove(args, location):
+            yield OpenSweep(reader, location)
 
 
 @contextmanager
@@ -73,7 +76,31 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Ope
     with closing(open_registry(location.data_dir, location.sweep_server_uri)) as registry:
         if must_exist:
             check_exists(registry, location)
-        yield OpenSweep(registry, location)
+        with told_how_to_remove(args, location):
+            yield OpenSweep(registry, location)
+
+
+@contextmanager
+def told_how_to_remove(args: argparse.Namespace, location: Location) -> Iterator[None]:
+    """What cannot be read is told with the command that removes it."""
+    from metta_sweep.errors import ConfigError, UnreadableSweep
+
+    try:
+        yield
+    except UnreadableSweep as error:
+        raise ConfigError(removal_text(error, address(args, location))) from error
+
+
+def removal_text(error: UnreadableSweep, at: Address) -> str:
+    return f"{error}; `{at.command('delete', f'sweep_name={error.sweep}')}` removes it"
+
+
+def address(args: argparse.Namespace, location: Location) -> Address:
+    """What is added to the commands that are printed, so that they find the same sweeps."""
+    from metta_sweep.config.registered import address_of
+
+    place = location.data_dir, location.sweep_server_uri
+    return address_of(*place, args.overrides, os.environ, args.config_dirs)
 
 
 def locate(args: argparse.Namespace, *, need_sweep: bool, environ: Mapping[str, str] = os.environ) -> Location:

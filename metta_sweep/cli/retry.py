@@ -23,7 +23,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"sweep": source.sweep_name, "retried": chosen})
     elif chosen:
-        print(f"{', '.join(chosen)}: will run again when `run sweep_name={source.sweep_name}` is started or goes on")
+        print(
+            f"{', '.join(chosen)}: will run again when a driver works on the sweep; the words that started it start one"
+        )
     else:
         print(f"{source.sweep_name}: no failed runs")
     return 0

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     print("Reading the configuration.", flush=True)  # what is imported for it alone takes a second or two
     from metta_sweep.config import load_sweep_job
+    from metta_sweep.config.registered import address_of
     from metta_sweep.driver.display import new_console, say
     from metta_sweep.driver.memory import register
     from metta_sweep.driver.plan import plan_from
@@ -42,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
         command = RunCommand(may_restart=True, begun=process_began(), is_planned=is_local)
         ending = run_sweep(job, registry, os.environ, console, command)
-        print_summary(job.sweep_name, registry, ending, console)
+        place = job.data_dir, job.settings.sweep_server_uri
+        address = address_of(*place, args.overrides, os.environ, args.config_dirs)
+        print_summary(job.sweep_name, registry, ending, console, address)
     return ending.exit_code
 
 

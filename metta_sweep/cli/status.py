@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import add_reader_arguments, print_json, reading
+from metta_sweep.cli.readers import add_reader_arguments, address, print_json, reading, removal_text
 from metta_sweep.errors import UnreadableSweep
 
 if TYPE_CHECKING:
@@ -45,24 +45,25 @@ def positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config.job import Budget
-    from metta_sweep.driver.display import new_console
+    from metta_sweep.driver.display import new_console, say
 
     with reading(args, need_sweep=False) as source:
         names = [source.sweep_name] if source.sweep_name else newest_sweeps(source.registry)
         shown = names[: args.limit]
         budget = source.location.budget if source.location.budget != Budget() else None
         found = [look(source.registry, name, budget, is_named=bool(source.sweep_name)) for name in shown]
+        at = address(args, source.location)
     if args.json:
         reports = [report(one, args.limit) for one in found]
         print_json(reports[0] if source.sweep_name else reports)
         return 0
     console = new_console(sys.stdout)
     if not found:
-        command = "python -m metta_sweep run sweep_name=demo sweep=quick"
-        console.print(f"no sweeps yet; start one with: {command}", highlight=False)
+        command = at.command("run", "sweep_name=demo", "sweep=quick")
+        say(f"No sweeps yet. Start one with: {command}", console)
     for one in found:
         if isinstance(one, UnreadableSweep):
-            console.print(str(one), highlight=False, soft_wrap=True, markup=False)
+            say(removal_text(one, at), console)
         elif len(names) > 1:
             console.print(line_of(one), highlight=False, soft_wrap=True)
         else:

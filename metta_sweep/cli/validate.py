@@ -29,8 +29,9 @@ def add_cluster_argument(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from metta_sweep.config import load_sweep_job, validate_file
+    from metta_sweep.config.files import is_file_word
 
-    files = [text for text in args.overrides if "=" not in text and Path(text).suffix in (".yaml", ".yml")]
+    files = [text for text in args.overrides if is_file_word(text)]
     overrides = [text for text in args.overrides if text not in files]
     place = place_of(args)
     for file in files:

@@ -54,6 +54,11 @@ def find(directories: Iterable[Path], config: str) -> Path | None:
     return next((file for directory in directories if (file := directory / f"{config}.yaml").is_file()), None)
 
 
+def is_file_word(word: str) -> bool:
+    """Whether a word of a command line names a YAML file, and sets no key."""
+    return Path(word).suffix in (".yaml", ".yml") and ("=" not in word or Path(word).is_file())
+
+
 def display(path: Path) -> str:
     """Short name for messages: relative to the current directory when below it."""
     real = path.resolve()

@@ -16,6 +16,7 @@ from metta_sweep.config.runs import RUN_GROUPS, OwnKeys, load_plugins, name_prob
 from metta_sweep.config.spec_text import SWEEP_KEYS, memory_in
 from metta_sweep.errors import ConfigError, InvalidRequest
 from metta_sweep.registry.specs import check_spec, parse_spec
+from metta_sweep.typed_commands import Address, key_word, shown_path
 from searchers.config import ProteinConfig
 from searchers.space import Space
 from trainables.fields import build
@@ -82,6 +83,30 @@ def load_location(
         max_observations_to_load=settings.max_observations_to_load,
         umask=umask,
     )
+
+
+def address_of(
+    data_dir: Path,
+    uri: str | None,
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+    config_dirs: Sequence[Path],
+) -> Address:
+    """What a bare command lacks to find this registry and these files, whether `overrides` or a sweep file say where.
+
+    Args:
+        uri: of the registry service; None without one.
+        overrides, environ, config_dirs: of the command that found them.
+    """
+    bare = load_location([], environ, config_dirs, need_sweep=False)
+    words = [word for word in overrides if word.lstrip("+").startswith("plugins=")]
+    if data_dir != bare.data_dir:
+        words.append(key_word("data_dir", shown_path(data_dir)))
+    if uri is not None and uri != bare.sweep_server_uri:
+        from metta_sweep.registry.trouble import without_password  # imports the database's parts
+
+        words.append(key_word("settings.sweep_server_uri", without_password(uri)))
+    return Address(tuple(words), tuple(map(str, config_dirs)))
 
 
 def read_spec(spec_yaml: str) -> RegisteredSweep:

@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metta_sweep.config import checks, hardware
+from metta_sweep.config import checks, files, hardware
 from metta_sweep.config import tree as trees
 from metta_sweep.config.compose import Composition, compose
 from metta_sweep.config.environment import from_environment
@@ -169,7 +169,7 @@ def load_train_job(overrides: Sequence[str], environ: Mapping[str, str], config_
 
     A word that is the path of a YAML file is a patch, wherever it lies.
     """
-    patches = [word for word in overrides if "=" not in word and Path(word).suffix in (".yaml", ".yml")]
+    patches = [word for word in overrides if files.is_file_word(word)]
     if missing := [word for word in patches if not Path(word).is_file()]:
         raise ConfigError(
             *(f"{word}: no such file; give a patch, as `best --output-dir` writes it" for word in missing)

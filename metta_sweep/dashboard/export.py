@@ -66,12 +66,13 @@ def narrowed_head(inputs: FigureInput, spec: Mapping[str, Any], *, as_phase: boo
     ranges += [f"{path} {' or '.join(choices)}" for path, choices in inputs.view.only.items()]
     groups = [f"{group}={option}" for group, option in spec["choices"].items()]
     asked = [f"{key}=..." for key in without_code(FinishedRun(spec["train"], {}))[1]]  # who runs it says what it runs
-    words = f"sweep_name={name}_narrowed sweep={name}_narrowed"
+    words = [f"sweep_name={name}_narrowed", f"sweep={name}_narrowed"]
     if as_phase:
-        words = f"sweep_name={name} sweep={name}_phase --update"
+        words = [f"sweep_name={name}", f"sweep={name}_phase", "--update"]
+    command = inputs.snapshot.address.command("run", *words, *groups, *asked)
     lines = (
         f"Sweep {name}, narrowed: {', '.join(ranges) or 'nothing'}",
-        f"In configs/sweep, run it with: python -m metta_sweep run {' '.join([words, *groups, *asked])}",
+        f"In configs/sweep, run it with: {command}",
     )
     return "".join(f"# {one_line(line)}\n" for line in lines)
 

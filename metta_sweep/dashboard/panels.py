@@ -23,6 +23,7 @@ from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
 from metta_sweep.dashboard.sweep_summaries import SweepSummary
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
+from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 MAX_ROWS = 100
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
@@ -108,7 +109,7 @@ def configuration(inputs: FigureInput) -> list[Any]:
     to_copy = [
         copyable(patch_text(found.winner.params, head_lines(name, found.winner))),
         html.P("Write it as a patch file, and train with it:", className="mb-1"),
-        copyable("\n".join(next_commands(name))),
+        copyable("\n".join(next_commands(name, inputs.snapshot.address))),
     ]
     told = [html.P(text, className="mb-1") for text in sentences(found)]
     opener = html.Summary("The configuration, and how to train with it")
@@ -154,10 +155,12 @@ def fit_notes(inputs: FigureInput) -> list[Any]:
     return [html.P(words, className="small text-body-secondary"), *notes]
 
 
-def sweeps_table(summaries: Sequence[SweepSummary], compared: Sequence[str], hue: str) -> list[Any]:
+def sweeps_table(
+    summaries: Sequence[SweepSummary], compared: Sequence[str], hue: str, at: Address = NO_ADDRESS
+) -> list[Any]:
     """Every sweep with its owner, state, runs, best score, cost and a sparkline; ticked ones are compared below."""
     if not summaries:
-        words = "No sweeps yet. Start one with: python -m metta_sweep run sweep_name=demo sweep=quick"
+        words = f"No sweeps yet. Start one with: {at.command('run', 'sweep_name=demo', 'sweep=quick')}"
         return [html.P(words, className="text-body-secondary")]
     rows = [
         (

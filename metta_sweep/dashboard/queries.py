@@ -30,6 +30,7 @@ from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import HOME, View
 from metta_sweep.dashboard.wealth import wealth_of
 from metta_sweep.errors import SweepError
+from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 SLIDER_STEPS = 500
 
@@ -45,6 +46,7 @@ class Queries:
         data_dir: where the runs' files lie; shown, never opened.
         default_sweep: opened when the URL names none; "" = the list of sweeps.
         has_actions: whether runs may be retried and sweeps stopped from the page.
+        address: how the commands on the page find the sweeps.
     """
 
     source: Source
@@ -53,6 +55,7 @@ class Queries:
     data_dir: Path
     default_sweep: str = ""
     has_actions: bool = False
+    address: Address = NO_ADDRESS
 
     def view(self, search: str) -> View:
         return View.from_search(search, self.default_sweep)
@@ -121,7 +124,7 @@ class Queries:
         """What a page says beside its figures."""
         if page == HOME:
             summaries = self.summaries.read(self.source.sweeps())
-            return panels.sweeps_table(summaries, view.compare, LOOKS[view.theme].accent)
+            return panels.sweeps_table(summaries, view.compare, LOOKS[view.theme].accent, self.address)
         return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
     def parameters(self, view: View) -> list[str]:

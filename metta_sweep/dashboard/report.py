@@ -84,7 +84,10 @@ def configuration(inputs: FigureInput) -> str:
     if found is None:
         return "<h2>Use this configuration</h2><p>No run has a score yet.</p>"
     told = "".join(f"<p>{html.escape(text)}</p>" for text in sentences(found))
-    patch, commands = patch_text(found.winner.params, head_lines(name, found.winner)), "\n".join(next_commands(name))
+    patch, commands = (
+        patch_text(found.winner.params, head_lines(name, found.winner)),
+        "\n".join(next_commands(name, inputs.snapshot.address)),
+    )
     to_copy = f"<pre>{html.escape(patch)}</pre><pre>{html.escape(commands)}</pre>"
     return f"<h2>Use this configuration</h2>{told}{to_copy}"
 

@@ -18,6 +18,7 @@ from metta_sweep.config.registered import read_spec
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
 # Reading single runs beats reading all of them until about this many changed.
@@ -43,6 +44,7 @@ class Snapshot:
         ending: how the work on it ended; None while somebody may be at it.
         version: changes whenever anything above does.
         read_at: epoch seconds.
+        address: how printed commands find the sweep.
     """
 
     sweep: SweepRecord
@@ -57,6 +59,7 @@ class Snapshot:
     ending: Ending | None
     version: str
     read_at: float
+    address: Address = NO_ADDRESS
 
     def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
         """All attempts; one whose run was silent for `SILENT_SECONDS` counts as ended with its last sign of life."""
@@ -90,10 +93,12 @@ class FeedOptions:
     Attributes:
         budget: caps and price; fields that are None are taken from what the driver wrote.
         max_observations: newest results to show; None = all.
+        address: how the commands on the page find the sweep.
     """
 
     budget: Budget = field(default_factory=Budget)
     max_observations: int | None = None
+    address: Address = NO_ADDRESS
 
 
 class Feed:
@@ -184,6 +189,7 @@ class Feed:
             ending=self._ending(),
             version=f"{self._cursor}.{self._live_points}",
             read_at=time.time(),
+            address=self._options.address,
         )
 
     def _ending(self) -> Ending | None:

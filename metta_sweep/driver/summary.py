@@ -17,6 +17,7 @@ from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
 from metta_sweep.registry.reader import Reader, readable
+from metta_sweep.typed_commands import Address
 
 if TYPE_CHECKING:  # pandas takes half a second to import, and a plan does without
     import pandas as pd
@@ -164,7 +165,7 @@ class SweepOutcome:
 Z95 = 1.96
 
 
-def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, console: Console) -> None:
+def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, console: Console, at: Address) -> None:
     """Print why it ended, the best run with its bound beside a random policy, the front, and the next command."""
     from metta_sweep.analysis.recommend import next_commands
 
@@ -180,8 +181,8 @@ def print_summary(sweep_name: str, registry: Reader, ending: SweepOutcome, conso
     print_recommendation(ranking.recommendation, ending, console)
     print_front(ranking, console)
     line("\nnext:")
-    for command in next_commands(sweep_name):
-        line(f"  {command}")
+    for command in next_commands(sweep_name, at):
+        say(f"  {command}", console)
 
 
 def print_recommendation(found: Recommendation, ending: SweepOutcome, console: Console) -> None:

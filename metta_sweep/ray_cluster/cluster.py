@@ -79,8 +79,7 @@ def connected(environ: Mapping[str, str], machine: Machine, sweep: str = "") -> 
     if address and address.startswith("ray://"):
         raise ClusterError(
             f"RAY_ADDRESS={address}: client mode cannot hold placement groups for a driver outside the cluster; "
-            "submit the sweep as a job (python -m metta_sweep cluster submit), or run it on the head node with "
-            "RAY_ADDRESS=auto"
+            "submit the sweep as a job (`cluster submit`), or run it on the head node with RAY_ADDRESS=auto"
         )
     if ray.is_initialized():  # this process is connected already, and whoever did that ends it
         yield RayCluster(ClusterNodes(promised_nodes(environ)), "", own=None)

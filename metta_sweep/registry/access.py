@@ -29,7 +29,7 @@ STATUS = {
     errors.RegistryUnavailable: 503,
 }
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
-bearer = HTTPBearer(auto_error=False, description="Token from `python -m metta_sweep token create`.")
+bearer = HTTPBearer(auto_error=False, description="Token from `token create NAME`.")
 
 
 class AsciiJson(JSONResponse):
@@ -81,7 +81,7 @@ def a(role: Role) -> str:
 def _refuse_browsers(request: Request) -> None:
     """Without tokens any web page could speak to this machine's service through its user's browser."""
     if "origin" in request.headers or request.url.hostname not in LOCAL_NAMES:
-        advice = "make one: `python -m metta_sweep token create`"
+        advice = "`token create NAME` on its database makes one"
         raise HTTPException(403, f"web pages may not use a registry without tokens; {advice}")
 
 

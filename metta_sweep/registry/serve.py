@@ -71,7 +71,7 @@ def make_server(
     """The server, not yet running. Raises `RegistryError` for a public address without a token."""
     is_public = not is_loopback(host)
     if is_public and not TokenStore(store.engine).has_active():
-        advice = "make one: `python -m metta_sweep token create`"
+        advice = "`token create NAME` on this database makes one"
         raise RegistryError(f"host={host}: reachable from other machines, and there is no token; {advice}")
     app = create_app(store, limits=limits, is_public=is_public)
     config = uvicorn.Config(

@@ -110,7 +110,7 @@ class TokenStore:
         # Compared in any case: an unknown id takes as long as a wrong secret.
         is_right = hmac.compare_digest(_hash(secret), row["secret_hash"] if row else _hash(""))
         if row is None or not is_right:
-            advice = "`python -m metta_sweep token create` makes one, METTA_SWEEP_TOKEN passes it on"
+            advice = "`token create NAME` on the registry's database makes one, METTA_SWEEP_TOKEN passes it on"
             raise AccessDenied(f"wrong or revoked token; {advice}")
         return decode(TokenRecord, dict(row))
 

@@ -32,6 +32,7 @@ from metta_sweep.errors import ConfigError
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.store import SqlRegistry
+from metta_sweep.typed_commands import NO_ADDRESS
 from tests.metta_sweep.analysis.sweep_rows import observation, run
 from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator, spec_yaml
 
@@ -150,7 +151,7 @@ def test_every_command_page_and_report_names_the_same_run_with_the_same_words(
     assert answer is not None
     words = sentences(answer)
     console = Console(record=True, width=1000, file=io.StringIO())
-    print_summary("sim", with_model, SweepOutcome("over", 0, 1.0, 0, None), console)
+    print_summary("sim", with_model, SweepOutcome("over", 0, 1.0, 0, None), console, NO_ADDRESS)
     ended = console.export_text()
     assert overview(with_model, "sim", 2e9).recommendation == answer
     with_model.close()
