@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def need_extra() -> None:
     """Raises `ConfigError` when the packages of the extra `dashboard` are not there."""
-    needed = ("dash", "dash_bootstrap_components", "flask_bootstrap", "plotly")
+    needed = ("dash", "dash_ag_grid", "dash_bootstrap_components", "flask_bootstrap", "plotly")
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"{', '.join(missing)}: not installed; pip install 'metta_sweep[dashboard]'")
 

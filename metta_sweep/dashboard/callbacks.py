@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
-from metta_sweep.dashboard import export, layout
+from metta_sweep.dashboard import export
 from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.figures.parallel import Brush
+from metta_sweep.dashboard.grid_callbacks import read_table, register_grid
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from metta_sweep.dashboard.wiring import CLEARED, SHOWN, VERSION, VIEW, on
 
 FIGURE = {"type": "figure", "name": ALL}
 COMPARE = {"type": "compare", "sweep": ALL}
 OPTION = {"type": "option", "name": ALL}
 PICK = {"type": "pick", "run": ALL}
-# What most callbacks have in common. A "version" that changed means new results, a "shown" that changed another view.
-VIEW = State("view", "data")
-SHOWN = Input("shown", "data")
-VERSION = Input("version", "data")
-CLEARED = Input("clear-ranges", "n_clicks")
 
 
 def register(app: Dash, queries: Queries) -> None:
@@ -34,18 +28,9 @@ def register(app: Dash, queries: Queries) -> None:
     register_updates(app, queries)
     register_brush(app, queries)
     register_run(app, queries)
+    register_grid(app, queries)
     register_exports(app, queries)
     register_browser(app)
-
-
-def on(app: Dash, *dependencies: Any, late: bool = False) -> Callable[[Function], Function]:
-    """`app.callback`, typed.
-
-    Args:
-        late: not called when the page is opened.
-    """
-    connect: Callable[[Function], Function] = app.callback(*dependencies, prevent_initial_call=late)
-    return connect
 
 
 def register_page(app: Dash, queries: Queries) -> None:
@@ -66,7 +51,7 @@ def register_page(app: Dash, queries: Queries) -> None:
     def open_tab(page: str, search: str) -> tuple[Any, bool, bool]:
         view = dataclasses.replace(queries.view(search), page=page)
         has_ranges = page in FILTERED and bool(view.sweep)
-        return layout.content(page, view, queries.parameters(view)), not has_ranges, page == HOME
+        return queries.content(view), not has_ranges, page == HOME
 
 
 def register_view(app: Dash, queries: Queries) -> None:
@@ -79,6 +64,7 @@ def register_view(app: Dash, queries: Queries) -> None:
         "run": Input("run", "data"),
         "chosen": Input(OPTION, "value"),
         "compared": Input(COMPARE, "value"),
+        "table": Input("table", "data"),
         "ends": [State(name, end) for name in ("score", "cost") for end in ("min", "max")],
         "before": VIEW,
         "shown": State("shown", "data"),
@@ -111,6 +97,7 @@ def read_controls(before: View, now: dict[str, Any], inputs: Any) -> View:
         brush={path: (chosen[0], chosen[1]) for path, chosen in now["brush"].items() if not isinstance(chosen[0], str)},
         only={path: tuple(chosen) for path, chosen in now["brush"].items() if isinstance(chosen[0], str)},
         run=now["run"],
+        **read_table(now["table"]),
         **options,
     )
 
@@ -186,10 +173,13 @@ def register_brush(app: Dash, queries: Queries) -> None:
 
 def register_run(app: Dash, queries: Queries) -> None:
     panel = (Output("run", "data"), Output("panel", "is_open"), Output("details", "children"))
-    chosen_by = (Input(FIGURE, "clickData"), Input(PICK, "n_clicks"), Input("panel", "is_open"), SHOWN)
+    clicked = (Input(FIGURE, "clickData"), Input(PICK, "n_clicks"), Input("picked", "data"))
+    chosen_by = (*clicked, Input("panel", "is_open"), SHOWN)
 
     @on(app, *panel, *chosen_by, State("run", "data"))
-    def open_run(clicks: list[Any], _picks: list[Any], is_open: bool, search: str, run: str) -> tuple[str, bool, Any]:
+    def open_run(
+        _clicks: list[Any], _picks: list[Any], _picked: Any, is_open: bool, search: str, run: str
+    ) -> tuple[str, bool, Any]:
         chosen = chosen_run(ctx.triggered, ctx.triggered_id, run, is_open=is_open)
         panel = queries.details(chosen, queries.view(search)) if chosen else None
         return (chosen, True, panel) if panel is not None else ("", False, None)
@@ -204,6 +194,8 @@ def chosen_run(triggered: list[dict[str, Any]], source: Any, run: str, *, is_ope
         return str(identity[0] if isinstance(identity, list) else identity) if identity else run
     if kind == "pick" and value:
         return str(source["run"])
+    if kind == "picked" and value:
+        return str(value["run"])
     return "" if kind == "panel" and not is_open else run
 
 

@@ -48,6 +48,16 @@ class FigureInput:
         return filtered(self.snapshot.runs, self.view)
 
     @cached_property
+    def in_ranges(self) -> pd.DataFrame:
+        """Rows inside the ranges, whatever the table filters of them: it does so in the browser."""
+        return filtered(self.snapshot.runs, dataclasses.replace(self.view, where={}, find=""))
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        """Rows that are chosen in the table, in the order of their numbers."""
+        return self.snapshot.all_runs[self.snapshot.all_runs["number"].isin(self.view.chosen)]
+
+    @cached_property
     def unbrushed(self) -> pd.DataFrame:
         """Rows inside the ranges of score and cost, whatever is brushed."""
         return filtered(self.snapshot.runs, dataclasses.replace(self.view, brush={}, only={}))

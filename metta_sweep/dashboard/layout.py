@@ -33,6 +33,8 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
             dcc.Store(id="brush", data={path: list(chosen) for path, chosen in view.narrowed.items()}),
             dcc.Store(id="run", data=view.run),
             dcc.Store(id="version", data=version),
+            dcc.Store(id="picked"),
+            dcc.Store(id="table", data=table_state(view)),
             dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
             dcc.Download(id="download"),
             html.A("Skip to the figures", href="#content", className="visually-hidden-focusable"),
@@ -50,6 +52,13 @@ def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.
             details(actions=actions),
         ]
     )
+
+
+def table_state(view: View) -> dict[str, Any]:
+    """The table's part of the view, as assets/grid.js keeps it."""
+    where = {name: one.to_model() for name, one in view.where.items()}
+    sort = None if view.sort is None else [list(pair) for pair in view.sort]
+    return {"where": where, "sort": sort, "chosen": list(view.chosen), "find": view.find, "columns": view.columns}
 
 
 def header(view: View, sweeps: list[str]) -> html.Header:
@@ -143,8 +152,12 @@ def _range_slider(name: str, label: str, limits: tuple[float, float] | None, tra
 def content(name: str, view: View, parameters: list[str]) -> list[Any]:
     """What a page says, its choices, and the cards of its figures."""
     panel = html.Div(id={"type": "panel", "name": name})
-    cards = dbc.Row([card(key, figure) for key, figure in figures_of(name).items()], className="g-3")
-    return [*options(name, view, parameters), panel, cards]
+    return [*options(name, view, parameters), panel, cards(name)]
+
+
+def cards(name: str) -> dbc.Row:
+    """The cards of a page's figures."""
+    return dbc.Row([card(key, figure) for key, figure in figures_of(name).items()], className="g-3")
 
 
 def options(name: str, view: View, parameters: list[str]) -> list[Any]:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis.curves import thinned, with_axis
 from metta_sweep.analysis.timeline import spans
+from metta_sweep.dashboard.comparison import MAX_COMPARED
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import compare, curves, importance, model, scores, theme
 from metta_sweep.dashboard.figures.parallel import parallel_coordinates
@@ -155,6 +156,14 @@ def learning_curves(inputs: FigureInput) -> go.Figure:
     points = with_axis(inside, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
     shown = thinned(points, snapshot.all_runs, inputs.goal, np.random.default_rng(0))
     return curves.learning_curves(points, shown, inputs.goal, inputs.look, inputs.view.curve_x, chosen=inputs.view.run)
+
+
+@figure("runs", "Curves over each other", "Of the runs that are chosen in the table, by their colours there.", 12)
+def chosen_curves(inputs: FigureInput) -> go.Figure:
+    snapshot, ids = inputs.snapshot, inputs.chosen["id"].tolist()[:MAX_COMPARED]
+    own = snapshot.curves[snapshot.curves["id"].isin(ids)]
+    points = with_axis(own, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
+    return curves.over_each_other(points, ids, inputs.look, inputs.view.curve_x)
 
 
 @figure("parallel", "Parallel coordinates", "Drag along an axis: the range filters every page.", 12)

@@ -14,10 +14,10 @@ from dash import dcc, html
 from metta_sweep.analysis.failed import failures
 from metta_sweep.analysis.health import Finding
 from metta_sweep.analysis.memory import learned, learned_text
-from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard import tables
+from metta_sweep.dashboard.comparison import compared
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
@@ -25,7 +25,6 @@ from metta_sweep.dashboard.sweep_summaries import SweepSummary
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
-MAX_ROWS = 100
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
 
 
@@ -66,37 +65,6 @@ def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
     if record.log_tail:
         body.append(html.Details([html.Summary("Log tail"), html.Pre(record.log_tail, className="small mb-0")]))
     return dbc.Card(dbc.CardBody(body), className="mb-3")
-
-
-def runs_table(inputs: FigureInput) -> list[Any]:
-    """The configuration to use, and the runs, the best single score first."""
-    rows = inputs.runs
-    order = (direction(inputs.goal) * rows["score"]).sort_values(ascending=False, na_position="last").index
-    shown = rows.loc[order].head(MAX_ROWS)
-    cells = [
-        (
-            pick(row["id"], f"#{row['number']}"),
-            row["state"],
-            row["phase"],
-            theme.number(row["score"]),
-            theme.seconds(row["cost_seconds"]),
-            theme.dollars(row["dollars"]),
-            row["message"][:140],
-        )
-        for row in shown.to_dict("records")
-    ]
-    note = (
-        f"The {len(shown)} best single scores of {len(rows):,} runs"
-        if len(shown) < len(rows)
-        else f"{len(rows):,} runs"
-    )
-    head = ("run", "state", "phase", "score", "cost", "paid", "message")
-    return [
-        *configuration(inputs),
-        html.H2("Runs", className="h6 mt-4"),
-        html.P(note, className="small"),
-        tables.table(head, cells, label="Runs"),
-    ]
 
 
 def configuration(inputs: FigureInput) -> list[Any]:
@@ -206,7 +174,8 @@ PANELS = {
     "overview": configuration,
     "health": health,
     "failures": failed,
-    "runs": runs_table,
+    "runs": configuration,
+    "compared": compared,
     "timeline": idle,
     "model": model_notes,
 }

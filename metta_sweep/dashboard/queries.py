@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import plotly.graph_objects as go
 from dash import html, no_update
 
 from metta_sweep.analysis.estimates import totals
+from metta_sweep.analysis.frame import METRIC, PARAM
 from metta_sweep.analysis.money import expected_best
 from metta_sweep.analysis.searched_space import searched_space
-from metta_sweep.dashboard import layout, panels, tables
+from metta_sweep.dashboard import layout, panels, runs_grid, runs_page, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
@@ -127,6 +129,27 @@ class Queries:
             return panels.sweeps_table(summaries, view.compare, LOOKS[view.theme].accent, self.address)
         return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
+    def content(self, view: View) -> list[Any]:
+        """What a page holds below the tabs."""
+        if view.page == "runs" and view.sweep:
+            snapshot = self.source.snapshot(view.sweep)
+            return runs_page.content(view, snapshot.runs, snapshot.goal)
+        return layout.content(view.page, view, self.parameters(view))
+
+    def table_news(self, view: View, have: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """What the browser's table lacks, see `runs_grid.news`."""
+        inputs = self.inputs(view)
+        runs, changes = inputs.in_ranges, inputs.snapshot.changes
+        num_forgotten = len(inputs.snapshot.all_runs) - len(inputs.snapshot.runs)
+        ranges = dataclasses.replace(view, where={}, find="", run="", page="runs", chosen=()).drawn()
+        key = f"{changes.feed} {num_forgotten} {ranges}"
+        defined = runs_grid.definitions(inputs.snapshot.runs, view, inputs.goal)
+        return runs_grid.news(runs, defined, runs_grid.Asked(key, changes.revision, changes.by_run), have)
+
+    def chosen_words(self, view: View) -> str:
+        """How many runs are chosen, and where they are compared."""
+        return f"{len(view.chosen):,} chosen" if view.chosen else ""
+
     def parameters(self, view: View) -> list[str]:
         """Free parameters of the sweep, for choices."""
         if not view.sweep:
@@ -169,7 +192,9 @@ def filters_of(view: View) -> list[str]:
         for name, limits in ranges.items()
         if limits is not None
     ]
-    return [*words, *(f"{path} {' or '.join(choices)}" for path, choices in view.only.items())]
+    words += [f"{path} {' or '.join(choices)}" for path, choices in view.only.items()]
+    words += [f"{name.removeprefix(PARAM).removeprefix(METRIC)} {one.words()}" for name, one in view.where.items()]
+    return [*words, *([f"search for {view.find}"] if view.find else [])]
 
 
 def ends_of(values: pd.Series[float], chosen: Sequence[float] | None) -> tuple[float, float, list[float], float]:

@@ -47,7 +47,7 @@ def report_html(inputs: FigureInput) -> str:
 def sections(inputs: FigureInput) -> Iterator[str]:
     """A heading for each page with its figures."""
     for page, figures in FIGURES.items():
-        if page == HOME:
+        if page in (HOME, "runs"):  # whose figures need sweeps or runs that somebody ticks
             continue
         yield f"<h2>{html.escape(PAGES[page])}</h2>"
         for name, figure in figures.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,21 @@ SILENT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed when, for who has an older snapshot of the same feed.
+
+    Attributes:
+        feed: which one; another one counts anew.
+        revision: how often it has read.
+        by_run: the revision with which each run changed last.
+    """
+
+    feed: str
+    revision: int
+    by_run: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A sweep as it was read.
 
@@ -45,6 +61,7 @@ class Snapshot:
         version: changes whenever anything above does.
         read_at: epoch seconds.
         address: how printed commands find the sweep.
+        changes: which runs are new since an older one.
     """
 
     sweep: SweepRecord
@@ -60,6 +77,7 @@ class Snapshot:
     version: str
     read_at: float
     address: Address = NO_ADDRESS
+    changes: Changes = Changes("", 0, {})
 
     def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
         """All attempts; one whose run was silent for `SILENT_SECONDS` counts as ended with its last sign of life."""
@@ -118,6 +136,7 @@ class Feed:
         self._live: dict[str, Sequence[Mapping[str, Any]]] = {}
         self._live_points = -1
         self._snapshot: Snapshot | None = None
+        self._changes = Changes(uuid.uuid4().hex[:8], 0, {})
 
     def refresh(self) -> Snapshot:
         """The sweep now; the very same object when nothing changed.
@@ -135,13 +154,23 @@ class Feed:
         if self._snapshot is not None and not events and self._read_live_curves() == self._live_points:
             return self._snapshot
         sweep = self._reader.get_sweep(self._sweep)
+        before = self._records
         self._read_runs(events)
         self._read_observations(events)
+        self._note_changes(events, before)
         self._started, self._said = last_start(events) or self._started, last_words(events, self._said)
         self._cursor = events[-1].sequence if events else self._cursor
         self._live_points = self._read_live_curves()
         self._snapshot = self._build(sweep)
         return self._snapshot
+
+    def _note_changes(self, events: Sequence[EventRecord], before: Mapping[str, RunRecord]) -> None:
+        """Events tell of each run that changed; one that was read with another's news has changed as well."""
+        told = {event.run_id for event in events if event.run_id is not None}
+        told |= {run_id for run_id, run in self._records.items() if before.get(run_id) is not run}
+        revision = self._changes.revision + 1
+        by_run = {**self._changes.by_run, **dict.fromkeys(told & self._records.keys(), revision)}
+        self._changes = Changes(self._changes.feed, revision, by_run)
 
     def _read_runs(self, events: Sequence[EventRecord]) -> None:
         changed = {event.run_id for event in events if event.run_id is not None}
@@ -190,6 +219,7 @@ class Feed:
             version=f"{self._cursor}.{self._live_points}",
             read_at=time.time(),
             address=self._options.address,
+            changes=self._changes,
         )
 
     def _ending(self) -> Ending | None:

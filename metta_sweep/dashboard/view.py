@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 import pandas as pd
 
 from metta_sweep.analysis.frame import PARAM, RESULTS, as_choices
+from metta_sweep.dashboard.conditions import MAX_CONDITIONS, Condition, finds, holds
 
 Range = tuple[float, float]
 HOME = "home"
@@ -30,12 +31,20 @@ CURVE_AXES = {"env_steps": "env steps", "seconds": "training time", "dollars": "
 CORRELATION = "correlation"
 MEASURES = {"fanova": "share of the variation (fANOVA)", CORRELATION: "rank correlation of the runs shown"}
 COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "dollars"}
-SHOW_RUN = ("model", "curves")  # pages whose figures depend on the chosen run
+COLUMNS = {"main": "main", "all": "all"}
+SHOW_RUN = ("model", "curves")  # pages whose figures depend on the open run
+SHOW_CHOSEN = ("curves", "runs")  # pages whose figures depend on the runs that are chosen in the table
 FILTERED = ("overview", "model", "importance", "curves", "parallel", "runs")  # where the ranges count
 MAX_TEXT = 200
 MAX_CHOICES = 100
+# As ranges of numbers in the URL: so many are twelve kilobytes, which browsers and proxies still take.
+MAX_CHOSEN = 1500
+MAX_RANGE = 100_000  # runs of one range: more than a sweep has, and soon counted
+MAX_SORTED = 5  # columns; more decide nothing
 BRUSH = "brush."
 ONLY = "only."
+WHERE = "where."
+Sort = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,11 @@ class View:
         y: on the second axis.
         measure: of importance, key of `MEASURES`.
         compare: names of the sweeps to compare.
+        where: conditions of the table's columns, by column of the frame; they hold for figures and exports as well.
+        find: words that a run must have somewhere in its texts.
+        sort: columns of the table with asc or desc, the first decides; None = the best score first.
+        chosen: numbers of the runs that are chosen in the table, ascending.
+        columns: key of `COLUMNS`.
     """
 
     sweep: str = ""
@@ -73,6 +87,11 @@ class View:
     y: str = "auto"
     measure: str = "fanova"
     compare: tuple[str, ...] = ()
+    where: Mapping[str, Condition] = field(default_factory=dict)
+    find: str = ""
+    sort: Sort | None = None
+    chosen: tuple[int, ...] = ()
+    columns: str = "main"
 
     @classmethod
     def from_search(cls, search: str, default_sweep: str = "") -> View:
@@ -100,6 +119,15 @@ class View:
             y=query.get("y", "auto"),
             measure=_one_of(query.get("measure"), MEASURES, "fanova"),
             compare=tuple(name[:MAX_TEXT] for name in query.get("compare", "").split(",")[:MAX_CHOICES] if name),
+            where={
+                column: one
+                for column, text in _below(WHERE, query)[:MAX_CONDITIONS]
+                if (one := Condition.of_text(text)) is not None
+            },
+            find=query.get("find", ""),
+            sort=read_sort(query["sort"]) if "sort" in query else None,
+            chosen=read_numbers(query.get("chosen", "")),
+            columns=_one_of(query.get("columns"), COLUMNS, "main"),
         )
 
     def to_search(self) -> str:
@@ -108,19 +136,19 @@ class View:
         words: dict[str, str] = {"sweep": self.sweep} if self.sweep else {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in ("sweep", "brush", "only") or value == getattr(default, item.name):
+            if item.name in ("sweep", "brush", "only", "where") or value == getattr(default, item.name):
                 continue
-            write: Callable[[Any], str] = {"score": write_range, "cost": write_range, "compare": ",".join}.get(
-                item.name, str
-            )
-            words[item.name] = write(value)
+            words[item.name] = WRITERS.get(item.name, str)(value)
         words |= {BRUSH + path: write_range(limits) for path, limits in self.brush.items()}
         words |= {ONLY + path: ",".join(quote(one, safe="") for one in some) for path, some in self.only.items()}
+        words |= {WHERE + column: one.to_text() for column, one in self.where.items()}
         return "?" + urlencode(words, safe=",~")
 
     def drawn(self) -> str:
         """The query of all that the figures of this page depend on: they are not drawn again for anything else."""
-        return (self if self.page in SHOW_RUN else replace(self, run="")).to_search()
+        run = self.run if self.page in SHOW_RUN else ""
+        chosen = self.chosen if self.page in SHOW_CHOSEN else ()
+        return replace(self, run=run, chosen=chosen, sort=None, columns="main").to_search()
 
     @property
     def narrowed(self) -> dict[str, Sequence[Any]]:
@@ -130,7 +158,7 @@ class View:
     @property
     def is_filtered(self) -> bool:
         """Whether any range or choice leaves runs out."""
-        return bool(self.score or self.cost or self.brush or self.only)
+        return bool(self.score or self.cost or self.brush or self.only or self.where or self.find)
 
 
 def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -149,7 +177,15 @@ def filtered(runs: pd.DataFrame, view: View) -> pd.DataFrame:
     for path, choices in view.only.items():
         if PARAM + path in runs.columns:
             keep &= as_choices(runs[PARAM + path]).isin(choices)
-    return runs[keep]
+    return in_table(runs[keep], view)
+
+
+def in_table(runs: pd.DataFrame, view: View) -> pd.DataFrame:
+    """Rows that the table leaves when it filters by its columns and its search."""
+    for column, condition in view.where.items():
+        if column in runs.columns:
+            runs = runs[holds(runs[column], condition)]
+    return runs[finds(runs, view.find)] if view.find else runs
 
 
 def _widened(limits: Range) -> Range:
@@ -172,6 +208,46 @@ def write_range(limits: Range) -> str:
     return f"{limits[0]:.7g}~{limits[1]:.7g}"
 
 
+def read_sort(text: str) -> Sort:
+    """`column~asc,column~desc`; what is no such thing is left out."""
+    pairs = [part.rpartition("~") for part in text.split(",")[:MAX_SORTED]]
+    return tuple((unquote(column), way) for column, _, way in pairs if column and way in ("asc", "desc"))
+
+
+def write_sort(sort: Sort) -> str:
+    return ",".join(f"{quote(column, safe='')}~{way}" for column, way in sort) or "none"
+
+
+def read_numbers(text: str) -> tuple[int, ...]:
+    """`1-3,7` as numbers; at most `MAX_CHOSEN` ranges of run numbers, which have nine digits at most."""
+    numbers: set[int] = set()
+    for part in text.split(",")[:MAX_CHOSEN]:
+        low, dash, high = part.partition("-")
+        if low.isdecimal() and (high.isdecimal() or not dash) and len(part) < 20:
+            numbers.update(range(int(low), min(int(high or low), int(low) + MAX_RANGE) + 1))
+    return tuple(sorted(numbers))
+
+
+def write_numbers(numbers: Sequence[int]) -> str:
+    """Numbers, ascending, with neighbours as ranges."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges[:MAX_CHOSEN])
+
+
+WRITERS: dict[str, Callable[[Any], str]] = {
+    "score": write_range,
+    "cost": write_range,
+    "compare": ",".join,
+    "sort": write_sort,
+    "chosen": write_numbers,
+}
+
+
 def _below(prefix: str, query: Mapping[str, str]) -> list[tuple[str, str]]:
     """What follows the prefix in each key that has it, with the key's value."""
     return [(key.removeprefix(prefix), value) for key, value in query.items() if key.startswith(prefix)]
@@ -179,7 +255,7 @@ def _below(prefix: str, query: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _is_list(key: str) -> bool:
     """Whether a key of the query holds several texts: a list cut short would end in the middle of one."""
-    return key == "compare" or key.startswith(ONLY)
+    return key in ("compare", "sort", "chosen") or key.startswith((ONLY, WHERE))
 
 
 def _one_of(value: str | None, known: object, default: str) -> str:

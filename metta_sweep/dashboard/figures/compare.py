@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.curves import line_style
 from metta_sweep.dashboard.figures.theme import Look
 
-DASHES = ("solid", "dash", "dot")
 PAID = {"dollars": "dollars spent on the sweep", "cost_seconds": "seconds of the sweep's cost spent"}
 
 
@@ -34,8 +34,7 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
     figure = theme.base(look, PAID[cost], "best score so far", height=420)
     for index, (name, (runs, goal)) in enumerate(sweeps.items()):
         line = best_for_money(runs, goal, cost)
-        repeat, colour = divmod(index, len(look.colours))
-        style = {"color": look.colours[colour], "width": 2.5, "shape": "hv", "dash": DASHES[repeat % len(DASHES)]}
+        style = {**line_style(index, look), "width": 2.5, "shape": "hv"}
         hover = "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>"
         trace = theme.line(line["paid"], line["best"], line=style, name=theme.safe(name), hovertemplate=hover)
         figure.add_trace({**trace, "showlegend": True})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,6 +14,7 @@ from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 
 NO_PRICE = "The price of an hour is not known; start the dashboard with --hourly-cost"
+TICK = "Tick two or more runs in the table to lay their curves over each other"
 TITLES = {"env_steps": "env steps", "seconds": "training time (s of the sweep's cost)", "dollars": "dollars"}
 
 
@@ -52,6 +56,34 @@ def _single_curves(curves: pd.DataFrame, look: Look) -> dict[str, object]:
     hover = "%{customdata}<br>%{x:.4s}, score %{y:.4g}<extra></extra>"
     trace = theme.line(x, y, line=style, name=f"{len(ends) + bool(len(ids))} runs", hovertemplate=hover)
     return {**trace, "type": theme.scatter_type(len(x)), "customdata": names}
+
+
+def line_style(index: int, look: Look) -> dict[str, Any]:
+    """Colour and dashes of the so-manyth line of a few that are told apart."""
+    repeat, colour = divmod(index, len(look.colours))
+    return {"color": look.colours[colour], "dash": theme.DASHES[repeat % len(theme.DASHES)]}
+
+
+def over_each_other(curves: pd.DataFrame, ids: Sequence[str], look: Look, axis: str) -> go.Figure:
+    """The curves of a few runs, each with its own colour.
+
+    Args:
+        curves: with their `x`.
+        ids: of the runs, in the order of their colours.
+    """
+    known = curves.dropna(subset=["x"])
+    if not known["id"].isin(ids).any():
+        return theme.empty(look, "None of the chosen runs has a learning curve" if ids else TICK)
+    figure = theme.base(look, TITLES[axis], "score")
+    for index, run_id in enumerate(ids):
+        own = known[known["id"] == run_id]
+        style = {**line_style(index, look), "width": 2.5}
+        hover = "%{x:.4s}, score %{y:.4g}<extra>%{fullData.name}</extra>"
+        name = theme.safe(f"#{run_id.rpartition('.')[2]}")
+        trace = theme.line(own["x"].to_numpy(), own["score"].to_numpy(), line=style, name=name, hovertemplate=hover)
+        figure.add_trace({**trace, "mode": "lines+markers", "showlegend": True, "customdata": [run_id] * len(own)})
+    theme.log_axis(figure)
+    return figure
 
 
 def run_curve(points: pd.DataFrame, look: Look, threshold: float | None) -> go.Figure:

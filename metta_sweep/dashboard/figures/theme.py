@@ -31,6 +31,7 @@ STATE_SYMBOLS = {
     RunState.RUNNING: "circle-open",
     RunState.RESERVED: "circle-open-dot",
 }
+DASHES = ("solid", "dash", "dot")  # of lines whose colours come back
 HOVER_PARAMS = 12
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,18 @@ from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.door import Door
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.queries import Queries
+from metta_sweep.dashboard.runs_page import GRID
 from metta_sweep.dashboard.snapshot import FeedOptions
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import PAGES
+from metta_sweep.registry.open import sqlite_url
+from metta_sweep.registry.reader import SqliteReader
+from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
 from tests.metta_sweep.dashboard.conftest import HOSTILE
 from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, RealSweep
+from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
 
 pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"),
@@ -100,6 +106,18 @@ def address(real: RealSweep) -> Iterator[str]:
 def open_tab(page: Page, label: str) -> None:
     tab = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, ".nav-tabs .nav-link") if one.text == label)
     page.run("arguments[0].click()", tab)
+
+
+def table(page: Page, question: str) -> Any:
+    """An answer of the table of runs."""
+    return page.run(f"return dash_ag_grid.getApi('{GRID}').{question}")
+
+
+def table_state(page: Page) -> tuple[Any, ...]:
+    """What of the table a new run must not move: order, filter, chosen runs, scroll position."""
+    sort = "getColumnState().filter(one => one.sort).map(one => one.colId + ' ' + one.sort)"
+    chosen = "getSelectedRows().map(row => row.number).sort()"
+    return tuple(table(page, one) for one in (sort, "getFilterModel()", chosen, "getVerticalPixelRange().top"))
 
 
 def part_of(page: Page, name: str, selector: str) -> Any:
@@ -199,8 +217,47 @@ def test_a_figure_that_comes_as_its_page_is_left_is_no_error(page: Page, simulat
     page.wait(lambda: page.run("return window.isHeld"), "the server's answer")
     open_tab(page, "Runs")
     page.wait(lambda: page.run("return window.isReleased"), "another page")
-    page.wait(lambda: page.count("tbody tr") > 0, "rows")
+    page.wait(lambda: table(page, "getDisplayedRowCount()"), "rows")
     page.assert_silent()
+
+
+def test_a_link_shows_the_same_table_and_a_new_run_moves_nothing_in_it(page: Page, tmp_path: Path) -> None:
+    clock = Clock()
+    registry = SqlRegistry(sqlite_url(tmp_path), clock)
+    simulator = Simulator(registry, clock, Plan(name="live", num_runs=40, failing=0))
+    simulator.run_all()
+    source, fits = Source(SqliteReader(tmp_path / "registry.db"), FeedOptions()), BackgroundFits()
+    summaries = SweepSummaries(SqliteReader(tmp_path / "registry.db"))
+    column = "param.trainer.ppo.gamma"
+    with served(create_app(Queries(source, fits, summaries, tmp_path))) as address:
+        page.driver.set_window_size(1280, 1400)
+        where = f"where.{column}=greaterThanOrEqual~0.85"
+        page.open(f"{address}?sweep=live&page=runs&chosen=3,5&find=completed&sort={column}~asc&{where}")
+        page.wait(lambda: table(page, "getDisplayedRowCount()"), "rows")
+        shown = page.wait(lambda: page.find("#filter-words").text.partition(" of ")[0], "filter in words")
+        page.wait(lambda: table(page, "getDisplayedRowCount()") == int(shown), "as many rows as the server counts")
+        page.wait(lambda: table(page, "getSelectedRows().length") == 2, "chosen runs")
+        page.wait(lambda: "values differ" in page.text(), "compared")
+        page.drawn("chosen_curves")
+        page.find(".run-cell").click()
+        page.wait(lambda: "Why this run" in page.text(), "the run that was clicked")
+        table(page, "ensureIndexVisible(19, 'bottom')")
+        page.wait(lambda: table(page, "getVerticalPixelRange().top") > 0, "scrolled")
+        before, count = table_state(page), table(page, "getDisplayedRowCount()")
+        for _ in range(10):  # some of them lie inside the filter
+            simulator.finish_one()
+        page.wait(lambda: table(page, "getDisplayedRowCount()") > count, "new rows")
+        assert table_state(page) == before
+        assert before[0] == [f"{column} asc"]
+        origins = page.run("return performance.getEntriesByType('resource').map(one => new URL(one.name).origin)")
+        assert {one.rstrip("/") for one in origins if one != "null"} == {address.rstrip("/")}
+        page.find("#clear-ranges").click()
+        page.wait(lambda: table(page, "getDisplayedRowCount()") > 40, "all runs")
+        page.wait(lambda: "where" not in page.driver.current_url and "find" not in page.driver.current_url, "URL")
+        page.assert_silent()
+    fits.close()
+    source.close()
+    registry.close()
 
 
 def test_a_browser_is_asked_for_the_token_once(page: Page, queries: Queries) -> None:
@@ -294,7 +351,7 @@ def test_a_brush_on_an_axis_filters_every_page_and_exports_a_space_that_validate
     assert "trainable.command=... trainable.workdir=..." in path.read_text()
     assert main(["validate", str(path), "trainable.command='true {overrides}'", "trainable.workdir=."]) == 0
     open_tab(page, "Runs")
-    page.wait(lambda: 0 < page.count("tbody tr") < NUM_RUNS, "fewer rows")
+    page.wait(lambda: 0 < table(page, "getDisplayedRowCount()") < NUM_RUNS, "fewer rows")
 
 
 def test_csv_holds_the_runs_that_are_shown(page: Page, address: str) -> None:

@@ -27,7 +27,7 @@ SPACE = Space.from_config(PARAMETERS)
 
 
 def scene_of(snapshot: Snapshot, known: Fit | None, **view: object) -> FigureInput:
-    return FigureInput(snapshot, View(sweep=snapshot.sweep.name, **view), known)
+    return FigureInput(snapshot, View(sweep=snapshot.sweep.name, **{"chosen": (0, 2), **view}), known)
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])

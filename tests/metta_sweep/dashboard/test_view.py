@@ -8,10 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metta_sweep.dashboard.callbacks import narrowed
+from metta_sweep.dashboard.conditions import Condition
 from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, MEASURES, PAGES, View, filtered
 
 number = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.7g}"))
 limits = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
+conditions = st.one_of(
+    st.builds(Condition, st.just("inRange"), limits),
+    st.builds(Condition, st.just("greaterThanOrEqual"), st.tuples(number)),
+    st.builds(Condition, st.sampled_from(["contains", "equals"]), st.tuples(st.text(min_size=1, max_size=9))),
+    st.builds(Condition, st.just("blank")),
+)
 name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
 
 
@@ -34,6 +41,11 @@ name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
         y=name,
         measure=st.sampled_from(list(MEASURES)),
         compare=st.lists(name, max_size=3).map(tuple),
+        where=st.dictionaries(name, conditions, max_size=2),
+        find=st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20),
+        sort=st.none() | st.lists(st.tuples(name, st.sampled_from(["asc", "desc"])), max_size=3).map(tuple),
+        chosen=st.sets(st.integers(0, 10_000), max_size=20).map(lambda some: tuple(sorted(some))),
+        columns=st.sampled_from(["main", "all"]),
     )
 )
 def test_a_view_survives_the_url(view: View) -> None:
@@ -55,10 +67,18 @@ def test_many_long_choices_survive_the_url() -> None:
         "?cost=2~1&sweep=s",
         "?theme=<script>&sweep=s",
         "?brush.a=x&sweep=s",
+        "?where.a=evil~1&where.b=inRange~1&sweep=s",
+        "?chosen=a,1-b,-3,99999999999999999999999&columns=few&sweep=s",
     ],
 )
 def test_what_makes_no_sense_in_a_url_falls_back_to_the_default(search: str) -> None:
     assert View.from_search(search) == View(sweep="s")
+
+
+def test_five_thousand_chosen_runs_are_a_short_link() -> None:
+    view = View(sweep="s", page="runs", chosen=tuple(range(5000)))
+    assert view.to_search() == "?sweep=s&page=runs&chosen=0-4999"
+    assert View.from_search(view.to_search()) == view
 
 
 def test_without_a_sweep_the_page_lists_all() -> None:

@@ -1,0 +1,73 @@
+"""Runs that are chosen in the table, side by side: what differs first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dash_bootstrap_components as dbc
+import pandas as pd
+from dash import html
+
+from metta_sweep.analysis.frame import METRIC, PARAM
+from metta_sweep.dashboard import tables
+from metta_sweep.dashboard.figure_input import FigureInput
+from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.curves import line_style
+
+MAX_COMPARED = 12  # as many columns as a wide screen holds, and curves that colour and dashes tell apart
+RESULTS = {"state": "state", "phase": "phase", "score": "score", "standard_error": "±", "cost_seconds": "cost"}
+RESULTS |= {"dollars": "paid", "env_steps": "env steps"}
+FORMATS = {"cost_seconds": theme.seconds, "dollars": theme.dollars}
+HINT = "Tick two or more runs to compare them here: values that differ first, their curves over each other."
+
+
+def compared(inputs: FigureInput) -> list[Any]:
+    """A table with a column for each chosen run."""
+    rows = inputs.chosen
+    if len(rows) < 2:
+        return [html.P(HINT, className="small text-body-secondary")]
+    shown = rows.head(MAX_COMPARED)
+    different, same = lines(shown)
+    note = f" The first {MAX_COMPARED} of {len(rows):,}." if len(shown) < len(rows) else ""
+    words = f"{len(different)} values differ, {len(same)} are the same.{note}"
+    heads = [head(row, index, inputs) for index, row in enumerate(shown.to_dict("records"))]
+    parts = [html.H2("Compared", className="h6"), html.P(words, className="small mb-1")]
+    parts.append(tables.table(("", *heads), different, label="Values that differ"))
+    if same:
+        rest = tables.table((), same, label="Values that are the same")
+        parts.append(html.Details([html.Summary("The same in all", className="small"), rest], className="mt-2"))
+    return [dbc.Card(dbc.CardBody(parts, className="p-3"), className="compared")]
+
+
+def head(row: Mapping[Any, Any], index: int, inputs: FigureInput) -> html.Div:
+    """The run's number, in the colour of its curve."""
+    colour = line_style(index, inputs.look)["color"]
+    dot = html.Span(className="swatch", style={"background": colour})
+    button = {"color": "link", "size": "sm", "className": "p-0", "title": row["id"]}
+    opener = dbc.Button(f"#{row['number']}", id={"type": "pick", "run": row["id"]}, **button)
+    return html.Div([dot, opener], className="d-flex align-items-center gap-1")
+
+
+def lines(rows: pd.DataFrame) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]:
+    """(what differs, what is the same): the name of a value, then the value of each run. What nobody has is left out.
+
+    Results come first, then parameters, then metrics.
+    """
+    columns = [name for name in rows.columns if name.startswith((PARAM, METRIC))]
+    names = theme.short_names(name.removeprefix(PARAM) for name in columns if name.startswith(PARAM))
+    titles = {**RESULTS, **{name: names.get(name.removeprefix(PARAM), name.removeprefix(METRIC)) for name in columns}}
+    different: list[Sequence[Any]] = []
+    same: list[Sequence[Any]] = []
+    for name, title in titles.items():
+        values = [FORMATS.get(name, text)(value) for value in rows[name]]
+        if any(value not in ("", "–") for value in values):
+            told = rows[name].astype(object).where(rows[name].notna(), None)
+            (same if told.map(repr).nunique() == 1 else different).append(
+                (html.Span(title, title=name.removeprefix(PARAM)), *values)
+            )
+    return different, same
+
+
+def text(value: object) -> str:
+    return theme.number(value)
