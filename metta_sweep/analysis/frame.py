@@ -15,7 +15,7 @@ import pandas as pd
 
 from metta_sweep.analysis.charges import charged_seconds, paid_seconds
 from metta_sweep.registry.reader import Reader
-from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord
+from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RemarkRecord, RunRecord
 from trainables.result import Costs, is_score
 
 PARAM = "param."
@@ -24,7 +24,7 @@ INACTIVE = "inactive"  # how a choice is written that a run does not have
 RESULTS = ("cost_seconds", "score")  # what a run took and what it brought, beside its parameters
 PARTS = ("setup", "train", "curve", "evaluate")
 
-TEXTS = ("id", "phase", "state", "failure", "signature", "message", "nodes")
+TEXTS = ("id", "phase", "state", "failure", "signature", "message", "nodes", "tags", "note")
 INTEGERS = ("number", "attempts", "sequence", "env_steps")
 NUMBERS = (
     "score",
@@ -55,13 +55,15 @@ def frame(registry: Reader, sweep: str, *, hourly_cost: float | None = None) -> 
         UnknownSweep: no sweep of this name.
     """
     registry.get_sweep(sweep)
-    return build(registry.runs(sweep), registry.observations(sweep), registry.attempts(sweep), hourly_cost=hourly_cost)
+    found = (registry.runs(sweep), registry.observations(sweep), registry.attempts(sweep), registry.remarks(sweep))
+    return build(*found, hourly_cost=hourly_cost)
 
 
 def build(
     runs: Sequence[RunRecord],
     observations: Sequence[ObservationRecord],
     attempts: Sequence[AttemptRecord],
+    remarks: Sequence[RemarkRecord] = (),
     *,
     hourly_cost: float | None = None,
 ) -> pd.DataFrame:
@@ -76,8 +78,15 @@ def build(
     """
     results = {observation.run_id: observation for observation in observations}
     paid = _paid(attempts, hourly_cost)
+    written = {one.run_id: {"tags": ", ".join(one.tags), "note": one.note} for one in remarks}
     rows = [
-        {**BLANK, **_run_columns(run), **_result_columns(results.get(run.id)), **paid.get(run.id, {})}
+        {
+            **BLANK,
+            **_run_columns(run),
+            **_result_columns(results.get(run.id)),
+            **paid.get(run.id, {}),
+            **written.get(run.id, {}),
+        }
         for run in sorted(runs, key=lambda run: run.number)
     ]
     names = [*COLUMNS, *_sorted_names(rows, PARAM), *_sorted_names(rows, METRIC)]

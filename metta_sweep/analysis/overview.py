@@ -21,7 +21,15 @@ from metta_sweep.config.registered import read_spec
 from metta_sweep.config.spec_text import memory_in
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import IMPORTED_FROM, AttemptRecord, EventRecord, RunRecord, SweepRecord
+from metta_sweep.registry.records import (
+    IMPORTED_FROM,
+    NO_REMARK,
+    AttemptRecord,
+    EventRecord,
+    RemarkRecord,
+    RunRecord,
+    SweepRecord,
+)
 from metta_sweep.registry.specs import check_spec, parse_spec
 
 RULES = frozenset({"sweep.num_samples", "sweep.target_score", *(f"budget.{field.name}" for field in fields(Budget))})
@@ -46,6 +54,7 @@ class Overview:
         learns_from: earlier sweeps with their present weights.
         runs: one row per run; see `analysis.frame`.
         nodes: host of each rank, by run; of the last attempt that reported them.
+        remark: what people wrote about the sweep.
     """
 
     sweep: SweepRecord
@@ -62,6 +71,7 @@ class Overview:
     learns_from: tuple[LearnedFrom, ...]
     runs: pd.DataFrame
     nodes: Mapping[str, tuple[str, ...]]
+    remark: RemarkRecord = NO_REMARK
 
 
 def overview(
@@ -93,7 +103,8 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
     over = None if living else ending(last_words(events), started.get("rules", {}), records)
     ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
     now = max(ends) if over is not None and ends else now  # no time passes for a sweep that is over
-    runs = build(records, registry.observations(name), attempts, hourly_cost=budget.hourly_cost)
+    remarks = registry.remarks(name)
+    runs = build(records, registry.observations(name), attempts, remarks, hourly_cost=budget.hourly_cost)
     check_spec(sweep.spec_yaml)
     goal = parse_spec(sweep.spec_yaml).get("goal", "maximize") if sweep.spec_yaml else "maximize"
     spec = read_spec(sweep.spec_yaml).sweep if recommends and sweep.spec_yaml else None
@@ -113,6 +124,7 @@ def _overview(registry: Reader, name: str, now: float, budget: Budget | None, *,
         learns_from=learned(memory_in(sweep.spec_yaml), records),
         runs=runs,
         nodes={attempt.run_id: attempt.nodes for attempt in attempts if attempt.nodes},
+        remark=next((one for one in remarks if not one.run_id), NO_REMARK),
     )
 
 

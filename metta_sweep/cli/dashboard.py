@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names.help = "a name under which others reach it; repeat for several; asks for a token"
     add("--port", type=int, default=8050, help="port to serve on (default 8050)")
     permission = add("--allow-actions", action="store_true")
-    permission.help = "let who has the printed token retry runs and stop the sweep from the page"
+    permission.help = "let who has the printed token retry runs, stop the sweep and write notes from the page"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -116,6 +116,8 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         "sweep": one.sweep.name,
         "state": one.sweep.state.value,
         "phase": one.phase,
+        "note": one.remark.note,
+        "tags": list(one.remark.tags),
         "runs_by_state": dict(one.states),
         "best_score": one.best_score,
         "best": asdict(one.recommendation.winner) if one.recommendation else None,
@@ -147,6 +149,7 @@ def newest_runs(one: Overview, limit: int | None) -> list[dict[str, Any]]:
 def run_report(row: dict[Any, Any], one: Overview) -> dict[str, Any]:
     numbers = {key: known(row[key]) for key in ("score", "cost_seconds", "wall_seconds", "dollars")}
     texts = {key: row[key] for key in ("id", "phase", "state", "attempts", "message")}
+    texts |= {"note": row["note"], "tags": row["tags"].split(", ") if row["tags"] else []}
     return {**texts, **numbers, "nodes": list(one.nodes.get(row["id"], ())), "params": row["params"]}
 
 

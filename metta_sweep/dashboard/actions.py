@@ -1,10 +1,13 @@
-"""The only part of the dashboard that writes, only with `--allow-actions`: retry a failed run, let a sweep run out."""
+"""The only part of the dashboard that writes, only with `--allow-actions`.
+
+It retries a failed run, lets a sweep run out, and writes notes and tags.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -41,6 +44,13 @@ class Actions:
             token, lambda registry: registry.set_sweep_state(sweep, SweepState.DRAINING, by=BY, reason=reason)
         )
         return problem or f"{sweep}: running runs finish, no new ones start."
+
+    def remark(self, sweep: str, run_id: str | None, note: str, tags: Sequence[str], token: str) -> str:
+        """Write a note and tags on a run, or on the sweep. Returns what to tell the user."""
+        problem = self._write(
+            token, lambda registry: registry.remark(sweep, run_id=run_id, note=note, tags=tags, by=BY)
+        )
+        return problem or "Saved."
 
     def _write(self, token: str, write: Callable[[Registry], object]) -> str:
         """Why nothing was written; "" when it was."""

@@ -16,6 +16,7 @@ from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.callbacks import register, register_actions
 from metta_sweep.dashboard.door import Door
 from metta_sweep.dashboard.queries import Queries
+from metta_sweep.dashboard.remark_callbacks import register_writing
 
 STYLESHEET = "/bootstrap.min.css"
 # Everything comes from this server: the page works without a network, and a text that slipped through could load
@@ -50,6 +51,7 @@ def create_app(queries: Queries, *, door: Door | None = None, actions: Actions |
     register(app, queries if actions is None else replace(queries, has_actions=True))
     if actions is not None:
         register_actions(app, queries, actions)
+        register_writing(app, queries, actions)
     protect(server, door or Door("127.0.0.1"))
     server.add_url_rule(STYLESHEET, "bootstrap", bootstrap)
     return app

@@ -12,6 +12,7 @@ from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.figures.parallel import Brush
 from metta_sweep.dashboard.grid_callbacks import read_table, register_grid
 from metta_sweep.dashboard.queries import Queries
+from metta_sweep.dashboard.remark_callbacks import register_remarks
 from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
 from metta_sweep.dashboard.wiring import CLEARED, SHOWN, VERSION, VIEW, on
 
@@ -29,6 +30,7 @@ def register(app: Dash, queries: Queries) -> None:
     register_brush(app, queries)
     register_run(app, queries)
     register_grid(app, queries)
+    register_remarks(app, queries)
     register_exports(app, queries)
     register_browser(app)
 

@@ -19,14 +19,13 @@ MAX_COMPARED = 12  # as many columns as a wide screen holds, and curves that col
 RESULTS = {"state": "state", "phase": "phase", "score": "score", "standard_error": "±", "cost_seconds": "cost"}
 RESULTS |= {"dollars": "paid", "env_steps": "env steps"}
 FORMATS = {"cost_seconds": theme.seconds, "dollars": theme.dollars}
-HINT = "Tick two or more runs to compare them here: values that differ first, their curves over each other."
 
 
 def compared(inputs: FigureInput) -> list[Any]:
     """A table with a column for each chosen run."""
     rows = inputs.chosen
     if len(rows) < 2:
-        return [html.P(HINT, className="small text-body-secondary")]
+        return []  # the figure below says how
     shown = rows.head(MAX_COMPARED)
     different, same = lines(shown)
     note = f" The first {MAX_COMPARED} of {len(rows):,}." if len(shown) < len(rows) else ""

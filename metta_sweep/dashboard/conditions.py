@@ -67,7 +67,7 @@ class Condition:
         return checked(kind, [as_number(one) for one in texts] if kind in NUMBERS else texts)
 
     def to_text(self) -> str:
-        return "~".join([self.kind, *(quote(str(value), safe="") for value in self.values)])
+        return "~".join([self.kind, *(quote(str(value), safe="").replace("~", "%7E") for value in self.values)])
 
     def to_model(self, *, has_numbers: bool | None = None) -> dict[str, Any]:
         """The entry of the table's filter model; of a column of numbers, of texts, or of one that is not known."""

@@ -9,6 +9,7 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from metta_sweep.dashboard.pages import Figure, figures_of
+from metta_sweep.dashboard.remarks import form
 from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, MEASURES, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
@@ -224,7 +225,8 @@ def card(name: str, figure: Figure) -> dbc.Col:
 
 def details(*, actions: bool) -> dbc.Offcanvas:
     """The panel of one run."""
-    parts = [html.Div(id="details"), *([action_box()] if actions else [])]
+    remark = [html.Div(id="panel-remark")]
+    parts = [*remark, html.Div(id="details"), *([action_box(), form("run")] if actions else [])]
     place = {"placement": "end", "is_open": False, "scrollable": True, "backdrop": False}
     return dbc.Offcanvas(parts, id="panel", title="Run", className="run-panel", **place)
 

@@ -21,6 +21,7 @@ from metta_sweep.dashboard.comparison import compared
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
+from metta_sweep.dashboard.remarks import sweep_remark, told
 from metta_sweep.dashboard.sweep_summaries import SweepSummary
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
 from metta_sweep.typed_commands import NO_ADDRESS, Address
@@ -133,7 +134,7 @@ def sweeps_table(
     rows = [
         (
             tick_box(one.sweep.name, is_ticked=one.sweep.name in compared),
-            html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"),
+            html.Div([html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"), *told(one.remark)]),
             f"unreadable: {one.unreadable}" if one.unreadable else one.sweep.state.value,
             f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
             theme.number(one.best[-1]) if one.best else "–",
@@ -176,6 +177,7 @@ PANELS = {
     "failures": failed,
     "runs": configuration,
     "compared": compared,
+    "remark": sweep_remark,
     "timeline": idle,
     "model": model_notes,
 }

@@ -32,6 +32,7 @@ from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import HOME, View
 from metta_sweep.dashboard.wealth import wealth_of
 from metta_sweep.errors import SweepError
+from metta_sweep.registry.records import NO_REMARK, RemarkRecord
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 SLIDER_STEPS = 500
@@ -133,7 +134,8 @@ class Queries:
         """What a page holds below the tabs."""
         if view.page == "runs" and view.sweep:
             snapshot = self.source.snapshot(view.sweep)
-            return runs_page.content(view, snapshot.runs, snapshot.goal)
+            remark = self.remark("", view) if self.has_actions else None
+            return runs_page.content(view, snapshot.runs, snapshot.goal, remark)
         return layout.content(view.page, view, self.parameters(view))
 
     def table_news(self, view: View, have: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -145,6 +147,10 @@ class Queries:
         key = f"{changes.feed} {num_forgotten} {ranges}"
         defined = runs_grid.definitions(inputs.snapshot.runs, view, inputs.goal)
         return runs_grid.news(runs, defined, runs_grid.Asked(key, changes.revision, changes.by_run), have)
+
+    def remark(self, run_id: str, view: View) -> RemarkRecord:
+        """What is written about a run; about the sweep where it is ""."""
+        return self.source.snapshot(view.sweep).remarks.get(run_id, NO_REMARK) if view.sweep else NO_REMARK
 
     def chosen_words(self, view: View) -> str:
         """How many runs are chosen, and where they are compared."""

@@ -59,8 +59,10 @@ BEFORE = {
     "phase": Column("phase", "Phase of the schedule", width=110),
     "score": Column("score", "The sweep's metric", NUMBER),
     "standard_error": Column("±", "Standard error of the score, as the run reported it", NUMBER, 80),
-    "cost_seconds": Column("cost", "What the optimiser counts: one clean run, in the sweep's own clock", TIME),
+    "cost_seconds": Column("cost", "What the optimiser counts: one clean run, in the sweep's own clock", TIME, 110),
     "dollars": Column("paid", "Over all attempts", MONEY, 90),
+    "tags": Column("tags", "Written by people, in the run's panel", width=140),
+    "note": Column("note", "Written by people, in the run's panel", width=200),
 }
 AFTER = {
     "message": Column("message", "Why it ended", width=320),

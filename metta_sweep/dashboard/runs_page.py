@@ -11,7 +11,9 @@ import pandas as pd
 from dash import dcc, html
 
 from metta_sweep.dashboard import layout, runs_grid
+from metta_sweep.dashboard.remarks import form
 from metta_sweep.dashboard.view import View
+from metta_sweep.registry.records import RemarkRecord
 
 GRID = "runs-grid"
 SEARCH_MILLISECONDS = 300  # after the last key: between two letters of a word that is being typed
@@ -43,10 +45,19 @@ OPTIONS = {
 }
 
 
-def content(view: View, runs: pd.DataFrame, goal: str) -> list[Any]:
-    """Everything below the tabs and filters; all runs of the sweep decide which columns there are."""
+def content(view: View, runs: pd.DataFrame, goal: str, remark: RemarkRecord | None) -> list[Any]:
+    """Everything below the tabs and filters.
+
+    Args:
+        runs: all runs of the sweep: they decide which columns there are.
+        remark: what is written about the sweep, for the form; None without a form.
+    """
+    writing = "Write a note on this sweep"
+    writer = [] if remark is None else [form("sweep", remark, needs_token=True)]
     return [
         html.Div(id={"type": "panel", "name": "runs"}),
+        html.Div(id={"type": "panel", "name": "remark"}),
+        *[html.Details([html.Summary(writing, className="small"), one]) for one in writer],
         html.H2("Runs", className="h6 mt-4"),
         tools(view),
         table(view, runs, goal),

@@ -18,7 +18,16 @@ from metta_sweep.config.job import Budget, SweepSpec
 from metta_sweep.config.registered import read_spec
 from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import AttemptRecord, EventRecord, ObservationRecord, RunRecord, RunState, SweepRecord
+from metta_sweep.registry.records import (
+    REMARKED,
+    AttemptRecord,
+    EventRecord,
+    ObservationRecord,
+    RemarkRecord,
+    RunRecord,
+    RunState,
+    SweepRecord,
+)
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 CURVE_COLUMNS = ("id", "env_steps", "seconds", "score")
@@ -62,6 +71,7 @@ class Snapshot:
         read_at: epoch seconds.
         address: how printed commands find the sweep.
         changes: which runs are new since an older one.
+        remarks: what people wrote, by run id; about the sweep itself under "".
     """
 
     sweep: SweepRecord
@@ -78,6 +88,7 @@ class Snapshot:
     read_at: float
     address: Address = NO_ADDRESS
     changes: Changes = Changes("", 0, {})
+    remarks: Mapping[str, RemarkRecord] = field(default_factory=dict)
 
     def attempts_until(self, now: float) -> tuple[AttemptRecord, ...]:
         """All attempts; one whose run was silent for `SILENT_SECONDS` counts as ended with its last sign of life."""
@@ -136,6 +147,7 @@ class Feed:
         self._live: dict[str, Sequence[Mapping[str, Any]]] = {}
         self._live_points = -1
         self._snapshot: Snapshot | None = None
+        self._remarks: Mapping[str, RemarkRecord] = {}
         self._changes = Changes(uuid.uuid4().hex[:8], 0, {})
 
     def refresh(self) -> Snapshot:
@@ -157,6 +169,8 @@ class Feed:
         before = self._records
         self._read_runs(events)
         self._read_observations(events)
+        if self._snapshot is None or any(event.kind == REMARKED for event in events):
+            self._remarks = {one.run_id: one for one in self._reader.remarks(self._sweep)}
         self._note_changes(events, before)
         self._started, self._said = last_start(events) or self._started, last_words(events, self._said)
         self._cursor = events[-1].sequence if events else self._cursor
@@ -203,8 +217,8 @@ class Feed:
     def _build(self, sweep: SweepRecord) -> Snapshot:
         budget = self._budget()
         attempts = self._reader.attempts(self._sweep)
-        found = (list(self._records.values()), list(self._observations.values()))
-        all_runs = build(*found, attempts, hourly_cost=budget.hourly_cost)
+        found = (list(self._records.values()), list(self._observations.values()), attempts)
+        all_runs = build(*found, list(self._remarks.values()), hourly_cost=budget.hourly_cost)
         return Snapshot(
             sweep=sweep,
             spec=read_spec(sweep.spec_yaml).sweep if sweep.spec_yaml else None,
@@ -220,6 +234,7 @@ class Feed:
             read_at=time.time(),
             address=self._options.address,
             changes=self._changes,
+            remarks=self._remarks,
         )
 
     def _ending(self) -> Ending | None:

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
 from metta_sweep.errors import RegistryError, UnreadableSweep
+from metta_sweep.registry.codec import decode
 from metta_sweep.registry.reader import Reader, readable
-from metta_sweep.registry.records import FINAL_STATES, EventRecord, RunState, SweepRecord
+from metta_sweep.registry.records import (
+    FINAL_STATES,
+    NO_REMARK,
+    REMARKED,
+    EventRecord,
+    RemarkRecord,
+    RunState,
+    SweepRecord,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +40,7 @@ class SweepSummary:
         cost_seconds: of all results, in the sweep's cost unit.
         owner: who wrote the last event that somebody signed.
         last_at: when something happened last, epoch seconds.
+        remark: what people wrote about it.
         unreadable: why nothing more can be said of it; "" when all is well.
     """
 
@@ -43,6 +53,7 @@ class SweepSummary:
     cost_seconds: float = 0.0
     owner: str = ""
     last_at: float = 0.0
+    remark: RemarkRecord = NO_REMARK
     unreadable: str = ""
 
     @property
@@ -88,6 +99,15 @@ class SweepSummaries:
         return known
 
 
+def is_remark(event: EventRecord) -> bool:
+    """Whether it tells of a note or tags on the sweep itself."""
+    return event.kind == REMARKED and event.run_id is None
+
+
+def remark_of(event: EventRecord) -> RemarkRecord:
+    return decode(RemarkRecord, {"run_id": "", **event.detail})
+
+
 def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:
     """Add up a sweep's events."""
     goal = read_spec(sweep.spec_yaml).sweep.goal if sweep.spec_yaml else "maximize"
@@ -106,6 +126,7 @@ def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:
         num_failed=sum(event.kind == RunState.FAILED for event in endings),
         best=tuple(best),
         cost_seconds=sum(float(event.detail.get("cost_seconds") or 0.0) for event in endings),
-        owner=next((event.by for event in reversed(events) if event.by), ""),
+        owner=next((event.by for event in reversed(events) if event.by and event.kind != REMARKED), ""),
+        remark=next((remark_of(event) for event in reversed(events) if is_remark(event)), NO_REMARK),
         last_at=events[-1].at if events else sweep.created_at,
     )

@@ -23,6 +23,7 @@ from metta_sweep.registry.records import (
     NewObservation,
     ObservationRecord,
     Owner,
+    RemarkRecord,
     Reservation,
     RunRecord,
     RunState,
@@ -64,6 +65,10 @@ class Reader(Declared):
 
     @get("/sweeps/{name}/events", cursor="sequence")
     def events(self, sweep: str, *, after: int = 0, limit: int | None = None) -> list[EventRecord]: ...
+
+    @get("/sweeps/{name}/remarks")
+    def remarks(self, sweep: str) -> list[RemarkRecord]:
+        """What people wrote about the sweep and its runs; those about which nobody wrote are left out."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -193,6 +198,16 @@ class Registry(Reader):
         self, sweep: str, kind: EventKind, *, run_id: RunId | None, by: str, detail: JsonObject, key: str = ""
     ) -> None:
         """Append to the log; without a `key` a repeated call is a second event."""
+
+    @post("/sweeps/{name}/remark")
+    def remark(
+        self, sweep: str, *, run_id: RunId | None, note: str, tags: Sequence[str], by: str, key: str = ""
+    ) -> RemarkRecord:
+        """Write a note and tags to a run, or to the sweep, in place of those before. Two empty ones take them away.
+
+        Raises:
+            InvalidRequest: they are too long, see `RemarkRecord`.
+        """
 
     def delete_sweep(self, name: str, *, force: bool = False) -> None:
         """Remove the sweep with all that belongs to it, for good. It need not be readable.

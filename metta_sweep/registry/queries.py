@@ -20,6 +20,7 @@ from metta_sweep.registry.records import (
     JsonObject,
     ObservationRecord,
     Owner,
+    RemarkRecord,
     RunRecord,
     RunState,
     SweepRecord,
@@ -116,6 +117,12 @@ def observations(
     curves = _curves(connection, [row["run_id"] for row in rows])
     told = [{**_with_known_failure(row), "curve": curves[row["run_id"]]} for row in rows]
     return [decode(ObservationRecord, {**row, "observation": one}) for row, one in zip(rows, told, strict=True)]
+
+
+def remarks(connection: Connection, sweep: str) -> list[RemarkRecord]:
+    next_number(connection, sweep)  # of what is not known, nothing is not an answer
+    chosen = select(db.remarks).where(db.remarks.c.sweep == sweep).order_by(db.remarks.c.run_id)
+    return [decode(RemarkRecord, dict(row)) for row in connection.execute(chosen).mappings()]
 
 
 def curve(connection: Connection, run_id: str) -> list[JsonObject]:

@@ -18,7 +18,7 @@ from metta_sweep.registry.api import Reader as Reader
 from metta_sweep.registry.database import parse_url
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.operation import Operation
-from metta_sweep.registry.schema import sweeps
+from metta_sweep.registry.schema import remarks, sweeps
 from metta_sweep.registry.trouble import schema_of, translated_errors
 
 BUSY_SECONDS = 5.0
@@ -102,6 +102,8 @@ class SqliteReader(Reader):
         with self._reading(arguments.get("name", "")) as connection:
             if operation.name in ("get_sweep", "list_sweeps"):
                 arguments["columns"] = _columns(connection)
+            if operation.name == "remarks" and not inspect(connection).has_table(remarks.name):
+                return []  # a file of an older schema
             if operation.name == "get_sweep" and not queries.list_sweeps(connection, columns=arguments["columns"]):
                 raise UnknownSweep(f"sweep_name={arguments['name'][:120]!r}: no such sweep; {self._path} holds none")
             return getattr(queries, operation.name)(connection, **arguments)

@@ -18,6 +18,12 @@ JsonObject = Mapping[str, Any]
 IMPORTED_FROM = "wandb_path"
 
 
+# A screen of text, and a line of labels: guesses at what somebody says of one run. 5,000 runs then stay below 15 MB.
+MAX_NOTE = 2000
+MAX_TAGS = 20
+MAX_TAG = 40
+
+
 class RunState(StrEnum):
     """`reserved -> running -> completed | stopped_early | failed`, and `interrupted`, which goes back to `running`."""
 
@@ -48,6 +54,7 @@ class SweepState(StrEnum):
 
 
 STOP_NOW = f"sweep_{SweepState.STOPPED}"
+REMARKED = "remarked"  # somebody wrote a note or tags
 STOP_EVENTS = (f"sweep_{SweepState.DRAINING}", STOP_NOW)  # what the log says when somebody asks drivers to stop
 
 
@@ -170,6 +177,33 @@ class AttemptRecord:
     ended_at: float | None
     costs: JsonObject
     exit_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemarkRecord:
+    """What people wrote about a run, or about the sweep itself, whose `run_id` is "".
+
+    Raises:
+        InvalidRequest: a note or a tag that is too long, too many tags, a tag with a comma or a line end.
+    """
+
+    run_id: str
+    note: str = ""
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.note) > MAX_NOTE:
+            raise InvalidRequest(f"note: need at most {MAX_NOTE:,} characters, got {len(self.note):,}")
+        tags = tuple(dict.fromkeys(tag.strip() for tag in self.tags if tag.strip()))
+        if len(tags) > MAX_TAGS:
+            raise InvalidRequest(f"tags: need at most {MAX_TAGS}, got {len(tags)}")
+        for tag in tags:
+            if len(tag) > MAX_TAG or "," in tag or not tag.isprintable():
+                raise InvalidRequest(f"tags: need 1 to {MAX_TAG} characters without a comma each, got {tag[:80]!a}")
+        object.__setattr__(self, "tags", tags)
+
+
+NO_REMARK = RemarkRecord("")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Real(TypeDecorator[float]):
         return value if value is not None and math.isfinite(value) else None
 
 
-SCHEMA_VERSION = "0003"  # of the last file in migrations/versions
+SCHEMA_VERSION = "0004"  # of the last file in migrations/versions
 metadata = sa.MetaData()
 
 
@@ -150,6 +150,15 @@ lease_clocks = Table(
     Column("run_id", String(160), primary_key=True),
     *_needed(Text, "boot"),
     *_needed(Double, "ends_at"),
+)
+
+remarks = Table(
+    "remarks",
+    metadata,
+    Column("sweep", ForeignKey("sweeps.name"), primary_key=True),
+    Column("run_id", String(160), primary_key=True),  # "" for what is said of the sweep itself
+    *_needed(Printable, "note"),
+    *_needed(Json, "tags"),
 )
 
 answers = Table(

@@ -23,11 +23,13 @@ from metta_sweep.registry.queries import get_sweep, to_run
 from metta_sweep.registry.records import (
     FINAL_STATES,
     OPEN_STATES,
+    REMARKED,
     AttemptRecord,
     JsonObject,
     NewObservation,
     ObservationRecord,
     Owner,
+    RemarkRecord,
     Reservation,
     RunRecord,
     RunState,
@@ -41,6 +43,7 @@ from metta_sweep.registry.schema import (
     events,
     lease_clocks,
     observations,
+    remarks,
     runs,
     sweeps,
 )
@@ -52,7 +55,7 @@ MAX_LOG_CHARACTERS = 8192
 SKEW_SECONDS = 5.0  # hosts that share a database differ by less
 PARTS = frozenset(part.name for part in fields(Costs))
 CLOCKS = frozenset(clock.name for clock in fields(Span))
-RUN_EVENTS = ("reserved", "replaced", "started", "interrupted", "released", "claimed", "late_result", "retry")
+RUN_EVENTS = ("reserved", "replaced", "started", "interrupted", "released", "claimed", "late_result", "retry", REMARKED)
 SWEEP_EVENTS = ("created", "spec_updated", *(f"sweep_{state}" for state in SweepState))
 OWN_EVENTS = frozenset((*SWEEP_EVENTS, *RUN_EVENTS, *FINAL_STATES))
 NO_WANDB = {"wandb_entity": "", "wandb_project": "", "wandb_sweep_id": ""}
@@ -275,6 +278,19 @@ def add_event(tx: Transaction, kind: str, run_id: str | None, by: str, detail: J
     tx.event(kind, run_id, by=by, detail=detail)
 
 
+def remark(tx: Transaction, run_id: str | None, note: str, tags: Sequence[str], by: str) -> RemarkRecord:
+    """The last one who writes wins; the log keeps what everybody wrote."""
+    if run_id is not None:
+        tx.run(run_id)  # of this sweep
+    told = RemarkRecord(run_id or "", note.strip(), tuple(tags))
+    one = (remarks.c.sweep == tx.sweep, remarks.c.run_id == told.run_id)
+    tx.connection.execute(delete(remarks).where(*one))
+    if told.note or told.tags:
+        tx.connection.execute(insert(remarks), {"sweep": tx.sweep, **encode(told)})
+    tx.event(REMARKED, run_id, by=by, detail={"note": told.note, "tags": list(told.tags)})
+    return told
+
+
 def retry(tx: Transaction, run_id: str, by: str) -> RunRecord:
     run = tx.run(run_id)
     if run["state"] != RunState.FAILED:
@@ -293,7 +309,7 @@ def delete_sweep(tx: Transaction, dead: Collection[Owner], force: bool) -> None:
         some = ", ".join(live[:3]) + (f" and {len(live) - 3} more" if len(live) > 3 else "")
         raise IllegalTransition(f"sweep {tx.sweep}: somebody works on {some}; `stop --now` it first, or force it")
     of_runs = select(runs.c.id).where(runs.c.sweep == tx.sweep)
-    for table in (answers, events, observations):
+    for table in (answers, events, observations, remarks):
         tx.connection.execute(delete(table).where(table.c.sweep == tx.sweep))
     for table in (curve_points, attempts, lease_clocks):
         tx.connection.execute(delete(table).where(table.c.run_id.in_(of_runs)))

@@ -25,12 +25,19 @@
     return size < 1e-4 || size >= 1e15 ? (+short).toExponential() : String(+short);
   }
 
+  // As `analysis.duration.elapsed` says it: in its two largest units.
   function duration(seconds) {
     if (seconds === null || seconds === undefined) return "";
-    for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
-      if (Math.abs(seconds) >= 2 * length) return `${+(seconds / length).toPrecision(3)} ${unit}`;
+    if (seconds < 9.95) return `${+seconds.toPrecision(2)} s`;
+    const step = seconds >= 86370 ? 3600 : seconds >= 3599.5 ? 60 : 1; // of hours the seconds are left out
+    let rest = Math.round(seconds / step) * step;
+    const parts = [];
+    for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+      const count = Math.floor(rest / length);
+      rest -= count * length;
+      if (count) parts.push(`${count.toLocaleString("en-US")} ${unit}`);
     }
-    return `${+seconds.toPrecision(3)} s`;
+    return parts.join(" ");
   }
 
   function dollars(value) {

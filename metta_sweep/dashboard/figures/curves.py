@@ -14,7 +14,7 @@ from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 
 NO_PRICE = "The price of an hour is not known; start the dashboard with --hourly-cost"
-TICK = "Tick two or more runs in the table to lay their curves over each other"
+TICK = "Tick two or more runs in the table to compare them here"
 TITLES = {"env_steps": "env steps", "seconds": "training time (s of the sweep's cost)", "dollars": "dollars"}
 
 

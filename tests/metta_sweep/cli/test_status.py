@@ -64,6 +64,15 @@ def test_a_sweep_shows_its_newest_runs_first_and_how_many_more_there_are(
     assert len(json.loads(said(capsys, "sweep_name=s", "--json", "--all"))["runs"]) == 43
 
 
+def test_notes_and_tags_are_in_the_json(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    with_runs(registry, "s", 2)
+    registry.remark("s", run_id="s.r.0", note="odd", tags=["seed 1", "keep"], by="me")
+    registry.remark("s", run_id=None, note="for the paper", tags=["paper"], by="me")
+    told = json.loads(said(capsys, "sweep_name=s", "--json"))
+    assert (told["note"], told["tags"]) == ("for the paper", ["paper"])
+    assert [(run["note"], run["tags"]) for run in told["runs"]] == [("", []), ("odd", ["seed 1", "keep"])]
+
+
 def test_many_sweeps_take_a_line_each_the_newest_first(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(22):
         registry.create_sweep(f"s{number}", "")

@@ -28,6 +28,7 @@ from metta_sweep.dashboard.callbacks import chosen_run
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.queries import Queries
+from metta_sweep.dashboard.remarks import sweep_remark, told
 from metta_sweep.dashboard.report import report_html
 from metta_sweep.dashboard.snapshot import Feed, Snapshot
 from metta_sweep.dashboard.view import View
@@ -37,9 +38,10 @@ from metta_sweep.registry.records import EventRecord
 from metta_sweep.registry.store import SqlRegistry
 from searchers import Space
 from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS
-from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
+from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator, simulate
 
 SIM = View(sweep="sim")
+NEED_SOMEBODY = ("compared", "remark")  # panels that are empty until somebody ticks runs or writes
 FORK = multiprocessing.get_context("fork")  # a reader is there in milliseconds
 
 
@@ -127,7 +129,7 @@ def test_an_unknown_run_in_the_url_opens_no_panel(queries: Queries) -> None:
     assert queries.details("../../etc/passwd", SIM) is None
 
 
-@pytest.mark.parametrize("page", [*panels.PANELS, "home"])
+@pytest.mark.parametrize("page", [*(name for name in panels.PANELS if name not in NEED_SOMEBODY), "home"])
 @pytest.mark.parametrize("sweep", ["sim", "empty", "one", "allfailed"])
 def test_every_panel_has_something_to_say_about_every_sweep(queries: Queries, page: str, sweep: str) -> None:
     told = components(queries.panel(page, View(sweep=sweep, page=page)))
@@ -261,13 +263,42 @@ def test_actions_need_the_token_and_leave_an_event(tmp_path: Path) -> None:
     ]
 
 
+def test_a_note_and_tags_are_written_with_the_token_and_shown_as_they_are(tmp_path: Path) -> None:
+    simulate(tmp_path, Plan(name="s", num_runs=2))
+    actions = Actions(lambda: SqlRegistry(sqlite_url(tmp_path)), "secret")
+    feed = Feed(SqliteReader(tmp_path / "registry.db"), "s", OPTIONS)
+    before = feed.refresh()
+    assert actions.remark("s", "s.r.0", "x", [], "guess") == WRONG_TOKEN
+    assert "tags: need 1 to 40 characters" in actions.remark("s", None, "", ["x" * 99], "secret")
+    assert actions.remark("s", "s.r.1", HOSTILE, ["keep", "=1+1"], "secret") == "Saved."
+    assert actions.remark("s", None, "for the paper", [], "secret") == "Saved."
+    after = feed.refresh()
+    assert after.version != before.version
+    assert after.changes.by_run["s.r.1"] > before.changes.revision
+    assert after.remarks[""].note == "for the paper"
+    assert after.all_runs[["note", "tags"]].to_numpy().tolist()[1] == [HOSTILE, "keep, =1+1"]
+    assert "keep, =1+1" in export.csv_text(after.all_runs)
+    assert HOSTILE not in export.csv_text(before.all_runs)
+    shown = told(after.remarks["s.r.1"])
+    assert shown[-1].children == HOSTILE  # a text of React's
+    assert "for the paper" in components(sweep_remark(FigureInput(after, View(sweep="s"), None)))
+
+
+def test_a_form_for_notes_is_only_there_when_it_was_allowed(queries: Queries) -> None:
+    allowed = replace(queries, has_actions=True)
+    page = replace(SIM, page="runs")
+    assert "remark-note" not in components(queries.page(page)) + components(queries.content(page))
+    assert "remark-note" in components(allowed.page(page))
+    assert '"of": "sweep"' in components(allowed.content(page))
+
+
 def watch(path: Path, name: str) -> None:
     """A dashboard's reader as a process: reads on until it is killed."""
     while True:
         Feed(SqliteReader(path), name, OPTIONS).refresh()
 
 
-def told(events: list[EventRecord]) -> list[tuple[Any, ...]]:
+def said(events: list[EventRecord]) -> list[tuple[Any, ...]]:
     return [(event.sequence, event.kind, event.run_id, event.at, event.detail) for event in events]
 
 
@@ -293,7 +324,7 @@ def run_sweep(directory: Path, *, watched: bool) -> list[tuple[Any, ...]]:
         frozen += pids if number % 10 == 0 else []
     for pid in frozen:
         os.kill(pid, signal.SIGKILL)
-    return told(registry.events("s"))
+    return said(registry.events("s"))
 
 
 def test_readers_killed_and_frozen_a_hundred_times_leave_the_sweep_as_it_is_without_them(tmp_path: Path) -> None:

@@ -77,6 +77,9 @@ def changes(registry: Registry) -> list[Callable[[], object]]:
         lambda: registry.interrupt("s.r.1", 4, reason="drain", costs=COSTS, key="i0"),
         lambda: registry.add_event("s", "note", run_id="s.r.0", by="me", detail={"a": [1, None]}, key="e0"),
         lambda: registry.add_event("s", "reserved", run_id=None, by="me", detail={}, key="e1"),
+        lambda: registry.remark("s", run_id="s.r.0", note="ends early", tags=["seed 1", "keep"], by="me", key="m0"),
+        lambda: registry.remark("s", run_id=None, note="", tags=["paper"], by="me", key="m1"),
+        lambda: registry.remark("s", run_id=None, note="", tags=["a,b"], by="me", key="m2"),
     ]
 
 
@@ -93,6 +96,8 @@ def questions_and_end(registry: Registry) -> list[Callable[[], object]]:
         lambda: registry.observations("s", after=1, limit=3),
         lambda: registry.events("s", after=2, limit=4),
         lambda: registry.events("t"),
+        lambda: registry.remarks("s"),
+        lambda: registry.remarks("nosuch"),
         lambda: registry.delete_sweep("s"),
         lambda: registry.delete_sweep("s", force=True),
         lambda: registry.delete_sweep("s"),

@@ -15,11 +15,12 @@ from metta_sweep.errors import (
     InvalidRequest,
     NumberTaken,
     SpecChanged,
+    UnknownRun,
     UnknownSweep,
 )
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.codec import dumps
-from metta_sweep.registry.records import Reservation, RunState, SweepState
+from metta_sweep.registry.records import RemarkRecord, Reservation, RunState, SweepState
 from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend, reserve
 from tests.metta_sweep.registry.registry_examples import DONE, running
 
@@ -181,6 +182,47 @@ def test_events_tell_a_runs_story_in_order(registry: Registry) -> None:
     ]
     assert events[-1].detail == {"text": "<b>'; DROP TABLE runs; --\0</b>"}
     assert [event.kind for event in registry.events("s", after=2, limit=1)] == ["started"]
+
+
+def test_the_last_note_and_tags_of_a_run_and_of_the_sweep_stand(registry: Registry) -> None:
+    run = reserve(registry)
+    registry.remark("s", run_id=run.id, note="too soon", tags=["a"], by="ann")
+    told = registry.remark("s", run_id=run.id, note=" fine after all \n", tags=["b", " a ", "b", ""], by="bob")
+    registry.remark("s", run_id=None, note="<b>for the paper</b>\0", tags=[], by="ann")
+    assert told == RemarkRecord(run.id, "fine after all", ("b", "a"))
+    assert registry.remarks("s") == [RemarkRecord("", "<b>for the paper</b>\N{REPLACEMENT CHARACTER}"), told]
+    written = [event for event in registry.events("s") if event.kind == "remarked"]
+    assert [(event.by, event.run_id) for event in written] == [("ann", run.id), ("bob", run.id), ("ann", None)]
+    assert written[1].detail == {"note": "fine after all", "tags": ["b", "a"]}
+    registry.remark("s", run_id=run.id, note="", tags=[], by="ann")
+    assert [one.run_id for one in registry.remarks("s")] == [""]
+
+
+@pytest.mark.parametrize(
+    ("note", "tags", "complaint"),
+    [
+        ("x" * 2001, [], "note: need at most 2,000 characters, got 2,001"),
+        ("", [f"t{number}" for number in range(21)], "tags: need at most 20, got 21"),
+        ("", ["x" * 41], "tags: need 1 to 40 characters"),
+        ("", ["a,b"], "tags: need 1 to 40 characters without a comma each, got 'a,b'"),
+        ("", ["a\nb"], "tags: need 1 to 40 characters"),
+    ],
+)
+def test_notes_and_tags_are_bounded(registry: Registry, note: str, tags: list[str], complaint: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(complaint)):
+        registry.remark("s", run_id=None, note=note, tags=tags, by="me")
+    assert registry.remarks("s") == []
+
+
+def test_a_note_needs_its_sweep_and_its_run_and_goes_with_them(registry: Registry) -> None:
+    with pytest.raises(UnknownRun):
+        registry.remark("s", run_id="s.r.0", note="x", tags=[], by="me")
+    with pytest.raises(UnknownSweep):
+        registry.remark("nosuch", run_id=None, note="x", tags=[], by="me")
+    registry.remark("s", run_id=None, note="x", tags=[], by="me")
+    registry.delete_sweep("s")
+    registry.create_sweep("s", "")
+    assert registry.remarks("s") == []
 
 
 def test_an_event_with_a_key_is_added_once(registry: Registry) -> None:

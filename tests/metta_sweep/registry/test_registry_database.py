@@ -220,6 +220,8 @@ def test_the_database_of_every_released_schema_opens_as_it_was(
     assert [event.kind for event in registry.events("s")] == expected["events"]
     assert registry.next_number("s") == len(expected["runs"])
     registry.reserve("s", Reservation(len(expected["runs"]), {}), HERE, lease_seconds=300, key="new")
+    registry.remark("s", run_id="s.r.0", note="of before", tags=["old"], by="me")
+    assert [one.note for one in registry.remarks("s")] == ["of before"]
 
 
 @pytest.mark.parametrize("version", [path.stem for path in sorted(SCHEMAS.glob("*.db"))])
@@ -229,6 +231,7 @@ def test_a_reader_reads_every_released_schema_and_the_sweep_keeps_its_id(
     shutil.copy(SCHEMAS / f"{version}.db", tmp_path / "registry.db")
     reader = open_reader(tmp_path, None)
     before = reader.get_sweep("s")
+    assert reader.remarks("s") == []
     assert reader.list_sweeps() == [before]
     assert len(before.id) == 32
     assert opened(SqlRegistry(f"sqlite:///{tmp_path}/registry.db")).get_sweep("s") == before
