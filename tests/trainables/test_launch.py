@@ -85,7 +85,6 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
     # The same directory again: training is done, so it only evaluates, to the same score.
     again = train(cartpole, tmp_path, ignore, attempt=2)
     assert (again.score, again.env_steps) == (result.score, 4096)
-    assert evaluate(cartpole, tmp_path).score == result.score
 
     # With another configuration it is another run: nothing of the old one is used.
     other = {**cartpole, "trainer": {**cartpole["trainer"], "optimizer": {"learning_rate": 0.05}}}
@@ -96,13 +95,10 @@ def test_a_run_trains_evaluates_and_writes_its_files(cartpole: dict[str, Any], t
 
 
 @pytest.mark.parametrize(
-    ("does", "failure", "reason"),
+    ("does", "failure", "reason"),  # further kinds: test_rank_worker.py
     [
         ("raise", "code", "KeyError: 'the environment lost its map'"),
-        ("nan", "code", "the environment returned rewards that are not finite"),
         ("out of memory", "hyperparameters", "CUDA out of memory"),
-        ("exit", "code", "SystemExit: usage: env.py"),
-        ("interrupt", "code", "KeyboardInterrupt"),
     ],
 )
 def test_a_failure_has_a_kind_a_reason_and_a_log(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 
+from tests.trainables.odd_environments import Odd
 from trainables import worker
-from trainables.messages import RankAssignment, Rendezvous
+from trainables.failures import Failure
+from trainables.messages import RankAssignment, Rendezvous, RunRequest
 from trainables.result import Point, Progress, Span
+from trainables.spec import RunSpec
 
 
 def test_a_rank_on_a_cpu_computes_in_one_thread_however_many_cores_there_are() -> None:
@@ -52,6 +56,27 @@ def test_runs_that_share_a_gpu_get_their_share_of_its_memory(
     )
     worker.guard_memory(torch.device(device), gpus)
     assert asked == share
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("nan", "the environment returned rewards that are not finite"),
+        ("exit", "SystemExit: usage: env.py"),
+        ("interrupt", "KeyboardInterrupt"),
+    ],
+)
+def test_whatever_an_environment_does_the_rank_answers_with_a_failure(
+    does: str, reason: str, cartpole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "steps_in_process", 0)
+    trainer = {**cartpole["trainer"], "curriculum": "/env/gymnasium/tests.trainables.odd_environments:Odd-v0"}
+    spec = RunSpec.from_mapping({**cartpole, "trainer": trainer, "env": {"does": does}})
+    failure = worker.RankWorker().train(RunRequest(spec, tmp_path))
+    assert isinstance(failure, Failure)
+    assert failure.kind == "code"
+    assert reason in failure.message
+    assert "\n" not in failure.message
 
 
 def test_whoever_polls_late_gets_every_point_of_the_curve_and_else_only_what_is_newest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,30 +19,47 @@ from tests.metta_sweep.dashboard.simulated import Plan, simulate
 from trainables.programs import load_points
 
 ROOT = Path(__file__).parents[3]
-ON_A_SMALL_DISK = """
-import shutil, subprocess, sys
+# One process that has imported what the commands need; each of them runs in a child of it.
+ON_SMALL_DISKS = """
+import contextlib, io, json, os, subprocess, sys
 from pathlib import Path
+import metta_sweep.analysis.recommend, metta_sweep.dashboard.report, metta_sweep.driver.plan, metta_sweep.launch.render
 from metta_sweep.cli.main import main
-disk, state, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
-before = {path.name: path.read_bytes() for path in disk.iterdir()}
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
-for name, content in before.items():
-    (disk / name).write_bytes(content)
-if state == "full":
-    with (disk / "ballast").open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)) == 4096:
+
+def try_there(disk, state, words):
+    before = {path.name: path.read_bytes() for path in disk.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+    for name, content in before.items():
+        (disk / name).write_bytes(content)
+    if state == "full":
+        with (disk / "ballast").open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
                 pass
-        except OSError:
-            pass
-else:
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-code = main(words)
-ours = ("ballast", "registry.db-shm", "registry.db-wal", "registry.db.lock")
-after = {path.name: path.read_bytes() for path in disk.iterdir() if path.is_file() and path.name not in ours}
-after = {name: content for name, content in after.items() if content or name in before}  # a full disk still takes names
-print(f"same={after == before}", file=sys.stderr)
-sys.exit(code)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    os.chdir(disk.parent)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = main(words)
+    ours = ("ballast", "registry.db-shm", "registry.db-wal", "registry.db.lock")
+    after = {path.name: path.read_bytes() for path in disk.iterdir() if path.is_file() and path.name not in ours}
+    after = {name: content for name, content in after.items() if content or name in before}  # names go on a full disk
+    return {"code": code, "said": said.getvalue(), "is_same": after == before}
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        disk, *case = json.loads(line)
+        try:
+            answer = try_there(Path(disk), *case)
+        except BaseException as error:
+            answer = {"code": -1, "said": repr(error), "is_same": False}
+        print(json.dumps(answer), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 SAYS = {
     "full": "No space left on device; free some space",
@@ -57,15 +75,29 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def on_a_small_disk(disk: Path, state: str, *words: str) -> tuple[int, str]:
-    """Exit code and what the command said, on a disk of 4 MB with what is in the directory `disk`."""
+OnADisk = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def on_a_small_disk() -> Iterator[OnADisk]:
+    """Exit code and what a command said, on a disk of 4 MB with what is in the directory `disk`."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0:
         pytest.skip("this kernel lets nobody mount a small disk of their own")
-    command = ["unshare", "-rm", sys.executable, "-c", ON_A_SMALL_DISK, str(disk), state, *words]
+    command = ["unshare", "-rm", sys.executable, "-c", ON_SMALL_DISKS]
     environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=disk.parent, env=environ, check=False)
-    assert "same=True" in done.stderr, done.stderr
-    return done.returncode, done.stderr.replace("same=True\n", "")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        pipes = process.stdin, process.stdout
+
+        def ask(disk: Path, state: str, *words: str) -> tuple[int, str]:
+            pipes[0].write(json.dumps([str(disk), state, words]) + "\n")
+            pipes[0].flush()
+            answer = json.loads(pipes[1].readline())
+            assert answer["is_same"], answer["said"]
+            return answer["code"], answer["said"]
+
+        yield ask
 
 
 @pytest.mark.parametrize("state", SAYS)
@@ -79,7 +111,7 @@ def on_a_small_disk(disk: Path, state: str, *words: str) -> tuple[int, str]:
     ],
 )
 def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_1(
-    words: list[str], file: str, state: str, sweep: Path, tmp_path: Path
+    words: list[str], file: str, state: str, sweep: Path, tmp_path: Path, on_a_small_disk: OnADisk
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -94,7 +126,9 @@ def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_1(
 
 @pytest.mark.parametrize("state", SAYS)
 @pytest.mark.parametrize("words", [["run", "sweep_name=new", "sweep=quick"], ["stop", "sweep_name=s"]])
-def test_a_registry_on_such_a_disk_is_told(words: list[str], state: str, sweep: Path, tmp_path: Path) -> None:
+def test_a_registry_on_such_a_disk_is_told(
+    words: list[str], state: str, sweep: Path, tmp_path: Path, on_a_small_disk: OnADisk
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if words[0] == "stop":
@@ -107,7 +141,7 @@ def test_a_registry_on_such_a_disk_is_told(words: list[str], state: str, sweep: 
 
 
 @pytest.mark.parametrize("state", SAYS)
-def test_a_sweep_on_such_a_disk_is_read(state: str, sweep: Path, tmp_path: Path) -> None:
+def test_a_sweep_on_such_a_disk_is_read(state: str, sweep: Path, tmp_path: Path, on_a_small_disk: OnADisk) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     (disk / "registry.db").write_bytes((sweep / "registry.db").read_bytes())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,14 @@ def succeed(directory: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path) -> None:
+def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(*words: str) -> Any:  # what starts no Ray needs no process of its own
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    monkeypatch.chdir(tmp_path)
     started = time.time()
     said = succeed(tmp_path, "run", "sweep_name=s", *SMALL, "resources.world_size=2")
     assert "all 2 runs are done" in said
@@ -58,15 +66,13 @@ def test_from_a_sweep_file_to_a_policy_trained_with_what_it_found(tmp_path: Path
             tables = {name for (name,) in stats.execute("select name from sqlite_master where type = 'table'")}
         assert tables
 
-    status = json.loads(succeed(tmp_path, "status", "sweep_name=s", "--json"))
+    status = answer("status", "sweep_name=s")
     assert status["runs_by_state"] == {"completed": 2}
     assert [len(row["nodes"]) for row in status["runs"]] == [2, 2]  # a node for each rank
-    answer = json.loads(succeed(tmp_path, "best", "sweep_name=s", "--json", "--output-dir", "configs/trainer/patch"))
-    best = answer["best"][0]
-    assert best["id"] in [row["id"] for row in answer["front"]]
-    assert (
-        metta_sweep(tmp_path, "best", "sweep_name=s", "--output-dir", "configs/trainer/patch").returncode == 2
-    )  # never overwrites unasked
+    found = answer("best", "sweep_name=s", "--output-dir", "configs/trainer/patch")
+    best = found["best"][0]
+    assert best["id"] in [row["id"] for row in found["front"]]
+    assert main(["best", "sweep_name=s", "--output-dir", "configs/trainer/patch"]) == 2, "it overwrote a patch unasked"
 
     result = json.loads(
         succeed(tmp_path, "train", "run=again", "+trainer/patch=s_best", "resources.world_size=2", "--json")
