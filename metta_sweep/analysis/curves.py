@@ -9,6 +9,7 @@ from metta_sweep.analysis.pareto import direction
 
 MAX_CURVES = 400
 MAX_POINTS = 40_000
+MIN_MIDDLE = 5  # runs, for a median: of fewer it jumps whenever one of them ends
 
 
 def with_axis(curves: pd.DataFrame, runs: pd.DataFrame, axis: str, hourly_cost: float | None) -> pd.DataFrame:
@@ -44,6 +45,8 @@ def thinned(curves: pd.DataFrame, runs: pd.DataFrame, goal: str, rng: np.random.
 def best_band(curves: pd.DataFrame, goal: str, *, points: int = 60) -> pd.DataFrame:
     """Over all runs that got that far: columns x, best (so far), median, low and high (25 % and 75 %).
 
+    Where fewer than `MIN_MIDDLE` runs got, median, low and high are NaN: they would follow single runs.
+
     `x` has `points` geometric steps; each curve is read by linear interpolation and not beyond its ends.
     """
     known = curves.dropna(subset=["x", "score"])
@@ -58,7 +61,8 @@ def best_band(curves: pd.DataFrame, goal: str, *, points: int = 60) -> pd.DataFr
         [np.interp(grid, x[a:b], score[a:b], left=np.nan, right=np.nan) for a, b in zip(starts, ends, strict=True)]
     )
     some = ~np.isnan(table).all(axis=0)
-    low, median, high = np.nanquantile(table[:, some], [0.25, 0.5, 0.75], axis=0)
+    has_middle = (~np.isnan(table[:, some])).sum(axis=0) >= MIN_MIDDLE
+    low, median, high = np.where(has_middle, np.nanquantile(table[:, some], [0.25, 0.5, 0.75], axis=0), np.nan)
     utility = np.nanmax(direction(goal) * table[:, some], axis=0)
     best = direction(goal) * np.maximum.accumulate(utility)
     return pd.DataFrame({"x": grid[some], "best": best, "median": median, "low": low, "high": high})

@@ -13,7 +13,7 @@ from metta_sweep.analysis.frame import METRIC, PARAM
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
-from metta_sweep.dashboard.figures.curves import line_style
+from metta_sweep.dashboard.figures.theme import line_style
 
 MAX_COMPARED = 12  # as many columns as a wide screen holds, and curves that colour and dashes tell apart
 RESULTS = {"state": "state", "phase": "phase", "score": "score", "standard_error": "±", "cost_seconds": "cost"}

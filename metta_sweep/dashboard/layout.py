@@ -8,9 +8,10 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
+from metta_sweep.dashboard.choices import curve_choices, overview_choices
 from metta_sweep.dashboard.pages import Figure, figures_of
 from metta_sweep.dashboard.remarks import form
-from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, FILTERED, HOME, MEASURES, PAGES, View
+from metta_sweep.dashboard.view import COST_AXES, FILTERED, HOME, MEASURES, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
 # Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes
@@ -164,7 +165,9 @@ def cards(name: str) -> dbc.Row:
 def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     """Choices that only this page has."""
     if name == "curves":
-        return [radios("curve_x", "Horizontal axis:", CURVE_AXES, view.curve_x)]
+        return [curve_choices(view, parameters)]
+    if name == "overview":
+        return [overview_choices(view, parameters)]
     if name == "importance":
         return [radios("measure", "Importance is:", MEASURES, view.measure)]
     if name == "model":

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.curves import thinned, with_axis
+from metta_sweep.analysis.frame import scored
 from metta_sweep.analysis.timeline import spans
 from metta_sweep.dashboard.comparison import MAX_COMPARED
 from metta_sweep.dashboard.figure_input import FigureInput
-from metta_sweep.dashboard.figures import compare, curves, importance, model, scores, theme
+from metta_sweep.dashboard.figures import compare, curves, importance, model, ranks, scores, theme
 from metta_sweep.dashboard.figures.parallel import parallel_coordinates
 from metta_sweep.dashboard.figures.timeline import timeline as attempts_timeline
 from metta_sweep.dashboard.view import CORRELATION
 from metta_sweep.dashboard.wealth import attempts_here
 
 MAX_ATTEMPTS = 1000  # more would be thinner than a pixel
-UNFILTERED = ("parallel", "timeline", "comparison")
+UNFILTERED = ("parallel", "timeline", "comparison", "edf_of_sweeps")
+OF_SWEEPS = {"comparison": compare.compare, "edf_of_sweeps": ranks.edf_of_sweeps}  # those that are ticked in the list
 Draw = Callable[[FigureInput], go.Figure]
 
 
@@ -58,9 +61,16 @@ def comparison(inputs: FigureInput) -> go.Figure:
     return compare.compare({inputs.snapshot.sweep.name: (inputs.snapshot.all_runs, inputs.goal)}, inputs.look)
 
 
+@figure("home", "Scores of the sweeps", "How many runs have at most each score (EDF).", 12)
+def edf_of_sweeps(inputs: FigureInput) -> go.Figure:
+    return ranks.edf_of_sweeps({inputs.snapshot.sweep.name: (inputs.snapshot.all_runs, inputs.goal)}, inputs.look)
+
+
 @figure("overview", "Cost vs score", "Each point is a run; no run is both better and cheaper than the front.", 8)
 def cost_vs_score(inputs: FigureInput) -> go.Figure:
-    return scores.cost_vs_score(inputs.runs, inputs.goal, inputs.look, cost=inputs.view.cost_axis)
+    view, log_params = inputs.view, inputs.log_params
+    more: dict[str, Any] = {"cost": view.cost_axis, "by": view.colour, "log_params": log_params}
+    return scored_axis(scores.cost_vs_score(inputs.runs, inputs.goal, inputs.look, **more), inputs)
 
 
 @figure("overview", "Efficiency frontier", "Pareto-optimal runs; hover: what a step up costs.", 4)
@@ -70,12 +80,26 @@ def efficiency(inputs: FigureInput) -> go.Figure:
 
 @figure("overview", "Score progression", "In the order the results came.")
 def progression(inputs: FigureInput) -> go.Figure:
-    return scores.score_progression(inputs.runs, inputs.goal, inputs.look)
+    figure = scores.score_progression(inputs.runs, inputs.goal, inputs.look, over=inputs.view.progress_x)
+    return scored_axis(figure, inputs)
 
 
 @figure("overview", "Distributions", "How scores and costs are spread.")
 def distributions(inputs: FigureInput) -> go.Figure:
     return scores.distributions(inputs.runs, inputs.look, cost=inputs.view.cost_axis)
+
+
+@figure("overview", "Share of the runs", "How many runs have at most each score, by phase (EDF).")
+def edf(inputs: FigureInput) -> go.Figure:
+    return ranks.edf_by_phase(inputs.runs, inputs.look)
+
+
+@figure("overview", "Ranks", "Two parameters; the colour is the rank of the score, whatever its size.")
+def rank(inputs: FigureInput) -> go.Figure:
+    known = inputs.fit.importance.get("score") if inputs.fit is not None else None
+    order = known["parameter"].tolist() if known is not None else []
+    pair = ranks.pair_of(scored(inputs.runs), (inputs.view.x, inputs.view.y), order)
+    return ranks.rank(inputs.runs, pair, inputs.goal, inputs.look, inputs.log_params)
 
 
 @figure("overview", "Parameter importance", "For the score; see the Importance page for more.", 12)
@@ -148,14 +172,28 @@ def marginals(inputs: FigureInput) -> go.Figure:
     return importance.marginal_effects(inputs.fit.marginals, notes, inputs.look)
 
 
-@figure("curves", "Learning curves", "A sample of single runs; band and best are over all of them.", 12)
+@figure(
+    "curves",
+    "Learning curves",
+    "A sample of single runs, and those chosen on the Runs page. Median and band are of all, where five are left.",
+    12,
+)
 def learning_curves(inputs: FigureInput) -> go.Figure:
     snapshot = inputs.snapshot
     is_whole = len(inputs.runs) == len(snapshot.all_runs)
     inside = snapshot.curves if is_whole else snapshot.curves[snapshot.curves["id"].isin(inputs.runs["id"])]
     points = with_axis(inside, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
     shown = thinned(points, snapshot.all_runs, inputs.goal, np.random.default_rng(0))
-    return curves.learning_curves(points, shown, inputs.goal, inputs.look, inputs.view.curve_x, chosen=inputs.view.run)
+    view, runs = inputs.view, snapshot.all_runs
+    drawn = curves.CurveView(
+        axis=view.curve_x,
+        by=view.colour,
+        is_log=view.curve_scale == "log",
+        run=view.run,
+        chosen=inputs.chosen["id"].tolist()[:MAX_COMPARED],
+        log_params=inputs.log_params,
+    )
+    return scored_axis(curves.learning_curves(points, shown, runs, inputs.goal, inputs.look, drawn), inputs)
 
 
 @figure("runs", "Curves over each other", "Of the runs that are chosen in the table, by their colours there.", 12)
@@ -163,7 +201,8 @@ def chosen_curves(inputs: FigureInput) -> go.Figure:
     snapshot, ids = inputs.snapshot, inputs.chosen["id"].tolist()[:MAX_COMPARED]
     own = snapshot.curves[snapshot.curves["id"].isin(ids)]
     points = with_axis(own, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
-    return curves.over_each_other(points, ids, inputs.look, inputs.view.curve_x)
+    is_log = inputs.view.curve_scale == "log"
+    return scored_axis(curves.over_each_other(points, ids, inputs.look, inputs.view.curve_x, is_log=is_log), inputs)
 
 
 @figure("parallel", "Parallel coordinates", "Drag along an axis: the range filters every page.", 12)
@@ -180,6 +219,11 @@ def parallel(inputs: FigureInput) -> go.Figure:
 def timeline(inputs: FigureInput) -> go.Figure:
     attempts = sorted(attempts_here(inputs.snapshot), key=lambda attempt: attempt.started_at)
     return attempts_timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
+
+
+def scored_axis(drawn: go.Figure, inputs: FigureInput) -> go.Figure:
+    """The figure with its scores on the view's scale."""
+    return theme.score_axis(drawn, is_log=inputs.view.score_scale == "log")
 
 
 def importance_of(target: str, inputs: FigureInput) -> go.Figure:

@@ -22,10 +22,9 @@ from metta_sweep.dashboard import layout, panels, runs_grid, runs_page, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
-from metta_sweep.dashboard.figures.compare import compare
 from metta_sweep.dashboard.figures.parallel import TINY_COST, Brush, brushed
 from metta_sweep.dashboard.figures.theme import LOOKS
-from metta_sweep.dashboard.pages import UNFILTERED, find
+from metta_sweep.dashboard.pages import OF_SWEEPS, UNFILTERED, find
 from metta_sweep.dashboard.run_panel import run_panel
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
@@ -84,9 +83,10 @@ class Queries:
 
     def figure(self, name: str, view: View) -> go.Figure:
         """One figure; never raises for what a sweep may hold."""
-        if name == "comparison":
+        if name in OF_SWEEPS:
             snapshots = {one: self.source.snapshot(one) for one in view.compare}
-            return compare({one: (each.all_runs, each.goal) for one, each in snapshots.items()}, LOOKS[view.theme])
+            compared = {one: (each.all_runs, each.goal) for one, each in snapshots.items()}
+            return OF_SWEEPS[name](compared, LOOKS[view.theme])
         inputs = self.inputs(view)
         if inputs.runs.empty and len(inputs.snapshot.runs) and name not in UNFILTERED:
             return theme.empty(inputs.look, "No run lies inside these ranges")

@@ -11,6 +11,7 @@ import pandas as pd
 from dash import dcc, html
 
 from metta_sweep.dashboard import layout, runs_grid
+from metta_sweep.dashboard.choices import chosen_choices
 from metta_sweep.dashboard.remarks import form
 from metta_sweep.dashboard.view import View
 from metta_sweep.registry.records import RemarkRecord
@@ -62,7 +63,7 @@ def content(view: View, runs: pd.DataFrame, goal: str, remark: RemarkRecord | No
         tools(view),
         table(view, runs, goal),
         html.Div(id={"type": "panel", "name": "compared"}, className="my-3"),
-        *layout.options("curves", view, []),
+        chosen_choices(view),
         layout.cards("runs"),
         dcc.Store(id="rows-news"),
         dcc.Store(id="rows-have"),

@@ -31,6 +31,13 @@ CURVE_AXES = {"env_steps": "env steps", "seconds": "training time", "dollars": "
 CORRELATION = "correlation"
 MEASURES = {"fanova": "share of the variation (fANOVA)", CORRELATION: "rank correlation of the runs shown"}
 COST_AXES = {"cost_seconds": "cost", "wall_seconds": "wall clock", "dollars": "dollars"}
+SCALES = {"linear": "linear", "log": "logarithmic"}
+PROGRESS_AXES = {
+    "result": "number of the result",
+    "ended_at": "time",
+    "cost_seconds": "cost so far",
+    "dollars": "paid so far",
+}
 COLUMNS = {"main": "main", "all": "all"}
 SHOW_RUN = ("model", "curves")  # pages whose figures depend on the open run
 SHOW_CHOSEN = ("curves", "runs")  # pages whose figures depend on the runs that are chosen in the table
@@ -71,6 +78,10 @@ class View:
         sort: columns of the table with asc or desc, the first decides; None = the best score first.
         chosen: numbers of the runs that are chosen in the table, ascending.
         columns: key of `COLUMNS`.
+        colour: what runs and curves are coloured by: key of `colouring.COLOURS`, or the dotted path of a parameter.
+        curve_scale: of the horizontal axis of curves, of `SCALES`.
+        score_scale: of scores, of `SCALES`.
+        progress_x: key of `PROGRESS_AXES`.
     """
 
     sweep: str = ""
@@ -92,6 +103,10 @@ class View:
     sort: Sort | None = None
     chosen: tuple[int, ...] = ()
     columns: str = "main"
+    colour: str = "auto"
+    curve_scale: str = "log"
+    score_scale: str = "linear"
+    progress_x: str = "result"
 
     @classmethod
     def from_search(cls, search: str, default_sweep: str = "") -> View:
@@ -128,6 +143,10 @@ class View:
             sort=read_sort(query["sort"]) if "sort" in query else None,
             chosen=read_numbers(query.get("chosen", "")),
             columns=_one_of(query.get("columns"), COLUMNS, "main"),
+            colour=query.get("colour", "auto"),
+            curve_scale=_one_of(query.get("curve_scale"), SCALES, "log"),
+            score_scale=_one_of(query.get("score_scale"), SCALES, "linear"),
+            progress_x=_one_of(query.get("progress_x"), PROGRESS_AXES, "result"),
         )
 
     def to_search(self) -> str:

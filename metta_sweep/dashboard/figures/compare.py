@@ -9,8 +9,7 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.dashboard.figures import theme
-from metta_sweep.dashboard.figures.curves import line_style
-from metta_sweep.dashboard.figures.theme import Look
+from metta_sweep.dashboard.figures.theme import Look, line_style
 
 PAID = {"dollars": "dollars spent on the sweep", "cost_seconds": "seconds of the sweep's cost spent"}
 

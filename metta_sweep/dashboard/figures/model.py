@@ -32,7 +32,7 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
     done = scored(runs)
     figure = theme.base(look, "cost (s)", "score", height=460)
     for phase, colour in theme.phase_colours(done, look).items():
-        add_runs(figure, done[done["phase"] == phase], "cost_seconds", colour, phase or "runs")
+        add_runs(figure, done[done["phase"] == phase], "cost_seconds", {"color": colour}, phase or "runs")
     figure.add_traces(band_traces(front["cost"], front, look.colours[4], "predicted front, 90 %"))
     add_front(figure, pareto_front(done[done["cost_seconds"] > 0], goal), "cost_seconds", look)
     pending = runs[runs["state"].isin(OPEN_STATES) & (runs["predicted_cost"] > 0) & runs["predicted_score"].notna()]

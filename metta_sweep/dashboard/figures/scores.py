@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from metta_sweep.analysis.frame import PARAM, is_number, scored, varying_params
 from metta_sweep.analysis.pareto import pareto_front
 from metta_sweep.analysis.surrogate import active_in
 from metta_sweep.dashboard.figures import theme
+from metta_sweep.dashboard.figures.colouring import FEW, groups_of, scale_of
 from metta_sweep.dashboard.figures.theme import Look
 
 NO_SCORES = "No run has a score yet"
@@ -25,27 +26,51 @@ MAX_LABELS = 6
 MIN_FITTED = 3  # two points always lie on a line
 
 
-def cost_vs_score(runs: pd.DataFrame, goal: str, look: Look, *, cost: str = "cost_seconds") -> go.Figure:
-    """Every scored run, coloured by phase, with the Pareto front drawn through the best for the money.
+def cost_vs_score(
+    runs: pd.DataFrame,
+    goal: str,
+    look: Look,
+    *,
+    cost: str = "cost_seconds",
+    by: str = "phase",
+    log_params: Sequence[str] = (),
+) -> go.Figure:
+    """Every scored run with the Pareto front drawn through the best for the money. Cost is on a logarithmic axis.
 
-    Cost is on a logarithmic axis.
+    Args:
+        by: what the runs are coloured by, see `colouring`.
+        log_params: dotted paths whose colours are on a logarithmic scale.
     """
     done = scored(runs)
     done = done[done[cost] > 0]
     if done.empty:
         return theme.empty(look, NO_SCORES)
     figure = theme.base(look, theme.label(cost), "score")
-    for phase, colour in theme.phase_colours(done, look).items():
-        add_runs(figure, done[done["phase"] == phase], cost, colour, phase or "runs")
+    add_coloured(figure, done, cost, look, (by, log_params))
     add_front(figure, pareto_front(done, goal, cost=cost), cost, look)
     theme.log_axis(figure)
     return figure
 
 
-def add_runs(figure: go.Figure, runs: pd.DataFrame, cost: str, colour: str, name: str) -> None:
+def add_coloured(figure: go.Figure, runs: pd.DataFrame, cost: str, look: Look, by: tuple[str, Sequence[str]]) -> None:
+    """The runs in the colour of what is asked for: one trace where a legend could tell nothing apart."""
+    scale, groups = scale_of(runs, *by), groups_of(runs, by[0], look)
+    if scale is None and len(groups) <= FEW and all(group.name for group in groups):
+        for group in groups:
+            add_runs(figure, runs[runs["id"].isin(group.ids)], cost, {"color": group.style["color"]}, group.name)
+        return
+    colours: dict[str, Any] = {run_id: group.style["color"] for group in groups for run_id in group.ids}
+    marker: dict[str, Any] = {"color": runs["id"].map(colours).tolist()}
+    if scale is not None:
+        marker = {**scale.bar(look), "color": scale.values.reindex(runs["id"]).to_numpy(), "showscale": True}
+    add_runs(figure, runs, cost, marker, "runs")
+    figure.update_traces(showlegend=False)
+
+
+def add_runs(figure: go.Figure, runs: pd.DataFrame, cost: str, colours: Mapping[str, Any], name: str) -> None:
     """Runs as points; a click finds the run's id in `customdata`."""
     symbols = runs["state"].map(theme.STATE_SYMBOLS).tolist()
-    marker = {"color": colour, "size": 7, "opacity": 0.7, "symbol": symbols}
+    marker = {"size": 7, "opacity": 0.7, "symbol": symbols, **colours}
     points = theme.dots(runs, theme.numbers(runs[cost]), theme.numbers(runs["score"]), marker=marker)
     figure.add_trace({**points, "name": theme.safe(name), **theme.hover(runs, theme.label(cost))})
 
@@ -64,13 +89,37 @@ def _step(front: pd.DataFrame, cost: str, look: Look, **more: Any) -> dict[str, 
     return theme.line(front[cost].to_numpy(), front["score"].to_numpy(), line=style, customdata=ids, **more)
 
 
-def score_progression(runs: pd.DataFrame, goal: str, look: Look, *, window: int = 10) -> go.Figure:
-    """Scores in the order the results came, their moving average and the best so far."""
+PROGRESS_TITLES = {
+    "result": "number of the result",
+    "ended_at": "time (UTC)",
+    "cost_seconds": "seconds of the sweep's cost so far",
+    "dollars": "dollars paid so far",
+}
+
+
+def progress(runs: pd.DataFrame, over: str) -> Any:
+    """Place of each scored run, in the order of the results: failed runs cost as well."""
+    ended = runs[runs["sequence"] > 0].sort_values("sequence")
+    if over == "ended_at":
+        return pd.to_datetime(ended["ended_at"], unit="s")[ended["score"].notna()].to_numpy()
+    if over == "result":
+        return np.arange(1, int(ended["score"].notna().sum()) + 1)
+    return ended[over].fillna(0.0).cumsum()[ended["score"].notna()].to_numpy()
+
+
+def score_progression(
+    runs: pd.DataFrame, goal: str, look: Look, *, window: int = 10, over: str = "result"
+) -> go.Figure:
+    """Scores in the order the results came, their moving average and the best so far.
+
+    Args:
+        over: key of `PROGRESS_TITLES`.
+    """
     steps = progression(runs, goal, window=window)
     if steps.empty:
         return theme.empty(look, NO_SCORES)
-    figure = theme.base(look, "number of the result", "score")
-    order = np.arange(1, len(steps) + 1)
+    figure = theme.base(look, PROGRESS_TITLES[over], "score")
+    order = progress(runs, over)
     done, dot = scored(runs).sort_values("sequence"), {"color": look.muted, "size": 6, "opacity": 0.6}
     points = theme.dots(done, order, theme.numbers(steps["score"]), marker=dot, name="runs")
     figure.add_trace({**points, **theme.hover(done, "result")})

@@ -281,6 +281,18 @@ def log_axis(figure: go.Figure) -> None:
     figure.update_xaxes(**log_style(float(min(ends)), float(max(ends))))
 
 
+def score_axis(figure: go.Figure, *, is_log: bool) -> go.Figure:
+    """The figure with its scores on the scale that was asked for; linear, and saying so, where one is not above 0."""
+    values = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.y is not None and len(trace.y)]
+    known = np.concatenate(values) if values else np.array([])
+    known = known[np.isfinite(known)]
+    if not is_log or not len(known):
+        return figure
+    if known.min() <= 0:
+        return figure.update_yaxes(title_text="score (linear: not all are above 0)")
+    return figure.update_yaxes(**log_style(float(known.min()), float(known.max())))
+
+
 def scatter_type(count: int) -> str:
     """WebGL where there are many points."""
     return "scattergl" if count >= WEBGL_FROM else "scatter"
@@ -290,6 +302,12 @@ def phase_colours(runs: pd.DataFrame, look: Look) -> dict[str, str]:
     """Colour of each phase, in the order in which the phases began."""
     phases = list(dict.fromkeys(runs.sort_values("number")["phase"]))
     return {phase: look.colours[index % len(look.colours)] for index, phase in enumerate(phases)}
+
+
+def line_style(index: int, look: Look) -> dict[str, Any]:
+    """Colour and dashes of the so-manyth line of a few that are told apart."""
+    repeat, colour = divmod(index, len(look.colours))
+    return {"color": look.colours[colour], "dash": DASHES[repeat % len(DASHES)]}
 
 
 def translucent(colour: str, alpha: float) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from metta_sweep.dashboard.callbacks import narrowed
 from metta_sweep.dashboard.conditions import Condition
-from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, MEASURES, PAGES, View, filtered
+from metta_sweep.dashboard.view import COST_AXES, CURVE_AXES, MEASURES, PAGES, PROGRESS_AXES, SCALES, View, filtered
 
 number = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.7g}"))
 limits = st.tuples(number, number).map(lambda pair: (min(pair), max(pair)))
@@ -46,6 +46,10 @@ name = st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True)
         sort=st.none() | st.lists(st.tuples(name, st.sampled_from(["asc", "desc"])), max_size=3).map(tuple),
         chosen=st.sets(st.integers(0, 10_000), max_size=20).map(lambda some: tuple(sorted(some))),
         columns=st.sampled_from(["main", "all"]),
+        colour=name,
+        curve_scale=st.sampled_from(list(SCALES)),
+        score_scale=st.sampled_from(list(SCALES)),
+        progress_x=st.sampled_from(list(PROGRESS_AXES)),
     )
 )
 def test_a_view_survives_the_url(view: View) -> None:
