@@ -253,11 +253,12 @@ def run_table(one: Overview, limit: int | None, width: int) -> Table:
     from rich.table import Table
 
     from metta_sweep.analysis.duration import elapsed
+    from metta_sweep.analysis.names import cut_id
     from metta_sweep.driver.display import plain
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     rows = newest_runs(one, limit)
-    ids = [short_id(row["id"], int(width * ID_SHARE)) for row in rows]
+    ids = [cut_id(row["id"], int(width * ID_SHARE)) for row in rows]
     table.add_column("run", no_wrap=True, min_width=max(map(len, ids), default=0))
     for label in ("phase", "state", "score", "cost", "attempts", "nodes", "message"):
         table.add_column(label, justify="right" if label in ("score", "cost", "attempts") else "left")
@@ -267,13 +268,3 @@ def run_table(one: Overview, limit: int | None, width: int) -> Table:
         nodes, message = plain(" ".join(dict.fromkeys(row["nodes"]))), plain(row["message"][:60])
         table.add_row(run_id, plain(row["phase"]), row["state"], score, cost, str(row["attempts"]), nodes, message)
     return table
-
-
-def short_id(run_id: str, room: int) -> str:
-    """The run's id in at most so many characters: a long name is cut in the middle, its number never."""
-    name, mark, number = run_id.rpartition(".r.")
-    room = max(room - len(mark + number), 3)
-    if len(name) <= room:
-        return run_id
-    half = (room - 1) // 2
-    return f"{name[: room - 1 - half]}…{name[len(name) - half :]}{mark}{number}"

@@ -11,14 +11,35 @@ import flask
 from dash import Dash
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from metta_sweep.dashboard import layout
+from metta_sweep.dashboard import shell
 from metta_sweep.dashboard.actions import Actions
-from metta_sweep.dashboard.callbacks import register, register_actions
+from metta_sweep.dashboard.callbacks import register
 from metta_sweep.dashboard.door import Door
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.remark_callbacks import register_writing
+from metta_sweep.dashboard.shell_callbacks import THEME_COOKIE, register_actions
 
 STYLESHEET = "/bootstrap.min.css"
+# The theme of the link, else the remembered one, before anything is drawn: a dark page never starts white.
+INDEX = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+{{%metas%}}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{%title%}}</title>
+<link rel="icon" type="image/svg+xml" href="assets/icon.svg">
+{{%css%}}
+<script>
+  (function () {{
+    const told = new URLSearchParams(location.search).get("theme");
+    const kept = (document.cookie.match(/(?:^|; ){THEME_COOKIE}=(light|dark)/) || [])[1];
+    document.documentElement.dataset.bsTheme = ["light", "dark"].includes(told) ? told : kept || "light";
+  }})();
+</script>
+</head>
+<body>{{%app_entry%}}<footer>{{%config%}}{{%scripts%}}{{%renderer%}}</footer></body>
+</html>
+"""
 # Everything comes from this server: the page works without a network, and a text that slipped through could load
 # nothing.
 CONTENT_POLICY = (
@@ -40,6 +61,7 @@ def create_app(queries: Queries, *, door: Door | None = None, actions: Actions |
         __name__,
         server=server,
         title="metta_sweep",
+        index_string=INDEX,
         update_title="",
         serve_locally=True,
         compress=False,
@@ -47,7 +69,7 @@ def create_app(queries: Queries, *, door: Door | None = None, actions: Actions |
         assets_folder=str(Path(__file__).parent / "assets"),
         suppress_callback_exceptions=True,
     )
-    app.layout = layout.shell()
+    app.layout = shell.root()
     register(app, queries if actions is None else replace(queries, has_actions=True))
     if actions is not None:
         register_actions(app, queries, actions)

@@ -8,12 +8,12 @@ from typing import Any
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
 from metta_sweep.dashboard import export
-from metta_sweep.dashboard.actions import Actions
 from metta_sweep.dashboard.figures.parallel import Brush
 from metta_sweep.dashboard.grid_callbacks import read_table, register_grid
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.remark_callbacks import register_remarks
-from metta_sweep.dashboard.view import FILTERED, HOME, Range, View
+from metta_sweep.dashboard.shell_callbacks import register_shell, remembered_theme
+from metta_sweep.dashboard.view import FILTERED, HOME, OVERVIEW, Range, View
 from metta_sweep.dashboard.wiring import CLEARED, SHOWN, VERSION, VIEW, on
 
 FIGURE = {"type": "figure", "name": ALL}
@@ -33,19 +33,20 @@ def register(app: Dash, queries: Queries) -> None:
     register_remarks(app, queries)
     register_exports(app, queries)
     register_browser(app)
+    register_shell(app)
 
 
 def register_page(app: Dash, queries: Queries) -> None:
     @on(app, Output("page", "children"), Input("url", "search"))
     def open_page(search: str | None) -> Any:
-        return queries.page(queries.view(search or ""))
+        return queries.page(queries.view(search or "", remembered_theme()))
 
     @on(app, Output("page", "children", allow_duplicate=True), Input("sweep", "value"), VIEW, late=True)
     def open_sweep(name: str, search: str) -> Any:
         view = queries.view(search)
         if name == view.sweep:
             return no_update
-        return queries.page(View(sweep=name, page="overview" if view.page == HOME else view.page, theme=view.theme))
+        return queries.page(View(sweep=name, page=OVERVIEW if view.page == HOME else view.page, theme=view.theme))
 
     outputs = (Output("content", "children"), Output("filters", "hidden"), Output("money", "hidden"))
 
@@ -53,7 +54,7 @@ def register_page(app: Dash, queries: Queries) -> None:
     def open_tab(page: str, search: str) -> tuple[Any, bool, bool]:
         view = dataclasses.replace(queries.view(search), page=page)
         has_ranges = page in FILTERED and bool(view.sweep)
-        return queries.content(view), not has_ranges, page == HOME
+        return queries.content(view), not has_ranges, page != OVERVIEW
 
 
 def register_view(app: Dash, queries: Queries) -> None:
@@ -213,32 +214,9 @@ def register_exports(app: Dash, queries: Queries) -> None:
         return dcc.send_bytes(export.parquet_bytes(runs), f"{view.sweep}.parquet")
 
 
-def register_actions(app: Dash, queries: Queries, actions: Actions) -> None:
-    """Retry and stop; only registered when the command line allowed them."""
-    clicked = (Input("retry-run", "n_clicks"), Input("stop-sweep", "n_clicks"))
-
-    @on(
-        app,
-        Output("action-answer", "children"),
-        *clicked,
-        State("token", "value"),
-        State("run", "data"),
-        VIEW,
-        late=True,
-    )
-    def act(_retry: int, _stop: int, token: str | None, run: str, search: str) -> str:
-        if ctx.triggered_id == "retry-run":
-            return actions.retry(run, token or "")
-        return actions.stop(queries.view(search).sweep, token or "")
-
-
 def register_browser(app: Dash) -> None:
     """What runs in the browser, see assets/dashboard.js."""
-    for function, output, source in (
-        ("address", Output("view", "modified_timestamp"), Input("view", "data")),
-        ("theme", Output("dark", "className"), Input("dark", "value")),
-        ("copyLink", Output("copy-link", "children"), Input("copy-link", "n_clicks")),
-    ):
+    for function, output, source in (("copyLink", Output("copy-link", "children"), Input("copy-link", "n_clicks")),):
         app.clientside_callback(ClientsideFunction("dashboard", function), output, source)
     app.clientside_callback(
         ClientsideFunction("dashboard", "show"),

@@ -1,4 +1,4 @@
-"""The page: bars, tabs, cards. Only components, no data access."""
+"""What a page holds: filters, choices, cards of figures. Only components, no data access."""
 
 from __future__ import annotations
 
@@ -10,111 +10,34 @@ from dash import dcc, html
 
 from metta_sweep.dashboard.choices import curve_choices, overview_choices
 from metta_sweep.dashboard.pages import Figure, figures_of
-from metta_sweep.dashboard.remarks import form
-from metta_sweep.dashboard.view import COST_AXES, FILTERED, HOME, MEASURES, PAGES, View
+from metta_sweep.dashboard.view import COST_AXES, MEASURES, View
 
-REFRESH_MILLISECONDS = 1500
 # Plotly's own export (the cards have one), a button that sends the data to a web site, and buttons that the mouse makes
 # superfluous. A flat list: Plotly takes nested ones (`modeBarButtons`) for changed at every update and then draws anew,
 # zoom lost.
 HIDDEN_BUTTONS = ["toImage", "sendChartToCloud", "lasso2d", "select2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
+NO_AXIS = {"visible": False}
+CLEAR = "rgba(0,0,0,0)"
+# Before its data is there a figure has the colour of its card: Plotly's own is white.
+BLANK = {"data": [], "layout": {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "xaxis": NO_AXIS, "yaxis": NO_AXIS}}
 GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": HIDDEN_BUTTONS}
 
 
-def shell() -> html.Div:
-    """What is there before the URL is known."""
-    return html.Div([dcc.Location(id="url", refresh=False), html.Div(id="page")])
-
-
-def page(view: View, sweeps: list[str], *, version: str, actions: bool) -> html.Div:
-    """The whole page for a view; figures fill themselves in."""
-    return html.Div(
-        [
-            dcc.Store(id="view", data=view.to_search()),
-            dcc.Store(id="shown", data=view.drawn()),
-            dcc.Store(id="brush", data={path: list(chosen) for path, chosen in view.narrowed.items()}),
-            dcc.Store(id="run", data=view.run),
-            dcc.Store(id="version", data=version),
-            dcc.Store(id="picked"),
-            dcc.Store(id="table", data=table_state(view)),
-            dcc.Interval(id="tick", interval=REFRESH_MILLISECONDS),
-            dcc.Download(id="download"),
-            html.A("Skip to the figures", href="#content", className="visually-hidden-focusable"),
-            header(view, sweeps),
-            html.Main(
-                [
-                    html.Div(id="notice", role="status", **{"aria-live": "polite"}),
-                    html.Div(id="money", className="mb-3", hidden=view.page == HOME),
-                    tabs(view),
-                    html.Div(filters(view), id="filters", hidden=view.page not in FILTERED),
-                    html.Div(id="content", tabIndex="-1"),
-                ],
-                className="container-fluid px-4 pb-5",
-            ),
-            details(actions=actions),
-        ]
-    )
-
-
-def table_state(view: View) -> dict[str, Any]:
-    """The table's part of the view, as assets/grid.js keeps it."""
-    where = {name: one.to_model() for name, one in view.where.items()}
-    sort = None if view.sort is None else [list(pair) for pair in view.sort]
-    return {"where": where, "sort": sort, "chosen": list(view.chosen), "find": view.find, "columns": view.columns}
-
-
-def header(view: View, sweeps: list[str]) -> html.Header:
-    """Name of the sweep, exports, theme."""
-    names = [view.sweep, *sweeps] if view.sweep else sweeps
-    return html.Header(
-        [
-            html.H1("metta_sweep", className="h5 mb-0 me-2"),
-            html.Label("Sweep", htmlFor="sweep", className="visually-hidden"),
-            _select("sweep", {name: name for name in names}, view.sweep, className="sweep-select"),
-            html.Span(id="state", className="ms-2 small text-body-secondary"),
-            html.Div(
-                [
-                    _button("CSV", "export-csv", "Download the runs shown as CSV"),
-                    _button("Parquet", "export-parquet", "Download the runs shown as Parquet"),
-                    _button("Copy link", "copy-link", "Copy the address of this view"),
-                    dbc.Switch(id="dark", label="Dark", value=view.theme == "dark", className="ms-2 mb-0"),
-                ],
-                className="ms-auto d-flex gap-2 align-items-center",
-            ),
-        ],
-        className="topbar d-flex align-items-center px-4 py-2 mb-3 border-bottom",
-    )
-
-
-def _button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
+def button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
     return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
 
 
-def _select(name: str | dict[str, str], choices: Mapping[str, str], value: str, **more: Any) -> dbc.Select:
+def select(name: str | dict[str, str], choices: Mapping[str, str], value: str, **more: Any) -> dbc.Select:
     """A drop-down list.
 
     Args:
         choices: labels by value.
     """
-    return dbc.Select(id=name, options=_options(choices), value=value, size="sm", **more)
+    return dbc.Select(id=name, options=options_of(choices), value=value, size="sm", **more)
 
 
-def _options(choices: Mapping[str, str]) -> list[dict[str, str]]:
+def options_of(choices: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"label": label, "value": value} for value, label in choices.items()]
-
-
-def tabs(view: View) -> html.Nav:
-    """Pages as one group of radio buttons that look like tabs: the arrow keys go through them."""
-    radios = dbc.RadioItems(
-        id="tabs",
-        options=_options(PAGES),
-        value=view.page,
-        className="nav nav-tabs",
-        inputClassName="btn-check",
-        labelClassName="nav-link",
-        labelCheckedClassName="active",
-    )
-    return html.Nav(radios, className="mb-3", **{"aria-label": "Pages"})
 
 
 def filters(view: View) -> list[Any]:
@@ -123,13 +46,13 @@ def filters(view: View) -> list[Any]:
     columns = [
         _range_slider("score", "Score", view.score, "shortNumber"),
         _range_slider("cost", "Cost (s)", view.cost, "decades"),
-        dbc.Col([axis_label, _select("cost-axis", COST_AXES, view.cost_axis)], lg=2),
+        dbc.Col([axis_label, select("cost-axis", COST_AXES, view.cost_axis)], lg=2),
     ]
-    clear = _button("Show all runs", "clear-ranges", "Clear every range and choice")
+    clear = button("Show all runs", "clear-ranges", "Clear every range and choice")
     clear.hidden = not view.is_filtered
     words = [html.Span(id="filter-words", className="small", role="status"), clear]
     return [
-        dbc.Row(columns, className="filters gx-5 gy-4"),
+        dbc.Row(columns, className="filters gx-4 gy-4"),
         html.Div(words, className="d-flex align-items-center gap-3 mb-2"),
     ]
 
@@ -180,20 +103,20 @@ def options(name: str, view: View, parameters: list[str]) -> list[Any]:
 def radios(name: str, label: str, choices: Mapping[str, str], value: str) -> html.Div:
     """A choice of a few, in one line."""
     identity = {"type": "option", "name": name}
-    buttons = dbc.RadioItems(id=identity, options=_options(choices), value=value, inline=True)
+    buttons = dbc.RadioItems(id=identity, options=options_of(choices), value=value, inline=True)
     return html.Div([html.Span(label, className="me-2"), buttons], className="d-flex align-items-center small mb-2")
 
 
 def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
     choices = {"auto": "most important", **{path: path for path in parameters}}
-    select = _select({"type": "option", "name": name}, choices, value if value in parameters else "auto")
-    return dbc.Col([html.Label([label, select], className="small w-100")], lg=4)
+    choice = select({"type": "option", "name": name}, choices, value if value in parameters else "auto")
+    return dbc.Col([html.Label([label, choice], className="small w-100")], lg=4)
 
 
 def brush_buttons() -> html.Div:
     """What to do with the brushed ranges."""
     buttons = [
-        _button(
+        button(
             f"Narrowed space as next {kind}",
             {"type": "narrowed", "name": kind},
             f"Download a {what} with these ranges as bounds",
@@ -216,7 +139,8 @@ def card(name: str, figure: Figure) -> dbc.Col:
         for kind in ("png", "svg")
     ]
     head = [html.H2(figure.title, className="h6 mb-0"), html.Div(buttons, className="ms-auto text-nowrap")]
-    graph = dcc.Graph(id={"type": "figure", "name": name}, config=GRAPH_CONFIG, className="graph", responsive=True)
+    identity = {"type": "figure", "name": name}
+    graph = dcc.Graph(id=identity, figure=BLANK, config=GRAPH_CONFIG, className="graph", responsive=True)
     drawn = dcc.Store(id={"type": "drawn", "name": name})  # by the server; shown by assets/dashboard.js
     body = [
         html.Div(head, className="d-flex align-items-center"),
@@ -224,28 +148,3 @@ def card(name: str, figure: Figure) -> dbc.Col:
         dcc.Loading([graph, drawn], delay_show=600, type="dot"),
     ]
     return dbc.Col(dbc.Card(dbc.CardBody(body, className="p-3"), **{"class_name": "h-100"}), xs=12, lg=figure.width)
-
-
-def details(*, actions: bool) -> dbc.Offcanvas:
-    """The panel of one run."""
-    remark = [html.Div(id="panel-remark")]
-    parts = [*remark, html.Div(id="details"), *([action_box(), form("run")] if actions else [])]
-    place = {"placement": "end", "is_open": False, "scrollable": True, "backdrop": False}
-    return dbc.Offcanvas(parts, id="panel", title="Run", className="run-panel", **place)
-
-
-def action_box() -> html.Div:
-    """Retry and stop, for who has the token."""
-    hint = "token shown by the command line"
-    buttons = [
-        dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),
-        dbc.Button("Stop the sweep", id="stop-sweep", size="sm", color="danger"),
-    ]
-    return html.Div(
-        [
-            html.H3("Actions", className="h6 mt-4"),
-            dbc.Input(id="token", type="password", placeholder=hint, size="sm", className="mb-2"),
-            dbc.ButtonGroup(buttons),
-            html.Div(id="action-answer", className="small mt-2", role="status"),
-        ]
-    )

@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import dash_bootstrap_components as dbc
 import pandas as pd
@@ -14,6 +15,7 @@ from dash import dcc, html
 from metta_sweep.analysis.failed import failures
 from metta_sweep.analysis.health import Finding
 from metta_sweep.analysis.memory import learned, learned_text
+from metta_sweep.analysis.names import cut
 from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard import tables
@@ -26,6 +28,7 @@ from metta_sweep.dashboard.sweep_summaries import SweepSummary
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
+NAME_ROOM = 44  # characters of a sweep's name in the list; what leaves its other columns on one line
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
 
 
@@ -134,19 +137,31 @@ def sweeps_table(
     rows = [
         (
             tick_box(one.sweep.name, is_ticked=one.sweep.name in compared),
-            html.Div([html.A(one.sweep.name, href=f"?sweep={one.sweep.name}"), *told(one.remark)]),
-            f"unreadable: {one.unreadable}" if one.unreadable else one.sweep.state.value,
+            html.Div([link_to(one.sweep.name), *told(one.remark)]),
+            state_of(one),
             f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
             theme.number(one.best[-1]) if one.best else "–",
             picture(one.spark, hue),
-            theme.seconds(one.cost_seconds),
+            html.Span(theme.seconds(one.cost_seconds), className="text-nowrap"),
             one.owner,
-            when(one.last_at),
+            html.Span(when(one.last_at), className="text-nowrap"),
         )
         for one in summaries
     ]
     head = ("compare", "sweep", "state", "runs ended", "best single score", "best so far", "search cost")
     return [html.Div(tables.table((*head, "last owner", "last event (UTC)"), rows, label="Sweeps"), className="mb-3")]
+
+
+def link_to(name: str) -> html.A:
+    """A sweep's first page; the whole of a long name on hovering."""
+    return html.A(cut(name, NAME_ROOM), href=f"?{urlencode({'sweep': name})}", title=name)
+
+
+def state_of(one: SweepSummary) -> Any:
+    """In a word, and why on hovering."""
+    if one.unreadable:
+        return f"unreadable: {one.unreadable}"
+    return one.sweep.state.value if one.ending is None else html.Span(one.ending.word, title=one.ending.reason)
 
 
 def tick_box(name: str, *, is_ticked: bool) -> dbc.Checkbox:

@@ -18,7 +18,7 @@ from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.frame import METRIC, PARAM
 from metta_sweep.analysis.money import expected_best
 from metta_sweep.analysis.searched_space import searched_space
-from metta_sweep.dashboard import layout, panels, runs_grid, runs_page, tables
+from metta_sweep.dashboard import layout, panels, runs_grid, runs_page, shell, tables
 from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
@@ -30,8 +30,8 @@ from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.dashboard.view import HOME, View
 from metta_sweep.dashboard.wealth import wealth_of
-from metta_sweep.errors import SweepError
-from metta_sweep.registry.records import NO_REMARK, RemarkRecord
+from metta_sweep.errors import SweepError, UnknownSweep
+from metta_sweep.registry.records import NO_REMARK, RemarkRecord, RunState, SweepState
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
 SLIDER_STEPS = 500
@@ -59,17 +59,37 @@ class Queries:
     has_actions: bool = False
     address: Address = NO_ADDRESS
 
-    def view(self, search: str) -> View:
-        return View.from_search(search, self.default_sweep)
+    def view(self, search: str, theme: str = "light") -> View:
+        return View.from_search(search, self.default_sweep, theme)
 
     def page(self, view: View) -> Any:
         """The whole page, or why there is none."""
         try:
             sweeps = [sweep.name for sweep in self.source.sweeps()]
-            version = self.version(view)
         except SweepError as error:
             return html.Div(html.P(str(error)), className="alert alert-danger m-4", role="alert")
-        return layout.page(view, sweeps, version=version, actions=self.has_actions)
+        view, problem = self.what_is_there(view, sweeps)
+        return shell.page(view, sweeps, version=self.version(view), actions=self.has_actions, problem=problem)
+
+    def what_is_there(self, view: View, sweeps: list[str]) -> tuple[View, list[Any]]:
+        """The view, or what can be shown instead, and why: a link may name a sweep or a run that there is not."""
+        home = View(page=HOME, theme=view.theme)
+        try:
+            records = self.source.snapshot(view.sweep).records if view.sweep else {}
+        except UnknownSweep:
+            return home, shell.no_sweep(view, sweeps)
+        except SweepError as error:
+            return home, [html.P(str(error), className="mb-0")]
+        if view.run and view.run not in records:
+            return dataclasses.replace(view, run=""), shell.no_run(view, list(records), sweeps)
+        return view, []
+
+    def why_not_stop(self, view: View) -> str:
+        """Why the sweep cannot be stopped now; "" when it can."""
+        snapshot = self.source.snapshot(view.sweep)
+        if snapshot.ending is not None:
+            return f"Nothing runs: {snapshot.ending.word}: {snapshot.ending.reason}"
+        return "It is stopping already" if snapshot.sweep.state is SweepState.DRAINING else ""
 
     def version(self, view: View) -> str:
         """Changes whenever something that the page shows has changed."""
@@ -122,6 +142,11 @@ class Queries:
         """The panel of one run; None when the sweep has no such run."""
         snapshot = self.source.snapshot(view.sweep)
         return run_panel(snapshot, run_id, self.data_dir, LOOKS[view.theme]) if run_id in snapshot.records else None
+
+    def can_retry(self, run_id: str, view: View) -> bool:
+        """Whether there is something to run again."""
+        run = self.source.snapshot(view.sweep).records.get(run_id) if run_id else None
+        return run is not None and run.state is RunState.FAILED
 
     def panel(self, page: str, view: View) -> list[Any]:
         """What a page says beside its figures."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
+from metta_sweep.analysis.ending import Ending, last_words
 from metta_sweep.analysis.pareto import direction
 from metta_sweep.config.registered import read_spec
 from metta_sweep.errors import RegistryError, UnreadableSweep
@@ -24,6 +25,7 @@ from metta_sweep.registry.records import (
 logger = logging.getLogger(__name__)
 
 SPARK_POINTS = 40
+CHANGES = frozenset({*RunState, "retry"})  # events that change what a run is at
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class SweepSummary:
         num_failed: of these.
         best: best score after each result that had one.
         cost_seconds: of all results, in the sweep's cost unit.
+        ending: how the work on it ended; None while it goes on.
         owner: who wrote the last event that somebody signed.
         last_at: when something happened last, epoch seconds.
         remark: what people wrote about it.
@@ -51,6 +54,7 @@ class SweepSummary:
     num_failed: int = 0
     best: tuple[float, ...] = ()
     cost_seconds: float = 0.0
+    ending: Ending | None = None
     owner: str = ""
     last_at: float = 0.0
     remark: RemarkRecord = NO_REMARK
@@ -108,6 +112,18 @@ def remark_of(event: EventRecord) -> RemarkRecord:
     return decode(RemarkRecord, {"run_id": "", **event.detail})
 
 
+def ending_of(events: list[EventRecord]) -> Ending | None:
+    """What the last driver said, unless a run was taken up again since."""
+    said, is_open = last_words(events), len(open_runs(events)) > 0
+    return None if said is None or (said.is_finished and is_open) else said
+
+
+def open_runs(events: list[EventRecord]) -> set[str | None]:
+    """Runs whose last event is not an end."""
+    last = {event.run_id: event.kind for event in events if event.kind in CHANGES}
+    return {run_id for run_id, kind in last.items() if kind not in FINAL_STATES}
+
+
 def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:
     """Add up a sweep's events."""
     goal = read_spec(sweep.spec_yaml).sweep.goal if sweep.spec_yaml else "maximize"
@@ -126,6 +142,7 @@ def summary(sweep: SweepRecord, events: list[EventRecord]) -> SweepSummary:
         num_failed=sum(event.kind == RunState.FAILED for event in endings),
         best=tuple(best),
         cost_seconds=sum(float(event.detail.get("cost_seconds") or 0.0) for event in endings),
+        ending=ending_of(events),
         owner=next((event.by for event in reversed(events) if event.by and event.kind != REMARKED), ""),
         remark=next((remark_of(event) for event in reversed(events) if is_remark(event)), NO_REMARK),
         last_at=events[-1].at if events else sweep.created_at,

@@ -15,9 +15,10 @@ from metta_sweep.dashboard.conditions import MAX_CONDITIONS, Condition, finds, h
 
 Range = tuple[float, float]
 HOME = "home"
+OVERVIEW = "overview"
 PAGES = {
     HOME: "Sweeps",
-    "overview": "Overview",
+    OVERVIEW: "Overview",
     "model": "Model",
     "importance": "Importance",
     "curves": "Curves",
@@ -42,6 +43,7 @@ COLUMNS = {"main": "main", "all": "all"}
 SHOW_RUN = ("model", "curves")  # pages whose figures depend on the open run
 SHOW_CHOSEN = ("curves", "runs")  # pages whose figures depend on the runs that are chosen in the table
 FILTERED = ("overview", "model", "importance", "curves", "parallel", "runs")  # where the ranges count
+THEMES = ("light", "dark")
 MAX_TEXT = 200
 MAX_CHOICES = 100
 # As ranges of numbers in the URL: so many are twelve kilobytes, which browsers and proxies still take.
@@ -109,8 +111,8 @@ class View:
     progress_x: str = "result"
 
     @classmethod
-    def from_search(cls, search: str, default_sweep: str = "") -> View:
-        """Read the query of a URL."""
+    def from_search(cls, search: str, default_sweep: str = "", theme: str = "light") -> View:
+        """Read the query of a URL; `theme` holds unless it names one."""
         query = {
             key: value if _is_list(key) else value[:MAX_TEXT]
             for key, value in parse_qsl(search.removeprefix("?"), keep_blank_values=False, max_num_fields=100)
@@ -119,7 +121,7 @@ class View:
         return cls(
             sweep=sweep,
             page=_one_of(query.get("page"), PAGES, "overview" if sweep else HOME),
-            theme=_one_of(query.get("theme"), ("light", "dark"), "light"),
+            theme=_one_of(query.get("theme"), THEMES, _one_of(theme, THEMES, "light")),
             score=read_range(query.get("score", "")),
             cost=read_range(query.get("cost", "")),
             brush={path: limits for path, text in _below(BRUSH, query) if (limits := read_range(text)) is not None},

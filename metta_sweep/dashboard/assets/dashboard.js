@@ -1,4 +1,4 @@
-// What only the browser can do: export of figures, zoom kept in new ones, the address bar, the theme, and numbers in slider tips.
+// What only the browser can do: export of figures, zoom kept in new ones, and numbers in slider tips.
 (function () {
   "use strict";
 
@@ -48,21 +48,12 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dashboard: {
-      address: function (search) {
-        const old = window.location.search;
-        if (search && search !== old) window.history.replaceState(null, "", search);
-        return window.dash_clientside.no_update;
-      },
       // Not a dash.Patch from the server: the reply may come after another page took the figure's place, and then there is nothing to patch.
       show: function (drawn, old) {
         if (!drawn) return [window.dash_clientside.no_update, window.dash_clientside.no_update];
         const figure = drawn.figure;
         const layout = drawn.keeps_zoom && old && old.layout ? withZoomOf(old.layout, figure.layout) : figure.layout;
         return [Object.assign({}, figure, { layout: layout }), { height: figure.layout.height + "px" }];
-      },
-      theme: function (dark) {
-        document.documentElement.setAttribute("data-bs-theme", dark ? "dark" : "light");
-        return window.dash_clientside.no_update;
       },
       copyLink: function (clicks) {
         if (clicks && navigator.clipboard) navigator.clipboard.writeText(window.location.href);

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.analysis.ending import DRIVER_ENDED, DRIVER_STARTED
+from metta_sweep.analysis.names import cut_id
 from metta_sweep.cli.main import main
-from metta_sweep.cli.status import short_id
 from metta_sweep.registry.api import Registry
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.owner import current_owner
@@ -96,8 +96,8 @@ def test_the_number_of_a_run_is_never_cut(
 
 
 def test_a_long_name_is_cut_in_the_middle() -> None:
-    assert short_id("sweep.r.4711", 20) == "sweep.r.4711"
-    assert short_id("abcdefghijklmnop.r.4711", 16) == "abcd…mnop.r.4711"
+    assert cut_id("sweep.r.4711", 20) == "sweep.r.4711"
+    assert cut_id("abcdefghijklmnop.r.4711", 16) == "abcd…mnop.r.4711"
 
 
 @pytest.mark.parametrize("number", ["0", "-3", "x"])

@@ -155,3 +155,9 @@ class Page:
 def graph(name: str) -> str:
     """JavaScript expression for a figure's element; Dash writes the ids of pattern-matched components as JSON."""
     return f"""document.querySelector('[id*=\\'"name":"{name}"\\'][id*=\\'"type":"figure"\\'] .js-plotly-plot')"""
+
+
+def open_tab(page: Page, label: str) -> None:
+    """Choose a page in the rail."""
+    tab = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, ".rail .nav-link") if one.text == label)
+    page.run("arguments[0].click()", tab)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from metta_sweep.config.job import Budget
+from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.background_fits import BackgroundFits, Fit, fit
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.snapshot import Feed, FeedOptions, Snapshot
 from metta_sweep.dashboard.source import Source
 from metta_sweep.dashboard.sweep_summaries import SweepSummaries
 from metta_sweep.registry.reader import SqliteReader
+from tests.metta_sweep.dashboard.browser import Page, served
 from tests.metta_sweep.dashboard.simulated import Plan, simulate
 
 OPTIONS = FeedOptions(Budget(hourly_cost=3.0, dollars=40.0))
@@ -59,3 +61,25 @@ def queries(data_dir: Path) -> Iterator[Queries]:
     yield Queries(source, fits, SweepSummaries(reader), data_dir)
     fits.close()
     source.close()
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The browser."""
+    page = Page(tmp_path_factory.mktemp("browser"))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(window: Page) -> Iterator[Page]:
+    """The browser, on an empty page: one of the test before would go on asking a server that may have ended."""
+    yield window
+    window.leave()
+
+
+@pytest.fixture(scope="module")
+def simulated(queries: Queries) -> Iterator[str]:
+    """Address of a dashboard over the simulated sweeps."""
+    with served(create_app(queries)) as address:
+        yield address

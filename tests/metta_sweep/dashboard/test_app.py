@@ -99,7 +99,9 @@ def test_the_page_of_a_view_has_its_tabs_sliders_and_cards(queries: Queries) -> 
 
 
 def test_a_sweep_that_does_not_exist_gives_its_name_back_as_text(queries: Queries) -> None:
-    assert "no such sweep" in components(queries.page(View(sweep=HOSTILE)))
+    page = components(queries.page(View(sweep=HOSTILE)))
+    assert "There is no sweep " in page
+    assert json.dumps(HOSTILE) in page
 
 
 def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(queries: Queries) -> None:

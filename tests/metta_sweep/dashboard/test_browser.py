@@ -28,7 +28,7 @@ from metta_sweep.dashboard.view import PAGES
 from metta_sweep.registry.open import sqlite_url
 from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.store import SqlRegistry
-from tests.metta_sweep.dashboard.browser import Page, chromium, graph, served
+from tests.metta_sweep.dashboard.browser import Page, chromium, graph, open_tab, served
 from tests.metta_sweep.dashboard.conftest import HOSTILE
 from tests.metta_sweep.dashboard.real_sweep import NAME, NUM_RUNS, PAUSE_AFTER, RealSweep
 from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
@@ -64,29 +64,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSweep]:
     sweep.end()
 
 
-@pytest.fixture(scope="module")
-def window(real: RealSweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The browser.
-
-    The real sweep starts before it, so that the tests of simulated ones pass the time until Ray is up.
-    """
-    page = Page(tmp_path_factory.mktemp("browser"))
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def page(window: Page) -> Iterator[Page]:
-    """The browser, on an empty page: one of the test before would go on asking a server that may have ended."""
-    yield window
-    window.leave()
-
-
-@pytest.fixture(scope="module")
-def simulated(queries: Queries) -> Iterator[str]:
-    """Address of a dashboard over the simulated sweeps."""
-    with served(create_app(queries)) as address:
-        yield address
+@pytest.fixture(scope="module", autouse=True)
+def started(real: RealSweep) -> None:
+    """The real sweep starts first, so that the tests of simulated ones pass the time until Ray is up."""
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +81,6 @@ def address(real: RealSweep) -> Iterator[str]:
         yield address
     fits.close()
     source.close()
-
-
-def open_tab(page: Page, label: str) -> None:
-    tab = next(one for one in page.driver.find_elements(By.CSS_SELECTOR, ".nav-tabs .nav-link") if one.text == label)
-    page.run("arguments[0].click()", tab)
 
 
 def table(page: Page, question: str) -> Any:
