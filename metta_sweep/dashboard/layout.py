@@ -50,7 +50,7 @@ def filters(view: View) -> list[Any]:
     ]
     clear = button("Show all runs", "clear-ranges", "Clear every range and choice")
     clear.hidden = not view.is_filtered
-    words = [html.Span(id="filter-words", className="small", role="status"), clear]
+    words = [clear, html.Span(id="filter-words", className="small", role="status")]  # the run's panel covers the right
     return [
         dbc.Row(columns, className="filters gx-4 gy-4"),
         html.Div(words, className="d-flex align-items-center gap-3 mb-2"),
