@@ -40,6 +40,7 @@ OPTIONS = {
     "isExternalFilterPresent": {"function": "isSearching()"},
     "doesExternalFilterPass": {"function": "hasWords(params)"},
     "suppressFieldDotNotation": True,
+    "maintainColumnOrder": True,  # as somebody dragged them, when a new metric brings a column
     "tooltipShowDelay": 500,
     "enableCellTextSelection": True,
     "animateRows": False,

@@ -120,3 +120,38 @@ def test_what_the_browser_takes(queries: Queries, tmp_path: Path) -> None:
         memory = page.run("return performance.memory.usedJSHeapSize")
         print(f"drawing 5,000 points again: {paint:.0f} ms; page memory {memory / 1e6:.0f} MB")
     page.close()
+
+
+FRAMES = """
+const [act, done] = [new Function(arguments[0]), arguments[1]];
+let [longest, last, count] = [0, performance.now(), 0];
+act();
+function frame() {
+  const now = performance.now();
+  [longest, last] = [Math.max(longest, now - last), now];
+  if (++count < 40) requestAnimationFrame(frame); else done(longest);
+}
+requestAnimationFrame(frame);
+"""
+GRID = "dash_ag_grid.getApi('runs-grid')"
+ACTS = {
+    "sort": f"{GRID}.applyColumnState({{state: [{{colId: 'cost_seconds', sort: 'asc'}}]}})",
+    "filter": f"{GRID}.setFilterModel({{score: {{filterType: 'number', type: 'greaterThanOrEqual', filter: 5}}}})",
+    "scroll": "document.querySelector('.runs-table .ag-body-viewport').scrollTop += 60000",
+    "choose all": f"{GRID}.selectAll('filtered')",
+}
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+def test_the_table_does_not_freeze(queries: Queries, tmp_path: Path) -> None:
+    """The longest time without a picture after each action."""
+    page = Page(tmp_path)
+    with served(create_app(queries)) as address:
+        page.open(f"{address}?sweep=big&page=runs")
+        page.wait(lambda: page.run(f"return {GRID}.getDisplayedRowCount()") >= 5000, "rows")
+        for name, act in ACTS.items():
+            time.sleep(3.0)  # until what came before is drawn
+            longest = page.driver.execute_async_script(FRAMES, act)
+            print(f"{name}: at most {longest:.0f} ms without a picture")
+            assert longest < FIRST_FIGURES_SECONDS * 1000
+    page.close()

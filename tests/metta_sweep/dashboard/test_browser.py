@@ -214,6 +214,9 @@ def test_a_link_shows_the_same_table_and_a_new_run_moves_nothing_in_it(page: Pag
         page.wait(lambda: table(page, "getSelectedRows().length") == 2, "chosen runs")
         page.wait(lambda: "values differ" in page.text(), "compared")
         page.drawn("chosen_curves")
+        page.find("#export-chosen").click()
+        path = page.wait(lambda: next(page.downloads.glob("live_chosen.csv"), None), "CSV of the chosen runs")
+        assert pd.read_csv(path)["number"].tolist() == [3, 5]
         page.find(".run-cell").click()
         page.wait(lambda: "Why this run" in page.text(), "the run that was clicked")
         table(page, "ensureIndexVisible(19, 'bottom')")
