@@ -20,6 +20,7 @@ from trainables.result import Costs, is_score
 
 PARAM = "param."
 METRIC = "metric."
+PHASES = "phases"  # key in a frame's `attrs`: all phases of the sweep, whichever rows are left
 INACTIVE = "inactive"  # how a choice is written that a run does not have
 RESULTS = ("cost_seconds", "score")  # what a run took and what it brought, beside its parameters
 PARTS = ("setup", "train", "curve", "evaluate")
@@ -90,7 +91,9 @@ def build(
         for run in sorted(runs, key=lambda run: run.number)
     ]
     names = [*COLUMNS, *_sorted_names(rows, PARAM), *_sorted_names(rows, METRIC)]
-    return _typed(pd.DataFrame.from_records(rows, columns=names) if rows else pd.DataFrame(columns=names))
+    whole = _typed(pd.DataFrame.from_records(rows, columns=names) if rows else pd.DataFrame(columns=names))
+    whole.attrs[PHASES] = list(dict.fromkeys(whole["phase"]))
+    return whole
 
 
 def param_columns(runs: pd.DataFrame) -> list[str]:

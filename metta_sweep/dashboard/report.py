@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from metta_sweep.analysis.estimates import totals
 from metta_sweep.analysis.health import Finding
+from metta_sweep.analysis.pareto import direction
 from metta_sweep.analysis.recommend import head_lines, next_commands, sentences
 from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
+from metta_sweep.dashboard.runs_grid import MONEY, TIME, columns_of
 from metta_sweep.dashboard.view import HOME, PAGES
 from metta_sweep.dashboard.wealth import shown, wealth_of
 from trainables.disk import write_whole
 
+MAX_ROWS = 1000  # of the table: more make the file slow to open
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 0 auto; max-width: 1400px; padding: 1rem 2rem; }
 figure { margin: 0 0 2rem 0; } figcaption { color: #7b8794; } .cards { display: flex; gap: 2rem; flex-wrap: wrap; }
 .cards b { display: block; font-size: 1.4rem; } body.dark { background: #1b2027; color: #e4e7eb; }
+.runs { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .6rem; border-bottom: 1px solid #7b879444; text-align: left; white-space: nowrap; }
+td.number { text-align: right; } pre { overflow-x: auto; padding: .6rem; border: 1px solid #7b879466; }
 """
 
 
@@ -38,21 +45,31 @@ def report_html(inputs: FigureInput) -> str:
     """The whole page. Texts of the sweep are escaped; Plotly's own code is part of the file."""
     name = html.escape(inputs.snapshot.sweep.name)
     body = "\n".join(
-        [f"<h1>Sweep {name}</h1>", summary(inputs), configuration(inputs), words(inputs), *sections(inputs)]
+        [
+            f"<h1>Sweep {name}</h1>",
+            summary(inputs),
+            configuration(inputs),
+            words(inputs),
+            *sections(inputs),
+            runs_table(inputs),
+        ]
     )
     head = f'<meta charset="utf-8"><title>{name}</title><style>{STYLE}</style><script>{get_plotlyjs()}</script>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body class="{inputs.view.theme}">{body}</body></html>\n'
 
 
 def sections(inputs: FigureInput) -> Iterator[str]:
-    """A heading for each page with its figures."""
+    """A heading for each page with its figures; what has nothing to show is left out."""
     for page, figures in FIGURES.items():
         if page in (HOME, "runs"):  # whose figures need sweeps or runs that somebody ticks
             continue
-        yield f"<h2>{html.escape(PAGES[page])}</h2>"
-        for name, figure in figures.items():
-            caption = f"<figcaption><b>{html.escape(figure.title)}</b> {html.escape(figure.help)}</figcaption>"
-            yield f"<figure>{caption}{drawing(figure.draw(inputs), name)}</figure>"
+        drawn = {name: figure.draw(inputs) for name, figure in figures.items()}
+        full = {name: one for name, one in drawn.items() if one.data}
+        if full:
+            yield f"<h2>{html.escape(PAGES[page])}</h2>"
+        for name, one in full.items():
+            told = f"<b>{html.escape(figures[name].title)}</b> {html.escape(figures[name].help)}"
+            yield f"<figure><figcaption>{told}</figcaption>{drawing(one, name)}</figure>"
 
 
 def drawing(figure: go.Figure, name: str) -> str:
@@ -90,6 +107,34 @@ def configuration(inputs: FigureInput) -> str:
     )
     to_copy = f"<pre>{html.escape(patch)}</pre><pre>{html.escape(commands)}</pre>"
     return f"<h2>Use this configuration</h2>{told}{to_copy}"
+
+
+def runs_table(inputs: FigureInput) -> str:
+    """The runs with the columns of the dashboard's table, the best single score first."""
+    runs = inputs.runs
+    if runs.empty:
+        return "<h2>Runs</h2><p>No run has started yet.</p>"
+    order = (direction(inputs.goal) * runs["score"]).sort_values(ascending=False, na_position="last").index
+    shown = runs.loc[order].head(MAX_ROWS)
+    columns = {name: one for name, one in columns_of(shown).items() if one.is_main}
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in ("run", *(one.title for one in columns.values())))
+    rows = [
+        f"<td>#{row['number']}</td>" + "".join(cell(row[name], one.format) for name, one in columns.items())
+        for row in shown.to_dict("records")
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    note = f"<p>The best {len(shown):,} of {len(runs):,}.</p>" if len(shown) < len(runs) else ""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<h2>Runs</h2>{note}<div class="runs">{table}</div>'
+
+
+def cell(value: Any, kind: str) -> str:
+    """A value as the dashboard's table shows it; numbers stand at the right."""
+    if not kind:
+        return f"<td>{html.escape('' if value is None or value != value else str(value))}</td>"
+    show: Callable[[Any], str] = {TIME: theme.seconds, MONEY: theme.dollars}.get(kind, theme.number)
+    text = "" if value is None or value != value else show(value)
+    return f'<td class="number">{html.escape(text)}</td>'
 
 
 def words(inputs: FigureInput) -> str:

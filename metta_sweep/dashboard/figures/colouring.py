@@ -57,7 +57,7 @@ class Scale:
         if self.is_log:
             ticks = np.linspace(low, high, 5)
             bar |= {"tickvals": ticks.tolist(), "ticktext": [theme.tick(10**tick) for tick in ticks]}
-        return {"colorscale": theme.LINE_SCALES[look.name], "cmin": low, "cmax": high, "colorbar": bar}
+        return {"colorscale": theme.scale("parameter", look), "cmin": low, "cmax": high, "colorbar": bar}
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -70,7 +70,7 @@ class Scale:
         known = self.values.dropna()
         shade = ((known - low) / (high - low) * SHADES).astype(int).clip(upper=SHADES - 1)
         middles = [(index + 0.5) / SHADES for index in range(SHADES)]
-        colours = sample_colorscale(theme.LINE_SCALES[look.name], middles)
+        colours = sample_colorscale(theme.scale("parameter", look), middles)
         return [
             Group("", shade.index[shade == index].tolist(), {"color": colour})
             for index, colour in enumerate(colours)

@@ -23,10 +23,12 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     names = theme.short_names(top["parameter"])
     labels = [theme.noted(names[path], note) for path, note in zip(top["parameter"], top["note"], strict=True)]
     figure = theme.base(look, f"share of the variation of the {target} (fANOVA)", height=max(260, 30 * len(top) + 110))
-    for column, name, width, colour in (("total", "with interactions", 0.7, 4), ("main", "alone", 0.35, 0)):
+    hue = theme.hue(target, look)
+    pale = theme.translucent(hue, 0.45)
+    for column, name, width, colour in (("total", "with interactions", 0.7, pale), ("main", "alone", 0.35, hue)):
         bar = {"type": "bar", "orientation": "h", "y": labels, "x": top[column], "name": name, "width": width}
         hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
-        figure.add_trace({**bar, "marker": {"color": look.colours[colour]}, "hovertemplate": hover})
+        figure.add_trace({**bar, "marker": {"color": colour}, "hovertemplate": hover})
     ends = {**theme.error_bars(top["total"], top["total_low"], top["total_high"]), "color": look.text}
     whisker = {"type": "scatter", "mode": "markers", "x": top["total"], "y": labels, "error_x": ends}
     dot = {"color": look.text, "size": 3}
@@ -57,7 +59,7 @@ def correlation_bars(runs: pd.DataFrame, look: Look, target: str = "score", *, i
             "orientation": "h",
             "x": table["importance"].to_numpy(),
             "y": [theme.noted(names[path], note) for path, note in zip(table["parameter"], notes, strict=True)],
-            "marker": {"color": look.colours[1]},
+            "marker": {"color": theme.hue(target, look)},
             "text": ["" if math.isnan(value) else f"{value:+.2f}" for value in table["correlation"]],
             "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
         }

@@ -150,7 +150,7 @@ def surface(
     table = contour(surrogate, *pair, at)
     done = scored(runs)
     notes = {name: surrogate.says_of(name) for name in pair}
-    cells = [_surface_cell(table, kind, notes, done, look) for kind in ("mean", "std")]
+    cells = [_surface_cell(table, quantity, notes, done, look) for quantity in ("score", "uncertainty")]
     figure = theme.grid(look, cells, columns=2, height=430)
     figure.update_layout(margin={"r": 70})
     return figure
@@ -163,12 +163,18 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
     return theme.log_style(float(values[0]), float(values[-1])) if is_log(pd.Series(values)) else {}
 
 
-def _surface_cell(table: Contour, kind: str, notes: Mapping[str, str], runs: pd.DataFrame, look: Look) -> theme.Cell:
+def _surface_cell(
+    table: Contour, quantity: str, notes: Mapping[str, str], runs: pd.DataFrame, look: Look
+) -> theme.Cell:
     pair = tuple(notes)
     axes = [axis_style(values) for values in (table.x, table.y)]
-    z, title, place = (table.mean, "score", 0.43) if kind == "mean" else (table.std, "± std", 1.0)
+    z, title, place = (table.mean, "score", 0.43) if quantity == "score" else (table.std, "± std", 1.0)
     bar = {"x": place, "len": 0.95, "thickness": 12, "title": {"text": title, "side": "top"}}
-    colours = {"colorscale": theme.SCALE, "colorbar": bar, "hovertemplate": "%{x}, %{y}: %{z:.4g}<extra></extra>"}
+    colours = {
+        "colorscale": theme.scale(quantity, look),
+        "colorbar": bar,
+        "hovertemplate": "%{x}, %{y}: %{z:.4g}<extra></extra>",
+    }
     trace_type = "heatmap" if any(style.get("type") == "category" for style in axes) else "contour"
     heights = {"type": trace_type, "x": table.x, "y": table.y, "z": z, **colours}
     places = [runs.get(f"param.{name}", pd.Series(index=runs.index, dtype=object)).to_numpy() for name in pair]

@@ -69,7 +69,7 @@ def rank(runs: pd.DataFrame, pair: tuple[str, str] | None, goal: str, look: Look
     names = theme.short_names(pair)
     figure = theme.base(look, theme.safe(names[pair[0]]), theme.safe(names[pair[1]]))
     bar = {"title": {"text": "rank", "side": "right"}, "thickness": 12, "tickvals": [0, 0.5, 1]}
-    colours = {"colorscale": theme.LINE_SCALES[look.name], "cmin": 0, "cmax": 1, "showscale": True}
+    colours = {"colorscale": theme.scale("score", look), "cmin": 0, "cmax": 1, "showscale": True}
     marker = {"color": order.to_numpy(), "size": 8, "line": {"width": 1, "color": look.paper}, **colours}
     marker["colorbar"] = {**bar, "ticktext": ["worst", "middle", "best"]}
     places = [_places(done[PARAM + name]) for name in pair]

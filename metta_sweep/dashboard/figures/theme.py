@@ -13,17 +13,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.duration import elapsed
-from metta_sweep.analysis.frame import PARAM
+from metta_sweep.analysis.frame import PARAM, PHASES
 from metta_sweep.registry.records import RunState
 
 # Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
 ON_LIGHT = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 # The same hues, lighter: the blue and the green of the originals sink into a dark page.
 ON_DARK = ("#56B4E9", "#E69F00", "#2CC79B", "#E39CC4", "#9AD0F5", "#FF8C42")
-SCALE = "Cividis"  # even lightness steps for every kind of colour vision
-# The same for thin lines, the best of which must stand out: dark on a light page, light on a dark one, and none as dark
-# as the page.
-LINE_SCALES = {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]}
+# One scale for one kind of quantity, on whatever page: the score (measured, predicted, or as a rank) in Cividis, whose
+# lightness is even for every kind of colour vision; how unsure a prediction is in greys; parameters and the order of
+# runs in violets. The ends that matter stand out as thin lines: dark on a light page, light on a dark one.
+SCALES: dict[str, dict[str, Any]] = {
+    "score": {"light": "Cividis_r", "dark": [[0.0, "#48608f"], [0.5, "#a09d9a"], [1.0, "#ffea46"]]},
+    "uncertainty": {"light": [[0.0, "#f0f0f0"], [1.0, "#525252"]], "dark": [[0.0, "#2b3139"], [1.0, "#d0d4d9"]]},
+    "parameter": {"light": [[0.0, "#c4b3e6"], [1.0, "#4a1486"]], "dark": [[0.0, "#6f5aa8"], [1.0, "#f1ecff"]]},
+}
 STATE_SYMBOLS = {
     RunState.COMPLETED: "circle",
     RunState.STOPPED_EARLY: "diamond-open",
@@ -298,10 +302,24 @@ def scatter_type(count: int) -> str:
     return "scattergl" if count >= WEBGL_FROM else "scatter"
 
 
+def scale(quantity: str, look: Look) -> Any:
+    """The colour scale of a kind of quantity, a key of `SCALES`."""
+    return SCALES[quantity][look.name]
+
+
+def hue(target: str, look: Look) -> str:
+    """The colour of what is said of the score, and of what is said of the cost."""
+    return look.colours[0 if target == "score" else 1]
+
+
 def phase_colours(runs: pd.DataFrame, look: Look) -> dict[str, str]:
-    """Colour of each phase, in the order in which the phases began."""
-    phases = list(dict.fromkeys(runs.sort_values("number")["phase"]))
-    return {phase: look.colours[index % len(look.colours)] for index, phase in enumerate(phases)}
+    """Colour of each phase of these runs, in the order in which the phases began.
+
+    A phase keeps its colour whichever runs are shown, as a frame remembers the phases of the whole sweep.
+    """
+    shown = list(dict.fromkeys(runs.sort_values("number")["phase"]))
+    phases = list(dict.fromkeys([*runs.attrs.get(PHASES, ()), *shown]))
+    return {phase: look.colours[phases.index(phase) % len(look.colours)] for phase in phases if phase in shown}
 
 
 def line_style(index: int, look: Look) -> dict[str, Any]:

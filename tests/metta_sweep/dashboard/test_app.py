@@ -26,6 +26,8 @@ from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.background_fits import Fit
 from metta_sweep.dashboard.callbacks import chosen_run
 from metta_sweep.dashboard.figure_input import FigureInput
+from metta_sweep.dashboard.figures.model import NO_MODEL
+from metta_sweep.dashboard.figures.scores import NO_SCORES
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.remarks import sweep_remark, told
@@ -37,7 +39,7 @@ from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.records import EventRecord
 from metta_sweep.registry.store import SqlRegistry
 from searchers import Space
-from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS
+from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS, read
 from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator, simulate
 
 SIM = View(sweep="sim")
@@ -223,6 +225,19 @@ def test_the_report_is_one_file_that_needs_no_network(snapshot: Snapshot, known:
     )
     assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']""", page.partition("</script>")[2])
     assert HOSTILE not in page
+    assert page.count("<tr>") == 1 + len(snapshot.runs)
+    best = snapshot.runs.sort_values("score", ascending=False).iloc[0]
+    assert page.partition("<tbody>")[2].startswith(f"<tr><td>#{best['number']}</td>")
+    assert "Use this configuration" in page
+
+
+@pytest.mark.parametrize("name", ["empty", "one", "allfailed"])
+def test_a_report_has_no_empty_figures(data_dir: Path, name: str) -> None:
+    snapshot = read(data_dir, name)
+    page = report_html(FigureInput(snapshot, View(sweep=name), Fit.without_model(snapshot)))
+    figures = page.partition("<body")[2].split("<figure>")[1:]
+    assert (len(figures) == 0) == (name == "empty")
+    assert not any(words in one for one in figures for words in (NO_MODEL, NO_SCORES, "No learning curve has a point"))
 
 
 def test_report_and_dashboard_are_commands(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

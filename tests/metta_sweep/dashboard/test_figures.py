@@ -235,3 +235,17 @@ def luminance(colour: str) -> float:
 def test_texts_have_the_contrast_that_people_need_to_read(look: theme.Look) -> None:
     bright, dark = sorted((luminance(look.text), luminance(look.paper)), reverse=True)
     assert (bright + 0.05) / (dark + 0.05) >= 7.0
+
+
+def test_a_phase_keeps_its_colour_whichever_runs_are_shown(snapshot: Snapshot) -> None:
+    whole = theme.phase_colours(snapshot.runs, theme.LIGHT)
+    second = snapshot.runs[(snapshot.runs["phase"] == "exploit") & snapshot.runs["score"].notna()]
+    assert theme.phase_colours(second, theme.LIGHT) == {"exploit": whole["exploit"]} != {"exploit": whole["explore"]}
+
+
+def test_a_colour_scale_stands_for_one_kind_of_quantity(snapshot: Snapshot, known: Fit) -> None:
+    """Score on the parallel coordinates and in the contour; how unsure it is has another scale."""
+    inputs = FigureInput(snapshot, View(sweep="sim"), known)
+    lines = find("parallel").draw(inputs).data[0].line.colorscale
+    score, unsure = (trace.colorscale for trace in find("surface").draw(inputs).data if "colorscale" in trace)
+    assert score == lines != unsure
