@@ -39,9 +39,14 @@ def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
         raise ConfigError(f"{PROMISED_NODES}: {need}, got {text!r} ({error})") from error
 
 
+def counted(count: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def slots_text(slots: int) -> str:
     """As people read it."""
-    return f"{slots} run(s) at a time" if slots else "no node can hold a run now: waiting for one"
+    return f"{counted(slots, 'run')} at a time" if slots else "no node can hold a run now: waiting for one"
 
 
 def slots_at_start(resources: Resources, nodes: Sequence[Node]) -> int:
@@ -116,7 +121,7 @@ def explain_misfit(resources: Resources, nodes: Sequence[Node]) -> str:
             return f"resources.{key}_per_worker: {asked:g} {name}s per rank, but no node has more than {most:g}; {fix}"
     total = sum(workers_on(node, resources) for node in labelled)
     ranks = f"resources.world_size: {resources.world_size} ranks with strategy {resources.strategy}"
-    fits = f"this cluster of {len(labelled)} node(s) fits {total}"
+    fits = f"this cluster of {counted(len(labelled), 'node')} fits {total}"
     return f"{ranks}, but {fits}; lower resources.world_size or choose strategy PACK"
 
 
@@ -126,5 +131,5 @@ def missing(resources: Resources, nodes: Sequence[Node]) -> str:
         slots = count_slots(resources, nodes)
     except ConfigError as error:
         return str(error)
-    why = "in use by something else, or nodes are still on their way, or its process is slow to start"
-    return f"{len(nodes)} node(s) can hold {slots} run(s): their resources are {why}"
+    why = "something else uses their resources, nodes are still starting, or its process is slow to start"
+    return f"{counted(len(nodes), 'node')} can hold {counted(slots, 'run')}, but {why}"

@@ -106,7 +106,7 @@ class UnreadableSweep(RegistryError):
     exit_code = 2
 
     def __init__(self, sweep: str, reason: str) -> None:
-        super().__init__(f"sweep {sweep}: cannot be read: {reason}")
+        super().__init__(f"sweep {sweep}: cannot be read: {reason}; `delete sweep_name={sweep}` removes it")
         self.sweep = sweep
         self.reason = reason
 

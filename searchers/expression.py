@@ -207,7 +207,7 @@ def _check_truth(node: ast.expr, text: str, slots: Mapping[str, str], flags: Col
         _check_truth(node.operand, text, slots, flags)
     elif not _is_truth(node, flags):
         shown = slots.get(node.id, node.id) if isinstance(node, ast.Name) else _restored(ast.unparse(node), slots)
-        raise SpaceError(f"{text!r}: {shown!r} is no condition; compare it with something, such as '{shown} > 0'")
+        raise SpaceError(f"{text!r}: {shown!r} is not a condition; compare it with something, such as '{shown} > 0'")
 
 
 def _is_truth(node: ast.expr, flags: Collection[str]) -> bool:

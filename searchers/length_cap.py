@@ -60,8 +60,7 @@ def length_cap(length: NumericParameter, observations: Sequence[Observation], *,
         if len(leaders) < MIN_LEADERS:
             return LengthCap(
                 cap,
-                f"{len(leaders)} of {MIN_LEADERS} runs that are needed trained for more than {LONG_SHARE * cap:,.0f} "
-                "steps",
+                f"{len(leaders)} of {MIN_LEADERS} needed runs trained for more than {LONG_SHARE * cap:,.0f} steps",
             )
         longer = min(run_length(one, length.name) for one in leaders)
         before, after = ([score_at(one, length.name, steps) for one in leaders] for steps in (longer / 2, longer))

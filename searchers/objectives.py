@@ -49,7 +49,7 @@ class ExpectedImprovement(Acquisition):
         return improvement_margin(self.models, self.number)
 
     def what(self) -> str:
-        text = f"largest expected improvement per cost^{self.cost_exponent:.2f}"
+        text = f"promising for its price (expected improvement per cost^{self.cost_exponent:.2f})"
         return text + (f", by at least {self.margin:.2f} standard deviations of the scores" if self.margin else "")
 
 
@@ -82,7 +82,7 @@ class FrontImprovement(Acquisition):
         return cost_target(self.models, self.config, self.number)
 
     def what(self) -> str:
-        return f"largest expected improvement on the front near a cost of {math.exp(self.log_cost_target):.4g}"
+        return f"promising at a cost near {math.exp(self.log_cost_target):.4g} (expected improvement of the front)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class TargetChance(Acquisition):
         return float(self.models.score.warp.forward(np.array([self.models.sign * self.config.target_score]))[0])
 
     def what(self) -> str:
-        return f"best chance per cost to reach {self.config.target_score}"
+        return f"best chance for its price to reach {self.config.target_score}"
 
 
 @dataclass(frozen=True, slots=True)

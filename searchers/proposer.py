@@ -34,7 +34,7 @@ MIN_SCORED = 2  # a spread of scores needs two
 SEED_DESIGN = 2**31  # far from any number of a suggestion, which is the other word of a stream
 MIN_DISTANCE = 0.02  # from a pending point, root mean square over coordinates: 1 % of each range; not tuned
 # Reason of a suggestion; people read it
-NOTHING_NEW = "every candidate was tried or is close to a pending run; a random new point"
+NOTHING_NEW = "every candidate was tried or is close to a pending run; a random new point instead"
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,7 @@ class ProteinSearch(TuneSearcher):  # type: ignore[misc]
             state = self._from_json(json.loads(content))
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise StateError(
-                f"{checkpoint_path}: no search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})"
+                f"{checkpoint_path}: not a search that ProteinSearch.save wrote ({error.__class__.__name__}: {error})"
             ) from error
         self.__setstate__(state)
         known, mine = self._space, self._tune

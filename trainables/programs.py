@@ -85,7 +85,7 @@ def program_problems(config: TrainableConfig, parameters: Mapping[str, Any]) -> 
     known = [*WORDS, *parameters]
     for key, text in (("command", config.command), ("results", config.results), ("check", config.check)):
         problems += [
-            Problem(f"trainable.{key}", f"{{{name}}} is no parameter of the run; known: {', '.join(known)}")
+            Problem(f"trainable.{key}", f"{{{name}}} is not a parameter of the run; known: {', '.join(known)}")
             for name in PLACEHOLDER.findall(text)
             if name not in known
         ]

@@ -34,7 +34,7 @@ class Resources:
     world_size: Annotated[Whole, at_least(1, " rank")] = 1
     gpus_per_worker: Amount = 0.0
     cpus_per_worker: Amount = 1.0
-    strategy: Annotated[str, one_of(*STRATEGIES, wrong="{} is no strategy")] = "PACK"
+    strategy: Annotated[str, one_of(*STRATEGIES, wrong="{} is not a strategy")] = "PACK"
     node_labels: Annotated[Texts, in_range(LABELS, lambda labels: all(map(LABEL.fullmatch, labels)))] = ()
     max_concurrent_runs: Annotated[Whole, at_least(1, ", or null for as many as fit")] | None = None
     max_restarts: Count = 2

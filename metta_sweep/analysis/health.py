@@ -109,17 +109,16 @@ def calibration(runs: pd.DataFrame) -> Finding | None:
     if agreement >= 0.3:
         return Finding(GOOD, "Predictions", text)
     remedies = "more curve points, more episodes per evaluation, or a smaller space"
-    return Finding(WARNING, "Predictions", text, f"The optimiser searches nearly blind: {remedies}.")
+    return Finding(WARNING, "Predictions", text, f"The optimiser searches nearly blind. What helps: {remedies}.")
 
 
 def trust(surrogate: Surrogate) -> Finding:
     r_squared = surrogate.score.r_squared()
-    text = (
-        f"The model explains {max(r_squared, 0.0):.0%} of how unseen runs differ (R2, {len(surrogate.score.y)} runs)."
-    )
+    how = "well" if r_squared >= 0.8 else "in part" if r_squared >= 0.2 else "poorly"
+    text = f"The model predicts unseen runs {how} (R2 {max(r_squared, 0.0):.2f}, {len(surrogate.score.y)} runs)."
     if r_squared >= 0.5:
         return Finding(GOOD, "Score model", text)
-    advice = "Read slices and importance with care until it does; noisy scores need more evaluation episodes."
+    advice = "Read slices and importance with care. Noisy scores need more evaluation episodes."
     return Finding(NOTE if r_squared >= 0.2 else WARNING, "Score model", text, advice)
 
 
@@ -144,5 +143,5 @@ def bounds(hits: Sequence[tuple[str, str]]) -> Finding:
 def leaders(found: Recommendation) -> Finding:
     """Whether the recommended configuration can be told from the second."""
     if found.repeat is None:
-        return Finding(GOOD, "Leaders", f"{found.winner.id} leads as clearly as it matters.")
+        return Finding(GOOD, "Leaders", f"{found.winner.id} leads by enough to matter.")
     return Finding(NOTE, "Leaders", repeat_text(found.repeat), "Repeat both with other seeds before you choose.")

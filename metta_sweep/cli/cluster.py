@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from metta_sweep.launch.request import ClusterRequest
 
 ACTIONS = {
-    "up": "write a cluster file, check it, start the head; workers come when runs wait",
-    "submit": "run a sweep as a job of a cluster that is up; it goes on when this machine goes away",
+    "up": "write a cluster file, check it, start the head; workers start when runs wait",
+    "submit": "run a sweep on a cluster that is up; it goes on when this machine is switched off",
     "launch": "up and submit",
-    "status": "nodes and sweeps of a cluster",
-    "down": "end a cluster; refuses while a sweep runs",
+    "status": "show nodes and sweeps of a cluster",
+    "down": "end a cluster; refused while a sweep runs",
 }
 
 
@@ -36,28 +36,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add = parser.add_argument
     add(
-        "--name", default="", help="of the cluster (default: the only one there is; for up and launch the sweep's name)"
+        "--name",
+        default="",
+        help="name of the cluster (default: the only one; of up and launch: the sweep's name)",
     )
     data_dir = add("--data-dir", type=Path, metavar="DIR")
-    data_dir.help = "keep cluster files in DIR/cluster on this machine (default: data_dir)"
+    data_dir.help = "where this machine keeps cluster files: DIR/cluster (default: data_dir)"
     add("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
     address = add("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""))
-    address.help = "of a Ray dashboard, for a cluster that others keep"
+    address.help = "address of a Ray dashboard, for a cluster that somebody else started"
     add("--json", action="store_true", help="status: print JSON for programs")
     add("--yes", action="store_true", help="do not ask")
     add("--force", action="store_true", help="down: even while a sweep runs, or when the cluster does not answer")
     add("--follow", action="store_true", help="submit, launch: show the sweep's output until it ends")
     variable = add("--env", action="append", default=[], metavar="NAME=VALUE")
-    variable.help = "a variable for the sweep; SWEEP_CONFIG names a sweep file"
+    variable.help = "set a variable for the sweep (repeat for several); SWEEP_CONFIG names a sweep file"
     add_request_arguments(parser.add_argument_group("the cluster that up and launch ask for"))
 
 
 def add_request_arguments(group: Any) -> None:
     group.add_argument("--provider", default="", metavar="aws|gcp|local|kuberay")
-    group.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs of each worker")
-    group.add_argument("--nodes", type=int, default=1, metavar="N", help="most workers at once")
-    group.add_argument("--no-spot", action="store_true", help="workers that nobody takes away, at the full price")
-    group.add_argument("--dry-run", action="store_true", help="write and check the file, start nothing")
+    group.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs per worker")
+    group.add_argument("--nodes", type=int, default=1, metavar="N", help="most workers at once (default 1)")
+    group.add_argument("--no-spot", action="store_true", help="on-demand workers: at the full price, never taken away")
+    group.add_argument("--dry-run", action="store_true", help="write and check the cluster file, start nothing")
     group.add_argument("--image", default="", help="container image; its tag ends in RAY-pyXY, such as 2.60.0-py311")
     group.add_argument("--region", default="", help="cloud region")
     group.add_argument("--zones", default="", help="availability zones, comma-separated")
@@ -65,14 +67,17 @@ def add_request_arguments(group: Any) -> None:
     group.add_argument("--shared", default="", metavar="HOST:/PATH", help="NFS export that all nodes mount on /shared")
     group.add_argument("--head", default="", metavar="ADDRESS", help="local: the head machine")
     group.add_argument("--workers", default="", metavar="A,B", help="local: the other machines")
-    group.add_argument("--ssh-user", default="", help="local: who to log in as")
+    group.add_argument("--ssh-user", default="", help="local: user to log in as")
     group.add_argument("--ssh-key", default="", metavar="FILE", help="local: private key")
     group.add_argument(
-        "--virtual-environment", default="", metavar="DIR", help="local: where the nodes' Python is or will be made"
+        "--virtual-environment",
+        default="",
+        metavar="DIR",
+        help="local: the nodes' virtual environment, made if missing",
     )
     group.add_argument("--temp-dir", default="", metavar="DIR", help="local: Ray's session directory")
-    group.add_argument("--port", type=int, default=0, help="local: of Ray's head")
-    group.add_argument("--dashboard-port", type=int, default=0, help="local: of Ray's dashboard")
+    group.add_argument("--port", type=int, default=0, help="local: port of Ray's head")
+    group.add_argument("--dashboard-port", type=int, default=0, help="local: port of Ray's dashboard")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -181,7 +186,7 @@ def status(args: argparse.Namespace) -> int:
     for job in jobs:
         print(f"{job['job']}: {job['status'].lower()}")
     if not jobs:
-        print("no sweep was submitted yet")
+        print("no sweeps have been submitted yet")
     return 0
 
 
@@ -236,6 +241,7 @@ def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
 
     Returns the cluster file.
     """
+    from metta_sweep.capacity import counted
     from metta_sweep.config import load_sweep_job
     from metta_sweep.launch.checks import check_cluster_file, check_fit
     from metta_sweep.launch.cluster_files import worker_nodes
@@ -247,7 +253,7 @@ def check_sweep(args: argparse.Namespace, text: str) -> dict[str, Any]:
     job = load_sweep_job(args.overrides, environ, args.config_dirs)
     slots = check_fit(config, job.resources)
     if slots is not None:
-        print(f"{job.sweep_name}: {slots} run(s) at once on {len(nodes)} worker(s)")
+        print(f"{job.sweep_name}: {counted(slots, 'run')} at a time on {counted(len(nodes), 'worker')}")
     return config
 
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 COMMANDS = {
     "run": "start a sweep, or continue it",
-    "plan": "what a sweep will do and cost, before anything starts",
-    "validate": "check a sweep file or overrides, and ask the program for its --help; no run is started",
-    "status": "what a sweep is doing and what it found",
-    "best": "the best configurations, and a patch file to train with",
-    "dashboard": "an interactive page: where the money goes and what it bought",
-    "report": "the dashboard's figures of one sweep as a single HTML file",
+    "plan": "show what a sweep will do and cost; nothing is started",
+    "validate": "check a sweep file or overrides; asks the program for its --help, starts no run",
+    "status": "show what a sweep is doing and what it has found",
+    "best": "show the best configurations; write a patch file to train with",
+    "dashboard": "serve a page that shows where the money goes and what it bought",
+    "report": "write the dashboard's figures of one sweep into a single HTML file",
     "stop": "let a sweep's running runs finish, or end them now",
     "retry": "run failed runs again, under their own ids",
     "delete": "remove a sweep from the registry, for good",
     "train": "train one policy, for example with the patch that `best` wrote",
     "evaluate": "evaluate a trained policy on a simulation suite",
-    "serve": "the registry as a service for several drivers",
+    "serve": "serve the registry to several drivers",
     "token": "create, list and revoke the tokens of a registry service",
-    "sync": "bring WandB up to date from what is on disk",
-    "cluster": "bring a Ray cluster up or down, and submit sweeps to it",
-    "import-wandb": "bring a sweep that lives only in WandB into the registry",
-    "convert": "a W&B sweep file as one of ours, on standard output",
+    "sync": "send WandB what it lacks, from the files on disk",
+    "cluster": "start or end a Ray cluster, and submit sweeps to it",
+    "import-wandb": "copy a sweep that only WandB has into the registry",
+    "convert": "rewrite a W&B sweep file as one of ours, on standard output",
     "completion": "let a shell complete commands, flags, configs and sweeps",
 }
 OVERRIDES_HELP = "configuration in Hydra's grammar: key=value, +key=value, ++key=value, ~key, group=option"
@@ -34,7 +34,7 @@ def module_of(name: str) -> str:
     return f"metta_sweep.cli.{name.replace('-', '_')}"
 
 
-CONFIG_DIR_HELP = "a directory of your own configs, searched first"
+CONFIG_DIR_HELP = "a directory with your own configs; it is searched first"
 VERBOSE_HELP = "show the log on standard error"
 
 

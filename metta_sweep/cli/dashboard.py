@@ -30,16 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--sweep-name", default="", metavar="NAME", help="sweep to open; without it the page lists all")
     add = parser.add_argument
-    add("--entity", default="", help="WandB entity of a sweep that only WandB knows; it is imported first")
+    add("--entity", default="", help="WandB entity of a sweep that only WandB has; it is imported first")
     add("--project", default="", help="its WandB project")
     add("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
     add("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
-    add("--host", default="127.0.0.1", help="address to serve on; beyond loopback with a token")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to serve on (default 127.0.0.1); others ask for a token",
+    )
     names = add("--allow-host", action="append", default=[], metavar="NAME")
-    names.help = "a name under which others reach it; repeat for several; asks for a token"
+    names.help = "a name under which others reach the page (repeat for several); asks for a token"
     add("--port", type=int, default=8050, help="port to serve on (default 8050)")
     permission = add("--allow-actions", action="store_true")
-    permission.help = "let who has the printed token retry runs, stop the sweep and write notes from the page"
+    permission.help = "whoever has the printed token may retry runs, stop the sweep and write notes on the page"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ KINDS = "sqlite:////absolute/file.db or postgresql+psycopg://user@host/database"
 def add_database_arguments(parser: argparse.ArgumentParser) -> None:
     """An address without a password, or a file that holds one with it; else the environment variable."""
     parser.add_argument("--database-url", metavar="URL", help=f"{KINDS}; with a password use {VARIABLE} or a file")
-    parser.add_argument("--database-url-file", type=Path, metavar="FILE", help="a file whose only line is the URL")
+    parser.add_argument("--database-url-file", type=Path, metavar="FILE", help="a file with the URL on its only line")
 
 
 def database_url(args: argparse.Namespace, environ: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from metta_sweep.errors import ConfigError, IllegalTransition, SweepError, Unkno
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--force", action="store_true", help="also when somebody works on its runs")
+    parser.add_argument("--force", action="store_true", help="delete it even while a driver works on it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +79,6 @@ def move_aside(data_dir: Path, name: str) -> Path | None:
         aside.parent.mkdir(exist_ok=True)
         directory.rename(aside)
     except OSError as error:
-        advice = f"the registry has forgotten sweep {name}, move its files away yourself"
+        advice = f"sweep {name} is deleted from the registry, but its files are still there; move them away yourself"
         raise SweepError(f"{directory}: {error.strerror or error}; {advice}") from error
     return aside

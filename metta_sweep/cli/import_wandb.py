@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument("--entity", default="", help="WandB entity (default: the configuration's, else the key's own)")
     parser.add_argument("--project", default="", help="WandB project (default: the configuration's)")
-    parser.add_argument("--goal", choices=("maximize", "minimize"), default="maximize", help="direction of the score")
+    parser.add_argument("--goal", choices=("maximize", "minimize"), default="maximize", help="which scores are better")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -92,7 +92,9 @@ def told_how_to_remove(args: argparse.Namespace, location: Location) -> Iterator
 
 
 def removal_text(error: UnreadableSweep, at: Address) -> str:
-    return f"{error}; `{at.command('delete', f'sweep_name={error.sweep}')}` removes it"
+    """The same as its own words, with the command as it works from here."""
+    command = at.command("delete", f"sweep_name={error.sweep}")
+    return f"sweep {error.sweep}: cannot be read: {error.reason}; `{command}` removes it"
 
 
 def address(args: argparse.Namespace, location: Location) -> Address:

@@ -12,7 +12,7 @@ from metta_sweep.registry.records import RunState
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     chosen = parser.add_argument("--run", action="append", default=[], metavar="ID")
-    chosen.help = "only this run (repeat for several); default: all failed ones"
+    chosen.help = "run only this one again (repeat for several); default: all failed runs"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"sweep": source.sweep_name, "retried": chosen})
     elif chosen:
         print(
-            f"{', '.join(chosen)}: will run again when a driver works on the sweep; the words that started it start one"
+            f"{', '.join(chosen)}: queued to run again. If no driver runs, start `run` with the same words as before."
         )
     else:
         print(f"{source.sweep_name}: no failed runs")

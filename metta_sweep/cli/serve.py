@@ -10,8 +10,8 @@ from metta_sweep.cli.database import add_database_arguments, database_url
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     host = parser.add_argument("--host", default="127.0.0.1")
-    host.help = "address to listen on; one that others can reach needs a token first"
-    parser.add_argument("--port", type=int, default=8800)
+    host.help = "address to listen on (default 127.0.0.1); one that others can reach needs a token first"
+    parser.add_argument("--port", type=int, default=8800, help="port to listen on (default 8800)")
     add_database_arguments(parser)
 
 

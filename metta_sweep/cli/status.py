@@ -31,7 +31,7 @@ ID_SHARE = 0.4  # of a narrow terminal, for the name of a run: a guess that leav
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     shown = parser.add_mutually_exclusive_group()
-    shown.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"how many of the newest ({LIMIT})")
+    shown.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help=f"the newest N (default {LIMIT})")
     shown.add_argument("--all", action="store_const", const=None, dest="limit", help="every run, or every sweep")
 
 
@@ -228,8 +228,10 @@ def amount_text(amount: Amount, *, is_over: bool = False) -> str:
     from metta_sweep.analysis.money import amount_in_words
 
     if amount.unit == "h":
-        cap = "" if amount.cap is None else f" of {elapsed(amount.cap * 3600)}"
-        return f"{elapsed(amount.spent * 3600)} {'from start to end' if is_over else 'since it was started'}{cap}"
+        spent, cap = elapsed(amount.spent * 3600), "" if amount.cap is None else elapsed(amount.cap * 3600)
+        if is_over:
+            return f"{spent} from start to end" + (f", of {cap}" if cap else "")
+        return f"started {spent} ago" + (f", {cap} allowed" if cap else "")
     if is_over:
         of = "" if amount.cap is None else f" of {amount_in_words(amount.cap, amount.unit)}"
         rest = "" if amount.cap is None else f", {amount_in_words(amount.cap - amount.spent, amount.unit)} unspent"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     now = parser.add_argument("--now", action="store_true")
-    now.help = "running runs write a checkpoint and end; `run` continues them"
+    now.help = "end running runs now, each with a checkpoint; `run` continues them"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> int:
         if now.ending is not None and now.ending.is_finished:
             return say_finished(now, as_json=args.json)
         source.registry.set_sweep_state(source.sweep_name, state, by="stop", reason="stop command")
-    what = "running runs write a checkpoint and end" if args.now else "running runs finish, no new ones start"
+    what = "running runs write a checkpoint and end" if args.now else "running runs finish; no new ones start"
     if not now.drivers:
         what = "nothing runs, and nothing new starts"
     if args.json:
         print_json({"sweep": source.sweep_name, "state": state.value})
     else:
-        print(f"{source.sweep_name}: {what}; `run` with the same words continues it")
+        print(f"{source.sweep_name}: {what}. `run` with the same words continues the sweep.")
     return 0
 
 

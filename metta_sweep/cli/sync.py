@@ -11,7 +11,7 @@ from metta_sweep.cli.readers import add_reader_arguments, print_json, reading
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
-    parser.add_argument("--replay", action="store_true", help="send everything again, as after a project was deleted")
+    parser.add_argument("--replay", action="store_true", help="send everything again, as after its project was deleted")
 
 
 def run(args: argparse.Namespace) -> int:

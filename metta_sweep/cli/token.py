@@ -12,10 +12,10 @@ from metta_sweep.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("create", "list", "revoke"))
+    parser.add_argument("action", choices=("create", "list", "revoke"), help="what to do")
     parser.add_argument("name", nargs="?", default="", help="create: what the token is for; revoke: its id")
     role = parser.add_argument("--role", choices=("reader", "writer", "admin"), default="writer")
-    role.help = "an admin may also delete sweeps"
+    role.help = "what the token may do (default writer); an admin may also delete sweeps"
     add_database_arguments(parser)
 
 

@@ -79,5 +79,5 @@ def finish(job: TrainJob, result: RunResult, console: Console, *, as_json: bool)
         total = result.costs.total
         console.print(f"{result.outcome}: {score_line(result.score, result.standard_error)}", highlight=False)
         steps = f"{result.env_steps:,} steps, " if result.env_steps else ""
-        console.print(f"  {steps}wall {elapsed(total.wall_seconds)}, cpu {elapsed(total.cpu_seconds)}", highlight=False)
+        console.print(f"  {steps}wall {elapsed(total.wall_seconds)}, CPU {elapsed(total.cpu_seconds)}", highlight=False)
     return 0 if result.outcome.is_good else 1

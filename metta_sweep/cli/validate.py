@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_cluster_argument(parser: argparse.ArgumentParser) -> None:
     """For commands that say something of a place where nothing is started."""
     place = parser.add_argument("--for-cluster", default="", metavar="NODESxGPUS|FILE")
-    place.help = "check it for a cluster instead of this machine: 4x8 is 4 nodes with 8 GPUs each; or a cluster file"
+    place.help = "check it for a cluster instead of this machine: 4x8 means 4 nodes with 8 GPUs each; or a cluster file"
 
 
 def run(args: argparse.Namespace) -> int:

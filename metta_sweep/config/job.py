@@ -48,7 +48,7 @@ class Settings:
         max_fast_losses: runs that a node may lose in a row soon after their start before it takes no more; 0 =
             unlimited.
         fast_loss_seconds: how long after its start a lost run counts as one of them.
-        placement_warning_seconds: how long a run may wait for its placement group before it is told what is missing.
+        placement_warning_seconds: how long a run may wait for its placement group; then what is missing is reported.
         placement_timeout_seconds: how long, while nothing runs, before the sweep gives up; 0 = never.
         rollout_retry_delay: seconds before the slot of a failed run is used again; no other slot waits.
         max_observations_to_load: runs that come in from WandB at most, newest first; a sweep learns from all its own.

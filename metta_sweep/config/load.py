@@ -34,7 +34,7 @@ FOREIGN_KEYS = {
     "program": f"of a W&B sweep file; here trainable.command says what a run is; {CONVERTS}",
     "command": f"of a W&B sweep file; here trainable.command says what a run is; {CONVERTS}",
     "run_cap": "of a W&B sweep file; here it is num_samples",
-    "early_terminate": "of a W&B sweep file; here early_stopping: true ends runs that are not worth it",
+    "early_terminate": "of a W&B sweep file; here early_stopping: true ends poor runs early",
     "project": "of a W&B sweep file; here it is wandb.project, on the command line or in the job",
     "entity": "of a W&B sweep file; here it is wandb.entity, on the command line or in the job",
     "name": "of a W&B sweep file; here it is sweep_name, on the command line",

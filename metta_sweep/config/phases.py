@@ -95,7 +95,7 @@ def _read_entries(search: Search, entries: Sequence[Any], problems: list[Problem
         if entry is None:
             continue
         if entry.name in names:
-            problems.append(Problem(f"{key}.name", f"{entry.name!r} names another phase too; choose one name for each"))
+            problems.append(Problem(f"{key}.name", f"{entry.name!r} is the name of two phases; give each its own"))
         names.add(entry.name)
         block = merge_block(search.block, entry.sweep or {})
         endless = replace(entry, num_runs=None) if is_last else entry

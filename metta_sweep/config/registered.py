@@ -133,7 +133,7 @@ def check_choices(choices: Mapping[str, Any]) -> None:
     """Raises `InvalidRequest` for what is no option of runs' config groups: it becomes a word for Hydra, and a file."""
     for group, option in choices.items():
         if group not in RUN_GROUPS or not isinstance(option, str) or not OPTION.fullmatch(option) or ".." in option:
-            raise InvalidRequest(f"choices: {group!a}: {option!a} is no option of {', '.join(RUN_GROUPS)}")
+            raise InvalidRequest(f"choices: {group!a}: {option!a} is not an option of {', '.join(RUN_GROUPS)}")
 
 
 def read_phases(texts: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:

@@ -243,7 +243,8 @@ def unknown_keys(tree: Mapping[str, Any], known: Collection[str], groups: Collec
 def name_problems(key: str, name: Any) -> list[Problem]:
     """Why a name cannot name a directory and a WandB group."""
     if name in (None, "", "???"):
-        return [Problem(key, f"missing; name it: {key}=my_{'sweep' if key == 'sweep_name' else 'run'}")]
+        what = "; a new name starts a sweep, a known one continues it" if key == "sweep_name" else ""
+        return [Problem(key, f"missing; add {key}=NAME{what}")]
     if not isinstance(name, str | int) or not NAME.fullmatch(str(name)) or ".." in str(name) or len(str(name)) > 100:
         fix = "use up to 100 letters, digits, '.', '_' and '-', a letter or digit first, and no '..'"
         return [Problem(key, f"{name!r} cannot name a directory; {fix}")]
@@ -284,7 +285,7 @@ def _gpu_rule(gpus: float, world_size: int, device: Any) -> tuple[bool, str]:
         return False, f"{gpus:g}: a fraction of a GPU works for one rank only; {fix}"
     if device == "cuda" and gpus == 0:
         return False, "0 with device cuda; use 1, or device=cpu"
-    return not (device == "cpu" and gpus > 0), f"{gpus:g} would be held by runs with device cpu; use 0, or device=cuda"
+    return not (device == "cpu" and gpus > 0), f"{gpus:g}: runs with device cpu do not use GPUs; use 0, or device=cuda"
 
 
 def raise_located(composed: Composition, problems: Sequence[Problem]) -> None:

@@ -59,6 +59,9 @@ def say(text: str, console: Console, *, markup: bool = False) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=markup)
 
 
+UNITS = {"gpu_seconds": "GPU s", "cpu_seconds": "CPU s", "wall_seconds": "wall s"}  # of a cost, by its clock
+
+
 @dataclass(frozen=True, slots=True)
 class TableStyle:
     """What the table shows.
@@ -66,7 +69,7 @@ class TableStyle:
     Attributes:
         params: dotted paths of the parameters that vary.
         show_phase: whether the sweep has phases.
-        cost_label: unit of the cost column, such as "cpu s".
+        cost_label: unit of the cost column, such as "CPU s".
     """
 
     params: Sequence[str]
@@ -77,7 +80,7 @@ class TableStyle:
     def of(cls, job: SweepJob) -> TableStyle:
         """What the table of a sweep shows."""
         clock, phases = cost_clock(job.sweep.cost, job.resources.gpus_per_worker), job.sweep.phases
-        return cls(phases[0].space.names, len(phases) > 1, f"{clock.split('_', maxsplit=1)[0]} s")
+        return cls(phases[0].space.names, len(phases) > 1, UNITS[clock])
 
 
 @dataclass(frozen=True, slots=True)

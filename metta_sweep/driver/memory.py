@@ -140,7 +140,7 @@ def named(job: SweepJob, reader: Reader, records: Sequence[SweepRecord]) -> tupl
         record = known.get(name)
         problem = "" if record is None else unfit(profile, record)
         if record is None:
-            there = nearest(name, known) or f"; there are {len(known)} others, `status` lists them"
+            there = nearest(name, known) or f"; there are {len(known)} others; `status` lists them"
             problem = "a sweep does not learn from itself" if name == job.sweep_name else f"no such sweep here{there}"
         elif not problem:
             observations = reader.observations(name)
@@ -179,7 +179,7 @@ def most_alike(job: SweepJob, reader: Reader, records: Sequence[SweepRecord]) ->
                 rooms(record.spec_yaml)
                 observations = reader.observations(record.name)
         except (UnreadableSweep, UnknownSweep) as error:
-            logger.warning("sweep %s teaches nothing: %s", record.name, error)
+            logger.warning("nothing is learned from sweep %s: %s", record.name, error)
             continue
         if num_scored(observations) >= LEAST_SCORED:
             found.append(remembered_as(record, observations))
@@ -316,7 +316,7 @@ def usable(records: Sequence[ObservationRecord]) -> Iterator[tuple[str, Observat
         try:
             yield record.phase, to_searcher(record)
         except (TypeError, ValueError) as error:
-            logger.warning("result %d of %s says nothing: %s", record.sequence, record.run_id, error)
+            logger.warning("result %d of %s is ignored: %s", record.sequence, record.run_id, error)
 
 
 def fixed_values(spec: Mapping[str, Any], phase: Sequence[Room], names: set[str]) -> dict[str, ParamValue]:

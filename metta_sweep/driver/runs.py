@@ -90,7 +90,7 @@ def cordon(turn: Transition, node: str, losses: int) -> None:
     if node in capacity.cordoned or not set(capacity.nodes) - {*capacity.cordoned, node}:
         return
     turn.set_capacity(cordoned=tuple(sorted({*capacity.cordoned, node})))
-    text = f"node {node} takes no more runs: it lost {losses} in a row within {seconds:g} s of their start"
+    text = f"node {node} takes no more runs: it lost {losses} runs in a row within {seconds:g} s of their start"
     turn.do(ms.Tell("node_cordoned", text, {"node": node, "losses": losses}))
 
 

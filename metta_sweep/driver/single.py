@@ -49,7 +49,7 @@ def train_one(
 
         aside = claim_run(job.directory, run_mark("", job.run, job.config), job.config)
         if aside is not None:
-            why = f"another run was called {job.run} before, or it had another configuration"
+            why = f"they belong to an earlier run {job.run}, or to another configuration of it"
             say(moved_text(job.directory, aside, why))
         allot(job.directory, job.umask)
         write_run_config(job.directory, job.config)

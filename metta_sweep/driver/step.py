@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from metta_sweep.analysis.duration import elapsed
 from metta_sweep.capacity import SLOTS_CHANGED, missing, slots_text
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver import runs
@@ -65,7 +66,7 @@ def on_loop_turned(turn: Transition, event: ms.LoopTurned) -> None:
 
 def waiting_text(turn: Transition, waiting: tuple[str, ...], seconds: float) -> str:
     rules, nodes = turn.state.rules, turn.state.rules.usable(turn.state.capacity)
-    return f"{', '.join(waiting)}: no place for {seconds:.0f} s: {missing(rules.resources, nodes)}"
+    return f"{', '.join(waiting)}: waited {elapsed(round(seconds))} for a place: {missing(rules.resources, nodes)}"
 
 
 def on_capacity_seen(turn: Transition, event: ms.CapacitySeen) -> None:

@@ -67,7 +67,7 @@ class SweepOptimiser:
             try:
                 observation = to_searcher(record)
             except (TypeError, ValueError) as error:  # whoever wrote it, the sweep goes on without it
-                text = "result %d of %s says nothing to the optimiser: %s"
+                text = "result %d of %s is ignored by the optimiser: %s"
                 logger.warning(text, record.sequence, record.run_id, error)
                 continue
             self._observations.append(observation)

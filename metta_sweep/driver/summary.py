@@ -13,6 +13,7 @@ from rich.table import Table
 
 from metta_sweep.analysis.duration import duration, elapsed
 from metta_sweep.analysis.memory import learned_text
+from metta_sweep.capacity import counted
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
@@ -211,7 +212,7 @@ def print_front(ranking: Ranking, console: Console) -> None:
     """The Pareto front, cheapest first: no other run is both better and cheaper."""
     line = partial(say, console=console, markup=True)
     if ranking.num_foreign:
-        line(f"\nleft out: {ranking.num_foreign} run(s) whose parameters are not those of the sweep")
+        line(f"\nleft out: {counted(ranking.num_foreign, 'run')} with other parameters than the sweep's")
     line("\nPareto front (no other run is both better and cheaper):")
     console.print(front_table(ranking.front, ranking.spec.sweep.phases[-1].space.names))
 

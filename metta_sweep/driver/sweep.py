@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from metta_sweep.capacity import slots_at_start, slots_text
+from metta_sweep.capacity import counted, slots_at_start, slots_text
 from metta_sweep.config import resolve_run
 from metta_sweep.config.job import SweepJob
 from metta_sweep.driver import messages as ms
@@ -231,7 +231,7 @@ def outcome_of(
 
 def say_start(job: SweepJob, cluster: RayCluster, console: Console) -> None:
     """Where it runs, where its files are, where to look."""
-    where = "this machine" if cluster.own else f"{len(cluster.nodes.living())} node(s)"
+    where = "this machine" if cluster.own else counted(len(cluster.nodes.living()), "node")
     say(f"sweep {job.sweep_name} on {where}; files in {job.directory}", console)
     if cluster.dashboard_url:
         token = f" (it asks for the token in {cluster.own.token_path})" if cluster.own else ""

@@ -354,6 +354,6 @@ def checkpoint_running(trials: Sequence[Any]) -> dict[str, JsonObject]:
         except ray.exceptions.RayError as error:
             logger.warning("a run could not write a checkpoint: %s", error)
     if late:
-        text = "%d run(s) wrote no checkpoint within %.0f s; they go on from their last one"
-        logger.warning(text, len(late), CHECKPOINT_SECONDS)
+        text = "no checkpoint within %.0f s from %s; each goes on from its last one"
+        logger.warning(text, CHECKPOINT_SECONDS, ", ".join(sorted(pending[one] for one in late)))
     return costs

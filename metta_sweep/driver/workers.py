@@ -70,7 +70,7 @@ class StateMachine:
             while not self.state.is_over and not self._is_closed:
                 self._hear(self._next())
         except BaseException as error:  # handed to Tune's loop, which ends the sweep with it
-            logger.exception("the driver's machine ended")
+            logger.exception("the driver's state machine ended")
             self.state = replace(self.state, error=error)
             self._carry_out(NoRun())
 

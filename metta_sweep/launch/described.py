@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from metta_sweep.capacity import Node
+from metta_sweep.capacity import Node, counted
 from metta_sweep.errors import ConfigError
 from metta_sweep.launch.cluster_files import worker_nodes
 
@@ -34,12 +34,12 @@ def described_nodes(text: str) -> list[Node]:
         return [Node(resources)] * int(match["nodes"])
     path = Path(text)
     if not path.is_file():
-        raise ConfigError(f"--for-cluster: {text!r} is no such file; {FIX}")
+        raise ConfigError(f"--for-cluster: there is no file {text!r}; {FIX}")
     try:
         nodes = worker_nodes(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        text = f"{path} is no cluster file ({type(error).__name__}: {reason}); {FIX}"
+        text = f"{path} is not a cluster file ({type(error).__name__}: {reason}); {FIX}"
         raise ConfigError(f"--for-cluster: {text}") from error
     if not nodes:
         raise ConfigError(f"--for-cluster: {path} does not say what its machines have; {FIX}")
@@ -49,4 +49,6 @@ def described_nodes(text: str) -> list[Node]:
 def nodes_text(nodes: Sequence[Node]) -> str:
     """As people read it."""
     size = nodes[0].resources
-    return f"{len(nodes)} node(s) with {size.get('GPU', 0):g} GPU(s) and {size['CPU']:g} cores each"
+    return (
+        f"{counted(len(nodes), 'node')} with {counted(int(size.get('GPU', 0)), 'GPU')} and {size['CPU']:g} cores each"
+    )

@@ -80,9 +80,11 @@ class Gate:
         self._held[client] += size
         later = {"Retry-After": "1"}
         if self._held[client] > self._limits.client_bytes and size:
-            raise HTTPException(429, f"bodies: more than {self._limits.client_bytes} bytes at once", headers=later)
+            raise HTTPException(
+                429, f"body: more than {self._limits.client_bytes} bytes at once from this client", headers=later
+            )
         if sum(self._held.values()) > self._limits.total_bytes and size:
-            raise HTTPException(503, "bodies: the service holds as many as it can", headers=later)
+            raise HTTPException(503, "body: the service is busy with other requests; try again", headers=later)
 
     def _release(self, client: str, size: int) -> None:
         self._held[client] -= size
@@ -136,7 +138,7 @@ def check_json(body: bytes | bytearray) -> None:
         value = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else ascii(str(error))[1:-1][:200]
-        raise InvalidRequest(f"body: no JSON ({reason})") from error
+        raise InvalidRequest(f"body: not JSON ({reason})") from error
     level = [value]
     for _ in range(MAX_JSON_DEPTH):
         opened = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
@@ -146,7 +148,7 @@ def check_json(body: bytes | bytearray) -> None:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _finite(text: str) -> float:

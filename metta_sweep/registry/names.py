@@ -41,14 +41,14 @@ def sweep_of(run: str) -> str:
     """Sweep that a run id belongs to; `UnknownRun` when it is none."""
     sweep, _, number = run.rpartition(".r.")
     if not sweep or not re.fullmatch("[0-9]{1,9}", number):
-        raise UnknownRun(f"run {run[:120]!r}: no run id; they read my_sweep.r.0")
+        raise UnknownRun(f"run {run[:120]!r}: not a run id; run ids look like my_sweep.r.0")
     return sweep
 
 
 def check_run_id(run: str) -> None:
     """Raises `InvalidRequest` for what is no run id, and therefore no safe directory."""
     if not re.fullmatch(rf"{SWEEP_NAME}\.r\.[0-9]{{1,9}}", run) or ".." in run:
-        raise InvalidRequest(f"run {run[:120]!a}: no run id; they read my_sweep.r.0")
+        raise InvalidRequest(f"run {run[:120]!a}: not a run id; run ids look like my_sweep.r.0")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

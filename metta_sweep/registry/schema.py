@@ -26,7 +26,7 @@ class Json(TypeDecorator[Any]):
         try:
             return None if value is None else json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"database: a column holds no JSON ({error})") from error
+            raise InvalidRequest(f"database: a column does not hold JSON ({error})") from error
 
 
 class Printable(TypeDecorator[str]):

@@ -84,7 +84,7 @@ def parse_spec(text: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, InvalidRequest):
             raise
-        raise InvalidRequest(f"spec_yaml: no YAML ({first_line(error)[:300]})") from error
+        raise InvalidRequest(f"spec_yaml: not YAML ({first_line(error)[:300]})") from error
     if not isinstance(spec, dict):
         what = "need a mapping with keys such as metric and phases"
         raise InvalidRequest(f"spec_yaml: {what}, got {type(spec).__name__}")
@@ -202,7 +202,7 @@ def _check_plain(params: Mapping[str, Any], where: str = "params") -> None:
     for name, value in params.items():
         if not _is_name(name):
             advice = "names are words joined with dots"
-            raise InvalidRequest(f"{where}: {ascii(name)[:100]} is no name of a parameter; {advice}")
+            raise InvalidRequest(f"{where}: {ascii(name)[:100]} is not a parameter name; {advice}")
         if isinstance(value, str):
             is_plain = len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value and _is_unicode(value)
         else:

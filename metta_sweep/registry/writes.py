@@ -193,7 +193,7 @@ def _env_steps(point: JsonObject) -> int:
         raise InvalidRequest(f"curve point: need env_steps, an integer >= 0, got {ascii(steps)[:80]}")
     for name in ("seconds", "score", "score_se"):
         if not isinstance(point.get(name), int | float | None):
-            raise InvalidRequest(f"curve point: {name} is no number, got {ascii(point[name])[:80]}")
+            raise InvalidRequest(f"curve point: {name} is not a number, got {ascii(point[name])[:80]}")
     return steps
 
 

@@ -165,13 +165,13 @@ class Mirror:
         wandb_run.finish(exit_code=exit_code)
         confirmed = self._cursor(run_id).directories
         if self._job.mode == "offline":
-            self._wait_for(lambda: receipt in offline_text(folder), f"{folder} is not whole")
+            self._wait_for(lambda: receipt in offline_text(folder), f"{folder} is incomplete")
             confirmed = (*confirmed, folder.name)
         else:
             api = wandb.Api(timeout=int(self._job.finish_seconds) + 1)
             self._wait_for(
                 lambda: read_summary(api, path).get(RECEIPT) == receipt,
-                "the server does not show the run whole; was its project deleted?",
+                "the server does not show the whole run; was its project deleted?",
             )
         self._cursors(run_id).save(self._destination, Cursor(open_run.position, sequence, confirmed))
 

@@ -43,7 +43,7 @@ def running(run: RunRecord, points: list[JsonObject]) -> LiveRun:
 def table_svg(registry: Registry, sweep: str, path: Path) -> None:
     """Draw the table of this moment."""
     runs = runs_of(registry, sweep)
-    style = TableStyle(params=list(runs[0].record.params), show_phase=True, cost_label="cpu s")
+    style = TableStyle(params=list(runs[0].record.params), show_phase=True, cost_label="CPU s")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(fitting(runs, style, console))
     console.save_svg(str(path), title="python -m metta_sweep run sweep_name=proof sweep=arena_phases")

@@ -83,7 +83,10 @@ def test_close_pending_runs_leave_a_new_point_of_a_continuous_space() -> None:
     suggestion = protein.suggest(pending=[{"x": 0.5}], number=7)
     assert suggestion.params["x"] != 0.5
     assert suggestion.explanation.origin is Origin.FALLBACK
-    assert suggestion.explanation.reason == "every candidate was tried or is close to a pending run; a random new point"
+    assert (
+        suggestion.explanation.reason
+        == "every candidate was tried or is close to a pending run; a random new point instead"
+    )
 
 
 def test_a_point_beyond_the_bounds_of_the_phase_is_never_called_repeated() -> None:

@@ -327,7 +327,7 @@ def test_a_function_that_is_not_there_is_named(tmp_path: Path, path: str) -> Non
         ({"kind": "function", "function": "train"}, "trainable.function: need package.module:function, got 'train'"),
         (
             {"kind": "command", "command": "x {lr}"},
-            "trainable.command: {lr} is no parameter of the run; known: overrides, config, run",
+            "trainable.command: {lr} is not a parameter of the run; known: overrides, config, run",
         ),
         (
             {"kind": "command", "command": "x", "pattern": "("},

@@ -143,7 +143,7 @@ def test_a_column_without_json_is_its_own_sweeps_trouble(
     store.create_sweep("odd", "")
     with store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE events SET detail = '{' WHERE sweep = 'odd'")
-    assert "sweep odd: cannot be read: database: a column holds no JSON" in said(capsys, "status")
+    assert "sweep odd: cannot be read: database: a column does not hold JSON" in said(capsys, "status")
 
 
 # Patches

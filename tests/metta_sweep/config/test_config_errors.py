@@ -26,10 +26,13 @@ NAME_RULE = (
 )
 
 
+ADD_A_NAME = "add sweep_name=NAME; a new name starts a sweep, a known one continues it"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["sweep=quick"], "configs/sweep_job.yaml:14: sweep_name: missing; name it: sweep_name=my_sweep"),
+        (["sweep=quick"], f"configs/sweep_job.yaml:14: sweep_name: missing; {ADD_A_NAME}"),
         (["sweep_name=a/b", "sweep=quick"], f"command line: sweep_name: 'a/b' {NAME_RULE}"),
         (["sweep_name=a..b", "sweep=quick"], f"command line: sweep_name: 'a..b' {NAME_RULE}"),
         (["sweep_name=demo", "sweep=quik"], "command line: sweep=quik: no such option; did you mean quick?"),
@@ -77,7 +80,7 @@ SECTIONS = {
     "wandb.mode=onlin": "wandb.mode: unknown mode 'onlin'; did you mean online or offline?",
     "seed=-1": "seed: need a whole number >= 0, got -1",
     "resources.world_size=0": "resources.world_size: need at least 1 rank, got 0",
-    "resources.strategy=SPRED": "resources.strategy: 'SPRED' is no strategy; did you mean SPREAD?",
+    "resources.strategy=SPRED": "resources.strategy: 'SPRED' is not a strategy; did you mean SPREAD?",
     "resources.gpus_per_worker=1": "resources.gpus_per_worker: 1 would be held by runs with device cpu; use 0, or "
     "device=cuda",
     "sweep.goal=maximise": "sweep.goal: unknown goal 'maximise'; did you mean maximize or minimize?",
@@ -192,7 +195,7 @@ def test_a_sweep_without_parameters_is_refused(tmp_path: Path) -> None:
 def test_train_needs_a_name_and_known_keys() -> None:
     with pytest.raises(ConfigError) as caught:
         load_train_job(["trainer.optimizer.lr=1"], {})
-    assert caught.value.problems[0] == "configs/train_job.yaml:13: run: missing; name it: run=my_run"
+    assert caught.value.problems[0] == "configs/train_job.yaml:13: run: missing; add run=NAME"
 
 
 def test_a_written_batch_that_does_not_divide_is_refused_but_a_patch_may_hold_one(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_the_pages_schedule_scaled_down_by_an_override_is_valid() -> None:
         ),
         (
             "- {name: a, num_runs: 3}\n- {name: a}",
-            "9: sweep.schedule.phases.1.name: 'a' names another phase too; choose one name for each",
+            "9: sweep.schedule.phases.1.name: 'a' is the name of two phases; give each its own",
         ),
         ("- {name: a, num_run: 3}", "8: sweep.schedule.phases.0.num_run: unknown key; did you mean num_runs?"),
         (

@@ -89,7 +89,7 @@ def test_when_no_node_is_left_for_a_run_the_sweep_says_what_is_missing_and_gives
         when(lambda: any(tmp_path.glob("**/pid_1")), lambda: cluster.remove_node(node, allow_graceful=False)),
         pytest.raises(
             ClusterError,
-            match=r"no place for 30 s: resources.cpus_per_worker: 2 CPUs per rank, but no node has more than 1",
+            match=r"waited 30 s for a place: resources.cpus_per_worker: 2 CPUs per rank, but no node has more than 1",
         ),
     ):
         drive(tmp_path, "sweep.num_samples=1", "resources.cpus_per_worker=2", SOON, *patience, environ=environ)

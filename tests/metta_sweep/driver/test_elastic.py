@@ -37,11 +37,11 @@ def test_a_sweep_waits_for_its_first_node_says_so_and_uses_the_next_one_too(
         registry.set_sweep_state(SWEEP, SweepState.DRAINING, by="test", reason="seen enough")
         assert driver.wait(timeout=60) == 0
     text = (
-        f"{SWEEP}.r.0: no place for 1 s: the cluster has no node that offers a CPU or GPU; add one, or wait for "
+        f"{SWEEP}.r.0: waited 1 s for a place: the cluster has no node that offers a CPU or GPU; add one, or wait for "
         "its autoscaler"
     )
     assert told(registry, "waiting_for_resources")[0] == text
-    assert told(registry, "slots_changed") == ["1 run(s) at a time", "2 run(s) at a time"]
+    assert told(registry, "slots_changed") == ["1 run at a time", "2 runs at a time"]
 
 
 @pytest.mark.ray

@@ -69,7 +69,7 @@ def test_before_the_first_look_into_the_registry_nothing_is_made_up() -> None:
 def test_plain_lines_carry_it_once_a_minute(monkeypatch: object) -> None:
     clock, said = [1000.0], io.StringIO()
     monkeypatch.setattr(display.time, "monotonic", lambda: clock[0])  # type: ignore[attr-defined]
-    style = TableStyle((), show_phase=False, cost_label="cpu s")
+    style = TableStyle((), show_phase=False, cost_label="CPU s")
     view = ProgressView(lambda: Progressing((), "s: 3/60 runs"), style, Console(file=said, width=200))
     for clock[0] in (1001.0, 1059.0, 1061.0, 1062.0):
         view.draw()
@@ -79,7 +79,7 @@ def test_plain_lines_carry_it_once_a_minute(monkeypatch: object) -> None:
 def test_a_terminal_shows_it_above_the_table_without_a_turn_of_tunes_loop() -> None:
     said = io.StringIO()
     console = Console(file=said, width=100, force_terminal=True)
-    style = TableStyle(("lr", "steps"), show_phase=False, cost_label="cpu s")
+    style = TableStyle(("lr", "steps"), show_phase=False, cost_label="CPU s")
     run = LiveRun(replace(Row(3).record, params={"lr": 0.5}), RunState.RUNNING, 0.0)
     with ProgressView(lambda: Progressing([run], "s: 3/60 runs"), style, console):
         pass

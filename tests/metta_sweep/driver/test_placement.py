@@ -37,7 +37,7 @@ def test_a_dead_actor_is_found_in_the_text_of_its_error(tmp_path: Path) -> None:
         ),
         (Resources(), [Node({"CPU": 0.0})], "the cluster has no node that offers a CPU or GPU"),
         (Resources(world_size=3), [Node({"CPU": 2.0})], "resources.world_size: 3 ranks"),
-        (Resources(), [Node({"CPU": 2.0})], "1 node(s) can hold 2 run(s): their resources are in use"),
+        (Resources(), [Node({"CPU": 2.0})], "1 node can hold 2 runs, but something else uses their resources"),
     ],
 )
 def test_what_is_missing_is_named(resources: Resources, nodes: list[Node], reason: str) -> None:

@@ -187,7 +187,7 @@ def test_a_searcher_that_a_registry_names_is_not_imported(
 def test_choices_are_options_of_config_groups(store: SqlRegistry, job: SweepJob, choices: dict[str, str]) -> None:
     spec = {**yaml.safe_load(job.spec_yaml), "choices": choices}
     plant(store, sweeps, sweeps.c.name == SWEEP, spec_yaml=yaml.safe_dump(spec))
-    with pytest.raises(UnreadableSweep, match="is no option of"):
+    with pytest.raises(UnreadableSweep, match="is not an option of"):
         rank(store, SWEEP)
 
 
@@ -218,5 +218,5 @@ def test_another_sweeps_costs_that_nobody_can_add_up_stop_no_plan(store: SqlRegi
 
 def test_a_record_with_an_id_that_is_a_path_is_no_record(store: SqlRegistry) -> None:
     plant(store, runs, runs.c.id == f"{SWEEP}.r.0", id="../../x.r.0")
-    with pytest.raises(InvalidRequest, match="no run id"):
+    with pytest.raises(InvalidRequest, match="not a run id"):
         store.runs(SWEEP)

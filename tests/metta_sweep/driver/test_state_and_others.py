@@ -280,10 +280,10 @@ def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_tol
     for _ in range(4):
         lose_on(world, "a")
     assert world.state.capacity.avoided == ("a",)
-    told = "node a takes no more runs: it lost 3 in a row within 60 s of their start"
+    told = "node a takes no more runs: it lost 3 runs in a row within 60 s of their start"
     assert world.told == [told]
     world.hear(ms.CapacitySeen(TWO_NODES, frozenset()))
-    assert world.told[1:] == ["1 run(s) at a time"]
+    assert world.told[1:] == ["1 run at a time"]
 
 
 @pytest.mark.parametrize("interlude", ["well", "late"])
@@ -325,7 +325,7 @@ def test_a_node_that_joins_or_leaves_changes_the_slots_and_is_told_once() -> Non
     more = {"a": Node({"CPU": 2.0}), "b": Node({"CPU": 4.0})}
     for _ in range(2):
         world.hear(ms.CapacitySeen(more, frozenset()))
-    assert (world.state.capacity.slots, world.told) == (6, ["6 run(s) at a time"])
+    assert (world.state.capacity.slots, world.told) == (6, ["6 runs at a time"])
     world.hear(ms.CapacitySeen({}, frozenset()))
     assert (world.state.capacity.slots, world.state.capacity.wanted) == (0, 1)
     assert world.told[1] == "no node can hold a run now: waiting for one"
@@ -361,7 +361,7 @@ def test_a_run_without_a_place_is_told_once_with_what_is_missing() -> None:
     for _ in range(100):
         world.hear(ms.LoopTurned(("s.r.3",), 0), after=1.0)
     (told,) = world.told
-    assert told.startswith("s.r.3: no place for 60 s: 1 node(s) can hold 1 run(s)")
+    assert told.startswith("s.r.3: waited 1 min for a place: 1 node can hold 1 run,")
 
 
 def test_a_wait_for_a_place_that_ended_is_forgotten() -> None:

@@ -45,10 +45,10 @@ def test_brackets_in_a_message_are_no_markup() -> None:
     result = RunResult("failed", None, Costs(), Costs(), failure="code", message='pip install "metta_sweep[atari]"')
     run = LiveRun(RECORD, "failed", 0.0, result=finished(result, "cpu_seconds"))
     with ProgressView(
-        lambda: Progressing([run]), TableStyle((), show_phase=False, cost_label="cpu s"), Console(file=said, width=200)
+        lambda: Progressing([run]), TableStyle((), show_phase=False, cost_label="CPU s"), Console(file=said, width=200)
     ):
         pass
-    assert 'failed score=- cost=0.0 cpu s (pip install "metta_sweep[atari]")' in said.getvalue()
+    assert 'failed score=- cost=0.0 CPU s (pip install "metta_sweep[atari]")' in said.getvalue()
 
 
 @pytest.mark.parametrize(("width", "num_params"), [(80, 0), (90, 1), (105, 2), (120, 3), (200, 3)])
@@ -65,7 +65,7 @@ def test_a_narrow_terminal_shows_fewer_parameters_and_cuts_nothing(width: int, n
     runs = [LiveRun(record, "completed", 0.0, result=result) for record in records]
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
     with console.capture() as captured:
-        console.print(fitting(runs, TableStyle(list(params), show_phase=True, cost_label="cpu s"), console))
+        console.print(fitting(runs, TableStyle(list(params), show_phase=True, cost_label="CPU s"), console))
     said = captured.get()
     assert "…" not in said
     assert all(word in said for word in ("a-long-name.r.2", "expensive", "12.35", "123.4", "completed"))

@@ -53,7 +53,7 @@ def reserve_point(registry: Registry, params: dict[str, Any], phase: str = "one"
     ("params", "complaint"),
     [
         ({**POINT, "trainable.kind": "command"}, "'trainable.kind': not a parameter"),
-        ({**POINT, "${oc.env:HOME}": 1.0}, "is no name of a parameter"),
+        ({**POINT, "${oc.env:HOME}": 1.0}, "is not a parameter name"),
         ({**POINT, "lr": "${oc.env:METTA_SWEEP_TOKEN}"}, "lr: need a finite number"),
         ({**POINT, "lr": True}, "lr: need a finite number"),
         ({**POINT, "lr": 0.2}, "lr: need a value from 0.0001 to 0.1, got 0.2"),
@@ -66,7 +66,7 @@ def reserve_point(registry: Registry, params: dict[str, Any], phase: str = "one"
         ({**POINT, "kind": "a\0b"}, "kind: need a finite number, a text"),
         ({**POINT, "depth": 3}, "depth: fixed at 2, got 3"),
         ({f"p{index}": 0.5 for index in range(300)}, "at most 256"),
-        ({**POINT, "a..b": 1.0}, "is no name of a parameter"),
+        ({**POINT, "a..b": 1.0}, "is not a parameter name"),
     ],
 )
 def test_a_point_outside_the_search_space_is_never_stored(
@@ -107,9 +107,9 @@ def test_a_sweep_without_a_space_takes_plain_values_only(registry: Registry) -> 
         ("just words", "need a mapping"),
         ("- 1", "need a mapping"),
         (" ", "need a mapping"),
-        ("metric: [", "no YAML"),
-        ("metric: a\0b", "no YAML"),
-        ("!!python/object/apply:os.system ['id']", "no YAML"),
+        ("metric: [", "not YAML"),
+        ("metric: a\0b", "not YAML"),
+        ("!!python/object/apply:os.system ['id']", "not YAML"),
         ("code: .", "spec_yaml.code: unknown key"),
         ("plugins: [os]", "spec_yaml.plugins: unknown key"),
         ("metric: 3", "spec_yaml.metric: need str, got int"),
@@ -127,7 +127,7 @@ def test_a_sweep_without_a_space_takes_plain_values_only(registry: Registry) -> 
         ("phases: [1]", "spec_yaml.phases.0: need a mapping"),
         ("phases: [{parameters: {x: {min: 2, max: 1}}}]", "spec_yaml.phases.0: x.min"),
         ("phases: [{parameters: {x: {min: 0, max: 1}}, constraints: [__import__('os')]}]", "spec_yaml.phases.0"),
-        ("phases: [{parameters: {'${oc.env:HOME}': {min: 0, max: 1}}}]", "is no name of a parameter"),
+        ("phases: [{parameters: {'${oc.env:HOME}': {min: 0, max: 1}}}]", "is not a parameter name"),
         ("choices: {trainer: [x]}", "spec_yaml.choices.trainer"),
     ],
 )
