@@ -81,7 +81,7 @@ SECTIONS = {
     "seed=-1": "seed: need a whole number >= 0, got -1",
     "resources.world_size=0": "resources.world_size: need at least 1 rank, got 0",
     "resources.strategy=SPRED": "resources.strategy: 'SPRED' is not a strategy; did you mean SPREAD?",
-    "resources.gpus_per_worker=1": "resources.gpus_per_worker: 1 would be held by runs with device cpu; use 0, or "
+    "resources.gpus_per_worker=1": "resources.gpus_per_worker: 1: runs with device cpu do not use GPUs; use 0, or "
     "device=cuda",
     "sweep.goal=maximise": "sweep.goal: unknown goal 'maximise'; did you mean maximize or minimize?",
     "sweep.method=bayesian": "sweep.method: unknown method 'bayesian'; did you mean bayes?",
