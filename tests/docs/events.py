@@ -22,6 +22,7 @@ MEANINGS = {
     "released": "a driver gave up a run that it had not started",
     "claimed": "a driver took over a run that nobody alive held",
     "late_result": "a result came after its run had passed to another driver; it does not count",
+    "remarked": "somebody wrote a note or tags on the sweep or one of its runs",
     "retry": "`retry`: a failed run runs again",
     "completed": "a run ended with a score",
     "stopped_early": "a run was stopped on the optimiser's advice, with a score",
