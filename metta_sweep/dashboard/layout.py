@@ -46,7 +46,7 @@ def filters(view: View) -> list[Any]:
     columns = [
         _range_slider("score", "Score", view.score, "shortNumber"),
         _range_slider("cost", "Cost (s)", view.cost, "decades"),
-        dbc.Col([axis_label, select("cost-axis", COST_AXES, view.cost_axis)], lg=2),
+        dbc.Col([axis_label, select("cost-axis", COST_AXES, view.cost_axis)], md=2),
     ]
     clear = button("Show all runs", "clear-ranges", "Clear every range and choice")
     clear.hidden = not view.is_filtered
@@ -71,7 +71,7 @@ def _range_slider(name: str, label: str, limits: tuple[float, float] | None, tra
         allow_direct_input=False,
         tooltip={"placement": "bottom", "always_visible": True, "transform": transform},
     )
-    return dbc.Col([html.Label(label, id=f"{name}-label", className="small"), slider], lg=5)
+    return dbc.Col([html.Label(label, id=f"{name}-label", className="small"), slider], md=5)
 
 
 def content(name: str, view: View, parameters: list[str]) -> list[Any]:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from dash import dcc, html
 
 from metta_sweep.analysis.frame import METRIC, PARTS
+from metta_sweep.analysis.names import cut_id
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.curves import run_curve
@@ -20,6 +21,7 @@ from metta_sweep.dashboard.snapshot import Snapshot
 from metta_sweep.registry.records import IMPORTED_FROM, RunRecord, RunState
 
 THRESHOLD = re.compile(r"threshold ([-+\d.e]+\d)")
+ID_ROOM = 40  # characters of the run's id at the head of its panel: one line
 WANDB_URL = "https://wandb.ai"
 
 
@@ -56,7 +58,9 @@ def heading(record: RunRecord, row: Mapping[Any, Any]) -> html.Div:
     error = "" if math.isnan(row["standard_error"]) else f" ± {theme.number(row['standard_error'], 2)}"
     phase = f" · {record.phase}" if record.phase else ""
     words = f"{record.state.value}{phase} · score {score}{error}"
-    return html.Div([html.Div(record.id, className="fs-5 fw-semibold"), html.Div(words)])
+    return html.Div(
+        [html.Div(cut_id(record.id, ID_ROOM), title=record.id, className="fs-5 fw-semibold"), html.Div(words)]
+    )
 
 
 def result(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def money_bar(
     """Spent, reserved and left in each unit, how fast it goes, and what the rest may buy; `over`: how it ended."""
     last = _ended(over) if over is not None and over.is_finished else _expected(num_more, expected)
     cells = [*(_amount(amount, is_over=over is not None) for amount in amounts), last]
-    columns = dbc.Row([dbc.Col(cell, lg=True) for cell in cells], className="g-4")
+    columns = dbc.Row([dbc.Col(cell, md=True) for cell in cells], className="g-4")
     return dbc.Card(dbc.CardBody(columns, className="py-2 px-3"), className="money mt-3")
 
 

@@ -34,8 +34,9 @@ def compare(sweeps: Mapping[str, tuple[pd.DataFrame, str]], look: Look) -> go.Fi
     for index, (name, (runs, goal)) in enumerate(sweeps.items()):
         line = best_for_money(runs, goal, cost)
         style = {**line_style(index, look), "width": 2.5, "shape": "hv"}
-        hover = "%{y:.4g} after %{x:.4g}<extra>%{fullData.name}</extra>"
-        trace = theme.line(line["paid"], line["best"], line=style, name=theme.safe(name), hovertemplate=hover)
+        hover = "%{y:.4g} after %{x:.4g}<extra>%{meta}</extra>"
+        told = {"name": theme.noted(name, ""), "meta": theme.safe(name), "hovertemplate": hover}
+        trace = theme.line(line["paid"], line["best"], line=style, **told)
         figure.add_trace({**trace, "showlegend": True})
     if not any(len(trace.x) for trace in figure.data):
         return theme.empty(look, "Tick sweeps with scores in the table above")

@@ -27,7 +27,8 @@ def importance_bars(table: pd.DataFrame, look: Look, target: str) -> go.Figure:
     pale = theme.translucent(hue, 0.45)
     for column, name, width, colour in (("total", "with interactions", 0.7, pale), ("main", "alone", 0.35, hue)):
         bar = {"type": "bar", "orientation": "h", "y": labels, "x": top[column], "name": name, "width": width}
-        hover = "%{y}: %{x:.1%}<extra>%{fullData.name}</extra>"
+        bar["customdata"] = [theme.safe(path) for path in top["parameter"]]
+        hover = "%{customdata}: %{x:.1%}<extra>%{fullData.name}</extra>"
         figure.add_trace({**bar, "marker": {"color": colour}, "hovertemplate": hover})
     ends = {**theme.error_bars(top["total"], top["total_low"], top["total_high"]), "color": look.text}
     whisker = {"type": "scatter", "mode": "markers", "x": top["total"], "y": labels, "error_x": ends}

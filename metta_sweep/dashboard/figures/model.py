@@ -160,7 +160,7 @@ def axis_style(values: list[Any]) -> dict[str, Any]:
     """Type of an axis that has these values."""
     if isinstance(values[0], str):
         return {"type": "category"}
-    return theme.log_style(float(values[0]), float(values[-1])) if is_log(pd.Series(values)) else {}
+    return theme.log_style(float(values[0]), float(values[-1]), is_small=True) if is_log(pd.Series(values)) else {}
 
 
 def _surface_cell(
@@ -181,4 +181,5 @@ def _surface_cell(
     white = {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}}
     points = theme.dots(runs, *places, marker=white, hovertemplate="%{customdata}<extra></extra>")
     x, y = (theme.noted(theme.short_names(pair)[name], notes[name]) for name in pair)
-    return theme.Cell(x, y, [heights, points], axes[0], axes[1])
+    # The second has the same axis beside the first one's colour bar.
+    return theme.Cell(x, y if quantity == "score" else "", [heights, points], axes[0], axes[1])

@@ -49,7 +49,9 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
         return theme.empty(look, "No run has a score yet")
     axes = axes_of(runs)
     names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
-    dimensions = [{**_dimension(done, path, space, brush.get(path)), "label": theme.safe(names[path])} for path in axes]
+    dimensions = [
+        {**_dimension(done, path, space, brush.get(path)), "label": theme.noted(names[path], "")} for path in axes
+    ]
     bar = {"colorbar": {"title": {"text": "score"}, "thickness": 12}, "showscale": True}
     line = {"color": done["score"].tail(MAX_LINES).to_numpy(), "colorscale": theme.scale("score", look), **bar}
     halo = ", ".join(f"{x}px {y}px 2px {look.paper}" for x in (-1, 1) for y in (-1, 1))  # ticks stand on the lines

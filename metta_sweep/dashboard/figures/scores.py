@@ -229,7 +229,7 @@ def _parameter_cell(runs: pd.DataFrame, column: str, name: str, look: Look, log_
     points["hovertemplate"] = "%{customdata}<br>%{x}, score %{y:.4g}<extra></extra>"
     style: dict[str, Any] = {} if has_numbers else {"type": "category"}
     if is_log:
-        style = theme.log_style(float(values.min()), float(values.max()))
+        style = theme.log_style(float(values.min()), float(values.max()), is_small=True)
     is_log = style.get("type") == "log"  # a narrow one is drawn linear
     lines = _trend_traces(x, score, look, is_log=is_log) if has_numbers else [_choice_trace(x, score, look)]
     return theme.Cell(theme.noted(name, note), "score", [points, *lines], style)

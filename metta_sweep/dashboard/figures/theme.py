@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from metta_sweep.analysis.duration import elapsed
 from metta_sweep.analysis.frame import PARAM, PHASES
+from metta_sweep.analysis.names import cut
 from metta_sweep.registry.records import RunState
 
 # Okabe and Ito 2008, "Color Universal Design"; black and yellow left out, as they vanish on one of the two backgrounds.
@@ -37,6 +38,7 @@ STATE_SYMBOLS = {
 }
 DASHES = ("solid", "dash", "dot")  # of lines whose colours come back
 HOVER_PARAMS = 12
+NAME_ROOM = 32  # characters of a parameter's name beside an axis of a small figure; a guess
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
 
@@ -79,7 +81,7 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
     box = {"bgcolor": look.paper, "bordercolor": look.muted}
     return {
         "height": height,
-        "margin": {"l": 60, "r": 16, "t": 40, "b": 48},
+        "margin": {"l": 60, "r": 16, "t": 56, "b": 48},  # at the top the buttons, and below them the legend
         "paper_bgcolor": look.paper,
         "plot_bgcolor": look.paper,
         "font": {"color": look.text, "family": FONT, "size": 12},
@@ -127,13 +129,16 @@ class Cell:
     y_style: Mapping[str, Any] = field(default_factory=dict)
 
 
-def log_style(low: float, high: float) -> dict[str, Any]:
+def log_style(low: float, high: float, *, is_small: bool = False) -> dict[str, Any]:
     """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below.
 
-    A linear one when it is narrow: there the two look the same, and only the linear one has round ticks.
+    A linear one when it is narrow: there the two look the same, and only the linear one has round ticks. On a small
+    axis of several decades only the powers of ten have room.
     """
     if high < 5 * low:
         return {"type": "linear", "nticks": 5, "separatethousands": True}
+    if is_small and high > max(1, 30 * low):
+        return {"type": "log", "dtick": 1, "tickformat": "~s"}
     ticks = {"dtick": "D2", "tickformat": "~s"} if high > 1 else {"dtick": 1, "tickformat": "~e"}
     return {"type": "log", **ticks}
 
@@ -177,8 +182,9 @@ def safe(text: object) -> str:
 
 
 def noted(name: str, note: str) -> str:
-    """A name with what is to be known about it, on a second line."""
-    return f"{safe(name)}<br><i>{safe(note)}</i>" if note else safe(name)
+    """A name, its middle cut when it is long, with what is to be known about it on a second line."""
+    short = safe(cut(name, NAME_ROOM))
+    return f"{short}<br><i>{safe(note)}</i>" if note else short
 
 
 def number(value: object, digits: int = 4) -> str:
