@@ -254,5 +254,5 @@ def test_a_colour_scale_stands_for_one_kind_of_quantity(snapshot: Snapshot, know
 def test_a_long_name_is_cut_in_the_middle_and_whole_on_hovering(snapshot: Snapshot) -> None:
     name = "a-sweep-with-a-name-that-is-much-longer-than-anybody-needs"
     line = compare.compare({name: (snapshot.runs, "maximize")}, LIGHT).data[0]
-    assert line.name == "a-sweep-with-a-na…an-anybody-needs"
+    assert line.name == "a-sweep-with-a-n…n-anybody-needs"
     assert (line.meta, "%{meta}" in line.hovertemplate) == (name, True)
