@@ -181,5 +181,7 @@ def _surface_cell(
     white = {"size": 5, "color": "#ffffff", "line": {"width": 1, "color": "#000000"}}
     points = theme.dots(runs, *places, marker=white, hovertemplate="%{customdata}<extra></extra>")
     x, y = (theme.noted(theme.short_names(pair)[name], notes[name]) for name in pair)
-    # The second has the same axis beside the first one's colour bar.
-    return theme.Cell(x, y if quantity == "score" else "", [heights, points], axes[0], axes[1])
+    if quantity == "score":
+        return theme.Cell(x, y, [heights, points], axes[0], axes[1])
+    # The same axis, beside the first one's colour bar, where there is little room.
+    return theme.Cell(x, "", [heights, points], axes[0], {**axes[1], "showticklabels": False})

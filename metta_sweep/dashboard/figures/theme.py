@@ -137,7 +137,8 @@ def log_style(low: float, high: float, *, is_small: bool = False) -> dict[str, A
     """
     if high < 5 * low:
         return {"type": "linear", "nticks": 5, "separatethousands": True}
-    if is_small and high > max(1, 30 * low):
+    has_powers = math.floor(math.log10(high)) > math.ceil(math.log10(low)) if low > 0 else False  # two at least
+    if is_small and has_powers and high > max(1, 30 * low):
         return {"type": "log", "dtick": 1, "tickformat": "~s"}
     ticks = {"dtick": "D2", "tickformat": "~s"} if high > 1 else {"dtick": 1, "tickformat": "~e"}
     return {"type": "log", **ticks}
