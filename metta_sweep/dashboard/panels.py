@@ -28,7 +28,7 @@ from metta_sweep.dashboard.sweep_summaries import SweepSummary
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
-NAME_ROOM = 44  # characters of a sweep's name in the list; what leaves its other columns on one line
+NAME_ROOM = 32  # characters of a sweep's name in the list; what leaves its other columns on one line
 LEVELS = {"good": "✓ good", "note": "i note", "warning": "! warning"}
 
 
@@ -154,7 +154,7 @@ def sweeps_table(
 
 def link_to(name: str) -> html.A:
     """A sweep's first page; the whole of a long name on hovering."""
-    return html.A(cut(name, NAME_ROOM), href=f"?{urlencode({'sweep': name})}", title=name)
+    return html.A(cut(name, NAME_ROOM), href=f"?{urlencode({'sweep': name})}", title=name, className="text-nowrap")
 
 
 def state_of(one: SweepSummary) -> Any:
