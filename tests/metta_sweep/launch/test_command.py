@@ -54,7 +54,7 @@ def test_launch_takes_the_old_launchers_words(tmp_path: Path, capsys: pytest.Cap
     )
     assert cluster(*words, data_dir=tmp_path) == 0
     assert (tmp_path / "cluster" / "my-sweep.yaml").is_file()
-    assert "my_sweep: 4 run(s) at once on 4 worker(s)" in capsys.readouterr().out
+    assert "my_sweep: 4 runs at a time on 4 workers" in capsys.readouterr().out
 
 
 def test_a_run_that_fits_no_worker_is_refused_before_anything_is_written(
