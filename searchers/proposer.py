@@ -30,6 +30,10 @@ PRESELECTED = 192  # candidates that get a variance, which costs far more than a
 REFINEMENTS = (0.3, 0.1)
 REFINED = 8  # best candidates that each round starts from; not tuned
 REFINED_EACH = 16  # new candidates around each of them; not tuned
+# The centre is run at full length, too, for so much of the budget at most. On the choosing half of the recorded RL
+# landscapes regret over the budget falls by 0.065 +- 0.030 with it, on the reporting half it does not change
+LONG_CENTRE_SHARE = 0.05
+LONG_CENTRE_TIMES = 4.0  # what the centre costs, at most, when no budget is known; not tuned
 MIN_SCORED = 2  # a spread of scores needs two
 SEED_DESIGN = 2**31  # far from any number of a suggestion, which is the other word of a stream
 MIN_DISTANCE = 0.02  # from a pending point, root mean square over coordinates: 1 % of each range; not tuned
@@ -94,8 +98,8 @@ class Proposer:
             return self._random(pending, rng, "the model could not be factorised; a random affordable point")
 
     def _initial(self, number: int, pending: Array, rng: np.random.Generator) -> Chosen:
-        """Centre first, then what earlier sweeps recommend, then a fixed Sobol design; affordable points as soon as a
-        cost is known.
+        """Centre first, then what earlier sweeps recommend, the centre once more for longer, and a fixed Sobol design;
+        affordable points as soon as a cost is known.
         """
         space = self.models.space
         inherited = self.models.inherited_points()
@@ -106,19 +110,47 @@ class Proposer:
         design = initial_design(space, count, scale, np.random.default_rng([self.seed, SEED_DESIGN]))[
             number : number + 1
         ]
-        if number == 1 and self.weights:  # a wrong centre is found out by comparison
+        if self.weights:  # a wrong centre is found out by comparison
             design = np.concatenate([space.middle_unit[None], design])
         design = self.weights.banded(design)
-        fresh = self._fresh(np.concatenate([inherited, design, self._spread(64, rng)]), pending)
+        longer = self._longer_centre(pending)
+        fresh = self._fresh(np.concatenate([inherited, longer, design, self._spread(64, rng)]), pending)
         if not len(fresh):
             return self._random(pending, rng, NOTHING_NEW)
         affordable = self._affordable(fresh)
         if not affordable.any():
             return self._cheapest(fresh)
         chosen = fresh[int(np.argmax(affordable))]
-        is_inherited = (inherited == chosen).all(axis=1).any()
-        reason = "recommended by earlier sweeps" if is_inherited else f"initial design, point {number} of {count}"
+        reason = f"initial design, point {number} of {count}"
+        for points, why in (
+            (longer, "the search centre, trained longer"),
+            (inherited, "recommended by earlier sweeps"),
+        ):
+            reason = why if (points == chosen).all(axis=1).any() else reason
         return Chosen(chosen, Origin.INITIAL, reason)
+
+    def _longer_centre(self, pending: Array) -> Array:
+        """(<= 1, d) the search centre at the longest training length that is worth a try at once, where the best score
+        is wanted; none once it was suggested.
+
+        Longer training hardly ever hurts, ranges lie around what is known to work, and short runs tell little of long
+        ones: one long run at the centre is hard to beat for a while.
+        """
+        models, config, centre = self.models, self.config, self.models.space.center_unit[None]
+        index = models.features.length_index
+        wants_best = config.objective == "best" and config.acquisition in ("auto", "logei")
+        if not (wants_best and config.seed_with_search_center and models.cost.is_ready):
+            return centre[:0]
+        if index is None or self.weights.is_held[index]:
+            return centre[:0]
+        known = np.concatenate([np.array(models.points_unit), pending])
+        is_centre = (np.delete(known, index, axis=1) == np.delete(centre, index, axis=1)).all(axis=1)
+        if (known[is_centre, index] > centre[0, index]).any():
+            return centre[:0]
+        times = LONG_CENTRE_TIMES * math.exp(float(models.log_cost(models.features.full(centre))[0]))
+        limit = times if config.budget is None else LONG_CENTRE_SHARE * config.budget
+        longer = models.longest(centre, config.max_suggestion_cost, limit)
+        return longer[longer[:, index] > centre[:, index]]
 
     def _replicate(self, pending: Array) -> Chosen | None:
         """The least repeated point of the front; None when all of it was run in another phase's space and cannot be

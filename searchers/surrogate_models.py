@@ -298,17 +298,22 @@ class SurrogateModels:
         model = self._wall or self.cost
         return model.mean(rows) if model.is_ready else np.full(len(rows), -np.inf)
 
-    def longest(self, points_unit: Array, max_cost: float | None) -> Array:
-        """(m, d) the same points at the longest training length that `max_cost` wall seconds allow."""
+    def longest(self, points_unit: Array, max_cost: float | None, budget: float | None = None) -> Array:
+        """(m, d) the same points at the longest training length that `max_cost` wall seconds and `budget`, in the
+        sweep's cost unit, allow.
+        """
         index, parameter = self.features.length_index, self.features.length_parameter
         if index is None or parameter is None:
             return points_unit
         longest = points_unit.copy()
         longest[:, index] = 1.0
         longest = self.space.snap(longest)
-        if max_cost is None or not self.cost.is_ready:
+        if (max_cost is None and budget is None) or not self.cost.is_ready:
             return longest
-        excess = np.maximum(self.log_wall(self.features.full(longest)) - math.log(max_cost), 0.0)
+        rows, excess = self.features.full(longest), np.zeros(len(longest))
+        for log_cost, limit in ((self.log_wall, max_cost), (self.log_cost, budget)):
+            if limit is not None:
+                excess = np.maximum(excess, log_cost(rows) - math.log(limit))
         steps = parameter.high * np.exp(-excess)
         longest[:, index] = parameter.to_unit(np.maximum(steps, parameter.low))
         return np.where((excess > 0)[:, None], self.space.snap(longest), longest)

@@ -43,6 +43,35 @@ def test_the_first_suggestion_is_the_search_center_unless_switched_off() -> None
     assert make(seed_with_search_center=False).suggest().params != pytest.approx(PLAIN.center())
 
 
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [({"budget": 1e6}, 30.0 / math.sqrt(30.0)), ({"budget": 2000.0}, 100.0 / 64.8), ({}, 4.0)],
+)
+def test_the_centre_is_trained_longer_once_for_a_twentieth_of_the_budget(
+    settings: dict[str, Any], times: float
+) -> None:
+    """The centre costs 64.8, its longest run 310; without a budget it may cost four times as much."""
+    suggestions = played(make(objective="best", **settings), 6)
+    centre, longer = suggestions[0].params, suggestions[1].params
+    assert {**centre, LENGTH: 0} == {**longer, LENGTH: 0}
+    assert longer[LENGTH] / centre[LENGTH] == pytest.approx(times, rel=0.05)  # cost is taken to grow as length does
+    assert suggestions[1].explanation.reason == "the search centre, trained longer"
+    assert all({**one.params, LENGTH: 0} != {**centre, LENGTH: 0} for one in suggestions[2:4])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "pareto"},
+        {"objective": "target", "target_score": 0.5},
+        {"objective": "best", "seed_with_search_center": False},
+    ],
+)
+def test_the_centre_is_not_trained_longer_where_cheap_runs_are_wanted_or_no_centre(settings: dict[str, Any]) -> None:
+    suggestions = played(make(**settings), 4)
+    assert all({**one.params, LENGTH: 0} != {**PLAIN.center(), LENGTH: 0} for one in suggestions[1:])
+
+
 def test_num_random_samples_is_the_length_of_the_initial_design() -> None:
     for count in (3, 6):
         origins = [suggestion.explanation.origin for suggestion in played(make(num_random_samples=count), 9)]
