@@ -274,7 +274,7 @@ def test_points_that_name_code_or_would_be_interpolated_are_left_out_and_the_oth
     assert {
         name: reason
         for name, reason in report.skipped.items()
-        if "code to run" in reason or "not a parameter name a parameter" in reason
+        if "code to run" in reason or "is not a parameter name" in reason
     }.keys() == {
         "shell",
         "template",
