@@ -242,7 +242,7 @@ def test_a_file_that_is_no_saved_search_is_refused_by_name(tmp_path: Path, chang
     search.save(str(tmp_path / "state"))
     (tmp_path / "state").write_text(change((tmp_path / "state").read_text()))
     restored = make()
-    with pytest.raises(StateError, match=r"state: no search that ProteinSearch\.save wrote"):
+    with pytest.raises(StateError, match=r"state: not a search that ProteinSearch\.save wrote"):
         restored.restore(str(tmp_path / "state"))
     assert restored.suggest("a") == make().suggest("a")  # as it was
 
