@@ -20,7 +20,13 @@ NO_AXIS = {"visible": False}
 CLEAR = "rgba(0,0,0,0)"
 # Before its data is there a figure has the colour of its card: Plotly's own is white.
 BLANK = {"data": [], "layout": {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "xaxis": NO_AXIS, "yaxis": NO_AXIS}}
-GRAPH_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": HIDDEN_BUTTONS}
+# Buttons only under the pointer: they stand where a wide legend ends.
+GRAPH_CONFIG = {
+    "displaylogo": False,
+    "displayModeBar": "hover",
+    "responsive": True,
+    "modeBarButtonsToRemove": HIDDEN_BUTTONS,
+}
 
 
 def button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:

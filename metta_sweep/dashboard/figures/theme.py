@@ -81,13 +81,13 @@ def page_layout(look: Look, height: int) -> dict[str, Any]:
     box = {"bgcolor": look.paper, "bordercolor": look.muted}
     return {
         "height": height,
-        "margin": {"l": 60, "r": 16, "t": 56, "b": 48},  # at the top the buttons, and below them the legend
+        "margin": {"l": 60, "r": 16, "t": 40, "b": 48},
         "paper_bgcolor": look.paper,
         "plot_bgcolor": look.paper,
         "font": {"color": look.text, "family": FONT, "size": 12},
         "colorway": look.colours,
         "hoverlabel": {"align": "left", "font": {"family": FONT, "color": look.text}, **box},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "legend": {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0, "xanchor": "left"},
         "uirevision": "kept",
     }
 
