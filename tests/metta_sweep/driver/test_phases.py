@@ -101,5 +101,5 @@ def test_an_auto_phase_keeps_runs_short_until_the_ranks_demand_more(
     runs = registry.runs(SWEEP)
     caps = [run.explanation["length_cap"] for run in runs]
     assert caps[0]["steps"] == 32768
-    assert caps[0]["reason"].startswith("0 of 3 runs")
+    assert caps[0]["reason"].startswith("0 of 3 needed runs")
     assert all(run.params["trainer.total_timesteps"] <= cap["steps"] for run, cap in zip(runs, caps, strict=True))
