@@ -235,6 +235,20 @@ class ScoreModel:
         wide = std * math.sqrt(1.0 + WIDENING * self.features.space.dimension / max(self.num_finals, 1))
         return np.maximum(std, np.minimum(wide, WIDEST))
 
+    def interval(self, mean: Array, std: Array, width: float) -> tuple[Array, Array]:
+        """(m,) low and (m,) high ends of `width` widened deviations to each side, as scores of which larger is better.
+
+        Bad scores lose their distances, so that a wide interval of z may reach far below every score that was seen:
+        what is added to the model's own interval reaches as far beyond the seen scores as these lie apart, at most.
+        """
+        finals, half = np.array(self._scores)[self._is_final], width * self.widened(std)
+        with np.errstate(over="ignore"):
+            reach = np.ptp(finals) or np.inf
+            lowest, highest = finals.min() - reach, finals.max() + reach
+        lowest = np.minimum(self.warp.inverse(mean - width * std), lowest)
+        highest = np.maximum(self.warp.inverse(mean + width * std), highest)
+        return np.maximum(self.warp.inverse(mean - half), lowest), np.minimum(self.warp.inverse(mean + half), highest)
+
     def _known_variances(self, rows: list[int]) -> Array:
         """(n,) of the rows' evaluations, z; where none was reported the median of the others' of its kind."""
         errors, finals = np.array(self._errors), np.array(self._is_final)

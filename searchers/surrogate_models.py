@@ -324,8 +324,7 @@ class SurrogateModels:
 
     def score_intervals(self, mean: Array, std: Array) -> list[Interval]:
         """Central 90 % intervals of noiseless scores in the sweep's own direction, from the models' z."""
-        half = QUANTILE_90 * self.score.widened(std)
-        ends = np.sort([self.scores_of(mean - half), self.scores_of(mean + half)], axis=0)
+        ends = np.sort(self.sign * np.array(self.score.interval(mean, std, QUANTILE_90)), axis=0)
         return [
             Interval(float(m), float(a), float(b))
             for m, a, b in zip(self.scores_of(mean), ends[0], ends[1], strict=True)

@@ -98,3 +98,18 @@ def test_the_own_guesses_of_a_model_of_few_runs_widen_its_intervals_and_of_many_
     few, many = (belief(hill(count)).models.score.widened(np.array([0.1, 1.9, 3.0])) for count in (5, 200))
     assert few == pytest.approx([0.1 * 3**0.5, 2.0, 3.0])
     assert many == pytest.approx([0.1 * 1.05**0.5, 1.9 * 1.05**0.5, 3.0])
+
+
+def test_after_few_runs_an_interval_reaches_no_further_than_the_scores_lie_apart() -> None:
+    """Bad scores lose their distances in the model: two deviations there may be 17 points of a score of 1."""
+    space = Space.from_config({name: {"min": 0.0, "max": 1.0} for name in "abcd"})
+    scores = (0.901, 1.609, 1.51, 1.13, 1.557)
+    points = np.random.default_rng(3).random((len(scores), 4)).tolist()
+    runs = [
+        Observation(dict(zip("abcd", point, strict=True)), score, 4.0)
+        for point, score in zip(points, scores, strict=True)
+    ]
+    found = ScoreBelief.of(space, "maximize", runs)
+    assert found is not None
+    for interval in found.intervals([run.params for run in runs]):
+        assert 0.901 - 0.708 <= interval.low <= interval.mean <= interval.high <= 1.609 + 0.708
