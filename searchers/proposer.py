@@ -121,13 +121,9 @@ class Proposer:
         if not affordable.any():
             return self._cheapest(fresh)
         chosen = fresh[int(np.argmax(affordable))]
-        reason = f"initial design, point {number} of {count}"
-        for points, why in (
-            (longer, "the search centre, trained longer"),
-            (inherited, "recommended by earlier sweeps"),
-        ):
-            reason = why if (points == chosen).all(axis=1).any() else reason
-        return Chosen(chosen, Origin.INITIAL, reason)
+        named = ((inherited, "recommended by earlier sweeps"), (longer, "the search centre, trained longer"))
+        found = (why for points, why in named if (points == chosen).all(axis=1).any())
+        return Chosen(chosen, Origin.INITIAL, next(found, f"initial design, point {number} of {count}"))
 
     def _longer_centre(self, pending: Array) -> Array:
         """(<= 1, d) the search centre at the longest training length that is worth a try at once, where the best score
