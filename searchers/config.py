@@ -43,7 +43,8 @@ class ProteinConfig:
 
     Attributes:
         num_random_samples: suggestions of the initial design, before the model leads; the search centre is one of them.
-        seed_with_search_center: whether the first suggestion is the search centre (every `mean`).
+        seed_with_search_center: whether the first suggestion is the search centre (every `mean`); `objective: best`
+            trains it once more, for longer.
         max_suggestion_cost: wall seconds that a suggested run may be predicted to take; None = no limit.
         random_suggestions: global candidates per suggestion.
         suggestions_per_pareto: local candidates around each point of the front.
