@@ -105,8 +105,9 @@ class UnreadableSweep(RegistryError):
 
     exit_code = 2
 
-    def __init__(self, sweep: str, reason: str) -> None:
-        super().__init__(f"sweep {sweep}: cannot be read: {reason}; `delete sweep_name={sweep}` removes it")
+    def __init__(self, sweep: str, reason: str, removal: str = "") -> None:
+        removal = removal or f"delete sweep_name={sweep}"
+        super().__init__(f"sweep {sweep}: cannot be read: {reason}; `{removal}` removes it")
         self.sweep = sweep
         self.reason = reason
 

@@ -83,18 +83,17 @@ def opened(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Ope
 @contextmanager
 def told_how_to_remove(args: argparse.Namespace, location: Location) -> Iterator[None]:
     """What cannot be read is told with the command that removes it."""
-    from metta_sweep.errors import ConfigError, UnreadableSweep
+    from metta_sweep.errors import UnreadableSweep
 
     try:
         yield
     except UnreadableSweep as error:
-        raise ConfigError(removal_text(error, address(args, location))) from error
+        raise with_removal(error, address(args, location)) from error
 
 
-def removal_text(error: UnreadableSweep, at: Address) -> str:
-    """The same as its own words, with the command as it works from here."""
-    command = at.command("delete", f"sweep_name={error.sweep}")
-    return f"sweep {error.sweep}: cannot be read: {error.reason}; `{command}` removes it"
+def with_removal(error: UnreadableSweep, at: Address) -> UnreadableSweep:
+    """The same, with the command that removes it as it works from here."""
+    return type(error)(error.sweep, error.reason, at.command("delete", f"sweep_name={error.sweep}"))
 
 
 def address(args: argparse.Namespace, location: Location) -> Address:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from metta_sweep.cli.readers import add_reader_arguments, address, print_json, reading, removal_text
+from metta_sweep.cli.readers import add_reader_arguments, address, print_json, reading, with_removal
 from metta_sweep.errors import UnreadableSweep
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"No sweeps yet. Start one with: {command}", console)
     for one in found:
         if isinstance(one, UnreadableSweep):
-            say(removal_text(one, at), console)
+            say(str(with_removal(one, at)), console)
         elif len(names) > 1:
             console.print(line_of(one), highlight=False, soft_wrap=True)
         else:
@@ -212,9 +212,10 @@ def utilisation_text(slots: Sequence[SlotUse]) -> str:
     """`4 slots, 97% busy (lowest: slot 2, 91%; longest gap 12 s)`."""
     from metta_sweep.analysis.duration import elapsed
     from metta_sweep.analysis.utilisation import busy_share
+    from metta_sweep.capacity import counted
 
     least = min(slots, key=lambda slot: slot.busy_share)
-    text = f"{len(slots)} slot{'s' * (len(slots) != 1)}, {busy_share(slots) or 0.0:.0%} busy"
+    text = f"{counted(len(slots), 'slot')}, {busy_share(slots) or 0.0:.0%} busy"
     gap = f"longest gap {elapsed(least.longest_gap_seconds)}"
     return f"{text} (lowest: slot {least.slot}, {least.busy_share:.0%}; {gap})"
 
