@@ -41,7 +41,7 @@ def promised_nodes(environ: Mapping[str, str]) -> tuple[Node, ...]:
 
 def counted(count: int, what: str) -> str:
     """`1 run`, `2 runs`."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def slots_text(slots: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metta_sweep.analysis.duration import duration
+from metta_sweep.capacity import counted
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.rules import cap_seconds
 from metta_sweep.driver.state import State
@@ -27,7 +28,7 @@ def num_ended(state: State) -> int:
 
 def runs_text(state: State) -> str:
     limit, ended = state.rules.limits.num_samples, num_ended(state)
-    return f"{ended} run{'s' * (ended != 1)}" if limit is None else f"{ended}/{limit} runs"
+    return counted(ended, "run") if limit is None else f"{ended}/{limit} runs"
 
 
 def best_text(state: State) -> list[str]:

@@ -52,7 +52,7 @@ def runs_text(plan: SweepPlan) -> str:
     before = f" after the {done} that have ended" if done else ""
     if plan.runs is None:
         return f"runs until it is stopped{before}"
-    return f"{plan.runs} run{'s' * (plan.runs != 1)} planned{before}"
+    return f"{counted(plan.runs, 'run')} planned{before}"
 
 
 def expected_text(plan: SweepPlan) -> str:

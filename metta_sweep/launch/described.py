@@ -49,6 +49,5 @@ def described_nodes(text: str) -> list[Node]:
 def nodes_text(nodes: Sequence[Node]) -> str:
     """As people read it."""
     size = nodes[0].resources
-    return (
-        f"{counted(len(nodes), 'node')} with {counted(int(size.get('GPU', 0)), 'GPU')} and {size['CPU']:g} cores each"
-    )
+    gpus = counted(int(size.get("GPU", 0)), "GPU")
+    return f"{counted(len(nodes), 'node')} with {gpus} and {size['CPU']:g} cores each"
