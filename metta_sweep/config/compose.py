@@ -1,4 +1,4 @@
-"""Composes the configuration once, with Hydra's compose API; what comes out is a plain nested dict."""
+"""Composes files, environment and command line; what comes out is a plain nested dict."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def readable_errors(directories: Sequence[FilePath]) -> Iterator[None]:
     """Turn what YAML, OmegaConf and Hydra raise into one line with file and line."""
     try:
         yield
-    except (yaml.YAMLError, OmegaConfBaseException, HydraException, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, HydraException, OSError) as error:
         raise ConfigError(_one_line(error, directories)) from error
 
 
