@@ -35,11 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, metavar="|".join(ACTIONS))
     add_config_arguments(parser)
     add = parser.add_argument
-    add(
-        "--name",
-        default="",
-        help="name of the cluster (default: the only one; of up and launch: the sweep's name)",
-    )
+    add("--name", default="", help="name of the cluster (default: the only one; of up and launch: the sweep's name)")
     data_dir = add("--data-dir", type=Path, metavar="DIR")
     data_dir.help = "where this machine keeps cluster files: DIR/cluster (default: data_dir)"
     add("--cluster-file", type=Path, metavar="FILE", help="a cluster file of your own")
@@ -69,12 +65,8 @@ def add_request_arguments(group: Any) -> None:
     group.add_argument("--workers", default="", metavar="A,B", help="local: the other machines")
     group.add_argument("--ssh-user", default="", help="local: user to log in as")
     group.add_argument("--ssh-key", default="", metavar="FILE", help="local: private key")
-    group.add_argument(
-        "--virtual-environment",
-        default="",
-        metavar="DIR",
-        help="local: the nodes' virtual environment, made if missing",
-    )
+    environment = group.add_argument("--virtual-environment", default="", metavar="DIR")
+    environment.help = "local: the nodes' virtual environment, made if missing"
     group.add_argument("--temp-dir", default="", metavar="DIR", help="local: Ray's session directory")
     group.add_argument("--port", type=int, default=0, help="local: port of Ray's head")
     group.add_argument("--dashboard-port", type=int, default=0, help="local: port of Ray's dashboard")

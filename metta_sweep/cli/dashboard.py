@@ -34,11 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--project", default="", help="its WandB project")
     add("--max-observations", type=int, metavar="N", help="show (and import) the newest N results only; default: all")
     add("--hourly-cost", type=float, metavar="DOLLARS", help="price of a GPU-hour (slot-hour without GPUs)")
-    add(
-        "--host",
-        default="127.0.0.1",
-        help="address to serve on (default 127.0.0.1); others ask for a token",
-    )
+    add("--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1); others ask for a token")
     names = add("--allow-host", action="append", default=[], metavar="NAME")
     names.help = "a name under which others reach the page (repeat for several); asks for a token"
     add("--port", type=int, default=8050, help="port to serve on (default 8050)")

@@ -54,8 +54,8 @@ class SweepState(StrEnum):
 
 
 STOP_NOW = f"sweep_{SweepState.STOPPED}"
-REMARKED = "remarked"  # somebody wrote a note or tags
 STOP_EVENTS = (f"sweep_{SweepState.DRAINING}", STOP_NOW)  # what the log says when somebody asks drivers to stop
+REMARKED = "remarked"  # event: somebody wrote a note or tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from metta_sweep.cli.cluster import named, next_command
@@ -35,6 +36,7 @@ from metta_sweep.dashboard.view import View
 from metta_sweep.driver.summary import SweepOutcome, print_summary
 from metta_sweep.registry.open import open_registry
 from metta_sweep.registry.reader import open_reader
+from metta_sweep.registry.schema import sweeps
 from metta_sweep.registry.store import SqlRegistry
 from metta_sweep.typed_commands import PROGRAM, Address, key_word
 from tests.metta_sweep.cli.test_planted_sweeps import plant
@@ -126,7 +128,7 @@ def test_what_the_end_of_a_run_prints_writes_the_patch_and_trains_with_it(desk: 
     desk.works(train)
 
 
-def test_what_best_status_page_and_report_print_is_the_same(desk: Desk) -> None:
+def test_what_best_page_and_report_print_is_the_same(desk: Desk) -> None:
     desk.said("report", *SWEEP, "--output", "page.html")
     texts = [
         desk.said("best", *SWEEP),
@@ -165,8 +167,6 @@ def test_a_sweep_without_a_score_says_where_to_look(desk: Desk) -> None:
 
 
 def test_a_sweep_that_cannot_be_read_is_removed_as_printed(desk: Desk) -> None:
-    from metta_sweep.registry.schema import sweeps
-
     desk.registry.create_sweep("bad", "")
     plant(desk.registry, sweeps, sweeps.c.name == "bad", spec_yaml="just words")
     beside, alone = desk.said("status", *AT), desk.said("status", "sweep_name=bad", *AT, code=2)
@@ -210,8 +210,6 @@ def test_a_cluster_is_named_as_it_was_reached() -> None:
     "value", ["plain", "a b", "a, b", "it's", r"c:\x", "end\\", r"both\'", "${x}", "a=b", "(1)", "1"]
 )
 def test_a_value_that_is_printed_is_read_as_it_was(value: str) -> None:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     assert str(OverridesParser.create().parse_override(key_word("key", value)).value()) == value
 
 
