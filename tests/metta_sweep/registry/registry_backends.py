@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,13 +99,13 @@ def served(store: SqlRegistry, limits: ServiceLimits | None = None) -> Iterator[
 
 
 class ServiceOfBefore(httpx.BaseTransport):
-    """The way to a service as it was before it knew `requeue`: that route has another name there."""
+    """The way to a service as it was before it knew `requeue` and notes: those routes have other names there."""
 
     def __init__(self) -> None:
         self._wire = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(path=request.url.path.replace("/requeue", "/nosuch"))
+        request.url = request.url.copy_with(path=re.sub("/(requeue|remarks?)$", "/nosuch", request.url.path))
         return self._wire.handle_request(request)
 
     def close(self) -> None:

@@ -152,6 +152,16 @@ def test_a_service_that_cannot_requeue_a_run_gives_it_back(
     assert [run.id for run in registry.claim("s", HERE, lease_seconds=300, key="c")] == ["s.r.0"]
 
 
+def test_a_service_that_knows_no_notes_shows_none_and_takes_none(
+    url: str, sqlite_registry: SqlRegistry, opened: ClosingAll
+) -> None:
+    sqlite_registry.remark("s", run_id=None, note="x", tags=[], by="me")
+    registry = opened(HttpRegistry(url, transport=ServiceOfBefore()))
+    assert registry.remarks("s") == []
+    with pytest.raises(OldService, match="upgrade the service first"):
+        registry.remark("s", run_id=None, note="y", tags=[], by="me")
+
+
 def test_refusals_are_not_tried_again(url: str, opened: ClosingAll) -> None:
     network = Network(lambda _count, request, wire: wire.handle_request(request))
     with pytest.raises(UnknownSweep):
