@@ -52,18 +52,17 @@ def run(args: argparse.Namespace) -> int:
         shown = names[: args.limit]
         budget = source.location.budget if source.location.budget != Budget() else None
         found = [look(source.registry, name, budget, is_named=bool(source.sweep_name)) for name in shown]
-        at = address(args, source.location)
     if args.json:
         reports = [report(one, args.limit) for one in found]
         print_json(reports[0] if source.sweep_name else reports)
         return 0
     console = new_console(sys.stdout)
     if not found:
-        command = at.command("run", "sweep_name=demo", "sweep=quick")
+        command = address(args, source.location).command("run", "sweep_name=demo", "sweep=quick")
         say(f"No sweeps yet. Start one with: {command}", console)
     for one in found:
         if isinstance(one, UnreadableSweep):
-            say(str(with_removal(one, at)), console)
+            say(str(with_removal(one, address(args, source.location))), console)
         elif len(names) > 1:
             console.print(line_of(one), highlight=False, soft_wrap=True)
         else:
