@@ -49,5 +49,5 @@ def described_nodes(text: str) -> list[Node]:
 def nodes_text(nodes: Sequence[Node]) -> str:
     """As people read it."""
     size = nodes[0].resources
-    gpus = counted(int(size.get("GPU", 0)), "GPU")
-    return f"{counted(len(nodes), 'node')} with {gpus} and {size['CPU']:g} cores each"
+    gpus = size.get("GPU", 0)  # may be a fraction
+    return f"{counted(len(nodes), 'node')} with {gpus:g} GPU{'s' * (gpus != 1)} and {size['CPU']:g} cores each"
