@@ -8,10 +8,10 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, no_update
 
 from metta_sweep.dashboard import export
-from metta_sweep.dashboard.conditions import MAX_CONDITIONS, Condition
+from metta_sweep.dashboard.conditions import MAX_CONDITIONS, MAX_TEXT, Condition
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.runs_page import GRID
-from metta_sweep.dashboard.view import COLUMNS, MAX_SORTED, MAX_TEXT
+from metta_sweep.dashboard.view import COLUMNS, MAX_SORTED
 from metta_sweep.dashboard.wiring import CLEARED, SHOWN, VERSION, VIEW, on
 
 

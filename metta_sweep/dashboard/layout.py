@@ -8,7 +8,7 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
-from metta_sweep.dashboard.choices import curve_choices, overview_choices
+from metta_sweep.dashboard.choices import curve_choices, options_of, overview_choices, pair_choices, row, select
 from metta_sweep.dashboard.pages import Figure, figures_of
 from metta_sweep.dashboard.view import COST_AXES, MEASURES, View
 
@@ -31,19 +31,6 @@ GRAPH_CONFIG = {
 
 def button(label: str, name: str | dict[str, str], title: str) -> dbc.Button:
     return dbc.Button(label, id=name, size="sm", outline=True, color="secondary", title=title)
-
-
-def select(name: str | dict[str, str], choices: Mapping[str, str], value: str, **more: Any) -> dbc.Select:
-    """A drop-down list.
-
-    Args:
-        choices: labels by value.
-    """
-    return dbc.Select(id=name, options=options_of(choices), value=value, size="sm", **more)
-
-
-def options_of(choices: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"label": label, "value": value} for value, label in choices.items()]
 
 
 def filters(view: View) -> list[Any]:
@@ -100,9 +87,7 @@ def options(name: str, view: View, parameters: list[str]) -> list[Any]:
     if name == "importance":
         return [radios("measure", "Importance is:", MEASURES, view.measure)]
     if name == "model":
-        first = parameter_choice("x", "Contour, first parameter", view.x, parameters)
-        second = parameter_choice("y", "Contour, second parameter", view.y, parameters)
-        return [dbc.Row([first, second], className="g-3 mb-2")]
+        return [row(*pair_choices("Contour", view, parameters))]
     return [brush_buttons()] if name == "parallel" else []
 
 
@@ -111,12 +96,6 @@ def radios(name: str, label: str, choices: Mapping[str, str], value: str) -> htm
     identity = {"type": "option", "name": name}
     buttons = dbc.RadioItems(id=identity, options=options_of(choices), value=value, inline=True)
     return html.Div([html.Span(label, className="me-2"), buttons], className="d-flex align-items-center small mb-2")
-
-
-def parameter_choice(name: str, label: str, value: str, parameters: list[str]) -> dbc.Col:
-    choices = {"auto": "most important", **{path: path for path in parameters}}
-    choice = select({"type": "option", "name": name}, choices, value if value in parameters else "auto")
-    return dbc.Col([html.Label([label, choice], className="small w-100")], lg=4)
 
 
 def brush_buttons() -> html.Div:

@@ -11,9 +11,10 @@ import pandas as pd
 from dash import dcc, html
 
 from metta_sweep.dashboard import layout, runs_grid
-from metta_sweep.dashboard.choices import chosen_choices
+from metta_sweep.dashboard.choices import chosen_choices, select
 from metta_sweep.dashboard.remarks import form
-from metta_sweep.dashboard.view import View
+from metta_sweep.dashboard.view import COLUMNS, View
+from metta_sweep.registry.names import run_id
 from metta_sweep.registry.records import RemarkRecord
 
 GRID = "runs-grid"
@@ -75,19 +76,10 @@ def content(view: View, runs: pd.DataFrame, goal: str, remark: RemarkRecord | No
 def tools(view: View) -> html.Div:
     """Search, columns, and what to do with the chosen runs."""
     title = "In names, states, phases, choices, tags, notes and messages; a run must have every word"
-    search = dbc.Input(
-        id="find",
-        type="search",
-        value=view.find,
-        debounce=SEARCH_MILLISECONDS,
-        placeholder="Search",
-        size="sm",
-    )
-    labels = {"main": "Main columns", "all": "All columns"}
-    options = [{"label": label, "value": value} for value, label in labels.items()]
-    columns = dbc.Select(id="columns-choice", options=options, value=view.columns, size="sm", className="w-auto")
-    what = "Download the chosen runs as CSV"
-    export = dbc.Button("CSV of chosen", id="export-chosen", size="sm", outline=True, color="secondary", title=what)
+    more = {"type": "search", "placeholder": "Search", "size": "sm"}
+    search = dbc.Input(id="find", value=view.find, debounce=SEARCH_MILLISECONDS, **more)
+    columns = select("columns-choice", COLUMNS, view.columns, className="w-auto")
+    export = layout.button("CSV of chosen", "export-chosen", "Download the chosen runs as CSV")
     label = html.Label("Search the runs", htmlFor="find", className="visually-hidden")
     parts = [html.Div([label, search], className="table-search", title=title), columns, export]
     return html.Div([*parts, html.Span(id="chosen-words", className="small", role="status")], className="table-tools")
@@ -100,7 +92,7 @@ def table(view: View, runs: pd.DataFrame, goal: str) -> dag.AgGrid:
         columnDefs=runs_grid.definitions(runs, view, goal),
         defaultColDef={"cellDataType": False, "comparator": {"function": "unknownLast"}, "minWidth": 60},
         filterModel=runs_grid.filter_model(runs, view.where),
-        selectedRows={"ids": [f"{view.sweep}.r.{number}" for number in view.chosen]},
+        selectedRows={"ids": [run_id(view.sweep, number) for number in view.chosen]},
         getRowId="params.data.id",
         dashGridOptions=OPTIONS,
         eventListeners={"cellKeyDown": ["openOnEnter(params, setEventData)"]},

@@ -11,7 +11,8 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from metta_sweep.analysis.names import cut, cut_id
-from metta_sweep.dashboard.layout import button, filters, options_of
+from metta_sweep.dashboard.choices import options_of
+from metta_sweep.dashboard.layout import button, filters
 from metta_sweep.dashboard.remarks import form
 from metta_sweep.dashboard.view import FILTERED, HOME, OVERVIEW, PAGES, View
 

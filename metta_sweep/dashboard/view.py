@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 import pandas as pd
 
 from metta_sweep.analysis.frame import PARAM, RESULTS, as_choices
-from metta_sweep.dashboard.conditions import MAX_CONDITIONS, Condition, finds, holds
+from metta_sweep.dashboard.conditions import MAX_CONDITIONS, MAX_TEXT, Condition, finds, holds
 
 Range = tuple[float, float]
 HOME = "home"
@@ -39,12 +39,11 @@ PROGRESS_AXES = {
     "cost_seconds": "cost so far",
     "dollars": "paid so far",
 }
-COLUMNS = {"main": "main", "all": "all"}
+COLUMNS = {"main": "Main columns", "all": "All columns"}
 SHOW_RUN = ("model", "curves")  # pages whose figures depend on the open run
 SHOW_CHOSEN = ("curves", "runs")  # pages whose figures depend on the runs that are chosen in the table
 FILTERED = ("overview", "model", "importance", "curves", "parallel", "runs")  # where the ranges count
 THEMES = ("light", "dark")
-MAX_TEXT = 200
 MAX_CHOICES = 100
 # As ranges of numbers in the URL: so many are twelve kilobytes, which browsers and proxies still take.
 MAX_CHOSEN = 1500
