@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.curves import thinned, with_axis
@@ -179,30 +180,25 @@ def marginals(inputs: FigureInput) -> go.Figure:
     12,
 )
 def learning_curves(inputs: FigureInput) -> go.Figure:
-    snapshot = inputs.snapshot
-    is_whole = len(inputs.runs) == len(snapshot.all_runs)
-    inside = snapshot.curves if is_whole else snapshot.curves[snapshot.curves["id"].isin(inputs.runs["id"])]
-    points = with_axis(inside, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
-    shown = thinned(points, snapshot.all_runs, inputs.goal, np.random.default_rng(0))
-    view, runs = inputs.view, snapshot.all_runs
+    view, runs, goal = inputs.view, inputs.snapshot.all_runs, inputs.goal
+    points = curves_of(inputs.runs["id"], inputs)
+    shown = thinned(points, runs, goal, np.random.default_rng(0))
     drawn = curves.CurveView(
         axis=view.curve_x,
         by=view.colour,
         is_log=view.curve_scale == "log",
         run=view.run,
-        chosen=inputs.chosen["id"].tolist()[:MAX_COMPARED],
+        chosen=compared_ids(inputs),
         log_params=inputs.log_params,
     )
-    return scored_axis(curves.learning_curves(points, shown, runs, inputs.goal, inputs.look, drawn), inputs)
+    return scored_axis(curves.learning_curves(points, shown, runs, goal, inputs.look, drawn), inputs)
 
 
 @figure("runs", "Curves over each other", "Of the runs that are chosen in the table, by their colours there.", 12)
 def chosen_curves(inputs: FigureInput) -> go.Figure:
-    snapshot, ids = inputs.snapshot, inputs.chosen["id"].tolist()[:MAX_COMPARED]
-    own = snapshot.curves[snapshot.curves["id"].isin(ids)]
-    points = with_axis(own, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
-    is_log = inputs.view.curve_scale == "log"
-    return scored_axis(curves.over_each_other(points, ids, inputs.look, inputs.view.curve_x, is_log=is_log), inputs)
+    view, ids = inputs.view, compared_ids(inputs)
+    points, is_log = curves_of(ids, inputs), view.curve_scale == "log"
+    return scored_axis(curves.over_each_other(points, ids, inputs.look, view.curve_x, is_log=is_log), inputs)
 
 
 @figure("parallel", "Parallel coordinates", "Drag along an axis: the range filters every page.", 12)
@@ -219,6 +215,19 @@ def parallel(inputs: FigureInput) -> go.Figure:
 def timeline(inputs: FigureInput) -> go.Figure:
     attempts = sorted(attempts_here(inputs.snapshot), key=lambda attempt: attempt.started_at)
     return attempts_timeline(spans(attempts[-MAX_ATTEMPTS:], inputs.snapshot.read_at), inputs.look)
+
+
+def compared_ids(inputs: FigureInput) -> list[str]:
+    """Runs that are chosen in the table, as many as are compared there."""
+    ids: list[str] = inputs.chosen["id"].tolist()
+    return ids[:MAX_COMPARED]
+
+
+def curves_of(ids: Collection[str], inputs: FigureInput) -> pd.DataFrame:
+    """Curves of these runs, with the view's horizontal axis as `x`."""
+    snapshot = inputs.snapshot
+    own = snapshot.curves if len(ids) == len(snapshot.all_runs) else snapshot.curves[snapshot.curves["id"].isin(ids)]
+    return with_axis(own, snapshot.all_runs, inputs.view.curve_x, snapshot.budget.hourly_cost)
 
 
 def scored_axis(drawn: go.Figure, inputs: FigureInput) -> go.Figure:

@@ -168,7 +168,7 @@ class Queries:
         inputs = self.inputs(view)
         runs, changes = inputs.in_ranges, inputs.snapshot.changes
         num_forgotten = len(inputs.snapshot.all_runs) - len(inputs.snapshot.runs)
-        ranges = dataclasses.replace(view, where={}, find="", run="", page="runs", chosen=()).drawn()
+        ranges = View(score=view.score, cost=view.cost, brush=view.brush, only=view.only).to_search()
         key = f"{changes.feed} {num_forgotten} {ranges}"
         defined = runs_grid.definitions(inputs.snapshot.runs, view, inputs.goal)
         return runs_grid.news(runs, defined, runs_grid.Asked(key, changes.revision, changes.by_run), have)
@@ -216,11 +216,10 @@ class Queries:
 
 def filters_of(view: View) -> list[str]:
     """Each range and choice of a view in words."""
-    brushed = {path.replace("cost_seconds", "cost (s)"): limits for path, limits in view.brush.items()}
-    ranges = {"score": view.score, "cost (s)": view.cost, **brushed}
+    ranges = [("score", view.score), ("cost_seconds", view.cost), *view.brush.items()]
     words = [
-        f"{name} from {theme.number(limits[0])} to {theme.number(limits[1])}"
-        for name, limits in ranges.items()
+        f"{theme.label(name)} from {theme.number(limits[0])} to {theme.number(limits[1])}"
+        for name, limits in ranges
         if limits is not None
     ]
     words += [f"{path} {' or '.join(choices)}" for path, choices in view.only.items()]

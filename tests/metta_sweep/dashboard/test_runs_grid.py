@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_the_browser_is_sent_what_changed_and_all_of_another_set(snapshot: Snaps
     assert few is not None
     assert (few["whole"], few["values"]["id"], few["gone"]) == (False, ["sim.r.3"], ["sim.r.99"])
     assert news(runs, defined, Asked("others", 7, {}), has)["whole"]  # type: ignore[index]
+
+
+def test_the_rows_are_sent_again_for_other_ranges_only(queries: Queries) -> None:
+    every = queries.table_news(SIM, None)
+    assert every is not None
+    has = {"key": every["key"], "revision": every["revision"]}
+    for look in ({"theme": "dark"}, {"curve_scale": "linear"}, {"colour": "run"}, {"chosen": (1,)}, {"find": "lstm"}):
+        assert queries.table_news(replace(SIM, **look), has) is None  # type: ignore[arg-type]
+    assert queries.table_news(replace(SIM, score=(2.0, 7.0)), has)["whole"]  # type: ignore[index]
 
 
 def test_cells_are_json_with_nothing_for_what_is_not_known(snapshot: Snapshot) -> None:
