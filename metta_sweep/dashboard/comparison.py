@@ -12,13 +12,11 @@ from dash import html
 from metta_sweep.analysis.frame import METRIC, PARAM
 from metta_sweep.dashboard import tables
 from metta_sweep.dashboard.figure_input import FigureInput
-from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import line_style
+from metta_sweep.dashboard.runs_grid import columns_of
 
 MAX_COMPARED = 12  # as many columns as a wide screen holds, and curves that colour and dashes tell apart
-RESULTS = {"state": "state", "phase": "phase", "score": "score", "standard_error": "±", "cost_seconds": "cost"}
-RESULTS |= {"dollars": "paid", "env_steps": "env steps"}
-FORMATS = {"cost_seconds": theme.seconds, "dollars": theme.dollars}
+RESULTS = ("state", "phase", "score", "standard_error", "cost_seconds", "dollars", "env_steps")
 
 
 def compared(inputs: FigureInput) -> list[Any]:
@@ -53,20 +51,13 @@ def lines(rows: pd.DataFrame) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]
 
     Results come first, then parameters, then metrics.
     """
-    columns = [name for name in rows.columns if name.startswith((PARAM, METRIC))]
-    names = theme.short_names(name.removeprefix(PARAM) for name in columns if name.startswith(PARAM))
-    titles = {**RESULTS, **{name: names.get(name.removeprefix(PARAM), name.removeprefix(METRIC)) for name in columns}}
+    columns = columns_of(rows)
+    names = [*RESULTS, *(name for name in columns if name.startswith((PARAM, METRIC)))]
     different: list[Sequence[Any]] = []
     same: list[Sequence[Any]] = []
-    for name, title in titles.items():
-        values = [FORMATS.get(name, text)(value) for value in rows[name]]
-        if any(value not in ("", "–") for value in values):
-            told = rows[name].astype(object).where(rows[name].notna(), None)
-            (same if told.map(repr).nunique() == 1 else different).append(
-                (html.Span(title, title=name.removeprefix(PARAM)), *values)
-            )
+    for name in (one for one in names if one in columns):
+        values = [columns[name].written(value) for value in rows[name]]
+        told = rows[name].astype(object).where(rows[name].notna(), None)
+        line = (html.Span(columns[name].title, title=name.removeprefix(PARAM)), *values)
+        (same if told.map(repr).nunique() == 1 else different).append(line)
     return different, same
-
-
-def text(value: object) -> str:
-    return theme.number(value)

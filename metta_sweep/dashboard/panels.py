@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import dash_bootstrap_components as dbc
-import pandas as pd
 from dash import dcc, html
 
 from metta_sweep.analysis.failed import failures
@@ -59,7 +57,7 @@ def failed(inputs: FigureInput) -> list[Any]:
 def failure_card(inputs: FigureInput, row: dict[Any, Any]) -> dbc.Card:
     record = inputs.snapshot.records[row["example"]]
     lost = f"{theme.seconds(row['paid_wall_seconds'])} and {theme.dollars(row['dollars'])} lost"
-    words = f"{row['num_runs']} runs · {row['failure']} · {lost} · last {when(row['last_at'])}"
+    words = f"{row['num_runs']} runs · {row['failure']} · {lost} · last {theme.when(row['last_at'])}"
     body = [
         html.H2([html.Code(row["signature"] or "no signature")], className="h6"),
         html.Div(words, className="small"),
@@ -144,7 +142,7 @@ def sweeps_table(
             picture(one.spark, hue),
             html.Span(theme.seconds(one.cost_seconds), className="text-nowrap"),
             one.owner,
-            html.Span(when(one.last_at), className="text-nowrap"),
+            html.Span(theme.when(one.last_at), className="text-nowrap"),
         )
         for one in summaries
     ]
@@ -180,10 +178,6 @@ def picture(values: list[float], hue: str) -> Any:
 def pick(run_id: str, label: str) -> dbc.Button:
     """Opens a run's panel, from the keyboard as well."""
     return dbc.Button(label, id={"type": "pick", "run": run_id}, color="link", size="sm", className="p-0", title=run_id)
-
-
-def when(epoch_seconds: float) -> str:
-    return "–" if pd.isna(epoch_seconds) else time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch_seconds))
 
 
 PANELS = {

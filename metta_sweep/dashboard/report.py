@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from metta_sweep.config.patches import patch_text
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.runs_grid import MONEY, TIME, columns_of
+from metta_sweep.dashboard.runs_grid import Column, columns_of
 from metta_sweep.dashboard.view import HOME, PAGES
 from metta_sweep.dashboard.wealth import shown, wealth_of
 from trainables.disk import write_whole
@@ -89,7 +88,7 @@ def summary(inputs: FigureInput) -> str:
         "idle": shown(paid.idle, paid.unit),
         "node bill": shown(paid.node_bill, paid.unit),
         "average run time": theme.seconds(all_runs.mean_wall_seconds),
-        "as of (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime(inputs.snapshot.read_at)),
+        "as of (UTC)": theme.when(inputs.snapshot.read_at),
     }
     boxes = (f"<div>{label}<b>{html.escape(value)}</b></div>" for label, value in cards.items())
     return f'<div class="cards">{"".join(boxes)}</div>'
@@ -101,10 +100,8 @@ def configuration(inputs: FigureInput) -> str:
     if found is None:
         return "<h2>Use this configuration</h2><p>No run has a score yet.</p>"
     told = "".join(f"<p>{html.escape(text)}</p>" for text in sentences(found))
-    patch, commands = (
-        patch_text(found.winner.params, head_lines(name, found.winner)),
-        "\n".join(next_commands(name, inputs.snapshot.address)),
-    )
+    patch = patch_text(found.winner.params, head_lines(name, found.winner))
+    commands = "\n".join(next_commands(name, inputs.snapshot.address))
     to_copy = f"<pre>{html.escape(patch)}</pre><pre>{html.escape(commands)}</pre>"
     return f"<h2>Use this configuration</h2>{told}{to_copy}"
 
@@ -119,7 +116,7 @@ def runs_table(inputs: FigureInput) -> str:
     columns = {name: one for name, one in columns_of(shown).items() if one.is_main}
     head = "".join(f"<th>{html.escape(title)}</th>" for title in ("run", *(one.title for one in columns.values())))
     rows = [
-        f"<td>#{row['number']}</td>" + "".join(cell(row[name], one.format) for name, one in columns.items())
+        f"<td>#{row['number']}</td>" + "".join(cell(row[name], one) for name, one in columns.items())
         for row in shown.to_dict("records")
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
@@ -128,13 +125,10 @@ def runs_table(inputs: FigureInput) -> str:
     return f'<h2>Runs</h2>{note}<div class="runs">{table}</div>'
 
 
-def cell(value: Any, kind: str) -> str:
+def cell(value: Any, column: Column) -> str:
     """A value as the dashboard's table shows it; numbers stand at the right."""
-    if not kind:
-        return f"<td>{html.escape('' if value is None or value != value else str(value))}</td>"
-    show: Callable[[Any], str] = {TIME: theme.seconds, MONEY: theme.dollars}.get(kind, theme.number)
-    text = "" if value is None or value != value else show(value)
-    return f'<td class="number">{html.escape(text)}</td>'
+    kind = ' class="number"' if column.format else ""
+    return f"<td{kind}>{html.escape(column.written(value, unknown=''))}</td>"
 
 
 def words(inputs: FigureInput) -> str:

@@ -6,7 +6,7 @@ scrolls by itself: it is sent every run once, and then those that changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,18 @@ class Column:
     width: int = 0
     is_main: bool = True
 
+    def written(self, value: Any, unknown: str = "–") -> str:
+        """The value in words, as the browser writes it."""
+        return unknown if value is None or value != value else FORMATS[self.format](value)
+
 
 NUMBER, TIME, MONEY = "shortNumber", "duration", "dollars"
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "": str,
+    NUMBER: theme.number,
+    TIME: theme.seconds,
+    MONEY: theme.dollars,
+}
 BEFORE = {
     "state": Column("state", "How the run ended, or what it does", width=120),
     "phase": Column("phase", "Phase of the schedule", width=110),

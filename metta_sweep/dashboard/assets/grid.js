@@ -40,8 +40,13 @@
     return parts.join(" ");
   }
 
+  // As `theme.dollars` writes it: cents below a hundred dollars, two digits below a cent.
   function dollars(value) {
-    return value === null || value === undefined ? "" : `$${value.toFixed(Math.abs(value) < 100 ? 2 : 0)}`;
+    if (value === null || value === undefined) return "";
+    const size = Math.abs(value);
+    if (size > 0 && size < 0.005) return `$${+value.toPrecision(2)}`;
+    const digits = size < 100 ? 2 : 0;
+    return `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
   }
 
   // What is not known stands last, whichever way the column is sorted.

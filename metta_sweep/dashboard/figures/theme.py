@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -220,6 +221,11 @@ def dollars(value: float) -> str:
     if 0 < abs(value) < 0.005:
         return f"${value:.2g}"
     return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
+
+
+def when(epoch_seconds: float) -> str:
+    """A moment, UTC; "–" when unknown."""
+    return "–" if math.isnan(epoch_seconds) else time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch_seconds))
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from metta_sweep.cli.main import main
 from metta_sweep.dashboard.app import create_app
 from metta_sweep.dashboard.background_fits import BackgroundFits
 from metta_sweep.dashboard.door import Door
+from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.pages import FIGURES
 from metta_sweep.dashboard.queries import Queries
 from metta_sweep.dashboard.runs_page import GRID
@@ -236,6 +237,18 @@ def test_a_link_shows_the_same_table_and_a_new_run_moves_nothing_in_it(page: Pag
     fits.close()
     source.close()
     registry.close()
+
+
+def test_the_table_writes_numbers_as_the_server_does(page: Page, simulated: str) -> None:
+    page.open(f"{simulated}?sweep=sim&page=runs")
+    for name, written, values in (
+        ("shortNumber", theme.number, [0.000123456, 0.5, 100.0, 12345.6, 7, 1_000_000]),
+        ("duration", theme.seconds, [0.42, 45.0, 215.0, 7500.0, 446_400.0]),
+        ("dollars", theme.dollars, [0.0, 0.0012, 1.234, 99.999, 1234.6, 123_456.0]),
+    ):
+        function = f"window.dashAgGridFunctions.{name}"
+        page.wait(lambda function=function: page.run(f"return {function} !== undefined"), name)
+        assert page.run(f"return arguments[0].map(one => {function}(one))", values) == [written(one) for one in values]
 
 
 def test_a_browser_is_asked_for_the_token_once(page: Page, queries: Queries) -> None:
