@@ -14,6 +14,11 @@ def cut(name: str, room: int) -> str:
     return f"{name[: room - 1 - half]}…{name[len(name) - half :]}"
 
 
+def mark(run_id: str) -> str:
+    """`#12` of `my_sweep.r.12`: which run of a sweep that is known."""
+    return f"#{run_id.rpartition('.')[2]}"
+
+
 def cut_id(run_id: str, room: int) -> str:
     """A run's id; its number is never cut."""
     name, mark, number = run_id.rpartition(".r.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import dash_bootstrap_components as dbc
 from dash import dcc, html
@@ -21,8 +20,10 @@ from metta_sweep.dashboard.comparison import compared
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.compare import sparkline
+from metta_sweep.dashboard.figures.theme import LOOKS
 from metta_sweep.dashboard.remarks import sweep_remark, told
 from metta_sweep.dashboard.sweep_summaries import SweepSummary
+from metta_sweep.dashboard.view import View
 from metta_sweep.dashboard.wealth import bill_of, wealth_of
 from metta_sweep.typed_commands import NO_ADDRESS, Address
 
@@ -125,21 +126,19 @@ def fit_notes(inputs: FigureInput) -> list[Any]:
     return [html.P(words, className="small text-body-secondary"), *notes]
 
 
-def sweeps_table(
-    summaries: Sequence[SweepSummary], compared: Sequence[str], hue: str, at: Address = NO_ADDRESS
-) -> list[Any]:
+def sweeps_table(summaries: Sequence[SweepSummary], view: View, at: Address = NO_ADDRESS) -> list[Any]:
     """Every sweep with its owner, state, runs, best score, cost and a sparkline; ticked ones are compared below."""
     if not summaries:
         words = f"No sweeps yet. Start one with: {at.command('run', 'sweep_name=demo', 'sweep=quick')}"
         return [html.P(words, className="text-body-secondary")]
     rows = [
         (
-            tick_box(one.sweep.name, is_ticked=one.sweep.name in compared),
-            html.Div([link_to(one.sweep.name), *told(one.remark)]),
+            tick_box(one.sweep.name, is_ticked=one.sweep.name in view.compare),
+            html.Div([link_to(one.sweep.name, view), *told(one.remark)]),
             state_of(one),
             f"{one.num_ended:,} of {one.num_runs:,}" + (f", {one.num_failed} failed" if one.num_failed else ""),
             theme.number(one.best[-1]) if one.best else "–",
-            picture(one.spark, hue),
+            picture(one.spark, LOOKS[view.theme].accent),
             html.Span(theme.seconds(one.cost_seconds), className="text-nowrap"),
             one.owner,
             html.Span(theme.when(one.last_at), className="text-nowrap"),
@@ -150,9 +149,10 @@ def sweeps_table(
     return [html.Div(tables.table((*head, "last owner", "last event (UTC)"), rows, label="Sweeps"), className="mb-3")]
 
 
-def link_to(name: str) -> html.A:
-    """A sweep's first page; the whole of a long name on hovering."""
-    return html.A(cut(name, NAME_ROOM), href=f"?{urlencode({'sweep': name})}", title=name, className="text-nowrap")
+def link_to(name: str, view: View) -> html.A:
+    """A sweep's first page in this view's look; the whole of a long name on hovering."""
+    address = View(sweep=name, theme=view.theme).to_search()
+    return html.A(cut(name, NAME_ROOM), href=address, title=name, className="text-nowrap")
 
 
 def state_of(one: SweepSummary) -> Any:

@@ -152,7 +152,7 @@ class Queries:
         """What a page says beside its figures."""
         if page == HOME:
             summaries = self.summaries.read(self.source.sweeps())
-            return panels.sweeps_table(summaries, view.compare, LOOKS[view.theme].accent, self.address)
+            return panels.sweeps_table(summaries, view, self.address)
         return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
     def content(self, view: View) -> list[Any]:

@@ -13,6 +13,7 @@ from dash import dcc, html
 from metta_sweep.analysis.names import cut, cut_id
 from metta_sweep.dashboard.choices import options_of
 from metta_sweep.dashboard.layout import button, filters
+from metta_sweep.dashboard.panels import link_to
 from metta_sweep.dashboard.remarks import form
 from metta_sweep.dashboard.view import FILTERED, HOME, OVERVIEW, PAGES, View
 
@@ -176,8 +177,8 @@ def no_sweep(view: View, sweeps: Sequence[str]) -> list[Any]:
     if not sweeps:
         return [html.P(["There is no sweep ", asked, " here, nor any other yet."], className="mb-0")]
     alike = get_close_matches(view.sweep, sweeps, n=3)
-    meant = [html.P(["Did you mean ", *listed([sweep_link(name, view) for name in alike]), "?"])] if alike else []
-    newest = [sweep_link(name, view) for name in sweeps[:MAX_NAMED]]
+    meant = [html.P(["Did you mean ", *listed([link_to(name, view) for name in alike]), "?"])] if alike else []
+    newest = [link_to(name, view) for name in sweeps[:MAX_NAMED]]
     words = f"The newest {len(newest)} of {len(sweeps):,}: " if len(sweeps) > len(newest) else "Here are: "
     return [html.P(["There is no sweep ", asked, " here."]), *meant, html.P([words, *listed(newest)], className="mb-0")]
 
@@ -200,11 +201,6 @@ def runs_there(view: View, run_ids: Sequence[str]) -> list[Any]:
     table, newest = replace(view, run="", page="runs").to_search(), replace(view, run=run_ids[-1]).to_search()
     last = html.A(cut_id(run_ids[-1], NAME_ROOM), href=newest, title=run_ids[-1])
     return [f"It has {len(run_ids):,}: ", html.A("all of them", href=table), ", the newest is ", last, "."]
-
-
-def sweep_link(name: str, view: View) -> html.A:
-    """The first page of a sweep, in the look of this one."""
-    return html.A(cut(name, NAME_ROOM), href=View(sweep=name, theme=view.theme).to_search(), title=name)
 
 
 def listed(parts: Sequence[Any]) -> list[Any]:

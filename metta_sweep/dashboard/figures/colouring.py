@@ -12,6 +12,7 @@ import pandas as pd
 from plotly.colors import sample_colorscale
 
 from metta_sweep.analysis.frame import PARAM, as_choices, is_number
+from metta_sweep.analysis.names import mark
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.theme import Look
 
@@ -107,7 +108,7 @@ def groups_of(runs: pd.DataFrame, by: str, look: Look) -> list[Group]:
 def _by_run(ids: Sequence[str], look: Look) -> list[Group]:
     """A colour for each of a few; of many, those that share a colour are one group: hundreds would be slow to draw."""
     if len(ids) <= FEW:
-        return [Group(f"#{one.rpartition('.')[2]}", [one], theme.line_style(n, look)) for n, one in enumerate(ids)]
+        return [Group(mark(one), [one], theme.line_style(n, look)) for n, one in enumerate(ids)]
     num_colours = len(look.colours)
     return [Group("", ids[start::num_colours], {"color": look.colours[start]}) for start in range(num_colours)]
 

@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metta_sweep.analysis.curves import best_band
+from metta_sweep.analysis.names import mark
 from metta_sweep.dashboard.figures import theme
 from metta_sweep.dashboard.figures.colouring import FEW, Group, Scale, groups_of, scale_of
 from metta_sweep.dashboard.figures.theme import Look, line_style
@@ -147,7 +148,7 @@ def band_traces(band: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
 def one_curve(own: pd.DataFrame, run_id: str, style: dict[str, Any]) -> dict[str, Any]:
     """The curve of one run, with its points."""
     hover = "%{x:.4s}, score %{y:.4g}<extra>%{fullData.name}</extra>"
-    name = theme.safe(f"#{run_id.rpartition('.')[2]}")
+    name = theme.safe(mark(run_id))
     trace = theme.line(own["x"].to_numpy(), own["score"].to_numpy(), line=style, name=name, hovertemplate=hover)
     return {**trace, "mode": "lines+markers", "showlegend": True, "customdata": [run_id] * len(own)}
 

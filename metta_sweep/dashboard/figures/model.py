@@ -30,7 +30,7 @@ def belief_front(runs: pd.DataFrame, front: pd.DataFrame, goal: str, look: Look)
         front: columns cost, mean, low, high.
     """
     done = scored(runs)
-    figure = theme.base(look, "cost (s)", "score", height=460)
+    figure = theme.base(look, theme.label("cost_seconds"), "score", height=460)
     for phase, colour in theme.phase_colours(done, look).items():
         add_runs(figure, done[done["phase"] == phase], "cost_seconds", {"color": colour}, phase or "runs")
     figure.add_traces(band_traces(front["cost"], front, look.colours[4], "predicted front, 90 %"))

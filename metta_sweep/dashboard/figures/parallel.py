@@ -48,7 +48,7 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     if done.empty:
         return theme.empty(look, "No run has a score yet")
     axes = axes_of(runs)
-    names = {**theme.short_names(axes[: -len(RESULTS)]), "cost_seconds": "cost (s)", "score": "score"}
+    names = {**theme.short_names(axes[: -len(RESULTS)]), **{name: theme.label(name) for name in RESULTS}}
     dimensions = [
         {**_dimension(done, path, space, brush.get(path)), "label": theme.noted(names[path], "")} for path in axes
     ]

@@ -153,7 +153,7 @@ def test_an_empty_registry_says_how_to_start_there(desk: Desk) -> None:
     data_dir = key_word("data_dir", "else where, 'here'")
     (start,) = commands(desk.said("status", data_dir, "--config-dir", "my configs"))
     assert f"No sweeps yet. Start one with: {start}" in texts_in(
-        panels.sweeps_table([], [], "red", Address((data_dir,), ("my configs",)))
+        panels.sweeps_table([], View(), Address((data_dir,), ("my configs",)))
     )
     desk.works(start)
 
