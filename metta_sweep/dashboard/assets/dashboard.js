@@ -31,8 +31,8 @@
     },
   });
 
-  // The ranges of an axis are those of the figure on the page: Dash writes a zoom into its own copy of the figure, and a whole
-  // new figure would undo it, whatever `uirevision` says.
+  // The ranges of an axis are those of the figure on the page: Dash writes a zoom into its own copy of the figure, and
+  // a whole new figure would undo it, whatever `uirevision` says.
   function withZoomOf(old, layout) {
     const kept = Object.assign({}, layout);
     for (const key of Object.keys(layout)) {
@@ -48,7 +48,8 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dashboard: {
-      // Not a dash.Patch from the server: the reply may come after another page took the figure's place, and then there is nothing to patch.
+      // Not a dash.Patch from the server: the reply may come after another page took the figure's place, and then there
+      // is nothing to patch.
       show: function (drawn, old) {
         if (!drawn) return [window.dash_clientside.no_update, window.dash_clientside.no_update];
         const figure = drawn.figure;

@@ -1,4 +1,5 @@
-// The table of runs: what its cells show, how its rows are kept up to date, and what of its state goes into the address.
+// The table of runs: what its cells show, how its rows are kept up to date, and what of its state goes into the
+// address.
 (function () {
   "use strict";
 
@@ -89,7 +90,8 @@
     });
   }
 
-  // Rows that did not change stay the same objects: the grid then touches none of them, nor its order and scroll position.
+  // Rows that did not change stay the same objects: the grid then touches none of them, nor its order and scroll
+  // position.
   function merged(old, changed, gone) {
     const fresh = new Map(changed.map((row) => [row.id, row]));
     const left = new Set(gone);
@@ -142,7 +144,8 @@
         return clicked && clicked.colId === "number" ? { run: clicked.rowId, at: clicked.timestamp } : none();
       },
       columns: function (shown, defined) {
-        return (defined || []).map((one) => Object.assign({}, one, { hide: shown !== "all" && one.context === "more" }));
+        const isHidden = (one) => shown !== "all" && one.context === "more";
+        return (defined || []).map((one) => Object.assign({}, one, { hide: isHidden(one) }));
       },
       cleared: function (clicks, before) {
         return clicks ? Object.assign({}, before, { where: {}, find: "" }) : none();

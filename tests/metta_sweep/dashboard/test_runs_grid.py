@@ -73,7 +73,7 @@ def test_the_rows_are_sent_again_for_other_ranges_only(queries: Queries) -> None
     assert every is not None
     has = {"key": every["key"], "revision": every["revision"]}
     for look in ({"theme": "dark"}, {"curve_scale": "linear"}, {"colour": "run"}, {"chosen": (1,)}, {"find": "lstm"}):
-        assert queries.table_news(replace(SIM, **look), has) is None  # type: ignore[arg-type]
+        assert queries.table_news(replace(SIM, **look), has) is None
     assert queries.table_news(replace(SIM, score=(2.0, 7.0)), has)["whole"]  # type: ignore[index]
 
 
