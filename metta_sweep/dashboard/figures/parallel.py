@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from searchers.distributions import Array
 NUM_TICKS = 5
 MAX_LINES = 5000
 TINY_COST = 1e-3
+NOTE_LETTERS = 100  # of a line below the figure: what 800 pixels beside the rail hold
+NOTE_LINE = 16  # pixels, of letters of 11
 MARK_BELOW = 0.12  # of an axis' length, below its lowest value; enough for two ticks not to touch
 BRUSHED = re.compile(r"dimensions\[(\d+)\]\.constraintrange")
 Brush = Mapping[str, Sequence[Any]]  # what an axis is narrowed to: low and high in natural units, or choices as text
@@ -62,18 +65,26 @@ def parallel_coordinates(runs: pd.DataFrame, space: Space | None, brush: Brush, 
     }
     figure = go.Figure(layout={**theme.page_layout(look, 520), "margin": {"l": 70, "r": 40, "t": 90, "b": 24}})
     figure.add_trace(go.Parcoords(dimensions=dimensions, line=line, labelangle=-12, **fonts))
-    if words := not_drawn(len(runs), len(done)):
-        place = {"x": 0, "y": 0, "xref": "paper", "yref": "paper", "yshift": -28, "showarrow": False}
-        figure.add_annotation(text=words, font={"size": 11, "color": look.muted}, **place)
-        figure.update_layout(margin={"b": 44})
+    if lines := [*not_drawn(len(runs), len(done)), *names_in_full(names.values())]:
+        place = {"x": 0, "y": 0, "xref": "paper", "yref": "paper", "yanchor": "top", "yshift": -13, "showarrow": False}
+        figure.add_annotation(text="<br>".join(lines), align="left", font={"size": 11, "color": look.muted}, **place)
+        room = NOTE_LINE * len(lines)
+        figure.update_layout(height=figure.layout.height + room - NOTE_LINE, margin={"b": 28 + room})
     return figure
 
 
-def not_drawn(num_runs: int, num_scored: int) -> str:
-    """Which runs have no line; "" when all have one."""
+def names_in_full(names: Iterable[str]) -> list[str]:
+    """What the axes' labels cut, in lines."""
+    long = [name for name in names if len(name) > theme.NAME_ROOM]
+    text = f"Cut names in full: {', '.join(long)}" if long else ""
+    return [theme.safe(line) for line in textwrap.wrap(text, NOTE_LETTERS, break_on_hyphens=False)]
+
+
+def not_drawn(num_runs: int, num_scored: int) -> list[str]:
+    """Which runs have no line, in one; none when all have one."""
     left_out = [f"{num_runs - num_scored:,} without a score"] if num_runs > num_scored else []
     left_out += [f"the oldest {num_scored - MAX_LINES:,}"] if num_scored > MAX_LINES else []
-    return f"Runs without a line: {' and '.join(left_out)}" if left_out else ""
+    return [f"Runs without a line: {' and '.join(left_out)}"] if left_out else []
 
 
 def _dimension(done: pd.DataFrame, path: str, space: Space | None, chosen: Sequence[Any] | None) -> dict[str, Any]:

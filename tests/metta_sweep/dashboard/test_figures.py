@@ -251,6 +251,17 @@ def test_a_colour_scale_stands_for_one_kind_of_quantity(snapshot: Snapshot, know
     assert score == lines != unsure
 
 
+def test_names_that_the_axes_cut_stand_in_full_below_them(snapshot: Snapshot) -> None:
+    name = "a_parameter_with_a_name_that_is_much_<b>longer</b>_than_its_axis_has_room_for"
+    runs = snapshot.runs.rename(columns={"param.trainer.ppo.gamma": f"param.{name}"})
+    figure = parallel.parallel_coordinates(runs, None, {}, LIGHT)
+    assert not any(dimension.label == theme.safe(name) for dimension in figure.data[0].dimensions)
+    assert theme.safe(name) in figure.layout.annotations[0].text
+    short = parallel.parallel_coordinates(snapshot.runs, None, {}, LIGHT)
+    assert "Cut names" not in repr(short.layout.annotations)
+    assert figure.layout.height > short.layout.height
+
+
 def test_a_long_name_is_cut_in_the_middle_and_whole_on_hovering(snapshot: Snapshot) -> None:
     name = "a-sweep-with-a-name-that-is-much-longer-than-anybody-needs"
     line = compare.compare({name: (snapshot.runs, "maximize")}, LIGHT).data[0]
