@@ -50,7 +50,7 @@ CONTENT_POLICY = (
 
 
 def create_app(queries: Queries, *, door: Door | None = None, actions: Actions | None = None) -> Dash:
-    """The application over a queries; `app.server` is its WSGI callable.
+    """The application over these queries; `app.server` is its WSGI callable.
 
     Args:
         door: who may open it; None = who reaches a loopback address under a loopback name.

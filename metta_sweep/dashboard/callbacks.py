@@ -216,8 +216,8 @@ def register_exports(app: Dash, queries: Queries) -> None:
 
 def register_browser(app: Dash) -> None:
     """What runs in the browser, see assets/dashboard.js."""
-    for function, output, source in (("copyLink", Output("copy-link", "children"), Input("copy-link", "n_clicks")),):
-        app.clientside_callback(ClientsideFunction("dashboard", function), output, source)
+    copied = (Output("copy-link", "children"), Input("copy-link", "n_clicks"))
+    app.clientside_callback(ClientsideFunction("dashboard", "copyLink"), *copied)
     app.clientside_callback(
         ClientsideFunction("dashboard", "show"),
         Output({"type": "figure", "name": MATCH}, "figure"),

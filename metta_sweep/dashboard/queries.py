@@ -156,7 +156,7 @@ class Queries:
         return panels.PANELS[page](self.inputs(view)) if page in panels.PANELS else []
 
     def content(self, view: View) -> list[Any]:
-        """What a page holds below the tabs."""
+        """What a page holds below its filters."""
         if view.page == "runs" and view.sweep:
             snapshot = self.source.snapshot(view.sweep)
             remark = self.remark("", view) if self.has_actions else None
@@ -178,7 +178,7 @@ class Queries:
         return self.source.snapshot(view.sweep).remarks.get(run_id, NO_REMARK) if view.sweep else NO_REMARK
 
     def chosen_words(self, view: View) -> str:
-        """How many runs are chosen, and where they are compared."""
+        """How many runs are chosen; "" for none."""
         return f"{len(view.chosen):,} chosen" if view.chosen else ""
 
     def parameters(self, view: View) -> list[str]:

@@ -10,7 +10,7 @@ from dash import html
 from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.registry.records import MAX_NOTE, NO_REMARK, RemarkRecord
 
-KINDS = ("run", "sweep")
+TOKEN_HINT = "token, as shown where the dashboard was started"
 
 
 def told(remark: RemarkRecord) -> list[Any]:
@@ -29,14 +29,13 @@ def form(kind: str, remark: RemarkRecord = NO_REMARK, *, needs_token: bool = Fal
     """Note and tags of a run or of the sweep, to be written.
 
     Args:
-        kind: of `KINDS`.
+        kind: run or sweep.
         needs_token: whether the form has a field of its own for the token.
     """
     ids = {part: {"type": f"remark-{part}", "of": kind} for part in ("note", "tags", "token", "save", "answer")}
     note = dbc.Textarea(id=ids["note"], value=remark.note, maxlength=MAX_NOTE, rows=3, size="sm", className="mb-2")
     tags = dbc.Input(id=ids["tags"], value=", ".join(remark.tags), placeholder="tags, with commas", size="sm")
-    hint = "token shown by the command line"
-    token = dbc.Input(id=ids["token"], type="password", placeholder=hint, size="sm", className="mt-2")
+    token = dbc.Input(id=ids["token"], type="password", placeholder=TOKEN_HINT, size="sm", className="mt-2")
     save = dbc.Button("Save", id=ids["save"], size="sm", color="secondary", className="mt-2")
     label = html.Label(f"Note on this {kind}", className="small fw-semibold")
     answer = html.Div(id=ids["answer"], className="small mt-2", role="status")

@@ -49,7 +49,7 @@ OPTIONS = {
 
 
 def content(view: View, runs: pd.DataFrame, goal: str, remark: RemarkRecord | None) -> list[Any]:
-    """Everything below the tabs and filters.
+    """Everything below the filters.
 
     Args:
         runs: all runs of the sweep: they decide which columns there are.

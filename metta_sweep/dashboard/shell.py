@@ -14,7 +14,7 @@ from metta_sweep.analysis.names import cut, cut_id
 from metta_sweep.dashboard.choices import options_of
 from metta_sweep.dashboard.layout import button, filters
 from metta_sweep.dashboard.panels import link_to
-from metta_sweep.dashboard.remarks import form
+from metta_sweep.dashboard.remarks import TOKEN_HINT, form
 from metta_sweep.dashboard.view import FILTERED, HOME, OVERVIEW, PAGES, View
 
 REFRESH_MILLISECONDS = 1500
@@ -140,14 +140,13 @@ def details(*, actions: bool) -> dbc.Offcanvas:
 
 def acts() -> list[Any]:
     """What may be done with a run, for who has the token: a failed one can be run again, and all can have a note."""
-    hint = "token, as shown where the dashboard was started"
     retry = [
         dbc.Button("Retry this run", id="retry-run", size="sm", color="secondary"),
         html.Span("The same configuration under the same id.", className="small ms-2"),
     ]
     return [
         html.H3("Actions", className="h6 mt-4"),
-        dbc.Input(id="token", type="password", placeholder=hint, size="sm", className="mb-2"),
+        dbc.Input(id="token", type="password", placeholder=TOKEN_HINT, size="sm", className="mb-2"),
         html.Div(retry, id="retry-box", hidden=True),
         html.Div(id="action-answer", className="small mt-2", role="status"),
         form("run"),
@@ -156,7 +155,7 @@ def acts() -> list[Any]:
 
 def stop_dialog(sweep: str) -> dbc.Modal:
     """Asks before a sweep is stopped; who stops it has the token."""
-    label = html.Label("Token, as shown where the dashboard was started", htmlFor="stop-token", className="small")
+    label = html.Label(TOKEN_HINT.capitalize(), htmlFor="stop-token", className="small")
     body = [
         html.P("Runs that run now finish, and no new ones start. The command that started the sweep continues it."),
         label,

@@ -68,7 +68,7 @@ class SweepSummary:
 
 
 class SweepSummaries:
-    """SweepSummaries of every sweep, kept up to date by reading new events only. Safe to use from any thread."""
+    """A summary of every sweep, kept up to date by reading new events only. Safe to use from any thread."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

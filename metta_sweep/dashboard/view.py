@@ -86,7 +86,7 @@ class View:
     """
 
     sweep: str = ""
-    page: str = "overview"
+    page: str = OVERVIEW
     theme: str = "light"
     score: Range | None = None
     cost: Range | None = None
@@ -119,7 +119,7 @@ class View:
         sweep = query.get("sweep", default_sweep)
         return cls(
             sweep=sweep,
-            page=_one_of(query.get("page"), PAGES, "overview" if sweep else HOME),
+            page=_one_of(query.get("page"), PAGES, OVERVIEW if sweep else HOME),
             theme=_one_of(query.get("theme"), THEMES, _one_of(theme, THEMES, "light")),
             score=read_range(query.get("score", "")),
             cost=read_range(query.get("cost", "")),
@@ -152,7 +152,7 @@ class View:
 
     def to_search(self) -> str:
         """The query for this view; defaults are left out, so that URLs stay short."""
-        default = View(sweep=self.sweep, page="overview" if self.sweep else HOME)
+        default = View(sweep=self.sweep, page=OVERVIEW if self.sweep else HOME)
         words: dict[str, str] = {"sweep": self.sweep} if self.sweep else {}
         for item in fields(self):
             value = getattr(self, item.name)
