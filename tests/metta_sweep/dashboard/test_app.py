@@ -29,7 +29,7 @@ from metta_sweep.dashboard.figure_input import FigureInput
 from metta_sweep.dashboard.figures.model import NO_MODEL
 from metta_sweep.dashboard.figures.scores import NO_SCORES
 from metta_sweep.dashboard.pages import FIGURES
-from metta_sweep.dashboard.queries import Queries
+from metta_sweep.dashboard.queries import Queries, filters_of
 from metta_sweep.dashboard.remarks import sweep_remark, told
 from metta_sweep.dashboard.report import report_html
 from metta_sweep.dashboard.snapshot import Feed, Snapshot
@@ -127,6 +127,16 @@ def test_a_runs_panel_tells_configuration_reasons_result_money_and_ids(queries: 
     failed = components(queries.details("sim.r.8", SIM))
     assert "OutOfMemoryError" in failed
     assert "End of the log" in failed
+
+
+def test_the_list_of_sweeps_keeps_the_look_of_its_page(queries: Queries) -> None:
+    assert "?sweep=sim&theme=dark" in components(queries.panel("home", View(page="home", theme="dark")))
+
+
+def test_the_words_for_filters_name_every_range() -> None:
+    view = View(sweep="sim", score=(1.0, 9.0), cost=(2.0, 8.0), brush={"score": (3.0, 4.0), "cost_seconds": (5.0, 6.0)})
+    ranges = ["score from 1 to 9", "cost (s) from 2 to 8", "score from 3 to 4", "cost (s) from 5 to 6"]
+    assert filters_of(view) == ranges
 
 
 def test_an_unknown_run_in_the_url_opens_no_panel(queries: Queries) -> None:

@@ -25,6 +25,7 @@ from metta_sweep.registry.reader import SqliteReader
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.dashboard.conftest import HOSTILE, OPTIONS
 from tests.metta_sweep.dashboard.simulated import Clock, Plan, Simulator
+from tests.metta_sweep.dashboard.test_app import components
 
 SIM = View(sweep="sim", page="runs")
 RATE = "param.trainer.optimizer.learning_rate"
@@ -160,8 +161,7 @@ def test_what_is_chosen_is_compared_with_what_differs_first(snapshot: Snapshot) 
     runs = snapshot.all_runs
     two = runs[runs["state"].eq("completed") & runs["param.model.type"].eq("lstm")]["number"].tolist()[:2]
     tree = compared(looked_at(snapshot, View(sweep="sim", chosen=tuple(two))))
-    words = json.dumps(tree, default=lambda component: component.to_plotly_json())
-    before, after = words.split("The same in all")
+    before, after = components(tree).split("The same in all")
     assert all(name in before for name in ('"score"', "learning_rate", "gamma", f"sim.r.{two[0]}", f"sim.r.{two[1]}"))
     assert "lstm" in after
     assert "lstm" not in before
