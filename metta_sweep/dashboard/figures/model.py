@@ -168,7 +168,7 @@ def _surface_cell(
 ) -> theme.Cell:
     pair = tuple(notes)
     axes = [axis_style(values) for values in (table.x, table.y)]
-    z, title, place = (table.mean, "score", 0.43) if quantity == "score" else (table.std, "± std", 1.0)
+    z, title, place = (table.mean, "score", 0.45) if quantity == "score" else (table.std, "± std", 1.0)
     bar = {"x": place, "len": 0.95, "thickness": 12, "title": {"text": title, "side": "top"}}
     colours = {
         "colorscale": theme.scale(quantity, look),
