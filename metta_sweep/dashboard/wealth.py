@@ -13,10 +13,11 @@ from metta_sweep.registry.records import AttemptRecord
 
 
 def wealth_of(snapshot: Snapshot) -> Money:
-    """The sweep's money; a sweep where nothing runs stands still at its last event."""
-    attempts = snapshot.attempts_until(time.time())
+    """The sweep's money, as `status` tells it: no time passes for a sweep that is over."""
+    now = time.time()
+    attempts = snapshot.attempts_until(now)
     ends = [attempt.ended_at for attempt in attempts if attempt.ended_at is not None]
-    now = max(ends) if len(ends) == len(attempts) and ends else time.time()
+    now = max(ends) if snapshot.ending is not None and ends else now
     runs, slots = in_slots(snapshot.all_runs, snapshot.started), utilisation(ran_here(attempts, snapshot.records), now)
     return money(runs, attempts, snapshot.budget, slots, created_at=snapshot.sweep.created_at, now=now)
 

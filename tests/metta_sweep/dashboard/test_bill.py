@@ -97,6 +97,14 @@ def test_status_says_that_run_cost_and_idle_are_the_node_bill(
     assert money[2]["idle"] is None  # time alone costs nothing
 
 
+def test_the_page_counts_the_time_of_a_sweep_that_nobody_ended_as_status_does(
+    inputs: FigureInput, known_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inputs.snapshot.ending is None
+    hours = json.loads(status(known_dir, capsys, "--json"))["money"][2]["spent"]
+    assert wealth_of(inputs.snapshot).amounts[2].spent == pytest.approx(hours, abs=0.05)
+
+
 def test_the_dashboard_and_the_report_say_the_same(inputs: FigureInput) -> None:
     wealth = wealth_of(inputs.snapshot)
     assert bill_of(wealth) == BILL
