@@ -40,6 +40,7 @@ STATE_SYMBOLS = {
 DASHES = ("solid", "dash", "dot")  # of lines whose colours come back
 HOVER_PARAMS = 12
 NAME_ROOM = 32  # characters of a parameter's name beside an axis of a small figure; a guess
+SMALL_TICKS = 3  # on an axis of 150 pixels; five run into each other at 800 pixels of page
 WEBGL_FROM = 1000  # below this many points SVG draws as fast and exports as vectors
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
 
@@ -134,13 +135,18 @@ def log_style(low: float, high: float, *, is_small: bool = False) -> dict[str, A
     """A logarithmic axis: ticks at 1, 2 and 5, written 20k, above one; at powers of ten, written 1e-5, below.
 
     A linear one when it is narrow: there the two look the same, and only the linear one has round ticks. On a small
-    axis of several decades only the powers of ten have room.
+    axis of several decades only the powers of ten have room, on a shorter one three ticks.
     """
     if high < 5 * low:
         return {"type": "linear", "nticks": 5, "separatethousands": True}
     has_powers = math.floor(math.log10(high)) > math.ceil(math.log10(low)) if low > 0 else False  # two at least
     if is_small and has_powers and high > max(1, 30 * low):
         return {"type": "log", "dtick": 1, "tickformat": "~s"}
+    if is_small and low >= 1:
+        marks = [mark * 10**power for power in range(math.floor(math.log10(high)) + 1) for mark in (1, 2, 5)]
+        inside = [mark for mark in marks if low <= mark <= high]
+        few = np.linspace(0, len(inside) - 1, min(len(inside), SMALL_TICKS)).round().astype(int)
+        return {"type": "log", "tickvals": [inside[i] for i in few], "tickformat": "~s"}
     ticks = {"dtick": "D2", "tickformat": "~s"} if high > 1 else {"dtick": 1, "tickformat": "~e"}
     return {"type": "log", **ticks}
 

@@ -267,3 +267,10 @@ def test_a_long_name_is_cut_in_the_middle_and_whole_on_hovering(snapshot: Snapsh
     line = compare.compare({name: (snapshot.runs, "maximize")}, LIGHT).data[0]
     assert line.name == "a-sweep-with-a-n…n-anybody-needs"
     assert (line.meta, "%{meta}" in line.hovertemplate) == (name, True)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"), [(107e3, 9.1e6, [2e5, 1e6, 5e6]), (16, 512, [20, 100, 500]), (3, 18, [5, 10])]
+)
+def test_a_small_logarithmic_axis_has_ticks_that_do_not_touch(low: float, high: float, ticks: list[float]) -> None:
+    assert theme.log_style(low, high, is_small=True)["tickvals"] == ticks
