@@ -296,7 +296,7 @@ def test_the_plain_tune_script_of_the_examples_finds_the_best_choice(
     script = importlib.import_module("tune_script")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        best = script.main(num_samples=14, storage_path=str(tmp_path))
+        best = script.main(storage_path=str(tmp_path))
     finally:
         ray.shutdown()
         sys.modules.pop("tune_script")

@@ -23,7 +23,7 @@ def main(num_samples: int = 20, storage_path: str | None = None) -> dict[str, An
             "kind": tune.choice(["a", "b"]),
         },
         tune_config=tune.TuneConfig(
-            search_alg=ProteinSearch(),
+            search_alg=ProteinSearch(config={"objective": "best"}),  # the best score, not the whole front
             metric="score",
             mode="max",
             num_samples=num_samples,
