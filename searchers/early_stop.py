@@ -36,7 +36,7 @@ class RunningCurve:
     Attributes:
         params: its point.
         points: its learning curve so far, increasing in `env_steps`.
-        total_env_steps: steps that it will train.
+        total_env_steps: steps that it will train; 0 = nobody knows.
     """
 
     params: Params
@@ -50,7 +50,7 @@ class Advice:
 
     Attributes:
         stop: stop the run.
-        rule: "too_early", "nan", "quantile_0.3", "quantile_0.5" or "too_few_runs".
+        rule: "nan", "unknown_length", "too_early", "at_its_end", "too_few_runs", "quantile_0.3" or "quantile_0.5".
         share: part of the run that is done.
         threshold: score that the rule asks for; nan when it asks for none.
         value: latest score of the run; nan when there is none.
@@ -75,20 +75,13 @@ def advise(models: SurrogateModels, config: ProteinConfig, curve: RunningCurve) 
         config: not used by the rule; the model's settings are in theirs.
         curve: the run in question.
     """
-    share = curve.points[-1].env_steps / curve.total_env_steps if curve.points else 0.0
+    total = curve.total_env_steps
+    share = curve.points[-1].env_steps / total if curve.points and total else 0.0
     value = curve.points[-1].score if curve.points else math.nan
     if curve.points and not abs(value) <= LARGEST:
         return Advice(True, "nan", share, math.nan, value, 0.0, f"score is {value} at {share:.0%} of the run")
-    if share < FIRST_SHARE:
-        return Advice(
-            False,
-            "too_early",
-            share,
-            math.nan,
-            value,
-            1.0,
-            f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}",
-        )
+    if untimely := _untimely(share, total):
+        return Advice(False, untimely[0], share, math.nan, value, 1.0, untimely[1])
     comparable = comparable_scores(models, curve)
     if len(comparable) < MIN_COMPARABLE:
         text = f"{len(comparable)} comparable runs; the rule needs {MIN_COMPARABLE}"
@@ -103,6 +96,17 @@ def advise(models: SurrogateModels, config: ProteinConfig, curve: RunningCurve) 
         f"chance to end on the front {probability:.1%} (stops below {MIN_PROBABILITY:.0%} if both agree)"
     )
     return Advice(stop, f"quantile_{quantile:g}", share, shown, value, probability, reason)
+
+
+def _untimely(share: float, total_env_steps: int) -> tuple[str, str] | None:
+    """Rule and reason where it is no time to stop anything."""
+    if not total_env_steps:
+        return "unknown_length", "nobody knows how long the run is"
+    if share < FIRST_SHARE:
+        return "too_early", f"only {share:.0%} of the run is done; no advice before {FIRST_SHARE:.0%}"
+    if share >= 1:  # its last report: to stop it would save nothing, and lose what it does after that
+        return "at_its_end", f"{share:.0%} of the run is done; there is nothing left to stop"
+    return None
 
 
 def comparable_scores(models: SurrogateModels, curve: RunningCurve) -> Array:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from metta_sweep.config import tree as trees
+from metta_sweep.config.job import SweepSpec
 from metta_sweep.config.whole import rounded
+from searchers.features import DEFAULT_FIDELITY
 from searchers.observation import Params
 from searchers.space import Space
 from trainables.errors import Problem, SpecError
@@ -16,6 +18,7 @@ from trainables.fields import nearest
 from trainables.kinds import kind_of
 from trainables.spec import RunSpec
 
+TOTAL_STEPS = ("trainable", "total_steps")
 DRAWN_POINTS = 128  # so many find what 3 of 100 points have
 
 
@@ -129,3 +132,33 @@ def with_params(run: Mapping[str, Any], params: Params) -> trees.Tree:
     for name, value in params.items():
         point = trees.put(point, trees.split(name), value)
     return {**point, "suggestion": {**run["suggestion"], **params}} if "suggestion" in run else point
+
+
+def length_problems(run: Mapping[str, Any], sweep: SweepSpec) -> list[Problem]:
+    """What is wrong with how a program's training length is said; our own training knows its own."""
+    if kind_of(run).plays_suite or not sweep.remembers:
+        return []
+    problems = []
+    for inside, name, searched in _lengths(sweep):
+        if name not in searched and name != DEFAULT_FIDELITY:
+            text = f"{name} is not searched, so that it cannot say how long a run is{nearest(name, searched)}"
+            problems.append(Problem(f"{inside}.protein.fidelity", text))
+        if name in searched and (total := trees.get(run, TOTAL_STEPS)):
+            problems.append(Problem(".".join(TOTAL_STEPS), f"{total}, but {name} sets the length of a run; leave it out"))
+    return list(dict.fromkeys(problems))
+
+
+def length_doubts(run: Mapping[str, Any], sweep: SweepSpec) -> list[Problem]:
+    """Early stopping compares runs at the same share of their length: without one it stops nothing."""
+    is_told = trees.get(run, TOTAL_STEPS) or all(name in searched for _, name, searched in _lengths(sweep))
+    if kind_of(run).plays_suite or not (sweep.early_stopping and sweep.remembers) or is_told:
+        return []
+    text = "stops no run whose length nobody knows: set trainable.total_steps to the last step that the program reports"
+    return [Problem("sweep.early_stopping", f"{text}, or protein.fidelity to the searched parameter that says it")]
+
+
+def _lengths(sweep: SweepSpec) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(key of its block, name of the parameter that sets the training length, what is searched) of each phase."""
+    for index, phase in enumerate(sweep.phases):
+        inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
+        yield inside, phase.protein.fidelity or DEFAULT_FIDELITY, phase.space.to_config()

@@ -145,7 +145,8 @@ class _Loader:
             key = f"settings.max_observations_to_load={limit}"
             notes.append(f"{key} bounds what comes in from WandB; a sweep learns from all its runs")
         notes += [self._composed.at(f"sweep.parameters.{name}", text) for name, text in self._rounded.items()]
-        notes += [self._composed.at(doubt.key, doubt.text) for doubt in doubts(sweep.phases)]
+        found = (*doubts(sweep.phases), *checks.length_doubts(self._resolved, sweep))
+        notes += [self._composed.at(doubt.key, doubt.text) for doubt in found]
         return (*notes, *self._composed.all_notes(self._resolved))
 
     def _fixed_parameters(self) -> Tree:
@@ -231,6 +232,7 @@ class _Loader:
         for index, phase in enumerate(sweep.phases):
             inside = f"sweep.schedule.phases.{index}.sweep" if phase.name else "sweep"
             self._problems += checks.parameter_problems(run, phase.space, inside)
+        self._problems += checks.length_problems(run, sweep)
         if not self._problems:
             point = checks.with_params(run, rounded(center, run))
             self._problems += environment_problems(RunSpec.from_mapping(point, strict=False))

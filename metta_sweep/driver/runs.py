@@ -41,6 +41,8 @@ def on_progressed(turn: Transition, event: ms.Progressed) -> None:
     point = progress.point
     if run is None:
         return
+    if not progress.total_env_steps:  # a program does not know which of its parameters is its length
+        progress = replace(progress, total_env_steps=rules.asked_steps(run.record.params))
     if progress.nodes and progress.nodes != run.nodes:  # told once, and again when its workers were moved
         turn.write("record_nodes", run.record, nodes=progress.nodes)
     if point is not None:

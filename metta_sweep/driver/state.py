@@ -14,6 +14,8 @@ from metta_sweep.driver.messages import LiveRun, ReservedRun
 from metta_sweep.driver.rules import FailureCount, StopReason, SweepLimits, Tally, cost_clock
 from metta_sweep.errors import SweepError
 from metta_sweep.registry.records import JsonObject, RunRecord
+from searchers.features import DEFAULT_FIDELITY
+from searchers.observation import Params, number_of
 from trainables.failures import Failure
 from trainables.resources import Resources
 
@@ -32,6 +34,7 @@ class Rules:
     Attributes:
         clock: field of `Span` that the optimiser's cost is read from.
         early_stopping: whether the optimiser may end running runs.
+        lengths: names of the parameters that set the training length, of any phase.
         promised: nodes that an autoscaler may buy.
     """
 
@@ -41,6 +44,7 @@ class Rules:
     limits: SweepLimits
     clock: str
     early_stopping: bool = False
+    lengths: frozenset[str] = frozenset()
     promised: tuple[Node, ...] = ()
 
     @classmethod
@@ -50,7 +54,8 @@ class Rules:
         maximize = sweep.goal == "maximize"
         limits = SweepLimits(sweep.num_samples, sweep.target_score, maximize, job.budget, has_gpus=gpus > 0)
         clock = cost_clock(sweep.cost, gpus)
-        return cls(job.sweep_name, job.settings, job.resources, limits, clock, sweep.early_stopping, promised)
+        lengths = frozenset(phase.protein.fidelity or DEFAULT_FIDELITY for phase in sweep.phases)
+        return cls(job.sweep_name, job.settings, job.resources, limits, clock, sweep.early_stopping, lengths, promised)
 
     @property
     def num_gpus(self) -> float:
@@ -64,6 +69,10 @@ class Rules:
     def count_slots(self, capacity: Capacity) -> int:
         """Runs that fit at once on nodes that stay and take runs."""
         return slots_on(self.resources, self.usable(capacity))
+
+    def asked_steps(self, params: Params) -> int:
+        """Training length that a run was asked for; 0 when its parameters do not say."""
+        return int(next((number_of(params[name]) for name in sorted(self.lengths) if name in params), 0.0))
 
     def slot_seconds(self, cost: float) -> float:
         """The optimiser's cost is CPU seconds over ranks when there is no GPU; a slot runs all ranks at once."""

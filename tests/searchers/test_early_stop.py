@@ -55,6 +55,12 @@ def test_a_good_run_goes_on() -> None:
     assert advice.probability > 0.05
 
 
+@pytest.mark.parametrize(("total", "rule"), [(0, "unknown_length"), (500_000, "at_its_end"), (800_000, "quantile_0.5")])
+def test_a_run_of_unknown_length_and_one_at_its_end_go_on(total: int, rule: str) -> None:
+    advice = trained().advise(replace(hopeless(0.5), total_env_steps=total))
+    assert (advice.rule, advice.stop) == (rule, rule == "quantile_0.5")
+
+
 def test_too_few_comparable_runs_give_no_advice_and_nan_stops_at_once() -> None:
     assert make().advise(hopeless(0.5)).rule == "too_few_runs"
     unlike = make()

@@ -67,3 +67,36 @@ def test_a_programs_patch_reproduces_its_run(config_dir: Path) -> None:
 def test_a_misspelt_section_of_a_train_job_is_told() -> None:
     with pytest.raises(ConfigError, match=r"command line: trainr: unknown key; did you mean trainer"):
         load_train_job(["run=x", "trainr.num_envs=3"], {})
+
+
+LENGTH_UNKNOWN = "sweep.early_stopping: stops no run whose length nobody knows"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_told"),
+    [
+        ([], True),
+        (["trainable.total_steps=1000"], False),
+        (["sweep.protein.fidelity=net.width"], False),
+        (["sweep.early_stopping=false"], False),
+    ],
+)
+def test_early_stopping_of_a_program_without_a_length_is_told(
+    config_dir: Path, overrides: list[str], is_told: bool
+) -> None:
+    notes = "\n".join(load(config_dir, "sweep.early_stopping=true", *overrides).notes)
+    assert (LENGTH_UNKNOWN in notes) == is_told
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["sweep.protein.fidelity=lrr"], r"fidelity: lrr is not searched, .*; did you mean lr"),
+        (["sweep.protein.fidelity=lr", "trainable.total_steps=9"], r"total_steps: 9, but lr sets the length of a run"),
+    ],
+)
+def test_a_length_that_is_no_parameter_or_is_told_twice_is_refused(
+    config_dir: Path, overrides: list[str], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(config_dir, *overrides)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from metta_sweep.capacity import Node
@@ -128,6 +130,22 @@ def test_a_run_that_the_optimiser_gives_up_ends_with_its_last_score() -> None:
         0.5,
     )
     assert finish.payload["observation"]["message"] == "hopeless"
+
+
+@pytest.mark.parametrize(("told", "total"), [(100, 100), (0, 4000)])
+def test_a_program_that_tells_no_length_has_that_of_the_parameter_that_sets_it(told: int, total: int) -> None:
+    asked: list[int] = []
+    advice = lambda advise: asked.append(advise.total_steps)  # noqa: E731 - one line says it
+    world = World(early_stopping=True, lengths=frozenset({"episodes"}), advice=advice)
+    world.add_row(owner="", state="interrupted", attempts=1, params={"episodes": 4000.0})
+    world.hear(ms.TimePassed(), after=2.0)
+    world.see()
+    world.ask()
+    world.hear(ms.Progressed("s.r.0", replace(progress(10, score=0.5), total_env_steps=told)))
+    world.settle()
+    (run,) = world.state.live.values()
+    assert run.progress is not None
+    assert (run.progress.total_env_steps, *asked) == (total, total)
 
 
 # Other drivers.

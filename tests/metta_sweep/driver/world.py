@@ -33,6 +33,7 @@ class Row:
     cursor: int = 0
     predicted: float = 0.0
     paid: float = 0.0
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -56,7 +57,7 @@ class Row:
             "predicted_score": None,
         }
         data = {
-            "params": {},
+            "params": self.params,
             "explanation": {},
             "phase": "",
             "cursor": self.cursor,
@@ -93,6 +94,7 @@ class World:
     target_score: float | None = None
     budget: Budget = field(default_factory=Budget)
     early_stopping: bool = False
+    lengths: frozenset[str] = frozenset()
     cost: float = 0.0
     nodes: Mapping[str, Node] | None = None
     now: float = 0.0
@@ -113,7 +115,7 @@ class World:
 
     def __post_init__(self) -> None:
         limits = SweepLimits(self.num_samples, self.target_score, True, self.budget, has_gpus=False)
-        rules = Rules("s", self.settings, Resources(), limits, "cpu_seconds", self.early_stopping)
+        rules = Rules("s", self.settings, Resources(), limits, "cpu_seconds", self.early_stopping, self.lengths)
         nodes = self.nodes or {"a": Node({"CPU": float(self.slots)})}
         self.state: State = begin(rules, self.now, capacity=Capacity(nodes))
 
