@@ -271,9 +271,12 @@ class State:
 
     @property
     def stale_run(self) -> ReservedRun | None:
-        """The first run whose point does not know the newest result, and could."""
-        cursor = self.optimiser.cursor
-        return next((run for run in self.ready if run.cursor is not None and run.cursor < cursor), None)
+        """The next run to start whose point may change, when it does not know the newest result.
+
+        Those behind it are made anew in their turn: with many slots the next result comes before that.
+        """
+        first = next((run for run in self.ready if run.cursor is not None), None)
+        return first if first is not None and (first.cursor or 0) < self.optimiser.cursor else None
 
     @property
     def has_room(self) -> bool:

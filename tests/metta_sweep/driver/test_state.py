@@ -67,6 +67,17 @@ def test_a_slot_waits_a_second_for_a_fresh_point_and_then_takes_the_one_that_is_
 
 def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
     world = World()
+def test_a_result_makes_one_point_anew_however_many_wait_and_the_others_in_their_turn() -> None:
+    world = World(slots=8)
+    world.ask()
+    world.end("s.r.0")
+    world.settle()
+    assert [run.cursor for run in world.state.ready] == [1, *[0] * 7]
+    assert world.ask() == "s.r.1"
+    world.settle()
+    assert [run.cursor for run in world.state.ready] == [1, *[0] * 6, 1]
+
+
     world.ask()
     world.settle()
     world.end("s.r.0")
