@@ -4,8 +4,8 @@ Trial config: `{"run": {"id", "attempt", "directory", "spec", "umask", "sweep_id
 `RunSpec`, or the `SpecError` of a point that makes none. `step` answers
 within about a second: while the run is running `{"run_id", "score": nan, "progress_json", "done": False}`, at its end
 `{"run_id", "score", "result_json", "done": True}`. A run that fails does not raise: its result says so. One that lost
-its workers says so with `"done": False`, and the next `step` raises: its placement group may never be whole again, and
-Tune gives up group and process only after an error.
+its workers, or is on a node that will be taken away, says so with `"done": False`, and the next `step` raises: its
+placement group may never be whole again, and Tune gives up group and process only after an error.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
             self._thread = threading.Thread(target=self._work, args=(self._run, self._heard), daemon=True)
             self._thread.start()
         if self._has_told:
-            raise InfrastructureFailure(self._result.message if self._result else "")
+            raise InfrastructureFailure(self._leaving or (self._result.message if self._result else ""))
         if self._result is not None:
             return self._final(self._result)
         self._leave_in_time()
@@ -109,7 +109,8 @@ class RunTrainable(tune.Trainable):  # type: ignore[misc]
         self._has_told = True
         if result.outcome is Outcome.INTERRUPTED and not result.is_lost and self._leaving:
             result = replace(result, message=self._leaving)
-        return self._answer(score, result_json=json.dumps(result.to_dict()), done=not result.is_lost)
+        stays = not result.is_lost and not self._leaving
+        return self._answer(score, result_json=json.dumps(result.to_dict()), done=stays)
 
     def _answer(self, score: float, **rest: Any) -> dict[str, Any]:
         return {"run_id": self._run["id"], "score": score, **rest}

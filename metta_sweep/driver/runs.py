@@ -33,7 +33,7 @@ def start(turn: Transition, run: ReservedRun) -> None:
     ready = tuple(one for one in state.ready if one.id != run.id)
     turn.set(ready=ready, live={**state.live, run.id: live}, past=without(state.past, run.id))
     turn.write("start", run.record, num_gpus=state.rules.num_gpus)
-    turn.do(ms.Start(run, state.capacity.avoided))
+    turn.do(ms.Start(run, state.capacity.cordoned))
 
 
 def on_progressed(turn: Transition, event: ms.Progressed) -> None:
@@ -74,9 +74,13 @@ def on_run_ended(turn: Transition, event: ms.RunEnded) -> None:
 
 
 def judge_nodes(turn: Transition, run: LiveRun, event: ms.RunEnded) -> None:
-    """Fast losses in a row are counted on each node that a run was on; any of them may be the one to blame."""
+    """Fast losses in a row are counted on each node that a run was on; any of them may be the one to blame.
+
+    A process that ends with its run, since its node will be taken away, is an error to Tune, but lost nothing.
+    """
     settings = turn.state.rules.settings
-    is_loss = event.is_error and turn.now - run.started_at <= settings.fast_loss_seconds
+    lost = event.is_error and (event.result is None or event.result.is_lost)
+    is_loss = lost and turn.now - run.started_at <= settings.fast_loss_seconds
     for node in sorted(event.nodes):
         before = turn.state.capacity.fast_losses
         losses = before.get(node, 0) + 1 if is_loss else 0

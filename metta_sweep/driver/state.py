@@ -103,15 +103,13 @@ class Capacity:
     Attributes:
         nodes: that live, by id.
         leaving: that Ray drains now.
-        left: all that Ray was ever seen to drain; they stay avoided, for to avoid fewer nodes would cost warm workers.
-        cordoned: that lost too many runs, in order of their ids.
+        cordoned: that lost too many runs, in order of their ids; the next run must not go to one.
         fast_losses: in a row, each soon after its start, by node.
         slots: runs that fit at once.
     """
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
     leaving: frozenset[str] = frozenset()
-    left: frozenset[str] = frozenset()
     cordoned: tuple[str, ...] = ()
     fast_losses: Mapping[str, int] = field(default_factory=dict)
     slots: int = 0
@@ -120,15 +118,6 @@ class Capacity:
     def wanted(self) -> int:
         """Runs that may be live: one also where none fits, for an autoscaler looks at its open request."""
         return max(self.slots, 1)
-
-    @property
-    def avoided(self) -> tuple[str, ...]:
-        """Nodes that the next run must not go to, in order of their ids.
-
-        Ray places nothing on a node that it drains, but Tune would reuse the processes that a run left there; a request
-        that differs from theirs keeps it from that.
-        """
-        return tuple(sorted({*self.cordoned, *self.left}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def waiting_text(turn: Transition, waiting: tuple[str, ...], seconds: float) -> 
 
 
 def on_capacity_seen(turn: Transition, event: ms.CapacitySeen) -> None:
-    turn.set_capacity(nodes=event.nodes, leaving=event.leaving, left=turn.state.capacity.left | event.leaving)
+    turn.set_capacity(nodes=event.nodes, leaving=event.leaving)
     before, slots = turn.state.capacity.slots, turn.state.rules.count_slots(turn.state.capacity)
     turn.set_capacity(slots=slots)
     if slots != before:

@@ -142,7 +142,7 @@ class SweepSearch(NotPickled, Searcher):  # type: ignore[misc]  # ray is not typ
         if result is not None and "result_json" in result:
             finished = RunResult.from_dict(json.loads(result["result_json"]))
         if finished is not None and finished.outcome is Outcome.INTERRUPTED:
-            self._link.see_capacity()  # its node is leaving: the next run must not go into the processes that are there
+            self._link.see_capacity()  # its node is leaving, with the slot
         self._machine.post(ms.RunEnded(run_id, finished, self._link.ended_on.pop(run_id, frozenset()), is_error=error))
 
     def save(self, checkpoint_path: str) -> None:

@@ -297,7 +297,7 @@ def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_tol
     world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
     for _ in range(4):
         lose_on(world, "a")
-    assert world.state.capacity.avoided == ("a",)
+    assert world.state.capacity.cordoned == ("a",)
     told = "node a takes no more runs: it lost 3 runs in a row within 60 s of their start"
     assert world.told == [told]
     world.hear(ms.CapacitySeen(TWO_NODES, frozenset()))
@@ -349,7 +349,8 @@ def test_a_node_that_joins_or_leaves_changes_the_slots_and_is_told_once() -> Non
     assert world.told[1] == "no node can hold a run now: waiting for one"
 
 
-def test_a_node_that_ray_drains_has_no_slots_and_no_run_goes_there_again() -> None:
+def test_a_node_that_ray_drains_has_no_slots_and_costs_no_warm_process_elsewhere() -> None:
+    """Tune reuses a process for a run that asks for the same place only; Ray itself places nothing on such a node."""
     world = World(nodes=TWO_NODES)
     world.hear(ms.CapacitySeen(TWO_NODES, frozenset({"a"})))
     assert world.state.capacity.slots == 1
@@ -358,20 +359,20 @@ def test_a_node_that_ray_drains_has_no_slots_and_no_run_goes_there_again() -> No
     world.settle()
     (answer,) = world.answers
     assert isinstance(answer, ms.Start)
-    assert answer.avoid_nodes == ("a",)
+    assert answer.avoid_nodes == ()
 
 
 def test_a_run_that_left_a_node_in_order_goes_on_at_once_and_is_no_loss() -> None:
-    world = World(settings=settings(infrastructure_retry_delay=1000.0, max_infrastructure_failures=1))
+    """Though its process ended with an error, so that Tune starts no other run in it."""
+    no_patience = settings(infrastructure_retry_delay=1000.0, max_infrastructure_failures=1, max_fast_losses=1)
+    world = World(settings=no_patience, nodes=TWO_NODES)
     world.ask()
-    world.hear(
-        ms.RunEnded(
-            "s.r.0", RunResult(Outcome.INTERRUPTED, None, Costs(), Costs(), message="node a will be taken away")
-        )
-    )
+    left = RunResult(Outcome.INTERRUPTED, None, Costs(), Costs(), message="node a will be taken away")
+    world.hear(ms.RunEnded("s.r.0", left, frozenset({"a"}), is_error=True))
     assert world.written[-1].payload["reason"] == "node a will be taken away"
     assert world.ask() == "s.r.0"
     assert world.state.stop.error is None
+    assert world.state.capacity.cordoned == ()
 
 
 def test_a_run_without_a_place_is_told_once_with_what_is_missing() -> None:
