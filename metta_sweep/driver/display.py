@@ -138,8 +138,8 @@ class ProgressView:
         seen = self._look()
         for run in seen.runs:
             if self._said.get(run.record.id) != run.state:
-                self._said[run.record.id] = run.state
                 say(plain(plain_line(run, self._style)), self._console, markup=True)
+        self._said = {run.record.id: run.state for run in seen.runs}
         if now - self._headed_at >= HEADLINE_SECONDS:
             self._headed_at = now
             say(seen.headline, self._console)
@@ -340,13 +340,14 @@ def readings(state: State, dollars_per_second: float) -> Iterator[Reading]:
     `dollars_per_second`: of a GPU, or of a slot when runs have none; 0 when unknown.
     """
     runs, slots = state.runs, state.capacity.slots
-    counts = Counter(run.state for run in runs)
+    unfinished = (*state.past.interrupted.values(), *state.live.values())
+    counts = Counter(run.state for run in unfinished) + Counter(state.past.counts)
     for name in STATES:
         yield Reading("runs", counts[name], str(name))
     yield Reading("slots", min(counts[RunState.RUNNING], slots), "busy")
     yield Reading("slots", max(slots - counts[RunState.RUNNING], 0), "idle")
     yield Reading("suggest_seconds", state.optimiser.suggest_seconds)
-    spans = [run.spent for run in runs]
+    spans = [state.past.spent, *(run.spent for run in unfinished)]
     paid_seconds = sum(span.gpu_seconds if state.rules.limits.has_gpus else span.wall_seconds for span in spans)
     yield Reading("spent_dollars", dollars_per_second * paid_seconds)
     if state.best is not None:

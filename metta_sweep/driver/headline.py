@@ -21,7 +21,7 @@ def headline(state: State, now: float) -> str:
 
 def num_ended(state: State) -> int:
     """Runs that have ended, whoever ran them; what other drivers run now counts as ended."""
-    reserved = state.optimiser.tally.num_runs if state.optimiser.tally else len(state.past)
+    reserved = state.optimiser.tally.num_runs if state.optimiser.tally else sum(state.past.counts.values())
     open_runs = {*state.live, *state.returning, *(run.id for run in state.ready)}
     return max(reserved - len(open_runs), 0)
 
@@ -52,12 +52,11 @@ def spent_texts(state: State) -> Iterator[str]:
 def left_text(state: State) -> list[str]:
     """Until the last run, at the mean pace of the runs that ended here in the current phase."""
     limit, slots = state.rules.limits.num_samples, state.capacity.slots
-    newest = max((run.record.number for run in state.runs), default=0)
-    phase = next((run.record.phase for run in state.runs if run.record.number == newest), "")
-    seconds = [run.spent.wall_seconds for run in state.past.values() if run.record.phase == phase]
-    if limit is None or not slots or not sum(seconds):
+    newest = max(state.runs, key=lambda run: run.record.number, default=None)
+    phase = newest.record.phase if newest else ""
+    mean = state.past.seconds_per_run(phase)
+    if limit is None or not slots or not mean:
         return []
-    mean = sum(seconds) / len(seconds)
     already = sum(min(run.spent.wall_seconds, mean) for run in state.live.values())
     left = (limit - num_ended(state)) * mean - already
     return [f"about {duration(max(left, 0.0) / slots)} left"]

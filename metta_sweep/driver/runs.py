@@ -28,10 +28,10 @@ MIN_COST_SECONDS = 1e-3
 
 def start(turn: Transition, run: ReservedRun) -> None:
     """The run is on its way to a worker."""
-    state, earlier = turn.state, turn.state.past.get(run.id)
+    state, earlier = turn.state, turn.state.past.interrupted.get(run.id)
     live = LiveRun(run.record, RunState.RUNNING, turn.now, before=earlier.spent if earlier else Span())
     ready = tuple(one for one in state.ready if one.id != run.id)
-    turn.set(ready=ready, live={**state.live, run.id: live}, past=without(state.past, run.id))
+    turn.set(ready=ready, live={**state.live, run.id: live}, past=state.past.minus(run.id))
     turn.write("start", run.record, num_gpus=state.rules.num_gpus)
     turn.do(ms.Start(run, state.capacity.cordoned))
 
@@ -140,7 +140,8 @@ def finish(turn: Transition, run: LiveRun, observation: NewObservation) -> None:
     """The run has its result."""
     turn.write("finish", run.record, observation=asdict(observation))
     leave(turn, run, observation.outcome, observation)
-    turn.set(best=better(turn.state, observation.score))
+    losses = without(turn.state.losses, run.record.id)  # whoever tries it again begins to count afresh
+    turn.set(best=better(turn.state, observation.score), losses=losses)
     failures = turn.state.failures
     if observation.outcome is not Outcome.FAILED:
         count_failures(turn, failures.after_success())
@@ -174,7 +175,7 @@ def leave(turn: Transition, run: LiveRun, outcome: Outcome, result: NewObservati
     run_id, before = run.record.id, turn.state
     turn.set(
         live=without(before.live, run_id),
-        past={**before.past, run_id: replace(run, state=RunState(outcome), result=result)},
+        past=before.past.plus(replace(run, state=RunState(outcome), result=result)),
         undelivered=before.undelivered | {run_id},
         stops=without(before.stops, run_id),
         lost=before.lost - {run_id},

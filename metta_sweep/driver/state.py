@@ -11,6 +11,7 @@ from metta_sweep.capacity import Node, slots_on, usable
 from metta_sweep.config.job import Settings, SweepJob
 from metta_sweep.driver import messages as ms
 from metta_sweep.driver.messages import LiveRun, ReservedRun
+from metta_sweep.driver.past import PastRuns
 from metta_sweep.driver.rules import FailureCount, StopReason, SweepLimits, Tally, cost_clock
 from metta_sweep.errors import SweepError
 from metta_sweep.registry.records import JsonObject, RunRecord
@@ -169,7 +170,7 @@ class State:
     Attributes:
         ready: reserved runs that wait for a slot, those that have run before first.
         live: runs that Tune has, by id.
-        past: runs that ended here, by id.
+        past: runs that ended here.
         returning: lost runs whose message the registry has not answered: the time of their next start, by id.
         undelivered: ids of runs whose end the registry has not answered.
         losses: how often this driver lost each run.
@@ -192,7 +193,7 @@ class State:
     failures: FailureCount
     ready: tuple[ReservedRun, ...] = ()
     live: Mapping[str, LiveRun] = field(default_factory=dict)
-    past: Mapping[str, LiveRun] = field(default_factory=dict)
+    past: PastRuns = field(default_factory=PastRuns)
     returning: Mapping[str, float] = field(default_factory=dict)
     undelivered: frozenset[str] = frozenset()
     losses: Mapping[str, int] = field(default_factory=dict)
@@ -217,8 +218,10 @@ class State:
 
     @property
     def runs(self) -> list[LiveRun]:
-        """All that this driver started, in the order of their last start."""
-        return sorted([*self.past.values(), *self.live.values()], key=lambda run: run.started_at)
+        """What this driver started, in the order of their last start: all that live or may go on, and the last that
+        ended.
+        """
+        return sorted([*self.past.shown, *self.live.values()], key=lambda run: run.started_at)
 
     @property
     def held(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from metta_sweep.driver import messages as ms
 from metta_sweep.driver.display import Progressing, ProgressView, TableStyle
 from metta_sweep.driver.headline import headline
 from metta_sweep.driver.messages import LiveRun
+from metta_sweep.driver.past import PastRuns
 from metta_sweep.driver.rules import StopReason, Tally
 from metta_sweep.driver.runs import finished
 from metta_sweep.driver.state import Optimiser, State, Stop, Waiting
@@ -29,7 +30,7 @@ def sweep_of_60() -> State:
     world = World(slots=2)
     limits = replace(world.state.rules.limits, num_samples=60, budget=FIVE_DOLLARS)
     result = finished(RunResult("completed", 1.0, A_MINUTE, A_MINUTE, env_steps=1), "cpu_seconds")
-    past = {row.id: LiveRun(row.record, RunState.COMPLETED, 0.0, result=result) for row in map(Row, range(12))}
+    past = PastRuns.of(LiveRun(Row(number).record, RunState.COMPLETED, 0.0, result=result) for number in range(12))
     live = {row.id: LiveRun(row.record, RunState.RUNNING, 1.0) for row in map(Row, (12, 13))}
     told = replace(world.state.optimiser, tally=Tally(14, 600.0, spent_seconds=1200.0))
     rules = replace(world.state.rules, limits=limits)

@@ -13,6 +13,7 @@ from metta_sweep.capacity import Node
 from metta_sweep.config.job import Budget, Settings
 from metta_sweep.driver.display import GAUGES, readings
 from metta_sweep.driver.messages import LiveRun
+from metta_sweep.driver.past import PastRuns
 from metta_sweep.driver.rules import SweepLimits
 from metta_sweep.driver.state import Capacity, Rules, begin
 from metta_sweep.driver.tune import MetricsCallback
@@ -67,7 +68,8 @@ def shown(
         capacity=Capacity({"a": Node({"CPU": 4.0})}),
         best=3.0,
     )
-    state = replace(state, past={run.record.id: run for run in runs})
+    live = {run.record.id: run for run in runs if run.state == RunState.RUNNING}
+    state = replace(state, past=PastRuns.of(run for run in runs if run.state != RunState.RUNNING), live=live)
     return {(reading.name, reading.state): reading.value for reading in readings(state, dollars_per_second)}
 
 
@@ -118,8 +120,8 @@ def test_grafana_draws_every_gauge_and_no_other() -> None:
 
 def test_every_reading_has_a_gauge_and_the_tags_that_it_asks_for() -> None:
     machine = machine_of(lambda command: None)
-    runs = {run.record.id: run for run in (ended(0, 2.0), ended(1, None), running(2))}
-    machine.state = replace(machine.state, past=runs, best=2.0)
+    past, live = PastRuns.of([ended(0, 2.0), ended(1, None)]), {"s.r.2": running(2)}
+    machine.state = replace(machine.state, past=past, live=live, best=2.0)
     callback = MetricsCallback(machine, hourly_cost=2.0)
     callback.setup()
     callback.on_step_end(1, [])

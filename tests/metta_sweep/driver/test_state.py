@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from metta_sweep.config.job import Budget
@@ -65,8 +67,6 @@ def test_a_slot_waits_a_second_for_a_fresh_point_and_then_takes_the_one_that_is_
     assert world.answer() == "s.r.1"
 
 
-def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
-    world = World()
 def test_a_result_makes_one_point_anew_however_many_wait_and_the_others_in_their_turn() -> None:
     world = World(slots=8)
     world.ask()
@@ -78,6 +78,8 @@ def test_a_result_makes_one_point_anew_however_many_wait_and_the_others_in_their
     assert [run.cursor for run in world.state.ready] == [1, *[0] * 6, 1]
 
 
+def test_a_run_whose_point_is_being_replaced_does_not_start() -> None:
+    world = World()
     world.ask()
     world.settle()
     world.end("s.r.0")
@@ -403,3 +405,24 @@ def test_the_first_reason_to_stop_stays_and_a_later_one_may_hurry_it() -> None:
     turn.abort(SweepAborted("broken again"))
     assert (turn.state.stop.reason, turn.state.stop.now, str(turn.state.stop.error)) == (first, True, "broken")
     assert before.stop == Stop()
+
+
+def test_a_state_is_as_small_after_many_runs_as_after_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step copies it, and the table looks through it twice a second."""
+    monkeypatch.setattr("metta_sweep.driver.past.NUM_NEWEST", 8)
+    world = World(settings=SOON)
+
+    def size_after(number: int) -> int:
+        for _ in range(number):
+            run_id = world.ask()
+            if world.state.live[run_id].record.number % 5 == 4:
+                world.lose(run_id)
+                world.settle()
+                assert world.ask() == run_id
+            world.end(run_id)
+            world.settle()
+        return len(pickle.dumps(world.state))
+
+    few = size_after(20)
+    assert size_after(80) < 1.1 * few
+    assert sum(world.state.past.counts.values()) == 100
