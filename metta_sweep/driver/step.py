@@ -22,6 +22,7 @@ from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECON
 from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW
 
+NUM_NAMED = 3  # a guess: runs that a line names; a cluster that is not there yet has hundreds that wait
 SPEC_UPDATED = "spec_updated"  # kind of the event that `run --update` leaves in the registry
 
 
@@ -66,7 +67,9 @@ def on_loop_turned(turn: Transition, event: ms.LoopTurned) -> None:
 
 def waiting_text(turn: Transition, waiting: tuple[str, ...], seconds: float) -> str:
     rules, nodes = turn.state.rules, turn.state.rules.usable(turn.state.capacity)
-    return f"{', '.join(waiting)}: waited {elapsed(round(seconds))} for a place: {missing(rules.resources, nodes)}"
+    more = f" and {len(waiting) - NUM_NAMED} more" if len(waiting) > NUM_NAMED else ""
+    waited = f"waited {elapsed(round(seconds))} for a place"
+    return f"{', '.join(waiting[:NUM_NAMED])}{more}: {waited}: {missing(rules.resources, nodes)}"
 
 
 def on_capacity_seen(turn: Transition, event: ms.CapacitySeen) -> None:

@@ -383,6 +383,14 @@ def test_a_run_without_a_place_is_told_once_with_what_is_missing() -> None:
     assert told.startswith("s.r.3: waited 1 min for a place: 1 node can hold 1 run,")
 
 
+def test_of_many_runs_without_a_place_a_line_names_three() -> None:
+    world = World(settings=settings(placement_warning_seconds=60.0))
+    waiting = tuple(f"s.r.{number}" for number in range(40))
+    for _ in range(100):
+        world.hear(ms.LoopTurned(waiting, 0), after=1.0)
+    assert world.told[0].startswith("s.r.0, s.r.1, s.r.2 and 37 more: waited 1 min for a place: ")
+
+
 def test_a_wait_for_a_place_that_ended_is_forgotten() -> None:
     world = World(settings=settings(placement_warning_seconds=60.0))
     for waiting in ([("s.r.3",)] * 59, [()], [("s.r.3",)] * 59):
