@@ -22,6 +22,9 @@ from trainables.resources import Resources
 
 # How long a free slot waits for a point that knows the newest result; the wait costs less than a run on old news.
 FRESHNESS_SECONDS = 1.0
+# Tune's loop stands still meanwhile, and every other slot that is free waits behind it. So all waits together get at
+# most half of its time: in a queue that is busy half of the time one stands half as long again as one is served.
+WAITING_SHARE = 0.5
 # How often the optimiser looks for results of other drivers, and whether a stop rule still holds.
 POLL_SECONDS = 1.0
 # How often people's requests and runs that lost their driver are looked for; leases have their own setting.
@@ -182,6 +185,8 @@ class State:
         checkpointed: costs of runs that wrote a checkpoint when asked to, by id.
         best: score of the sweep.
         asking_since: when Tune asked for the run that it waits for.
+        may_wait: how long it may do so, in seconds; while it does not ask, how long it might have when it was answered.
+        answered_at: when that was.
         beat_at, looked_at, loop_seen_at: when leases were extended, the registry looked at, Tune's loop seen to turn.
         is_looking: whether `Poll` is not answered yet.
         error: what ended a thread of the driver.
@@ -208,6 +213,8 @@ class State:
     waiting: Waiting = Waiting()
     optimiser: Optimiser = Optimiser()
     asking_since: float | None = None
+    may_wait: float = FRESHNESS_SECONDS
+    answered_at: float = 0.0
     beat_at: float = 0.0
     looked_at: float = 0.0
     loop_seen_at: float = 0.0
@@ -283,7 +290,7 @@ class State:
         if self.optimiser.asked is None:
             yield self.optimiser.learned_at + POLL_SECONDS
         if self.asking_since is not None:
-            yield self.asking_since + FRESHNESS_SECONDS
+            yield self.asking_since + self.may_wait
             yield from (run.not_before for run in self.ready if run.not_before)
 
 

@@ -18,7 +18,15 @@ from metta_sweep.driver import messages as ms
 from metta_sweep.driver import runs
 from metta_sweep.driver.messages import ReservedRun
 from metta_sweep.driver.rules import STOPPED_BY_COMMAND, STOPPED_BY_UPDATE, must_stop_running, no_more_runs
-from metta_sweep.driver.state import FRESHNESS_SECONDS, LOOK_SECONDS, POLL_SECONDS, State, Transition, Waiting
+from metta_sweep.driver.state import (
+    FRESHNESS_SECONDS,
+    LOOK_SECONDS,
+    POLL_SECONDS,
+    WAITING_SHARE,
+    State,
+    Transition,
+    Waiting,
+)
 from metta_sweep.errors import ClusterError, SweepAborted
 from metta_sweep.registry.records import STOP_EVENTS, STOP_NOW
 
@@ -43,7 +51,11 @@ def step(state: State, event: ms.Event, now: float) -> tuple[State, tuple[ms.Mac
 
 
 def on_slot_free(turn: Transition, event: ms.SlotFree) -> None:
-    turn.set(asking_since=turn.now)
+    """One slot alone holds up nobody; of many, each takes from what all may wait together."""
+    state = turn.state
+    saved = state.may_wait + WAITING_SHARE * (turn.now - state.answered_at)
+    may_wait = FRESHNESS_SECONDS if state.capacity.wanted == 1 else min(saved, FRESHNESS_SECONDS)
+    turn.set(asking_since=turn.now, may_wait=may_wait)
 
 
 def on_loop_turned(turn: Transition, event: ms.LoopTurned) -> None:
@@ -198,12 +210,13 @@ def on_looked(turn: Transition, event: ms.Polled) -> None:
 
 def answer_tune(turn: Transition) -> None:
     """Answer the slot that Tune offers, as soon as the answer is known."""
-    if turn.state.asking_since is None:
+    since, may_wait = turn.state.asking_since, turn.state.may_wait
+    if since is None:
         return
-    answer = answer_to_slot(turn.state, turn.state.asking_since + FRESHNESS_SECONDS, turn.now)
+    answer = answer_to_slot(turn.state, since + may_wait, turn.now)
     if answer is None:
         return
-    turn.set(asking_since=None)
+    turn.set(asking_since=None, may_wait=max(since + may_wait - turn.now, 0.0), answered_at=turn.now)
     if isinstance(answer, ReservedRun):
         runs.start(turn, answer)
         return

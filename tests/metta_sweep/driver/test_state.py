@@ -67,6 +67,25 @@ def test_a_slot_waits_a_second_for_a_fresh_point_and_then_takes_the_one_that_is_
     assert world.answer() == "s.r.1"
 
 
+def test_slots_that_come_free_faster_than_points_are_made_wait_half_of_the_time_together() -> None:
+    world = World(slots=40)
+    world.settle()
+    for _ in range(40):
+        world.ask()
+    world.settle()
+    waited = 0.0
+    for number in range(20):
+        world.end(f"s.r.{number}")
+        asked_at = world.now
+        if (run_id := world.ask(wait=False)) == "":  # its result is not numbered yet, and never will be here
+            world.hear(ms.TimePassed(), after=world.state.may_wait)
+            run_id = world.answer()
+        assert run_id
+        waited += world.now - asked_at
+        world.hear(ms.TimePassed(), after=0.1)
+    assert 1.0 <= waited <= 1.0 + 0.5 * 20 * 0.1
+
+
 def test_a_result_makes_one_point_anew_however_many_wait_and_the_others_in_their_turn() -> None:
     world = World(slots=8)
     world.ask()
