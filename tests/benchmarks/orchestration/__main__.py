@@ -1,6 +1,4 @@
-"""What the machinery around runs costs: `python -m tests.benchmarks.orchestration instant|seconds|gap [--json
-FILE]`.
-"""
+"""What the machinery around runs costs: `python -m tests.benchmarks.orchestration WHAT [--trials N] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -22,8 +20,6 @@ from tests.metta_sweep.driver.drive import ROOT
 from tests.ray_token import use_ray_token
 
 SLOTS = 16
-INSTANT_TRIALS = 1000
-SECONDS_TRIALS = 10_000
 Rows = dict[str, dict[str, float]]
 
 
@@ -86,6 +82,34 @@ def seconds(directory: Path, trials: int) -> Rows:
     return {"ours, random": row, "gates": {f"seconds for {trials} runs (10,000 in < 800)": row["wall_seconds"]}}
 
 
+def gap(directory: Path, trials: int) -> Rows:
+    from tests.benchmarks.orchestration.gap import gap
+
+    return gap(directory, trials)
+
+
+def cluster(directory: Path, trials: int) -> Rows:
+    from tests.benchmarks.orchestration.cluster import cluster
+
+    return cluster(directory, trials)
+
+
+def machine(directory: Path, trials: int) -> Rows:
+    from tests.benchmarks.orchestration.machine import machine
+
+    return machine(trials)
+
+
+# What there is to measure, and with how many runs.
+MEASUREMENTS = {
+    "instant": (instant, 1000),
+    "seconds": (seconds, 10_000),
+    "gap": (gap, 21),
+    "cluster": (cluster, 2000),
+    "machine": (machine, 20_000),
+}
+
+
 def show(rows: Mapping[str, Mapping[str, float]]) -> None:
     for name, row in rows.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.items()))
@@ -93,19 +117,13 @@ def show(rows: Mapping[str, Mapping[str, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["instant", "seconds", "gap"])
+    parser.add_argument("what", choices=list(MEASUREMENTS))
     parser.add_argument("--trials", type=int)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    function, trials = MEASUREMENTS[args.what]
     with tempfile.TemporaryDirectory() as directory:
-        if args.what == "instant":
-            rows = instant(Path(directory), args.trials or INSTANT_TRIALS)
-        elif args.what == "seconds":
-            rows = seconds(Path(directory), args.trials or SECONDS_TRIALS)
-        else:
-            from tests.benchmarks.orchestration.gap import gap
-
-            rows = gap(Path(directory), args.trials or 21)
+        rows = function(Path(directory), args.trials or trials)
     show(rows)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -122,10 +122,13 @@ class World:
     def hear(self, event: ms.Event, after: float = 0.0) -> tuple[ms.MachineCommand, ...]:
         """The machine's commands after an event, handed to whom they are for."""
         self.now += after
-        self.state, commands = step(self.state, event, self.now)
+        self.state, commands = self.step(event)
         for command in commands:
             self._hand_out(command)
         return commands
+
+    def step(self, event: ms.Event) -> tuple[State, tuple[ms.MachineCommand, ...]]:
+        return step(self.state, event, self.now)
 
     def _hand_out(self, command: ms.MachineCommand) -> None:
         match command:
@@ -239,12 +242,14 @@ class World:
         look, self.look = self.look, None
         requests, self.requests = tuple(self.requests), []
         assert look is not None
-        resumed = (
-            [row for row in self.rows.values() if row.owner == "" and row.state not in FINAL] if look.may_resume else []
-        )
+        resumed = self.nobodys() if look.may_resume else []
         for row in resumed:
             row.owner, row.fence = "me", row.fence + 1
         self.hear(ms.Polled(requests, tuple(self.reserved(row) for row in resumed), tally=self.tally))
+
+    def nobodys(self) -> list[Row]:
+        """Runs that nobody holds."""
+        return [row for row in self.rows.values() if row.owner == "" and row.state not in FINAL]
 
     def taken_by_another(self, run_id: str) -> None:
         """As after a lease that was over."""
