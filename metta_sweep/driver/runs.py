@@ -76,12 +76,13 @@ def on_run_ended(turn: Transition, event: ms.RunEnded) -> None:
 def judge_nodes(turn: Transition, run: LiveRun, event: ms.RunEnded) -> None:
     """Fast losses in a row are counted on each node that a run was on; any of them may be the one to blame.
 
-    A process that ends with its run, since its node will be taken away, is an error to Tune, but lost nothing.
+    A process that ends with its run, since its node will be taken away, is an error to Tune, but lost nothing. A node
+    that died takes all its runs with it, and no more: to avoid it by its name would cost every warm process elsewhere.
     """
     settings = turn.state.rules.settings
     lost = event.is_error and (event.result is None or event.result.is_lost)
     is_loss = lost and turn.now - run.started_at <= settings.fast_loss_seconds
-    for node in sorted(event.nodes):
+    for node in sorted(event.nodes & turn.state.capacity.nodes.keys()):
         before = turn.state.capacity.fast_losses
         losses = before.get(node, 0) + 1 if is_loss else 0
         turn.set_capacity(fast_losses={**before, node: losses} if losses else without(before, node))

@@ -304,6 +304,18 @@ def test_a_node_that_loses_three_runs_in_a_row_at_their_start_is_avoided_and_tol
     assert world.told[1:] == ["1 run at a time"]
 
 
+def test_a_node_that_died_with_many_young_runs_is_not_avoided() -> None:
+    """It gets no more runs anyway, and another request for a place would cost every warm process."""
+    nodes = {"a": Node({"CPU": 4.0}), "b": Node({"CPU": 4.0})}
+    world = World(nodes=nodes, settings=settings(infrastructure_retry_delay=0.0))
+    runs = [world.ask() for _ in range(8)]
+    world.hear(ms.CapacitySeen({"b": nodes["b"]}, frozenset()), after=10.0)
+    for run_id in runs[:4]:
+        world.hear(ms.RunEnded(run_id, None, frozenset({"a"}), is_error=True))
+    assert world.state.capacity.cordoned == ()
+    assert world.state.capacity.fast_losses == {}
+
+
 @pytest.mark.parametrize("interlude", ["well", "late"])
 def test_a_run_that_went_well_or_was_lost_late_begins_the_count_anew(interlude: str) -> None:
     world = World(nodes=TWO_NODES, settings=settings(infrastructure_retry_delay=0.0, fast_loss_seconds=60.0))
