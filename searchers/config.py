@@ -57,7 +57,8 @@ class ProteinConfig:
         target_score: the score that `objective: target` looks for, in the sweep's own direction.
         budget: cost units (as `Observation.cost_seconds`) that the whole sweep may spend; None = unknown.
         acquisition: `auto` picks by objective; `logei`, `front` force one; `naive` is the original rule.
-        fidelity: parameter that sets the training length; None = `trainer.total_timesteps` when it is searched.
+        fidelity: searched parameter that sets the training length, in the steps that a run reports; None =
+            `trainer.total_timesteps` when it is searched.
         curve_points: points of each run's learning curve that the model uses; 0 = none.
     """
 

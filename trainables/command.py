@@ -26,6 +26,7 @@ from trainables.command_words import Filling, Unspeakable, plain
 from trainables.command_words import spell as spell
 from trainables.errors import CodeFailure, HyperparameterFailure, InfrastructureFailure, RunError
 from trainables.failures import OUT_OF_MEMORY
+from trainables.pattern import PatternReader
 from trainables.programs import Reports, Tail, TrainableConfig, read_json_line
 from trainables.report import PATH_VARIABLE
 from trainables.result import Costs, Progress, Span
@@ -105,7 +106,7 @@ class CommandProcess:
         self._report = Tail(run.report_path)
         results = run.workdir / run.filling.fill(run.config.results)
         self._results = Tail(results, skip_old=True) if run.config.results else None
-        self._pattern = re.compile(run.config.pattern) if run.config.pattern else None
+        self._pattern = PatternReader(run.config.pattern) if run.config.pattern else None
         self._last_lines: list[str] = []
         self._began = time.perf_counter()
         self._children_before = _children_cpu_seconds()
@@ -128,6 +129,7 @@ class CommandProcess:
                 self._read(process)
                 time.sleep(POLL_SECONDS)
             self._read(process)
+            self._read_rest(process)
         finally:
             self._close(process)
             process.wait()
@@ -174,11 +176,16 @@ class CommandProcess:
         costs = self.costs(process)
         for line in self._log.lines():
             self._last_lines = [*self._last_lines[-200:], line]
-            if match := self._pattern.search(line) if self._pattern else None:
-                self._add({name: value for name, value in match.groupdict().items() if value is not None}, costs)
+            for values in self._pattern.read(line) if self._pattern else ():
+                self._add(values, costs)
         for tail in (self._report, self._results):
             for line in tail.lines() if tail else ():
                 self._add(read_json_line(line), costs)
+
+    def _read_rest(self, process: subprocess.Popen[bytes]) -> None:
+        """What was found, and waited for more that never came."""
+        for values in self._pattern.rest() if self._pattern else ():
+            self._add(values, self.costs(process))
 
     def _add(self, values: Mapping[str, Any], costs: Costs) -> None:
         if values and (progress := self._reports.add(values, costs)) is not None:

@@ -11,7 +11,7 @@ from trainables.errors import Problem
 from trainables.programs import WORDS, TrainableConfig
 
 # Settings of every program: what it is told, and what it reports.
-_TOLD = ("parameters", "types", "metrics", "total_steps")
+_TOLD = ("parameters", "types", "average", "metrics", "total_steps")
 
 
 class TrainableKind(Protocol):

@@ -58,7 +58,8 @@ class ProgramHost:
         """From here on, the program is paid for."""
         earlier = load_points(_points_path(run))
         run.meter.switch("train")
-        return cls(run, Reports(run.spec.metric, run.spec.trainable.total_steps, earlier))
+        trainable = run.spec.trainable
+        return cls(run, Reports(run.spec.metric, trainable.total_steps, earlier, trainable.average))
 
     def hear(self, progress: Progress) -> None:
         if self.run.context.is_main:
@@ -68,6 +69,8 @@ class ProgramHost:
 
     def trained(self, complete: bool, costs: Costs) -> Trained:
         reports, metric = self.reports, self.run.spec.metric
+        if (progress := reports.rest(costs)) is not None:
+            self.hear(progress)
         if complete and self.run.context.is_main and reports.score is None:
             raise CodeFailure(_no_score(metric), "no score")
         return Trained(complete, reports.step, costs, reports.base, tuple(reports.curve), dict(reports.latest))

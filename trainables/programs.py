@@ -7,14 +7,15 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Annotated, Any, BinaryIO
 
 from trainables.command_words import PLACEHOLDER
 from trainables.errors import HyperparameterFailure, Problem
-from trainables.fields import RULES, Amount, Count, Table, Text, Texts, convert, join, nearest, one_of
+from trainables.fields import RULES, Amount, Count, Positive, Table, Text, Texts, convert, join, nearest, one_of
 from trainables.metering import add
 from trainables.result import Costs, Point, Progress
 from trainables.run_files import append_json_line
@@ -54,10 +55,13 @@ class TrainableConfig:
         results: file of JSON lines to follow, for programs that write one: relative to `workdir`, placeholders as in
             `command`.
         pattern: regular expression on lines of output, with a group `score`, and `step`, `score_se` or others when
-            there are such numbers.
+            there are such numbers. Alternatives (`a|b`) find numbers that stand on lines of their own.
+        average: so many reports make one point of the learning curve, their mean, as for a program that reports each
+            episode; the score of a run is the mean of its last ones.
         metrics: names of further numbers that the program reports, besides `score`, any of which can be the sweep's
             `metric`.
-        total_steps: the step that the program reports at its end, for the progress bar; 0 = unknown.
+        total_steps: the step that the program reports at its end, for the progress bar and early stopping; 0 = unknown,
+            or said by the parameter that `sweep.protein.fidelity` names.
         stop_seconds: how long the program may take to end by itself when it is asked to (SIGTERM) before it is killed.
     """
 
@@ -74,6 +78,7 @@ class TrainableConfig:
     environment: Table = field(default_factory=dict)
     results: Text = ""
     pattern: Text = ""
+    average: Positive = 1
     metrics: Texts = ()
     total_steps: Count = 0
     stop_seconds: Amount = 20.0
@@ -186,11 +191,15 @@ class Reports:
         total_steps: see `TrainableConfig`.
         earlier: points of earlier attempts with their costs; those before the step at which this attempt begins
             survived.
+        average: see `TrainableConfig`.
+        recent: the numbers of the last reports, at most so many.
     """
 
     metric: str
     total_steps: int
     earlier: tuple[Point, ...] = ()
+    average: int = 1
+    recent: list[Mapping[str, float]] = field(default_factory=list)
     base: Costs = field(default_factory=Costs)
     step: int = 0
     latest: dict[str, float] = field(default_factory=dict)
@@ -203,7 +212,8 @@ class Reports:
         return self.latest.get(self.metric)
 
     def add(self, values: Mapping[str, Any], spent: Costs) -> Progress | None:
-        """Takes one report, made when the attempt had cost `spent`; None when there is no number in it.
+        """Takes one report, made when the attempt had cost `spent`; None when there is no number in it, or when it is
+        one of several that are told as their mean.
 
         Raises:
             HyperparameterFailure: the score is not finite.
@@ -218,8 +228,17 @@ class Reports:
         self.step = int(float(values["step"])) if _is_number(values.get("step")) else self.num_reports
         if self.num_reports == 1:
             self._build_on_earlier_work()
+        self.recent = [*self.recent, numbers][-self.average :]
+        return None if self.num_reports % self.average else self._told(spent, _time_of(values))
+
+    def rest(self, spent: Costs) -> Progress | None:
+        """What was reported since the last full `average` of reports; None when there is nothing."""
+        return self._told(spent) if self.num_reports % self.average else None
+
+    def _told(self, spent: Costs, at: float | None = None) -> Progress:
+        numbers = mean_of(self.recent) if self.average > 1 else dict(self.recent[-1])
         self.latest |= numbers
-        return replace(self.progress(spent, self._point(numbers, spent)), time=_time_of(values))
+        return replace(self.progress(spent, self._point(numbers, spent)), time=at)
 
     def _build_on_earlier_work(self) -> None:
         """A program that goes on where it was interrupted reports later steps: the earlier ones cost this run, too."""
@@ -246,6 +265,16 @@ class Reports:
         wall = spent.train.wall_seconds
         speed = self.step / wall if wall > 0 else 0.0
         return Progress(self.step, self.total_steps, speed, dict(self.latest), point, add(self.base, spent), spent)
+
+
+def mean_of(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each number over the reports that have it, and the standard error of the score over them."""
+    names = dict.fromkeys(name for report in reports for name in report)
+    told = {name: [report[name] for report in reports if name in report] for name in names}
+    means = {name: sum(values) / len(values) for name, values in told.items()}
+    if len(scores := told.get("score", [])) > 1 and all(map(math.isfinite, scores)):
+        means["score_se"] = stdev(scores) / math.sqrt(len(scores))
+    return means
 
 
 def save_point(path: Path, point: Point, at: float | None = None) -> None:

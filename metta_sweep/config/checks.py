@@ -139,12 +139,16 @@ def length_problems(run: Mapping[str, Any], sweep: SweepSpec) -> list[Problem]:
     if kind_of(run).plays_suite or not sweep.remembers:
         return []
     problems = []
-    for inside, name, searched in _lengths(sweep):
-        if name not in searched and name != DEFAULT_FIDELITY:
+    for (inside, name, searched), phase in zip(_lengths(sweep), sweep.phases, strict=True):
+        if phase.protein.fidelity is None:
+            continue
+        if name not in searched:
             text = f"{name} is not searched, so that it cannot say how long a run is{nearest(name, searched)}"
             problems.append(Problem(f"{inside}.protein.fidelity", text))
-        if name in searched and (total := trees.get(run, TOTAL_STEPS)):
-            problems.append(Problem(".".join(TOTAL_STEPS), f"{total}, but {name} sets the length of a run; leave it out"))
+        elif total := trees.get(run, TOTAL_STEPS):
+            problems.append(
+                Problem(".".join(TOTAL_STEPS), f"{total}, but {name} sets the length of a run; leave it out")
+            )
     return list(dict.fromkeys(problems))
 
 

@@ -15,7 +15,9 @@ from metta_sweep.config.runs import RUN_KEYS, TrainComposition, run_mapping
 from metta_sweep.config.tree import Tree
 
 MISSING = "???"
-DATA_OF_PROGRAMS = frozenset({"kind", "parameters", "types", "metrics", "pattern", "total_steps", "stop_seconds"})
+DATA_OF_PROGRAMS = frozenset(
+    {"kind", "parameters", "types", "average", "metrics", "pattern", "total_steps", "stop_seconds"}
+)
 CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]")
 # The run's own name, what it ran on, and what only a person on this machine may have imported.
 NOT_IN_PATCH = frozenset({"run", "code_version", "plugins"})

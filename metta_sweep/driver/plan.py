@@ -19,6 +19,7 @@ from metta_sweep.driver.memory import NOTHING, Past, read_past
 from metta_sweep.driver.rules import SweepLimits, cap_seconds
 from metta_sweep.driver.suggestions import SweepOptimiser
 from metta_sweep.errors import UnreadableSweep
+from metta_sweep.registry.owner import is_dead
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.registry.records import AttemptRecord, ObservationRecord, RunRecord, RunState
 from metta_sweep.registry.specs import parse_spec
@@ -136,7 +137,7 @@ def make_plan(job: SweepJob, slots: int, history: History, pace: Pace | None, pa
         slot_hours=hours,
         dollars=None if hours is None or price is None else hours * (gpus or 1.0) * price,
         basis=describe_basis(phases, pace),
-        waiting=tuple(run.id for run in history.runs if run.state in (RunState.INTERRUPTED, RunState.RESERVED)),
+        waiting=tuple(run.id for run in waiting(history) if not is_running(run)),
         suggestions=suggestions if runs is None else suggestions[: max(runs - len(waiting(history)), 0)],
         stops=stops,
         learns_from=learned(job.sweep.remembered, history.runs),
@@ -260,6 +261,11 @@ def wall_seconds(phases: Sequence[PhasePlan], runs: int, slots: int) -> float:
 def waiting(history: History) -> list[RunRecord]:
     """Runs that come before any new one."""
     return [run for run in history.runs if not run.state.is_final]
+
+
+def is_running(run: RunRecord) -> bool:
+    """Whether somebody who may be alive runs it; what a killed driver ran is taken up first."""
+    return run.state is RunState.RUNNING and not (run.owner is not None and is_dead(run.owner))
 
 
 def first_suggestions(optimiser: SweepOptimiser, slots: int, history: History) -> tuple[Suggestion, ...]:

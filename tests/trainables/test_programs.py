@@ -77,6 +77,19 @@ def test_what_a_program_costs_is_the_cpu_time_of_all_its_processes(tmp_path: Pat
     assert trained.costs.train.wall_seconds >= 0.5
 
 
+def test_a_program_that_reports_each_episode_is_told_as_means_of_several(tmp_path: Path) -> None:
+    episodes = "for i in 1 2 3 4 5 6 7; do echo step $i return $((i * i)); done"
+    pattern = r"step (?P<step>\d+) return (?P<score>\S+)"
+    trained, heard = run(command(f"bash -c '{episodes}'", pattern=pattern, average=3), tmp_path)
+    means = [(3, 14 / 3), (6, 77 / 3), (7, 110 / 3)]  # the last one of the last three, two of which were told before
+    assert [(point.env_steps, point.score) for point in trained.curve] == [
+        (step, pytest.approx(mean)) for step, mean in means
+    ]
+    assert trained.curve[0].score_se == pytest.approx(4.041451884327381 / 3**0.5)
+    assert trained.reported["score"] == pytest.approx(110 / 3)
+    assert len(heard) == 3
+
+
 def test_placeholders_and_forms_of_overrides(tmp_path: Path) -> None:
     text = "echo {run} {seed} {directory} lr={optim.lr} {config} {overrides}"
     run(

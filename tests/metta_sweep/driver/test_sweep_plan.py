@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,17 @@ def test_a_sweep_that_goes_on_is_planned_from_where_it_stands(tmp_path: Path) ->
     assert plan.runs == 2
     assert plan.seconds == pytest.approx(8.0)
     assert [one.number for one in plan.suggestions] == [3, 4]
+
+
+@pytest.mark.parametrize(("pid", "first"), [(current_owner().pid, ()), (2**22 + 1, ("s.r.0",))])
+def test_what_a_killed_driver_ran_comes_first(tmp_path: Path, pid: int, first: tuple[str, ...]) -> None:
+    job, registry = job_of(tmp_path, "sweep.num_samples=5"), open_registry(tmp_path, None)
+    registry.create_sweep("s", job.spec_yaml)
+    owner = replace(current_owner(), pid=pid)  # no pid of Linux is larger than 2**22
+    run = registry.reserve("s", Reservation(0, {}), owner, lease_seconds=60, key="reserve")
+    registry.start(run.id, run.fence, num_gpus=0, key="start")
+    registry.close()
+    assert plan_from(open_reader(tmp_path, None), job, slots=2).waiting == first
 
 
 def test_plan_writes_nothing(
