@@ -216,8 +216,10 @@ def bar(run: LiveRun) -> str:
     progress = run.progress
     if run.state != RunState.RUNNING:
         return "100%" if run.state == RunState.COMPLETED else ""
-    if progress is None or not progress.total_env_steps:
+    if progress is None or not (progress.total_env_steps or progress.env_steps):
         return "starting"
+    if not progress.total_env_steps:  # a program whose length nobody knows
+        return f"step {progress.env_steps:,}"
     share = min(progress.env_steps / progress.total_env_steps, 1.0)
     filled = round(share * 8)
     return f"{'━' * filled}{'╌' * (8 - filled)} {share:>4.0%}"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from metta_sweep.driver.display import Progressing, ProgressView, TableStyle, fitting
+from metta_sweep.driver.display import Progressing, ProgressView, TableStyle, bar, fitting
 from metta_sweep.driver.messages import LiveRun
 from metta_sweep.driver.runs import finished
 from metta_sweep.registry.records import RunRecord, RunState
-from trainables.result import Costs, RunResult, Span
+from trainables.result import Costs, Progress, RunResult, Span
 
 RECORD = RunRecord(
     "s.r.0",
@@ -49,6 +49,14 @@ def test_brackets_in_a_message_are_no_markup() -> None:
     ):
         pass
     assert 'failed score=- cost=0.0 CPU s (pip install "metta_sweep[atari]")' in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("steps", "total", "shown"),
+    [(0, 0, "starting"), (12_345, 0, "step 12,345"), (50, 100, "━━━━╌╌╌╌  50%"), (120, 100, "━━━━━━━━ 100%")],
+)
+def test_a_run_of_unknown_length_shows_its_step(steps: int, total: int, shown: str) -> None:
+    assert bar(LiveRun(RECORD, RunState.RUNNING, 0.0, progress=Progress(steps, total, 1.0))) == shown
 
 
 @pytest.mark.parametrize(("width", "num_params"), [(80, 0), (90, 1), (105, 2), (120, 3), (200, 3)])
