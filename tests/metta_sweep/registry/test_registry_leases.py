@@ -6,6 +6,7 @@ Every kind of registry keeps it.
 from __future__ import annotations
 
 import math
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 
 from metta_sweep.errors import Fenced, IllegalTransition, InvalidRequest
 from metta_sweep.registry.api import Registry
-from metta_sweep.registry.lease_clock import Tick
+from metta_sweep.registry.lease_clock import Tick, ends, tick
 from metta_sweep.registry.records import Reservation, RunState
 from metta_sweep.registry.store import SqlRegistry
 from tests.metta_sweep.registry.registry_backends import HERE, THERE, Backend, Clock, reserve
@@ -53,6 +54,28 @@ def test_runs_are_claimed_when_their_lease_is_over(registry: Registry, backend: 
     )
     assert registry.claim("s", THERE, lease_seconds=300, key="c") == claimed
     assert registry.claim("s", THERE, lease_seconds=300, key="c2") == []
+
+
+def test_a_claim_looks_through_no_runs_that_have_ended(tmp_path: Path) -> None:
+    store = SqlRegistry(f"sqlite:///{tmp_path}/r.db")
+    store.create_sweep("s", "")
+
+    def steps_after(count: int) -> int:
+        for _ in range(count):
+            run_id, fence = running(store)
+            store.finish(run_id, fence, DONE, key=f"f-{run_id}")
+        steps: list[int] = []
+        with store.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.set_progress_handler(lambda: steps.append(1), 1)
+            ends(connection, "s", tick())
+            raw.set_progress_handler(None, 1)
+        return len(steps)
+
+    few = steps_after(5)
+    assert steps_after(45) == few
+    store.close()
 
 
 def test_a_released_run_keeps_its_state_and_is_anybodys_at_once(registry: Registry) -> None:
