@@ -263,9 +263,9 @@ def assert_all_ended_once(world: TimedWorld, trials: int) -> None:
 
 
 def share_busy(slots: Sequence[tuple[float, int, int]], enough: int) -> float:
-    """Of the slot time from the first moment at which all were busy until a run ended for which there was no next."""
-    first = next(moment for moment, busy, _ in slots if busy >= enough)
-    last = max(moment for moment, busy, there in slots if busy == there)
+    """Of the slot time between the first and the last moment at which nine in ten slots were busy."""
+    full = [moment for moment, busy, _ in slots if busy >= 0.9 * enough]
+    first, last = full[0], full[-1]
     steady = [one for one in pairwise(slots) if first <= one[0][0] < last]
     there = sum((after[0] - before[0]) * before[2] for before, after in steady)
     return sum((after[0] - before[0]) * before[1] for before, after in steady) / there
