@@ -50,7 +50,8 @@ class ProteinConfig:
         suggestions_per_pareto: local candidates around each point of the front.
         global_search_scale: radius of both candidate sets, as a factor on each parameter's `scale`.
         expansion_rate: how far beyond the front's highest cost the cost targets reach, as a share of that cost.
-        resample_frequency: every so-manyth suggestion repeats a point of the front; 0 = only when nothing new is left.
+        resample_frequency: at least every so-manyth suggestion repeats a point of the front; 0 = only when a repeat
+            pays.
         objective: `pareto` (the best score at every cost), `best` (the best score within the budget) or `target`
             (the cheapest way to `target_score`).
         target_score: the score that `objective: target` looks for, in the sweep's own direction.
@@ -132,8 +133,6 @@ def idle_settings(objective: str, acquisition: str) -> dict[str, str]:
         idle["objective"] = f"acquisition is {acquisition}"
     if (objective, acquisition) != ("target", "auto"):
         idle["target_score"] = f"objective is {objective}" if acquisition == "auto" else f"acquisition is {acquisition}"
-    else:
-        idle["budget"] = "objective is target"
     if acquisition == "logei" or (acquisition == "auto" and objective != "pareto"):
         idle["expansion_rate"] = f"objective is {objective}" if acquisition == "auto" else "acquisition is logei"
     return idle

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.distributions import Array, NumericParameter
+from searchers.distributions import Array, CategoricalParameter, NumericParameter
 from searchers.kernel import Layout
 from searchers.observation import LARGEST, CurvePoint, Observation, Outcome, Params, number_of
 from searchers.outliers import squash
@@ -81,6 +81,12 @@ class Features:
     def layout(self) -> Layout:
         """Of the rows, where hyperparameters tell more apart the longer a run is."""
         return Layout(self.groups, self.length_column)
+
+    @cached_property
+    def is_choice(self) -> NDArray[np.bool_]:
+        """(g,) whether each lengthscale belongs to a choice."""
+        choices = [isinstance(parameter, CategoricalParameter) for parameter in self.space.parameters]
+        return np.array(choices + [False] * (self.layout.num_lengths - len(choices)), dtype=bool)
 
     @cached_property
     def stationary_layout(self) -> Layout:

@@ -1,8 +1,10 @@
 """Covariance of scores over hyperparameters and training length, and its gradient.
 
-    k((x, t), (x', t')) = base(t, t') + a(t) a(t') matern(x, t; x', t')
+    k((x, t), (x', t')) = base(t, t') + a(t) a(t') [ matern(x, t; x', t') + trend q(x) . q(x') ]
 
-* `matern` is Matern-5/2 with one lengthscale per parameter (t is one of them).
+* `matern` is Matern-5/2 with one lengthscale per parameter (t is one of them), `q` holds the coordinates and their
+  squares over the lengthscales: most hyperparameters have one good region, and a parabola finds it with a few runs
+  where a stationary kernel needs many.
 * a(t) = exp(growth (t - 1)), t = 1 at the longest training: what hyperparameters change grows with training, noise does
   not. Short runs all look alike, so that they are cheap and say little; without this factor a model takes them for
   cheap and telling.
@@ -26,6 +28,8 @@ SQRT5 = math.sqrt(5.0)  # of the Matern kernel with smoothness 5/2
 LEVEL_VARIANCE = 1.0  # of the mean level: scores are standardised
 LOG_LENGTH_SD = 1.0  # prior: lengthscales within a factor of e of their mean; not tuned
 LOG_VARIANCE_SD = 1.0  # prior: variance within a factor of e of 1, as scores are standardised; not tuned
+LOG_TREND_MEAN = 0.0  # prior: the trend explains about as much as the rest; not tuned
+LOG_TREND_SD = 1.5  # wide: there are tasks without a trend and tasks with nothing else; not tuned
 # Prior: what hyperparameters change grows by e over the range of lengths (a coordinate from -1 to 1); not tuned
 GROWTH_MEAN = 0.5
 GROWTH_SD = 0.5  # none and twice as much growth are within two deviations; not tuned
@@ -34,6 +38,7 @@ LOG_NOISE_SD = 1.5  # wide: from simulators without noise to little else; not tu
 # From a twentieth of half a range to a parameter that does nothing; the matrix stays regular
 BOUNDS_LENGTH = (math.log(0.05), math.log(200.0))
 BOUNDS_VARIANCE = (math.log(0.05), math.log(20.0))  # a factor of 20 around 1, where it is by standardisation
+BOUNDS_TREND = (math.log(1e-4), math.log(50.0))  # from no trend to nothing else
 BOUNDS_GROWTH = (0.0, 2.5)  # from none to five prior means
 BOUNDS_NOISE = (math.log(1e-5), math.log(2.0))  # from a simulator without noise to nothing but noise
 
@@ -63,12 +68,14 @@ class Hyperparameters:
     Attributes:
         lengths: (g,) lengthscales.
         variance: of the Matern part.
+        trend: variance of the trend's coefficients.
         growth: g in a(t) = exp(g (t - 1)), >= 0.
         noise: variance of one observation's noise.
     """
 
     lengths: Array
     variance: float
+    trend: float
     growth: float
     noise: float
 
@@ -76,16 +83,18 @@ class Hyperparameters:
     def prior(cls, layout: Layout, noise: float = 0.02) -> Hyperparameters:
         """The prior's centre."""
         lengths = np.full(layout.num_lengths, math.exp(log_length_mean(layout.num_lengths)))
-        return cls(lengths, 1.0, GROWTH_MEAN if layout.length is not None else 0.0, noise)
+        return cls(lengths, 1.0, math.exp(LOG_TREND_MEAN), GROWTH_MEAN if layout.length is not None else 0.0, noise)
 
     def to_vector(self) -> Array:
-        """(g + 3,): all as logarithms but growth."""
-        return np.concatenate([np.log(self.lengths), [math.log(self.variance), self.growth, math.log(self.noise)]])
+        """(g + 4,): all as logarithms but growth."""
+        return np.concatenate(
+            [np.log(self.lengths), [math.log(self.variance), math.log(self.trend), self.growth, math.log(self.noise)]]
+        )
 
     @classmethod
     def from_vector(cls, vector: Array) -> Hyperparameters:
-        variance, noise = np.exp(vector[[-3, -1]])
-        return cls(np.exp(vector[:-3]), float(variance), float(vector[-2]), float(noise))
+        variance, trend, noise = np.exp(vector[[-4, -3, -1]])
+        return cls(np.exp(vector[:-4]), float(variance), float(trend), float(vector[-2]), float(noise))
 
     def as_type(self, kind: type[np.floating[Any]]) -> Hyperparameters:
         """The same with lengthscales of another precision, for rows of that precision."""
@@ -128,10 +137,17 @@ def matern(squared: Array, variance: float) -> Array:
     return value
 
 
+def basis(scaled: Array, lengths: Array) -> Array:
+    """(n, 2p) q(x): coordinates and squares over lengthscales; `scaled` = x / lengths, lengths (p,)."""
+    return np.concatenate([scaled, scaled * scaled * lengths], axis=1)
+
+
 def kernel(a: Array, b: Array, hyper: Hyperparameters, layout: Layout) -> Array:
     """(n, m) covariances between two sets of rows."""
     lengths = hyper.lengths[layout.groups]
-    value = matern(squared_distances(a / lengths, b / lengths), hyper.variance)
+    scaled_a, scaled_b = a / lengths, b / lengths
+    value = matern(squared_distances(scaled_a, scaled_b), hyper.variance)
+    value += (hyper.trend * basis(scaled_a, lengths)) @ basis(scaled_b, lengths).T
     if layout.length is not None:
         value *= hyper.amplitude(a, layout)[:, None]
         value *= hyper.amplitude(b, layout)[None, :]
@@ -141,7 +157,10 @@ def kernel(a: Array, b: Array, hyper: Hyperparameters, layout: Layout) -> Array:
 
 def paired_kernel(a: Array, b: Array, hyper: Hyperparameters, layout: Layout) -> Array:
     """(n,) covariance of row i of `a` with row i of `b`."""
-    value = matern((((a - b) / hyper.lengths[layout.groups]) ** 2).sum(axis=1), hyper.variance)
+    lengths = hyper.lengths[layout.groups]
+    scaled_a, scaled_b = a / lengths, b / lengths
+    value = matern(((scaled_a - scaled_b) ** 2).sum(axis=1), hyper.variance)
+    value += hyper.trend * (basis(scaled_a, lengths) * basis(scaled_b, lengths)).sum(axis=1)
     if layout.length is not None:
         value *= hyper.amplitude(a, layout) * hyper.amplitude(b, layout)
         value += LEVEL_VARIANCE * (1.0 + a[:, layout.length] * b[:, layout.length])
@@ -155,16 +174,28 @@ def prior_variance(x: Array, hyper: Hyperparameters, layout: Layout) -> Array:
 
 def signal_and_gradient(x: Array, hyper: Hyperparameters, layout: Layout) -> tuple[Array, SignalGradient]:
     """(n, n) covariance of rows without noise, and what its gradient needs."""
-    scaled = x / hyper.lengths[layout.groups]
+    lengths = hyper.lengths[layout.groups]
+    scaled = x / lengths
     r = SQRT5 * np.sqrt(squared_distances(scaled, scaled))
     decay = np.exp(-r) * hyper.variance
+    stationary = decay * (1.0 + r + r * r / 3.0)
+    features = basis(scaled, lengths)
     scale = hyper.amplitude(x, layout)
     outer_scale = np.outer(scale, scale)
-    growing = decay * (1.0 + r + r * r / 3.0) * outer_scale
+    growing = (stationary + hyper.trend * (features @ features.T)) * outer_scale
     signal = growing.copy()
     if layout.length is not None:
         signal += LEVEL_VARIANCE * (1.0 + np.outer(x[:, layout.length], x[:, layout.length]))
-    return signal, SignalGradient(x, layout, scaled, decay * (1.0 + r) * outer_scale, growing)
+    return signal, SignalGradient(
+        x,
+        layout,
+        hyper,
+        scaled,
+        stationary * outer_scale,
+        decay * (1.0 + r) * outer_scale,
+        features * scale[:, None],
+        growing,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +204,15 @@ class SignalGradient:
 
     x: Array
     layout: Layout
+    hyper: Hyperparameters
     scaled: Array
+    stationary: Array
     slope: Array
+    features: Array
     growing: Array
 
     def of(self, weights: Array) -> Array:
-        """(g + 2,) for a symmetric W (n, n).
+        """(g + 3,) for a symmetric W (n, n).
 
         The sum over pairs of A_ab (x_a - x_b)^2 is 2 (rowsum(A) . x^2 - x^T A x): all lengthscales cost one product A
         X.
@@ -187,12 +221,16 @@ class SignalGradient:
         per_feature = pulled.sum(axis=1) @ (self.scaled * self.scaled) - np.einsum(
             "ij,ij->j", self.scaled, pulled @ self.scaled
         )
-        told = (weights * self.growing).sum(axis=1)
-        gradient = np.zeros(self.layout.num_lengths + 2)
-        gradient[:-2] = 2.0 * np.bincount(self.layout.groups, per_feature, minlength=self.layout.num_lengths)
-        gradient[-2] = float(told.sum())
+        explained = self.hyper.trend * np.einsum("ij,ij->j", self.features, weights @ self.features)
+        count = len(self.layout.groups)
+        gradient = np.zeros(len(self.hyper.lengths) + 3)
+        gradient[:-3] = 2.0 * np.bincount(
+            self.layout.groups, per_feature - explained[:count] - explained[count:], minlength=len(self.hyper.lengths)
+        )
+        gradient[-3] = float((weights * self.stationary).sum())
+        gradient[-2] = float(explained.sum())
         if self.layout.length is not None:
-            gradient[-1] = 2.0 * float((self.x[:, self.layout.length] - 1.0) @ told)
+            gradient[-1] = 2.0 * float((self.x[:, self.layout.length] - 1.0) @ (weights * self.growing).sum(axis=1))
         return gradient
 
 
@@ -200,8 +238,8 @@ def negative_log_prior(vector: Array, layout: Layout) -> tuple[float, Array]:
     """Minus the log density (up to a constant) of `Hyperparameters.to_vector`, and its gradient."""
     count = layout.num_lengths
     growth = GROWTH_MEAN if layout.length is not None else 0.0
-    mean = np.concatenate([np.full(count, log_length_mean(count)), [0.0, growth, LOG_NOISE_MEAN]])
-    spread = np.concatenate([np.full(count, LOG_LENGTH_SD), [LOG_VARIANCE_SD, GROWTH_SD, LOG_NOISE_SD]])
+    mean = np.concatenate([np.full(count, log_length_mean(count)), [0.0, LOG_TREND_MEAN, growth, LOG_NOISE_MEAN]])
+    spread = np.concatenate([np.full(count, LOG_LENGTH_SD), [LOG_VARIANCE_SD, LOG_TREND_SD, GROWTH_SD, LOG_NOISE_SD]])
     z = (vector - mean) / spread
     return 0.5 * float(z @ z), z / spread
 
@@ -209,4 +247,4 @@ def negative_log_prior(vector: Array, layout: Layout) -> tuple[float, Array]:
 def bounds(layout: Layout) -> list[tuple[float, float]]:
     """Of each entry of `Hyperparameters.to_vector`."""
     growth = BOUNDS_GROWTH if layout.length is not None else (0.0, 0.0)
-    return [BOUNDS_LENGTH] * layout.num_lengths + [BOUNDS_VARIANCE, growth, BOUNDS_NOISE]
+    return [BOUNDS_LENGTH] * layout.num_lengths + [BOUNDS_VARIANCE, BOUNDS_TREND, growth, BOUNDS_NOISE]

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from searchers.acquisition import (
+    SCEPTICAL_EVERY,
     Acquisition,
     Belief,
     Outlook,
@@ -98,11 +99,6 @@ class TargetChance(Acquisition):
         saved = float(evaluated.log_cost[reached].min()) - outlook.log_cost
         return np.where(saved > 0, chance + np.log(np.maximum(saved, 1e-9)), -1e6 + saved)
 
-    @property
-    def cost_exponent(self) -> float:
-        """1: a target is to be reached cheaply, whatever may be spent."""
-        return 1.0
-
     def _target_z(self) -> float:
         assert self.config.target_score is not None
         return float(self.models.score.warp.forward(np.array([self.models.sign * self.config.target_score]))[0])
@@ -146,10 +142,13 @@ def acquisition_of(
     assert gp is not None
     if config.acquisition == "naive":
         share = (1.0 + config.expansion_rate) * rng.random()
-        return OriginalRule(models, config, number, Belief.of(gp, models, config), share)
+        return OriginalRule(models, config, number, Belief.of(gp, models, config), False, share)
+    is_sceptical = number % SCEPTICAL_EVERY == 0 and models.score.sceptic is not None
+    gp = models.score.sceptic if is_sceptical else gp
+    assert gp is not None
     if len(pending_rows):
         gp = gp.believe(pending_rows)
-    return _kind(config, number)(models, config, number, Belief.of(gp, models, config))
+    return _kind(config, number)(models, config, number, Belief.of(gp, models, config), is_sceptical)
 
 
 def _kind(config: ProteinConfig, number: int) -> type[ExpectedImprovement | FrontImprovement | TargetChance]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ LATEST_RUNS = 20  # whose failures count as recent; a round number, not tuned
 WIDENING = 10.0
 WIDEST = 2.0  # deviations of all scores: it is not widened beyond them, where coverage is the same; chosen with it
 LARGEST_KNOWN = 100.0  # variances of all scores: such a score says next to nothing; bounds what a wild report may do
+SCEPTIC_LENGTHS = 0.5  # half the fitted ones; README, `no-sceptic`; its size was not tuned
 
 
 def is_refit_due(count: int) -> bool:
@@ -71,6 +72,9 @@ class ScoreModel:
         trend: what earlier sweeps taught; None without them.
         hyper: last fitted hyperparameters.
         gp: posterior over `z`; None before there is a score.
+        sceptic: the same with shorter lengthscales. Fitted ones are a point estimate and can be too sure of themselves:
+            sweeps were seen to settle beside the optimum. Choices keep theirs, for there is nothing between them.
+            Source: Berkenkamp, Schoellig and Krause 2019 (arXiv 1901.03357), who shrink lengthscales over time.
         warp: scores to z and back.
     """
 
@@ -78,6 +82,7 @@ class ScoreModel:
     trend: Trend | None = None
     hyper: Hyperparameters = field(init=False)
     gp: GaussianProcess | None = None
+    sceptic: GaussianProcess | None = None
     warp: Warp = field(default_factory=lambda: Warp(0.0, 1.0, 0.0, 1.0))
     _rows: list[Array] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
@@ -127,16 +132,21 @@ class ScoreModel:
         self.warp = Warp.of(scores[finals], scores[~finals])
 
     def _set_targets(self) -> None:
-        if self.gp is not None:
-            self.gp.set_targets(self._targets(self._used))
+        for gp in (self.gp, self.sceptic):
+            if gp is not None:
+                gp.set_targets(self._targets(self._used))
 
     def _update(self, new: list[int]) -> None:
-        """The posterior with new rows, from scratch when a fit is due."""
+        """The posteriors with new rows, from scratch when a fit is due."""
         if self.gp is None or is_refit_due(self.num_finals):
             self._refit(self._active_rows())
             return
         data = self._data(new)
-        self.gp, self._used = self.gp.grown(data.x, data.noise), self._used + new
+        self.gp, self.sceptic = (
+            self.gp.grown(data.x, data.noise),
+            None if self.sceptic is None else self.sceptic.grown(data.x, data.noise),
+        )
+        self._used = self._used + new
 
     def fitted(self) -> tuple[NDArray[np.int64], Array]:
         """(k,) history indices of the completed runs among the active rows, and their posterior means: K alpha = y -
@@ -201,7 +211,11 @@ class ScoreModel:
             self.hyper = fit(data.rows(subset), residual[subset], self.hyper)
             if self.trend is not None:
                 self.trend = self.trend.reweighted(data, targets, self.hyper)
-        self.gp, self._used = GaussianProcess.condition(data, self.hyper, self.trend), used
+        gp, sceptic = GaussianProcess.condition(data, self.hyper, self.trend), None
+        if not self.features.is_choice.all():
+            shorter = self.hyper.lengths * np.where(self.features.is_choice, 1.0, SCEPTIC_LENGTHS)
+            sceptic = GaussianProcess.condition(data, replace(self.hyper, lengths=shorter), self.trend)
+        self.gp, self.sceptic, self._used = gp, sceptic, used
 
     def _data(self, rows: list[int]) -> Data:
         noise = Noise(np.array(self._noise)[rows], np.array(self._run)[rows], self._known_variances(rows))

@@ -10,7 +10,7 @@ from searchers.gp import Data, GaussianProcess, cholesky, fit, negative_log_post
 from searchers.kernel import Hyperparameters, Layout, kernel, matern, prior_variance
 from searchers.noise import SHARED, Noise
 
-HYPER = Hyperparameters(np.array([0.5, 2.0]), 1.5, 0.7, 0.1)
+HYPER = Hyperparameters(np.array([0.5, 2.0]), 1.5, 0.4, 0.7, 0.1)
 LAYOUT = Layout(np.array([0, 1]), length=1)
 X = np.array([[-0.5, 0.1], [0.2, 0.9], [0.7, -0.3]])
 Y = np.array([0.3, -1.0, 0.8])
@@ -42,7 +42,7 @@ def test_gradient_is_that_of_finite_differences(length: int | None) -> None:
     noise = Noise(1 + rng.random(20), np.arange(20) // 3, 0.1 * rng.random(20))
     data = Data(rng.uniform(-1, 1, (20, 4)), noise, Layout(np.array([0, 1, 1, 2]), length))
     y = rng.standard_normal(20)
-    at = Hyperparameters(np.array([0.7, 1.3, 2.0]), 1.2, 0.6, 0.1).to_vector()
+    at = Hyperparameters(np.array([0.7, 1.3, 2.0]), 1.2, 0.3, 0.6, 0.1).to_vector()
     numeric = approx_fprime(at, lambda v: negative_log_posterior(v, data, y)[0], 1e-6)  # type: ignore[misc]
     gradient = negative_log_posterior(at, data, y)[1]
     if (
@@ -108,7 +108,7 @@ def test_a_lucky_run_with_a_curve_is_no_peak() -> None:
     x = np.linspace(-1, 1, 12)[:, None]
     luck = np.where(np.arange(12) == 5, 1.5, 0.0)
     rows, run = np.repeat(x, 4, axis=0), np.repeat(np.arange(12), 4)
-    layout, hyper = Layout(np.array([0])), Hyperparameters(np.array([0.3]), 1.0, 0.0, 0.3)
+    layout, hyper = Layout(np.array([0])), Hyperparameters(np.array([0.3]), 1.0, 1e-3, 0.0, 0.3)
     as_one = GaussianProcess.condition(Data(rows, Noise(np.ones(48), run, np.zeros(48)), layout), hyper)
     as_many = GaussianProcess.condition(Data(rows, Noise.independent(48), layout), hyper)
     for gp in (as_one, as_many):
@@ -133,8 +133,22 @@ def test_what_hyperparameters_change_grows_with_training_and_the_shared_level_do
     short, long = np.array([[0.4, -1.0]]), np.array([[0.4, 1.0]])
     level = 1.0 + 1.0  # of either length: 1 + t^2
     spread = [float(prior_variance(row, HYPER, LAYOUT)[0]) - level for row in (short, long)]
-    assert spread[1] == pytest.approx(1.5)
+    trend = 0.4 * ((0.4 / 0.5) ** 2 + (0.4**2 / 0.5) ** 2 + (1 / 2.0) ** 2 + (1 / 2.0) ** 2)
+    assert spread[1] == pytest.approx(1.5 + trend)
     assert spread[0] / spread[1] == pytest.approx(np.exp(-2.0 * 2.0 * 0.7))
+
+
+def test_a_parabola_is_found_with_few_runs_in_many_dimensions() -> None:
+    rng = np.random.default_rng(3)
+    best = rng.uniform(-0.6, 0.6, 8)
+    x = rng.uniform(-1, 1, (32, 8))
+    y = -((x - best) ** 2).sum(axis=1)
+    data = Data(x, Noise.independent(32), Layout(np.arange(8)))
+    targets = (y - y.mean()) / y.std()
+    gp = GaussianProcess.condition(data, fit(data, targets, Hyperparameters.prior(data.layout)))
+    gp.set_targets(targets)
+    fresh = rng.uniform(-1, 1, (200, 8))
+    assert np.corrcoef(gp.mean(fresh), -((fresh - best) ** 2).sum(axis=1))[0, 1] > 0.99
 
 
 def test_equal_rows_need_jitter_and_get_it() -> None:

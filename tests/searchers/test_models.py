@@ -156,6 +156,28 @@ def test_posterior_means_at_the_runs_are_those_of_the_predictor() -> None:
     assert evaluated.mean == pytest.approx(model.predict(evaluated.points_unit).mean, abs=1e-6)
 
 
+def test_the_sceptic_knows_the_runs_as_well_and_less_of_what_lies_between() -> None:
+    model = new_models()
+    for x in (0.1, 0.3, 0.5, 0.7, 0.9):
+        for steps in (2e5, 2e6):
+            model.observe(Observation({LENGTH: steps, "x": x}, np.sin(5 * x) * steps**0.2, steps / 1e4))
+    gp, sceptic = model.score.gp, model.score.sceptic
+    assert gp is not None
+    assert sceptic is not None
+    there, between = (model.features.full(np.array([SPACE.embed({LENGTH: 2e6, "x": x})])) for x in (0.3, 0.4))
+    assert sceptic.mean(there) == pytest.approx(gp.mean(there), abs=0.1)
+    assert sceptic.mean_std(between)[1] > 1.2 * gp.mean_std(between)[1]
+
+
+def test_among_choices_alone_there_is_nothing_to_be_sceptical_of() -> None:
+    space = Space.from_config({"a": {"choices": ["x", "y", "z"]}, "b": {"choices": [1, 2]}})
+    model = new_models(space, curve_points=0)
+    for a in ("x", "y", "z"):
+        model.observe(Observation({"a": a, "b": 1}, float(ord(a)), 1.0))
+    assert model.score.gp is not None
+    assert model.score.sceptic is None
+
+
 def test_the_active_set_is_never_the_best_only() -> None:
     chosen = representative(np.arange(1000.0), 90)
     assert len(chosen) <= 90

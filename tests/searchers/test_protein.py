@@ -269,6 +269,11 @@ def test_shifted_scores_change_no_suggestion() -> None:
         )
 
 
+def test_every_third_suggestion_doubts_the_lengthscales_and_says_so() -> None:
+    reasons = [suggestion.explanation.reason for suggestion in played(make(num_random_samples=4, objective="best"), 13)]
+    assert [number for number, reason in enumerate(reasons) if "lengthscales halved" in reason] == [6, 9, 12]
+
+
 def test_half_of_the_suggestions_ask_for_a_clear_improvement_the_longer_none_came() -> None:
     protein = make(num_random_samples=4, objective="best")
     asked = {}

@@ -16,10 +16,12 @@ from searchers.acquisition_functions import log_expected_improvement
 from searchers.distributions import Array
 from searchers.features import Features
 from searchers.objectives import ExpectedImprovement
+from searchers.proposer import Proposer
 from tests.benchmarks.search.harness import MakeMethod
 from tests.benchmarks.search.ours import EarlierSweeps, EarlyStopping, Ours, protein
 from tests.benchmarks.search.tasks import Task
 
+ALMOST_0 = math.log(1e-4)
 EARLIER_RUNS = 40
 
 
@@ -76,19 +78,27 @@ def _own_improvement(acquisition: ExpectedImprovement, outlook: Outlook, belief:
     return improves - acquisition.cost_exponent * outlook.log_cost
 
 
+def _new_points_only(proposer: Proposer, rng: np.random.Generator) -> Array:
+    return proposer._unseen(_CANDIDATES(proposer, rng))
+
+
 _PARTIAL = Features.partial
+_CANDIDATES = Proposer._candidates
 
 ABLATIONS: dict[str, MakeMethod] = {
     "front": protein(acquisition="front"),
     "initial-8": protein(num_random_samples=8),
     "resample-5": protein(resample_frequency=5),
+    "no-repeats": ablated({"proposer.Proposer._candidates": _new_points_only}),
     "no-refinement": ablated({"proposer.REFINEMENTS": ()}),
     "no-look-ahead": ablated({"objectives.ExpectedImprovement.value": _own_improvement}),
     "no-cost": ablated({"acquisition.cost_exponent": lambda models, config: 0.0}),
     "per-cost": ablated({"acquisition.cost_exponent": lambda models, config: 1.0}),
     "no-budget": protein(budget=None),
     "no-margin": ablated({"acquisition.CLEARLY_BETTER": 0.0}),
+    "no-sceptic": ablated({"objectives.SCEPTICAL_EVERY": 10**9}),
     "independent-curves": ablated({"noise.SHARED": 0.0}),
+    "no-trend": ablated({"kernel.LOG_TREND_MEAN": ALMOST_0, "kernel.BOUNDS_TREND": (ALMOST_0, ALMOST_0)}),
     "no-growth": ablated({"kernel.GROWTH_MEAN": 0.0, "kernel.BOUNDS_GROWTH": (0.0, 0.0)}),
     "no-curves": protein(curve_points=0),
     "curves-as-runs": ablated({"features.Features.partial": _curve_point_as_short_run}),
