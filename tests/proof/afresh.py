@@ -11,9 +11,9 @@ import numpy as np
 from scipy import stats
 
 from tests.proof.stage import Stage
+from tests.proof.tasks import Task
 
 SEEDS = (101, 102, 103)
-STEPS = 262_144
 MAPS_SEED = 7_000_003
 EPISODES = 192
 
@@ -26,11 +26,13 @@ class Afresh:
         scores: mean over the fresh maps, one for each seed of training.
         standard_errors: of each, over the maps.
         cpu_seconds: of training, all seeds.
+        num_steps: of each training.
     """
 
     scores: Sequence[float]
     standard_errors: Sequence[float]
     cpu_seconds: float
+    num_steps: int
 
     @property
     def lower(self) -> float:
@@ -49,13 +51,11 @@ class Afresh:
     def __str__(self) -> str:
         scores = ", ".join(f"{score:.2f}" for score in self.scores)
         bounds = f"lower 95 % bound {self.lower:.2f} over seeds, {self.lower_over_maps:.2f} over maps"
-        return (
-            f"{scores} with {STEPS:,} steps on fresh seeds and maps; mean {np.mean(self.scores):.2f}, {bounds}; "
-            f"{self.cpu_seconds:.0f} CPU seconds"
-        )
+        trained = f"{scores} with {self.num_steps:,} steps on fresh seeds and maps"
+        return f"{trained}; mean {np.mean(self.scores):.2f}, {bounds}; {self.cpu_seconds:.0f} CPU seconds"
 
 
-def afresh(stage: Stage, patch: str, seeds: Sequence[int] = SEEDS) -> Afresh:
+def afresh(stage: Stage, patch: str, task: Task, seeds: Sequence[int] = SEEDS) -> Afresh:
     """`train +trainer/patch=PATCH` once for each seed, two at a time, and `evaluate` on fresh maps."""
 
     def one(seed: int) -> tuple[float, float, float]:
@@ -63,8 +63,8 @@ def afresh(stage: Stage, patch: str, seeds: Sequence[int] = SEEDS) -> Afresh:
             f"run={patch}_{seed}",
             f"+trainer/patch={patch}",
             f"seed={seed}",
-            f"trainer.total_timesteps={STEPS}",
-            "sim=arena_basic",
+            f"trainer.total_timesteps={task.num_steps}",
+            task.suite,
         ]
         words += ["resources.cpus_per_worker=1", "trainer.num_workers=0", "wandb=off"]
         trained = stage.ask("train", *words)
@@ -73,4 +73,4 @@ def afresh(stage: Stage, patch: str, seeds: Sequence[int] = SEEDS) -> Afresh:
 
     with ThreadPoolExecutor(2) as pool:
         rows = list(pool.map(one, seeds))
-    return Afresh([row[0] for row in rows], [row[1] for row in rows], sum(row[2] for row in rows))
+    return Afresh([row[0] for row in rows], [row[1] for row in rows], sum(row[2] for row in rows), task.num_steps)

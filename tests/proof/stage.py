@@ -44,6 +44,11 @@ class Stage:
     directory: Path
     environ: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def patches(self) -> Path:
+        """Where `train +trainer/patch=NAME` looks for patches."""
+        return self.directory / "configs" / "trainer" / "patch"
+
     def start(self, name: str, words: Sequence[str], **environ: str) -> subprocess.Popen[bytes]:
         """A command in the background; what it prints goes to NAME.out."""
         with (self.directory / f"{name}.out").open("ab") as out:

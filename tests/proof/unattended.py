@@ -1,5 +1,5 @@
 """A real sweep from start to finish with everything going wrong on the way: `python -m tests.proof.unattended DIRECTORY
-[--random] [--seed N]`.
+[--task combat] [--rivals] [--seed N]`.
 
 What it does, and when: README.md beside it.
 """
@@ -26,38 +26,37 @@ from tests.metta_sweep.registry.registry_postgres import free_port
 from tests.metta_sweep.tracking.wandb_server import KEY, WandbServer, serving
 from tests.proof.afresh import Afresh, afresh
 from tests.proof.pictures import table_svg
+from tests.proof.rivals import METHODS, rival
 from tests.proof.stage import Service, Stage, answers, on_postgres, wait_for
+from tests.proof.tasks import TASKS, Task
 
 SWEEP = "proof"
-PHASES = {"cheap": (12, 163840, 196608), "medium": (12, 196608, 229376), "expensive": (16, 229376, 262144)}
-NUM_RUNS = sum(count for count, _, _ in PHASES.values())
 SWEEP_SECONDS = 3600.0
 PICTURE = (1280, 1000)
-FULL = "trainer.total_timesteps=262144"
 
 
 class Sweep:
     """The sweep and what happens to it."""
 
-    def __init__(self, stage: Stage, service: Service, wandb: ExitStack, seed: int) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, service: Service, wandb: ExitStack, task: Task, seed: int) -> None:
+        self.stage, self.task = stage, task
         self.service = service
         self.wandb = wandb
         self.registry = open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])
-        self.words = ["run", f"sweep_name={SWEEP}", "sweep=arena_phases", f"seed={seed}"]
+        self.words = ["run", *task.words(SWEEP, seed)]
         self.words += [f"settings.sweep_server_uri={service.url}", "settings.lease_seconds=60"]
         self.started = time.monotonic()
         self.first = stage.start("first", self.words, NUM_CPUS="2")
         self.second: subprocess.Popen[bytes] | None = None
 
-    def faults(self) -> Iterator[tuple[int, str, Callable[[], object]]]:
-        """(runs that must have ended before, what it is, what to do)."""
-        yield 5, "a second driver joins", self.second_joins
-        yield 10, "kill -9 to the first driver, which is started again", self.kill_and_restart
-        yield 16, "kill -9 to a worker", self.kill_worker
-        yield 21, "kill -9 to the registry's service, away for 10 s", self.restart_service
-        yield 25, "WandB goes away", self.wandb_leaves
-        yield 30, "the second driver leaves", self.second_leaves
+    def faults(self) -> Iterator[tuple[float, str, Callable[[], object]]]:
+        """(share of the runs that must have ended before, what it is, what to do)."""
+        yield 0.125, "a second driver joins", self.second_joins
+        yield 0.25, "kill -9 to the first driver, which is started again", self.kill_and_restart
+        yield 0.4, "kill -9 to a worker", self.kill_worker
+        yield 0.525, "kill -9 to the registry's service, away for 10 s", self.restart_service
+        yield 0.625, "WandB goes away", self.wandb_leaves
+        yield 0.75, "the second driver leaves", self.second_leaves
 
     def second_joins(self) -> None:
         self.second = self.stage.start("second", self.words, NUM_CPUS="1", WANDB_MODE="offline")
@@ -97,7 +96,8 @@ class Sweep:
 
     def play(self) -> None:
         """Every fault in turn, then the end."""
-        for count, what, act in self.faults():
+        for share, what, act in self.faults():
+            count = round(share * self.task.num_runs)
             wait_for(lambda least=count: self.ended() >= least, f"{count} runs", SWEEP_SECONDS)  # type: ignore[misc]
             self.say(f"{self.ended()} runs ended: {what}")
             act()
@@ -137,7 +137,7 @@ def cpu_seconds(registry: Registry, sweep: str) -> float:
     return sum(charged(attempt) for attempt in registry.attempts(sweep))
 
 
-def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
+def sweep_with_faults(stage: Stage, service: Service, task: Task, seed: int) -> float:
     """CPU seconds of the runs of the sweep, which went through everything and was audited."""
     server, wandb = WandbServer(), ExitStack()
     wandb_port = free_port()
@@ -149,13 +149,13 @@ def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
         "WANDB_PROJECT": "metta",
         "WANDB_MODE": "online",
     }
-    sweep = Sweep(stage, service, wandb, seed)
+    sweep = Sweep(stage, service, wandb, task, seed)
     dashboard = Dashboard(stage, service)
     with closing(sweep.registry):
         sweep.play()
         wall = time.monotonic() - sweep.started
         dashboard.close()
-        for line in audit(sweep.registry, SWEEP, stage.directory / "train_dir" / "sweep" / SWEEP / "runs", PHASES):
+        for line in audit(sweep.registry, SWEEP, stage.directory / "train_dir" / "sweep" / SWEEP / "runs", task.phases):
             print(f"ok: {line}")
         spent = cpu_seconds(sweep.registry, SWEEP)
     print(f"wall {wall:.0f} s, CPU of the runs {spent:.0f} s")
@@ -163,74 +163,36 @@ def sweep_with_faults(stage: Stage, service: Service, seed: int) -> float:
         stage.call("sync", f"sweep_name={SWEEP}", f"settings.sweep_server_uri={service.url}")
     finished = [run for run in server.runs.values() if run.state == "finished"]
     print(f"WandB after sync: {len(finished)} runs finished, {server.num_repeated_rows} rows came twice")
-    assert len(finished) == NUM_RUNS
+    assert len(finished) == task.num_runs
     return spent
 
 
-def random_search(stage: Stage, service: Service, budget: float, seed: int) -> None:
-    """Random search over the same parameters with runs of full length, until it has cost as much; running runs
-    finish.
-    """
-    name = "random"
-    uri = f"settings.sweep_server_uri={service.url}"
-    words = [
-        "run",
-        f"sweep_name={name}",
-        "sweep=arena_phases",
-        "~sweep.schedule",
-        FULL,
-        "sweep.method=random",
-        "sweep.num_samples=null",
-        uri,
-    ]
-    driver = stage.start(
-        name, [*words, "sweep.early_stopping=false", f"seed={seed}"], NUM_CPUS="2", WANDB_MODE="disabled"
-    )
-    with closing(
-        open_registry(stage.directory / "train_dir", service.url, stage.environ["METTA_SWEEP_TOKEN"])
-    ) as registry:
-        wait_for(lambda: any(sweep.name == name for sweep in registry.list_sweeps()), name)
-        wait_for(
-            lambda: cpu_seconds(registry, name) >= budget or driver.poll() is not None,
-            f"{budget:.0f} CPU seconds",
-            SWEEP_SECONDS,
-        )
-        stage.call("stop", f"sweep_name={name}", uri)
-        driver.wait(timeout=600)
-        print(
-            f"random search: {len(registry.runs(name))} runs, CPU {cpu_seconds(registry, name):.0f} s of {budget:.0f} s"
-        )
-
-
-def found(stage: Stage, service: Service, name: str) -> Afresh:
+def found(stage: Stage, service: Service, task: Task) -> Afresh:
     """What `best` recommends, trained again by `train` on fresh seeds and played by `evaluate` on fresh maps."""
-    patches = "configs/trainer/patch"
-    answer = stage.ask(
-        "best", f"sweep_name={name}", f"settings.sweep_server_uri={service.url}", "--output-dir", patches
-    )
-    print((stage.directory / patches / f"{name}_best.yaml").read_text())
-    print(f"{name}: best run {answer['best'][0]['id']} with {answer['best'][0]['score']:.2f}")
-    result = afresh(stage, f"{name}_best")
-    print(f"{name}: {result}")
-    return result
+    uri, patches = f"settings.sweep_server_uri={service.url}", str(stage.patches)
+    answer = stage.ask("best", f"sweep_name={SWEEP}", uri, "--output-dir", patches)
+    print((stage.patches / f"{SWEEP}_best.yaml").read_text())
+    print(f"best run {answer['best'][0]['id']} with {answer['best'][0]['score']:.2f}")
+    return afresh(stage, f"{SWEEP}_best", task)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--random", action="store_true", help="also random search at the same cost")
+    parser.add_argument("--task", choices=TASKS, default="basic")
+    parser.add_argument("--rivals", action="store_true", help="also plain Ray Tune with Optuna, and random search")
     parser.add_argument("--seed", type=int, default=1, help="of the sweep")
     args = parser.parse_args()
     args.directory.mkdir(parents=True)
     stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled"})
     os.environ.pop("RAY_ADDRESS", None)
+    task = TASKS[args.task]
     with on_postgres(stage) as service:
-        spent = sweep_with_faults(stage, service, args.seed)
+        spent = sweep_with_faults(stage, service, task, args.seed)
         stage.environ["WANDB_MODE"] = "disabled"
-        found(stage, service, SWEEP)
-        if args.random:
-            random_search(stage, service, spent, args.seed)
-            found(stage, service, "random")
+        print(f"{SWEEP}: {found(stage, service, task)}", flush=True)
+    for method in METHODS if args.rivals else ():
+        print(f"{method}: {rival(stage, task, method, args.seed, spent)}", flush=True)
 
 
 if __name__ == "__main__":

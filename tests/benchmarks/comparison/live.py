@@ -76,9 +76,9 @@ def words_of(directory: Path, seed: int, budget: float) -> list[str]:
     ]  # fmt: skip
 
 
-def job_of(directory: Path, seed: int, budget: float) -> SweepJob:
+def job_of(words: Sequence[str]) -> SweepJob:
     """The same job for all."""
-    return load_sweep_job(words_of(directory, seed, budget), environ={"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS)})
+    return load_sweep_job(words, environ={"WANDB_MODE": "disabled", "NUM_CPUS": str(SLOTS)})
 
 
 def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
@@ -95,7 +95,7 @@ def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
         stage.call("stop", "sweep_name=live", f"data_dir={directory}", "--now")
         driver.wait(timeout=120)
         records = registry.observations("live")
-    job = job_of(directory, seed, budget)
+    job = job_of(words_of(directory, seed, budget))
     proposer, told, spent, advised = SweepOptimiser(job.sweep, seed), list[dict[str, Any]](), 0.0, list[Advised]()
     for record in records:
         proposer.observe([record])
@@ -107,19 +107,15 @@ def ours(directory: Path, seed: int, budget: float) -> list[Advised]:
     return advised
 
 
-def plain_tune(directory: Path, seed: int, budget: float, method: str) -> list[Advised]:
-    """Ray Tune in a process of its own, see `plain_tune.py`."""
+def plain_tune(words: Sequence[str], directory: Path, budget: float, method: str) -> list[Advised]:
+    """Ray Tune in a process of its own, see `plain_tune.py`.
+
+    Args:
+        words: the sweep whose runs and parameters these are, in Hydra's words.
+    """
     out = directory / "advised.json"
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.comparison.plain_tune",
-        method,
-        str(directory),
-        str(seed),
-        str(budget),
-        str(out),
-    ]
+    module = "tests.benchmarks.comparison.plain_tune"
+    command = [sys.executable, "-m", module, method, str(directory), str(budget), str(out), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return [Advised(**row) for row in json.loads(out.read_text())]
@@ -129,8 +125,10 @@ def sweep(method: str, seed: int, budget: float) -> tuple[list[Advised], float]:
     """(what it would have recommended after each run, wall seconds)."""
     with tempfile.TemporaryDirectory() as name:
         started = time.monotonic()
-        short = METHODS[method]
-        advised = ours(Path(name), seed, budget) if short == "ours" else plain_tune(Path(name), seed, budget, short)
+        directory, short = Path(name), METHODS[method]
+        if short == "ours":
+            return ours(directory, seed, budget), time.monotonic() - started
+        advised = plain_tune(words_of(directory, seed, budget), directory, budget, short)
         return advised, time.monotonic() - started
 
 

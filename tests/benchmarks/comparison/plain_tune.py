@@ -1,4 +1,6 @@
-"""A sweep as one writes it with Ray Tune alone: `... plain_tune optuna|random DIRECTORY SEED CPU_SECONDS OUT.json`."""
+"""A sweep as one writes it with Ray Tune alone: `... plain_tune optuna|random DIRECTORY CPU_SECONDS OUT.json WORD...`,
+where the words are those of a sweep of ours.
+"""
 
 from __future__ import annotations
 
@@ -99,38 +101,31 @@ def with_run(config: dict[str, Any]) -> dict[str, Any]:
     """A run of its own name and seed for the point."""
     number = uuid.uuid4().int % 2**31
     directory = Path(config["directory"])
-    spec = resolve_run(
-        job_of(directory, config["seed"], config["budget"]).train, f"live.r.{number}", config["point"], seed=number
-    )
+    spec = resolve_run(job_of(config["words"]).train, f"live.r.{number}", config["point"], seed=number)
     name = spec["run"]
     return {"run": {"id": name, "attempt": 1, "directory": str(directory / "runs" / name), "spec": spec_of_point(spec)}}
 
 
-def configuration(trial: Any, job: SweepJob, directory: str, budget: float) -> dict[str, Any]:
+def configuration(trial: Any, job: SweepJob, directory: str, words: list[str]) -> dict[str, Any]:
     """What the trainable is told: a point, and how to make a run of it."""
-    return {"point": drawn(trial, job), "directory": directory, "seed": job.seed, "budget": budget}
+    return {"point": drawn(trial, job), "directory": directory, "words": words}
 
 
-def search_of(method: str, job: SweepJob, directory: Path, budget: float) -> OptunaSearch:
+def search_of(method: str, job: SweepJob, directory: Path, words: list[str]) -> OptunaSearch:
     """OptunaSearch as it comes, or with Optuna's random sampler."""
     sampler = optuna.samplers.RandomSampler(seed=job.seed) if method == "random" else None
-    space = partial(configuration, job=job, directory=str(directory), budget=budget)  # Tune pickles it
+    space = partial(configuration, job=job, directory=str(directory), words=words)  # Tune pickles it
     return OptunaSearch(space=space, metric="score", mode="max", sampler=sampler, seed=None if sampler else job.seed)
 
 
 def main() -> None:
-    method, directory, seed, budget, out = (
-        sys.argv[1],
-        Path(sys.argv[2]),
-        int(sys.argv[3]),
-        float(sys.argv[4]),
-        Path(sys.argv[5]),
-    )
-    job, log = job_of(directory, seed, budget), Log(budget)
+    method, directory, budget, out = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
+    words = sys.argv[5:]
+    job, log = job_of(words), Log(budget)
     use_ray_token(pytest.MonkeyPatch())
     os.environ["OMP_NUM_THREADS"] = "1"
-    ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
-    search = search_of(method, job, directory, budget)
+    ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
+    search = search_of(method, job, directory, words)
     tune.Tuner(
         tune.with_resources(PointTrainable, tune.PlacementGroupFactory(bundles(job.resources))),
         tune_config=tune.TuneConfig(search_alg=search, num_samples=-1, reuse_actors=True, max_concurrent_trials=SLOTS),
