@@ -135,8 +135,7 @@ class Acquisition(ABC):
 
     def _outlook(self, points: Array, rows: Array, gp: GaussianProcess) -> Outlook:
         """One observation with noise s2 moves the posterior mean at z by a normal with deviation |cov(z, x)| /
-        sqrt(var(x) + s2). At z = x that is nearly std when the point is new and nearly 0 when it was often repeated:
-        repeats compete like any other candidate.
+        sqrt(var(x) + s2).
         """
         noise, log_cost = gp.run_noise, self.models.log_cost(rows)
         if self.models.features.length_index is None:
@@ -159,10 +158,10 @@ class Acquisition(ABC):
         snapped = self.models.space.snap(repeated)
         return snapped[self.models.space.feasible(snapped)]
 
-    def reason(self, is_repeat: bool) -> str:
+    @property
+    def reason(self) -> str:
         """One sentence on what was maximised."""
-        text = self.what() + (", with the model's lengthscales halved" if self.is_sceptical else "")
-        return f"{text}; a repeat pays more than a new point" if is_repeat else text
+        return self.what() + (", with the model's lengthscales halved" if self.is_sceptical else "")
 
 
 def _pairs(gp: GaussianProcess, rows: Array, longest: Array, shorter: NDArray[np.bool_]) -> Paired:

@@ -50,8 +50,7 @@ class ProteinConfig:
         suggestions_per_pareto: local candidates around each point of the front.
         global_search_scale: radius of both candidate sets, as a factor on each parameter's `scale`.
         expansion_rate: how far beyond the front's highest cost the cost targets reach, as a share of that cost.
-        resample_frequency: at least every so-manyth suggestion repeats a point of the front; 0 = only when a repeat
-            pays.
+        resample_frequency: every so-manyth suggestion repeats a point of the front; 0 = only when nothing new is left.
         objective: `pareto` (the best score at every cost), `best` (the best score within the budget) or `target`
             (the cheapest way to `target_score`).
         target_score: the score that `objective: target` looks for, in the sweep's own direction.

@@ -87,7 +87,8 @@ class Proposer:
         if is_initial:
             return self._initial(number, pending, rng)
         is_due = config.resample_frequency and number % config.resample_frequency == 0
-        if is_due and (choice := self._replicate(pending)):
+        every = f"every {config.resample_frequency} suggestions"
+        if is_due and (choice := self._replicate(pending, f"repeats the least repeated point of the front ({every})")):
             return choice
         try:
             return self._exploit(acquisition_of(self.models, config, number, pending_rows, rng), pending, rng)
@@ -148,7 +149,7 @@ class Proposer:
         longer = models.longest(centre, config.max_suggestion_cost, limit)
         return longer[longer[:, index] > centre[:, index]]
 
-    def _replicate(self, pending: Array) -> Chosen | None:
+    def _replicate(self, pending: Array, reason: str) -> Chosen | None:
         """The least repeated point of the front; None when all of it was run in another phase's space and cannot be
         repeated here.
         """
@@ -162,7 +163,6 @@ class Proposer:
             sum(point.tobytes() == other.tobytes() for other in pending) for point in evaluated.points_unit[options]
         ]
         chosen = options[int(np.lexsort((-evaluated.mean[options], evaluated.runs[options] + np.array(open_runs)))[0])]
-        reason = f"repeats the least repeated point of the front (every {self.config.resample_frequency} suggestions)"
         return Chosen(evaluated.points_unit[chosen], Origin.REPLICATE, reason)
 
     def _exploit(self, acquisition: Acquisition, pending: Array, rng: np.random.Generator) -> Chosen:
@@ -183,10 +183,7 @@ class Proposer:
         if not np.isfinite(rating).any():
             return self._random(pending, rng, "no candidate has a finite rating")
         best = pick(rating, np.ones(len(points), dtype=bool))
-        is_repeat = self.models.is_repeat(points[best])
-        origin = Origin.REPLICATE if is_repeat else Origin.EXPLOIT
-        reason = acquisition.reason(is_repeat) + self.weights.reason
-        return Chosen(points[best], origin, reason, float(rating[best]))
+        return Chosen(points[best], Origin.EXPLOIT, acquisition.reason + self.weights.reason, float(rating[best]))
 
     def _refine(
         self,
@@ -225,8 +222,8 @@ class Proposer:
         return np.union1d(chosen, believed)
 
     def _candidates(self, rng: np.random.Generator) -> Array:
-        """Global ones, local ones around front and leaders, those moved to what is believed, and the leaders
-        themselves, which may be worth a repeat.
+        """New ones: global, local around front and leaders, moved to what is believed. A repeat is no candidate, for it
+        gained nothing over them; README, `repeats`.
         """
         space, config, evaluated = self.models.space, self.config, self.models.evaluated
         leaders = np.argsort(-evaluated.mean, kind="stable")[:CENTRES]
@@ -234,14 +231,7 @@ class Proposer:
         centers = evaluated.points_unit[np.unique(np.concatenate([leaders, front]))]
         local = local_candidates(space, centers, config.suggestions_per_pareto, config.global_search_scale, rng)
         spread = self._spread(config.random_suggestions, rng)
-        new = np.concatenate([spread, local, self.weights.near(centers, rng)])
-        new = self._unseen(new)
-        inside = centers[
-            space.feasible(centers)
-            & (np.abs(centers) <= 1).all(axis=1)
-            & np.isclose(space.snap(centers), centers).all(axis=1)
-        ]
-        return np.concatenate([new, inside])
+        return self._unseen(np.concatenate([spread, local, self.weights.near(centers, rng)]))
 
     def _spread(self, count: int, rng: np.random.Generator) -> Array:
         return global_candidates(self.models.space, count, self.config.global_search_scale, rng, self.weights.strength)
@@ -276,7 +266,8 @@ class Proposer:
         )
 
     def _repeat(self, points: Array, pending: Array, every: str) -> Chosen:
-        """Nothing is new: one of the points again, one that is not pending if there is one.
+        """Nothing is new: the least repeated point of the front; without one any of the points, one that is not pending
+        if there is one.
 
         Args:
             points: (n, d) candidates, n >= 1.
@@ -288,6 +279,8 @@ class Proposer:
         if not len(affordable):
             cheapest = self._cheapest(points)
             return Chosen(cheapest.point_unit, Origin.REPLICATE, f"{reason}, and {cheapest.reason}")
+        if self.models.has_completed and (of_the_front := self._replicate(pending, f"{reason} of the front")):
+            return of_the_front
         options = without(affordable, pending)
         return Chosen((options if len(options) else affordable)[0], Origin.REPLICATE, reason)
 

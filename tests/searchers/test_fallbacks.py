@@ -61,7 +61,7 @@ def test_a_small_space_with_parallel_runs_repeats_points_and_says_so(cap: float 
         if len(pending) == at_once:
             params = pending.pop(0)
             protein.observe(Observation(params, float(params["kind"] == "a"), 10.0))
-    assert at_once < 5 or "every point of the space was tried or is pending; a repeat" in reasons
+    assert at_once < 5 or "every point of the space was tried or is pending; a repeat of the front" in reasons
     assert not any("afford" in reason or "predicted to take" in reason for reason in reasons)
 
 

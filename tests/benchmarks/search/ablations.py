@@ -16,7 +16,6 @@ from searchers.acquisition_functions import log_expected_improvement
 from searchers.distributions import Array
 from searchers.features import Features
 from searchers.objectives import ExpectedImprovement
-from searchers.proposer import Proposer
 from tests.benchmarks.search.harness import MakeMethod
 from tests.benchmarks.search.ours import EarlierSweeps, EarlyStopping, Ours, protein
 from tests.benchmarks.search.tasks import Task
@@ -78,18 +77,12 @@ def _own_improvement(acquisition: ExpectedImprovement, outlook: Outlook, belief:
     return improves - acquisition.cost_exponent * outlook.log_cost
 
 
-def _new_points_only(proposer: Proposer, rng: np.random.Generator) -> Array:
-    return proposer._unseen(_CANDIDATES(proposer, rng))
-
-
 _PARTIAL = Features.partial
-_CANDIDATES = Proposer._candidates
 
 ABLATIONS: dict[str, MakeMethod] = {
     "front": protein(acquisition="front"),
     "initial-8": protein(num_random_samples=8),
     "resample-5": protein(resample_frequency=5),
-    "no-repeats": ablated({"proposer.Proposer._candidates": _new_points_only}),
     "no-refinement": ablated({"proposer.REFINEMENTS": ()}),
     "no-look-ahead": ablated({"objectives.ExpectedImprovement.value": _own_improvement}),
     "no-cost": ablated({"acquisition.cost_exponent": lambda models, config: 0.0}),
