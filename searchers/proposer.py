@@ -87,8 +87,8 @@ class Proposer:
         if is_initial:
             return self._initial(number, pending, rng)
         is_due = config.resample_frequency and number % config.resample_frequency == 0
-        every = f"every {config.resample_frequency} suggestions"
-        if is_due and (choice := self._replicate(pending, f"repeats the least repeated point of the front ({every})")):
+        why = f"repeats the least repeated point of the front (every {config.resample_frequency} suggestions)"
+        if is_due and (choice := self._replicate(pending, why)):
             return choice
         try:
             return self._exploit(acquisition_of(self.models, config, number, pending_rows, rng), pending, rng)

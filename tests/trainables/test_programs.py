@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -373,30 +372,6 @@ def test_a_program_reports_what_it_declares_and_its_sections_are_its_own() -> No
     assert metric_names(RunSpec.from_mapping(mapping)) == ("score", "reward", "accuracy")
     with pytest.raises(SpecError, match="metric: unknown 'acuracy'; did you mean accuracy"):
         RunSpec.from_mapping({**mapping, "metric": "acuracy"})
-
-
-@contextmanager
-def supervised(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A supervisor, and the process id of its program."""
-    supervisor = Path(__file__).parents[2] / "trainables" / "supervisor.py"
-    command = ["sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 600"]
-    words = [sys.executable, "-P", str(supervisor), "1", *command]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, cwd=directory) as process:
-        wait_for((directory / "pid").exists)
-        yield process, int((directory / "pid").read_text())
-
-
-def test_a_supervisor_that_is_ended_ends_its_program(tmp_path: Path) -> None:
-    with supervised(tmp_path) as (process, program):
-        process.terminate()
-        assert process.wait(30) == 128 + 15
-    assert not psutil.pid_exists(program)
-
-
-def test_a_program_ends_also_when_a_dying_worker_kills_its_children_first(tmp_path: Path) -> None:
-    with supervised(tmp_path) as (process, program):
-        process.kill()
-    wait_for(lambda: not psutil.pid_exists(program))
 
 
 def test_what_a_program_said_before_it_was_asked_to_stop_counts(tmp_path: Path) -> None:
