@@ -113,7 +113,7 @@ def report(one: Overview | UnreadableSweep, limit: int | None = None) -> dict[st
         return {"sweep": one.sweep, "unreadable": one.reason}
     return {
         "sweep": one.sweep.name,
-        "state": one.sweep.state.value,
+        "state": state_word(one),
         "phase": one.phase,
         "note": one.remark.note,
         "tags": list(one.remark.tags),
@@ -202,9 +202,14 @@ def activity(one: Overview) -> str:
     from metta_sweep.driver.display import plain
 
     if one.ending is not None:
-        return f"{one.ending.word} ({plain(one.ending.reason)})"
+        return f"{state_word(one)} ({plain(one.ending.reason)})"
     who = f" on {plain(', '.join(one.drivers))}" if one.drivers else ", no driver runs"
-    return f"{one.sweep.state.value}{who}"
+    return f"{state_word(one)}{who}"
+
+
+def state_word(one: Overview) -> str:
+    """What the registry says of the sweep while somebody may work on it, then how that ended."""
+    return one.ending.word if one.ending is not None else one.sweep.state.value
 
 
 def utilisation_text(slots: Sequence[SlotUse]) -> str:

@@ -17,6 +17,7 @@ from metta_sweep.capacity import counted
 from metta_sweep.config.registered import RegisteredSweep, read_spec
 from metta_sweep.driver.display import borderless, format_value, params_text, plain, say, short_names
 from metta_sweep.driver.plan import PhasePlan, SweepPlan
+from metta_sweep.registry.names import run_id
 from metta_sweep.registry.reader import Reader, readable
 from metta_sweep.typed_commands import Address
 
@@ -98,7 +99,7 @@ def suggestion_table(plan: SweepPlan) -> Table:
     table.add_column("why")
     for one in plan.suggestions:
         values = [plain(format_value(one.params.get(name, ""))) for name in names]
-        table.add_row(f"{plan.sweep_name}.r.{one.number}", *values, one.explanation.reason)
+        table.add_row(run_id(plan.sweep_name, one.number), *values, one.explanation.reason)
     return table
 
 

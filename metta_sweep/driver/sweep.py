@@ -35,6 +35,7 @@ from metta_sweep.ray_cluster.cluster import ClusterNodes, RayCluster, connected
 from metta_sweep.ray_cluster.private_ray import PrivateRay
 from metta_sweep.ray_cluster.watch import end_process, watched
 from metta_sweep.registry.api import Registry
+from metta_sweep.registry.names import run_id
 from metta_sweep.registry.owner import current_owner
 from metta_sweep.registry.records import RunState
 from metta_sweep.tracking.job import MirrorJob
@@ -91,7 +92,7 @@ def run_sweep(
         random_score = None
         if driver.begin(started if command.begun is None else command.begun):
             center = job.sweep.phases[0].space.center()  # no matter which: runs have in common what is asked of it
-            config = resolve_run(job.train, f"{job.sweep_name}.r.0", center, seed=job.seed)
+            config = resolve_run(job.train, run_id(job.sweep_name, 0), center, seed=job.seed)
             baseline = RandomBaseline(job.directory, config)
             driver.run()
             random_score = baseline.score()

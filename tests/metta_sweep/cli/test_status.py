@@ -164,8 +164,9 @@ def test_a_finished_sweep_says_why_what_is_unspent_and_that_there_is_nothing_to_
     assert "unspent" in text
     assert "committed" not in text
     assert "per hour now" not in text
-    told = json.loads(said(capsys, "sweep_name=s", "--json"))["ending"]
-    assert told == {"reason": "all 3 runs are done (sweep.num_samples)", "is_finished": True}
+    told = json.loads(said(capsys, "sweep_name=s", "--json"))
+    assert told["state"] == "finished"
+    assert told["ending"] == {"reason": "all 3 runs are done (sweep.num_samples)", "is_finished": True}
     assert main(["stop", "sweep_name=s"]) == 0
     assert capsys.readouterr().out == "s: nothing runs; it is finished: all 3 runs are done (sweep.num_samples)\n"
     assert registry.get_sweep("s").state == "active"  # `run` with more runs goes on as if nothing had been asked
