@@ -75,6 +75,8 @@ def in_sweep(path: Path) -> Path:
         path = path[1:]
     if path[:1] == ("parameters",):
         return ("parameters", *parameter(path[1:]))
+    if path[:2] == ("schedule", "phases") and path[3:4] == ("sweep",):
+        return (*path[:4], *in_sweep(path[4:]))
     if path in WANDB_HEADER:
         return WANDB_HEADER[path]
     return ("protein", *path) if path[:1] and path[0] in PROTEIN_KEYS else path

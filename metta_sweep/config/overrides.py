@@ -128,6 +128,8 @@ def assign(tree: Mapping[str, Any], assignments: Sequence[Assignment]) -> Tree:
 
 
 def _misfit(tree: Mapping[str, Any], assignment: Assignment) -> str | None:
+    if wrong := trees.no_entry(tree, assignment.path):
+        return wrong
     key = ".".join(assignment.path)
     old = trees.get(tree, assignment.path, ABSENT)
     if assignment.value is ABSENT and old is ABSENT:

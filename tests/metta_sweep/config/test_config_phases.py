@@ -227,3 +227,29 @@ def test_a_data_dir_that_is_no_text_is_refused_wherever_it_is_read(value: str) -
     for load_it in (load_sweep_job, load_train_job, load_location):
         with pytest.raises(ConfigError, match=r"data_dir: need a text, got (5|None)"):
             load_it([f"{'run' if load_it is load_train_job else 'sweep_name'}=x", f"data_dir={value}"], {})
+
+
+TWO = "- {name: cheap, num_runs: 3}\n- {name: dear}\n"
+
+
+def test_the_command_line_changes_one_phase_by_its_number(tmp_path: Path) -> None:
+    rate = "sweep.schedule.phases.1.sweep.parameters.trainer.learning_rate.max=0.005"  # in the second page's spelling
+    words = ["sweep.schedule.phases.0.num_runs=7", "sweep.schedule.phases.1.sweep.max_suggestion_cost=9", rate]
+    cheap, dear = load(tmp_path, TWO, *words).sweep.phases
+    assert (cheap.num_runs, dear.first_number) == (7, 7)
+    assert (cheap.protein.max_suggestion_cost, dear.protein.max_suggestion_cost) == (100, 9)
+    highest = [one.space.to_config()["trainer.optimizer.learning_rate"]["max"] for one in (cheap, dear)]
+    assert highest == [0.01, 0.005]
+
+
+def test_the_command_line_takes_a_phase_away_by_its_number(tmp_path: Path) -> None:
+    assert [phase.name for phase in load(tmp_path, TWO, "~sweep.schedule.phases.0").sweep.phases] == ["dear"]
+
+
+@pytest.mark.parametrize("entry", ["2", "cheap"])
+def test_a_phase_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path, entry: str) -> None:
+    word = f"sweep.schedule.phases.{entry}.num_runs=7"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, TWO, word)
+    text = f"command line: {word}: sweep.schedule.phases is a list with entries 0 to 1, not {entry!r}"
+    assert text in caught.value.problems
