@@ -9,6 +9,7 @@ from metta_sweep.config.job import Remembered
 from metta_sweep.registry.records import RunRecord
 
 WEIGHTS = "memory"  # key of a run's explanation: weights by name of the sweep, when its point was chosen
+LARGEST_WEIGHT = 1e6  # beyond it, it is nobody's weight, and too long for a line; a round number, not tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class LearnedFrom:
     Attributes:
         sweep: its name.
         observations: results that are learned from.
-        weight: its share of what is expected, 0 to 1, when the newest point was chosen; None before there is one.
+        weight: factor on the scores that it predicts, when the newest point was chosen: about 1 where it ranks as the
+            new sweep does, 0 where it says nothing, below 0 where it says the contrary; None before there is one.
     """
 
     sweep: str
@@ -47,4 +49,4 @@ def learned_text(sweeps: Sequence[LearnedFrom]) -> str:
 def _weight(value: object) -> float | None:
     """Somebody's JSON as a weight."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0.0 <= value <= 1.0 else None  # type: ignore[operator,arg-type]
+    return float(value) if is_number and abs(value) <= LARGEST_WEIGHT else None  # type: ignore[arg-type]
