@@ -77,7 +77,7 @@ def _remove(node: Any, path: Path) -> Any:
 
 def is_entry(node: Any, key: str) -> bool:
     """Whether `key` is the number of an entry of the list `node`."""
-    return isinstance(node, list) and key.isdecimal() and int(key) < len(node)
+    return isinstance(node, list) and key in map(str, range(len(node)))
 
 
 def no_entry(tree: Mapping[str, Any], path: Path) -> str | None:

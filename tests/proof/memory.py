@@ -52,9 +52,9 @@ def sweep(stage: Stage, task: Task, name: str, seed: int, memory: str) -> Found:
 
 
 def early_mean(runs: list[dict[str, Any]]) -> float:
-    """Mean score of the first runs, by number."""
+    """Mean score of the first runs by number, those that failed left out."""
     first = sorted(runs, key=lambda run: int(run["id"].rpartition(".")[2]))[:EARLY]
-    return float(np.mean([run["score"] for run in first]))
+    return float(np.mean([run["score"] for run in first if run["score"] is not None]))
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, float]:
@@ -71,7 +71,7 @@ def main() -> None:
     first = Stage(args.directory.resolve() / FIRST, {"WANDB_MODE": "disabled", "NUM_CPUS": "2"})
     if not first.directory.exists():
         first.directory.mkdir(parents=True)
-        print(first.call("run", *TASKS["basic"].words(FIRST, 1)).splitlines()[-1], flush=True)
+        first.call("run", *TASKS["basic"].words(FIRST, 1))
     for seed, name, memory in product(args.seeds, args.tasks, ("auto", "[]")):
         label = f"{name}, seed {seed}, sweep.memory={memory}"
         # A registry of its own: `auto` would learn from the sweeps of the other seeds as well

@@ -246,7 +246,7 @@ def test_the_command_line_takes_a_phase_away_by_its_number(tmp_path: Path) -> No
     assert [phase.name for phase in load(tmp_path, TWO, "~sweep.schedule.phases.0").sweep.phases] == ["dear"]
 
 
-@pytest.mark.parametrize("entry", ["2", "cheap"])
+@pytest.mark.parametrize("entry", ["2", "cheap", pytest.param("9" * 5000, id="5000 digits")])
 def test_a_phase_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path, entry: str) -> None:
     word = f"sweep.schedule.phases.{entry}.num_runs=7"
     with pytest.raises(ConfigError) as caught:
