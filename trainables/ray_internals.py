@@ -75,6 +75,7 @@ def start_head(temp_dir: str, num_cpus: float, num_gpus: float, *, has_dashboard
         num_gpus=num_gpus,
         include_dashboard=has_dashboard,
         dashboard_host="127.0.0.1",
+        dashboard_port=None,  # the usual one or the next that is free: this machine may have other sweeps
         dashboard_agent_listen_port=0,
         include_log_monitor=False,  # it would copy what workers print to drivers, and ours does not want it
         no_monitor=True,  # the autoscaler's: this machine is all there is

@@ -35,7 +35,7 @@ PARAMETERS = (
     (
         RayParams.__init__,
         *("node_ip_address", "temp_dir", "num_cpus", "num_gpus", "include_dashboard", "dashboard_host"),
-        *("dashboard_agent_listen_port", "include_log_monitor", "no_monitor"),
+        *("dashboard_port", "dashboard_agent_listen_port", "include_log_monitor", "no_monitor"),
     ),
     (Node.__init__, "head", "shutdown_at_exit", "spawn_reaper"),
     (Node.kill_all_processes, "check_alive", "allow_graceful", "wait"),

@@ -6,17 +6,21 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import ray
+from ray._private.ray_constants import DEFAULT_DASHBOARD_PORT
 
 from metta_sweep.config.job import Machine
 from metta_sweep.driver.sweep import EXIT_INTERRUPTED
@@ -43,25 +47,35 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    """One with a dashboard, which has a door of its own."""
-    with connected({}, Machine(num_cpus=1)) as cluster:
-        yield cluster
+    """One with a dashboard, which has a door of its own; another sweep's dashboard has the usual one."""
+    with socket.socket() as other:
+        with suppress(OSError):  # some Ray has it already
+            other.bind(("127.0.0.1", DEFAULT_DASHBOARD_PORT))
+            other.listen()
+        with connected({}, Machine(num_cpus=1)) as cluster:
+            yield cluster
 
 
 def listeners() -> list[tuple[str, int]]:
     """Addresses at which this process and those below it listen."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     sockets = [
-        socket
+        connection
         for member in family
-        for socket in member.net_connections(kind="inet")
-        if socket.status == psutil.CONN_LISTEN
+        for connection in member.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
     ]
-    return [(socket.laddr.ip, socket.laddr.port) for socket in sockets]
+    return [(one.laddr.ip, one.laddr.port) for one in sockets]
 
 
 def test_it_listens_on_the_loopback_interface_alone(cluster: RayCluster) -> None:
     assert {address.removeprefix("::ffff:") for address, _ in listeners()} == {"127.0.0.1"}
+
+
+def test_a_second_sweep_on_a_machine_finds_another_port_for_its_dashboard(cluster: RayCluster) -> None:
+    port = urlsplit(cluster.dashboard_url).port
+    assert port != DEFAULT_DASHBOARD_PORT
+    assert ("127.0.0.1", port) in listeners()
 
 
 def intrude(*words: object) -> str:
