@@ -64,7 +64,7 @@ class Condition:
         if kind not in KINDS:
             return None
         texts = [unquote(value) for value in values]
-        return checked(kind, [as_number(one) for one in texts] if kind in NUMBERS else texts)
+        return checked(kind, texts if kind in TEXTS else [as_number(one) for one in texts])
 
     def to_text(self) -> str:
         return "~".join([self.kind, *(quote(str(value), safe="").replace("~", "%7E") for value in self.values)])

@@ -181,8 +181,8 @@ def test_a_killed_worker_on_a_gpu_costs_a_restart_from_the_checkpoint(tmp_path: 
 @pytest.mark.usefixtures("local_ray")
 def test_of_two_runs_that_share_a_gpu_the_one_that_wants_too_much_fails_alone(tmp_path: Path) -> None:
     fitting = {**ARENA, "resources": {"gpus_per_worker": 0.01, "max_restarts": 0}}
-    # 2.7 GB of observations, in a hundredth of the GPU's memory
-    greedy = {**fitting, "trainer": {**ARENA["trainer"], "batch_size": 1 << 20, "total_timesteps": 1 << 20}}
+    # 2.4 GB of raw observations, in a hundredth of the GPU's memory
+    greedy = {**fitting, "trainer": {**ARENA["trainer"], "batch_size": 1 << 23, "total_timesteps": 1 << 23}}
     results: dict[str, RunResult] = {}
 
     def run(name: str, mapping: dict[str, Any]) -> None:

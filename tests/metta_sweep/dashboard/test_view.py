@@ -56,6 +56,12 @@ def test_a_view_survives_the_url(view: View) -> None:
     assert View.from_search(view.to_search()) == view
 
 
+@pytest.mark.parametrize("text", ["00", "1e3", "1_0", "nan"])
+def test_a_text_that_reads_as_a_number_stays_that_text_in_the_url(text: str) -> None:
+    condition = Condition("equals", (text,))
+    assert Condition.of_text(condition.to_text()) == condition
+
+
 def test_many_long_choices_survive_the_url() -> None:
     """Each character of such a text becomes twelve or more in the URL."""
     only = {"model": tuple(f"{number}\U00010000\U00010000\U00010000" for number in range(9))}
