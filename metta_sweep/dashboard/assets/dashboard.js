@@ -18,17 +18,14 @@
     });
   });
 
+  // As the table of runs shows them.
   function shortNumber(value) {
-    const size = Math.abs(value);
-    if (size >= 100) return Math.round(value).toLocaleString("en-US");
-    return size >= 1 || size === 0 ? String(+value.toFixed(2)) : String(+value.toPrecision(3));
+    return window.dashAgGridFunctions.shortNumber(value);
   }
 
   window.dccFunctions = Object.assign({}, window.dccFunctions, {
     shortNumber: shortNumber,
-    decades: function (value) {
-      return shortNumber(10 ** value);
-    },
+    decades: (value) => shortNumber(10 ** value),
   });
 
   // The ranges of an axis are those of the figure on the page: Dash writes a zoom into its own copy of the figure, and
