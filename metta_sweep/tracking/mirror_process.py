@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -274,7 +275,10 @@ def _run(task: str) -> None:
     """End without WandB's own exit handler, which would wait for its server after a failure; all is confirmed now."""
     code = 1
     try:
-        code = main(task)
+        # WandB makes temporary files at its import and removes them in an exit handler of its own.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+            tempfile.tempdir = directory
+            code = main(task)
     except Exception:  # a process ends here
         logger.exception("the mirror ends")
     finally:

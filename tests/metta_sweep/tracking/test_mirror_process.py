@@ -49,7 +49,12 @@ def wait_until(is_true: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_live_mirror_sends_what_happened_until_its_stop(sweep: SweepOnDisk) -> None:
+def test_a_live_mirror_sends_what_happened_until_its_stop(
+    sweep: SweepOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     with MirrorProcess(sweep.job(poll_seconds=0.1)) as mirror:
         run = sweep.start(0)
         sweep.train(run, 100, 200)
@@ -60,6 +65,7 @@ def test_a_live_mirror_sends_what_happened_until_its_stop(sweep: SweepOnDisk) ->
     (copy,) = read_offline_runs(sweep.directory(run))
     assert [row["env_steps"] for row in copy.history] == [100, 200, 300]
     assert copy.summary["score"] == 1.5
+    wait_until(lambda: not list(scratch.iterdir()))  # the program that WandB starts takes a moment
 
 
 def test_a_killed_mirror_is_started_again_and_leaves_no_double_rows(
