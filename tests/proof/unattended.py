@@ -183,6 +183,8 @@ def main() -> None:
     parser.add_argument("--rivals", action="store_true", help="also plain Ray Tune with Optuna, and random search")
     parser.add_argument("--seed", type=int, default=1, help="of the sweep")
     args = parser.parse_args()
+    if args.directory.exists():
+        parser.error(f"directory: {args.directory} exists; name one that does not")
     args.directory.mkdir(parents=True)
     stage = Stage(args.directory.resolve(), {"WANDB_MODE": "disabled"})
     os.environ.pop("RAY_ADDRESS", None)
