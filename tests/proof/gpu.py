@@ -1,7 +1,7 @@
 """What one machine with a GPU does: `python -m tests.proof.gpu DIRECTORY [--steps 50000000]`.
 
-The quick sweep with sixteen runs, first on an eighth of the GPU each, then on the cores alone; after them one long run
-on the GPU with all cores. Prints a line for each.
+The quick sweep with sixteen runs on an eighth of the GPU each, one long run on the GPU with all cores, and the quick
+sweep on the cores alone. Prints a line for each.
 """
 
 from __future__ import annotations
